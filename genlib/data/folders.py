@@ -1,0 +1,67 @@
+"""Where files are kept, and how they get there whole or not at all."""
+
+import os
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# what numpy.load raises on a file that is missing, cut short, overwritten or of another kind
+NPZ_ERRORS = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for this course, as the operating system wants it.
+
+    `~/Library/Caches/genlib` on macOS, `%LOCALAPPDATA%/genlib` on Windows, and elsewhere
+    `$XDG_CACHE_HOME/genlib`, by default `~/.cache/genlib`.
+
+    Example:
+        >>> cache_folder().name
+        'genlib'
+    """
+    if sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    elif sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "genlib"
+
+
+def data_folder(root: str | Path | None = None) -> Path:
+    """Where real data are looked for: `root`, else `$GENLIB_DATA`, else `cache_folder()`.
+
+    Example:
+        >>> data_folder("somewhere").name
+        'somewhere'
+    """
+    return Path(root or os.environ.get("GENLIB_DATA") or cache_folder()).expanduser()
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, which becomes `path` when the block ends without an error.
+
+    Whoever reads meanwhile finds the old file or the new one, never half of it, and two processes
+    that write at once do not meet.
+
+    Example:
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with whole_file(folder / "a.txt") as unfinished:
+        ...     _ = unfinished.write_text("all of it")
+        >>> [p.name for p in folder.iterdir()]
+        ['a.txt']
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem + "-", suffix=path.suffix)
+    os.close(handle)
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)

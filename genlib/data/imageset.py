@@ -1,0 +1,228 @@
+"""A set of images held in memory, and how to make its pixels binary."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ImageSet:
+    r"""Images with labels, in memory, on a grid of `levels` grey values.
+
+    Pixels are stored as whole levels $k \in \{0, \dots, K-1\}$, one byte each: 10,000 pictures of
+    28x28 take 8 MB. Models see floats $x = k / (K - 1)$ in [0, 1], which `floats` and `batches`
+    hand out; `(x * (levels - 1)).round()` gives the levels back exactly.
+
+    Args:
+        images: pixel levels, uint8.
+        labels: class of each image, int64.
+        levels: number K of values a pixel can take, 2 to 256.
+        n_classes: number of classes; a label lies in 0 .. n_classes - 1.
+        factors: what the images were drawn from, where that is known (`strokes`); empty otherwise.
+
+    Shapes:
+        images:  (N, C, H, W) in 0 .. levels - 1
+        labels:  (N,)
+        factors: name -> (N,)
+
+    Raises:
+        ValueError: the tensors disagree in length, or have another shape, type or range.
+
+    Example:
+        >>> levels = torch.tensor([[[[0, 1], [2, 3]]]], dtype=torch.uint8)
+        >>> data = ImageSet(levels, torch.tensor([7]), levels=4, n_classes=10)
+        >>> len(data), data.shape
+        (1, (1, 2, 2))
+        >>> data.floats().flatten()
+        tensor([0.0000, 0.3333, 0.6667, 1.0000])
+    """
+
+    images: Tensor
+    labels: Tensor
+    levels: int
+    n_classes: int
+    factors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        images, labels = self.images, self.labels
+        if images.dtype != torch.uint8 or images.dim() != 4:
+            raise ValueError(
+                f"images must be uint8 levels of shape (N, C, H, W), "
+                f"not {images.dtype} of shape {tuple(images.shape)}"
+            )
+        if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"labels must be int64 of shape ({len(images)},), one an image, "
+                f"not {labels.dtype} of shape {tuple(labels.shape)}"
+            )
+        if not 2 <= self.levels <= 256:
+            raise ValueError(f"levels must be 2 to 256, not {self.levels}")
+        if len(images) and int(images.max()) >= self.levels:
+            raise ValueError(
+                f"a pixel has level {int(images.max())}, but levels={self.levels} allows "
+                f"0 to {self.levels - 1}"
+            )
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.n_classes:
+            raise ValueError(
+                f"labels run from {int(labels.min())} to {int(labels.max())}, but "
+                f"n_classes={self.n_classes} allows 0 to {self.n_classes - 1}"
+            )
+        for name, values in self.factors.items():
+            if values.shape != labels.shape:
+                raise ValueError(
+                    f"factor {name!r} must have shape {tuple(labels.shape)}, one number an image, "
+                    f"not {tuple(values.shape)}"
+                )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape (C, H, W) of one image."""
+        _, channels, height, width = self.images.shape
+        return channels, height, width
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __repr__(self) -> str:
+        return (
+            f"ImageSet({len(self)} images of shape {self.shape}, "
+            f"levels={self.levels}, n_classes={self.n_classes})"
+        )
+
+    def __getitem__(self, rows: slice | Tensor) -> "ImageSet":
+        """The subset of some rows: a slice, a tensor of indices or a Boolean mask.
+
+        Example:
+            >>> data = ImageSet(torch.zeros(6, 1, 2, 2, dtype=torch.uint8), torch.arange(6), 2, 6)
+            >>> data[:4], data[data.labels % 2 == 0].labels
+            (ImageSet(4 images of shape (1, 2, 2), levels=2, n_classes=6), tensor([0, 2, 4]))
+        """
+        if not isinstance(rows, slice | Tensor) or (isinstance(rows, Tensor) and rows.dim() != 1):
+            # a bare number would also make `for image in data` loop for ever
+            raise TypeError(
+                "index an ImageSet with a slice, a 1-d tensor of indices or a mask; "
+                "for one image use .floats()[i] and .labels[i]"
+            )
+        factors = {name: values[rows] for name, values in self.factors.items()}
+        return ImageSet(self.images[rows], self.labels[rows], self.levels, self.n_classes, factors)
+
+    def floats(self) -> Tensor:
+        """All images as float32 in [0, 1], (N, C, H, W)."""
+        return self.images.float() / (self.levels - 1)
+
+    def batches(
+        self,
+        batch_size: int,
+        shuffle: bool = True,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One pass over the set in batches; the last one is smaller where N does not divide.
+
+        Args:
+            batch_size: images a batch, at least 1.
+            shuffle: a new random order in each pass; False keeps the order of the set.
+            generator: where the order comes from, on the CPU; None follows `torch.manual_seed`.
+            device: where the batches go; None leaves them where the images are.
+
+        Shapes:
+            yields x (B, C, H, W) float32 in [0, 1], y (B,) int64
+
+        Raises:
+            ValueError: batch_size is below 1.
+
+        Example:
+            >>> data = ImageSet(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5), 2, 5)
+            >>> [y.tolist() for x, y in data.batches(2, shuffle=False)]
+            [[0, 1], [2, 3], [4]]
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+        # a generator function would raise only at the first `next`: check first, then hand over
+        return self._batches(batch_size, shuffle, generator, device)
+
+    def _batches(
+        self,
+        batch_size: int,
+        shuffle: bool,
+        generator: torch.Generator | None,
+        device: torch.device | str | None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        n = len(self)
+        order = torch.randperm(n, generator=generator) if shuffle else torch.arange(n)
+        for rows in order.split(batch_size):
+            # bytes travel to the device, floats are made there: a quarter of the traffic
+            x = self.images[rows].to(device).float() / (self.levels - 1)
+            yield x, self.labels[rows].to(device)
+
+
+def bernoulli_pixels(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    r"""Draw each pixel as 1 with probability equal to its grey value: $b \sim \text{Ber}(x)$.
+
+    Drawn once (`binarise`) this is the fixed set of Salakhutdinov & Murray (2008), "On the
+    quantitative analysis of deep belief networks", section 6; drawn anew for every batch it is the
+    dynamic binarisation that most VAE papers train with. The two give different likelihoods:
+    compare numbers only within one.
+
+    Args:
+        x: grey values in [0, 1], any shape.
+        generator: where the draws come from; None follows `torch.manual_seed`.
+
+    Shapes:
+        x -> same shape and dtype, values 0 and 1
+
+    Raises:
+        ValueError: a value lies outside [0, 1].
+
+    Example:
+        >>> bernoulli_pixels(torch.tensor([0.0, 0.5, 1.0]), torch.Generator().manual_seed(0))
+        tensor([0., 0., 1.])
+    """
+    if not bool(((x >= 0) & (x <= 1)).all()):
+        raise ValueError("pixels must lie in [0, 1]; divide levels by (levels - 1) first")
+    return torch.bernoulli(x, generator=generator)
+
+
+def binarise(data: ImageSet, how: str = "threshold", seed: int = 0) -> ImageSet:
+    """The same images with black and white pixels only: levels = 2.
+
+    Args:
+        data: images with any number of levels.
+        how: "threshold" makes a pixel white where its value is at least one half; "stochastic"
+            draws it once as white with probability equal to its value (see `bernoulli_pixels`).
+        seed: of the stochastic draw; the same seed gives the same images. "threshold" ignores it.
+
+    Raises:
+        ValueError: `how` is neither.
+
+    Example:
+        >>> data = ImageSet(torch.tensor([[[[0, 7, 8, 16]]]], dtype=torch.uint8),
+        ...                 torch.tensor([0]), levels=17, n_classes=10)
+        >>> binarise(data).images.flatten().tolist()
+        [0, 0, 1, 1]
+    """
+    x = data.floats()
+    if how == "threshold":
+        binary = x >= 0.5
+    elif how == "stochastic":
+        binary = bernoulli_pixels(x, torch.Generator().manual_seed(seed))
+    else:
+        raise ValueError(f'how must be "threshold" or "stochastic", not {how!r}')
+    return ImageSet(binary.to(torch.uint8), data.labels, 2, data.n_classes, data.factors)
+
+
+def is_train(split: str) -> bool:
+    """Whether `split` is "train", and not "test".
+
+    Raises:
+        ValueError: it is neither.
+
+    Example:
+        >>> is_train("train"), is_train("test")
+        (True, False)
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f'split must be "train" or "test", not {split!r}')
+    return split == "train"
