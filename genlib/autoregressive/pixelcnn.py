@@ -1,0 +1,86 @@
+"""PixelCNN: masked convolutions, all pixels trained at once, and a blind spot."""
+
+import torch
+from torch import Tensor, nn
+
+from genlib.autoregressive.pixel_model import PixelModel
+from genlib.nn import MaskedConv2d, Shape, colour_groups
+
+
+class ResidualBlock(nn.Module):
+    """Reduce to half the width, look around, expand, add (fig. 5 of the paper, right)."""
+
+    def __init__(self, group: Tensor, half: Tensor, n_classes: int):
+        super().__init__()
+        self.reduce = MaskedConv2d(group, half, (1, 1), mask="B")
+        self.look = MaskedConv2d(half, half, (2, 3), mask="B")
+        self.expand = MaskedConv2d(half, group, (1, 1), mask="B")
+        if n_classes:
+            self.class_bias = nn.Embedding(n_classes, len(half))
+
+    def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
+        h = self.look(self.reduce(x.relu()).relu())
+        if y is not None:
+            h = h + self.class_bias(y)[:, :, None, None]  # the same at every pixel: what, not where
+        return x + self.expand(h.relu())
+
+
+class PixelCNN(PixelModel):
+    r"""PixelCNN: a stack of masked convolutions with an exact likelihood.
+
+    The first layer has a 7x7 kernel with mask A, which hides the value being predicted; residual
+    blocks with 3x3 kernels and mask B widen the view. All conditionals come from one pass, so
+    training sees every pixel of an image at once.
+
+    The view has a hole. A 3x3 layer climbs one row and moves at most one column to the right, so the
+    stack never reads the pixel $r$ rows up and more than $r + 2$ columns to the right. This blind
+    spot (van den Oord et al., 2016, arXiv:1606.05328, section 2.2 and figure 1) is part of the model
+    and is kept; `GatedPixelCNN` removes it.
+
+    Paper: van den Oord et al. (2016), arXiv:1601.06759, sections 3.4 and 3.5, table 1.
+    Departs from it: the residual stream has `channels` maps where the paper writes 2h; class labels
+    enter as a bias, as in arXiv:1606.05328, equation 4.
+
+    Args:
+        shape: image shape (C, H, W).
+        levels: number K of values a channel can take; 2 for binary images.
+        channels: width F of the residual stream, at least 2 C.
+        depth: number of residual blocks.
+        n_classes: number of labels, 0 for an unconditional model.
+
+    Shapes and errors: as `PixelModel`.
+
+    Example:
+        >>> model = PixelCNN(shape=(1, 8, 8), levels=17, channels=16, depth=2)
+        >>> x = model.sample(4)
+        >>> model.log_prob(x).shape
+        torch.Size([4])
+    """
+
+    def __init__(
+        self,
+        shape: Shape = (1, 28, 28),
+        levels: int = 2,
+        channels: int = 64,
+        depth: int = 7,
+        n_classes: int = 0,
+    ):
+        super().__init__(shape, levels, n_classes)
+        n_colours = self.shape[0]
+        colour = torch.arange(n_colours)
+        group = colour_groups(channels, n_colours)
+        half = colour_groups(channels // 2, n_colours)
+        self.first = MaskedConv2d(colour, group, (4, 7), mask="A")
+        self.blocks = nn.ModuleList(ResidualBlock(group, half, n_classes) for _ in range(depth))
+        self.head = nn.Sequential(
+            nn.ReLU(),
+            MaskedConv2d(group, group, (1, 1), mask="B"),
+            nn.ReLU(),
+            MaskedConv2d(group, colour.repeat(levels), (1, 1), mask="B"),
+        )
+
+    def network(self, x: Tensor, y: Tensor | None) -> Tensor:
+        h = self.first(x)
+        for block in self.blocks:
+            h = block(h, y)
+        return self.head(h).unflatten(1, (self.levels, -1))
