@@ -1,0 +1,303 @@
+"""Figures of the course: each comes from one call, in one style.
+
+Every function draws a new figure and leaves it open, so that a notebook shows it below the cell.
+Importing this module puts the style on every later figure, a student's own included. Colours are
+from Okabe & Ito's palette, which colour-blind readers can tell apart.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
+from matplotlib.patches import Patch, Rectangle
+from torch import Tensor
+
+from genlib.autoregressive import PixelModel
+from genlib.nn import MaskedConv2d
+
+BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+)
+COLOURS = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY]
+NOT_THERE = "#B7CDE2"
+READ = LinearSegmentedColormap.from_list("read", ["#C6DBEF", "#08306B"])  # its weakest is not white
+# set for good and not in plt.rc_context: leaving that context undoes the choice of the notebook's
+# backend if the first figure made it, and no later figure is shown
+STYLE = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": plt.cycler(color=COLOURS),
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+}
+plt.rcParams.update(STYLE)
+
+
+def show_images(
+    images: Tensor,
+    *,
+    columns: int | None = None,
+    titles: Sequence[str] | None = None,
+    title: str = "",
+    size: float = 0.8,
+) -> None:
+    """A grid of images, grey or in colour.
+
+    Args:
+        images: (N, C, H, W) in [0, 1], C = 1 or 3; NaN pixels, "not there", are drawn grey-blue.
+        columns: images in a row; a near-square grid by default.
+        titles: one short text above each image.
+        title: above the grid.
+        size: width of an image in inches.
+
+    Raises:
+        ValueError: the shape is not that of a batch of grey or colour images.
+
+    Example:
+        >>> show_images(torch.rand(8, 1, 4, 4), columns=4, title="noise")
+        >>> len(plt.gcf().axes)
+        8
+        >>> plt.close()
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
+        raise ValueError(
+            f"images must have shape (N, 1, H, W) or (N, 3, H, W), not {tuple(images.shape)}"
+        )
+    columns = columns or math.ceil(math.sqrt(len(images)))
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    tall = images.shape[2] / images.shape[3]
+    head = 0.35 * bool(title) + 0.25 * rows * bool(titles)
+    figure = plt.figure(figsize=(columns * size, rows * size * tall + head))
+    for i, image in enumerate(images):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        _draw_image(axes, image)
+        if titles:
+            axes.set_title(titles[i], fontsize=9, pad=3)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    if title:
+        figure.suptitle(title)
+
+
+def show_rows(rows: Mapping[str, Tensor], *, title: str = "", size: float = 0.8) -> None:
+    """Rows of images, each with its name at the left: to compare models, or stages.
+
+    Args:
+        rows: name -> images (N, C, H, W) in [0, 1]; NaN pixels, "not there", are drawn grey-blue.
+        title: above the rows.
+        size: width of an image in inches.
+
+    Example:
+        >>> show_rows({"noise": torch.rand(5, 1, 4, 4), "black": torch.zeros(5, 1, 4, 4)})
+        >>> len(plt.gcf().axes)
+        10
+        >>> plt.close()
+    """
+    columns = max(len(images) for images in rows.values())
+    margin = 0.09 * max(len(name) for name in rows)
+    tall = max(images.shape[2] / images.shape[3] for images in rows.values())
+    figure, axes = plt.subplots(
+        len(rows),
+        columns,
+        figsize=(columns * size + margin, len(rows) * size * tall + 0.35 * bool(title)),
+        squeeze=False,
+    )
+    for row, (name, images) in zip(axes, rows.items(), strict=True):
+        for cell in row:
+            cell.set_axis_off()
+        for cell, image in zip(row, images, strict=False):
+            _draw_image(cell, image)
+        row[0].text(-0.15, 0.5, name, transform=row[0].transAxes, ha="right", va="center")
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    if title:
+        figure.suptitle(title)
+
+
+def _draw_image(axes: Axes, image: Tensor) -> None:
+    picture = image.detach().float().cpu().permute(1, 2, 0).numpy()
+    if picture.shape[2] == 1:
+        grey = plt.get_cmap("gray").with_extremes(bad=NOT_THERE)
+        axes.imshow(np.ma.masked_invalid(picture[:, :, 0]), cmap=grey, vmin=0, vmax=1)
+    else:
+        axes.imshow(np.where(np.isnan(picture), to_rgb(NOT_THERE), picture))
+    axes.set_axis_on()
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():  # a thin frame, or a white image ends nowhere
+        spine.set(visible=True, color="0.6", linewidth=0.5)
+
+
+def drawn_so_far(image: Tensor, pixels: int) -> Tensor:
+    """The first `pixels` pixels of an image in raster order; the others are NaN, not there yet.
+
+    Shapes:
+        (C, H, W) -> (C, H, W)
+
+    Example:
+        >>> drawn_so_far(torch.ones(1, 2, 2), 3)
+        tensor([[[1., 1.],
+                 [1., nan]]])
+    """
+    _, height, width = image.shape
+    place = torch.arange(height * width, device=image.device).reshape(height, width)
+    return torch.where(place < pixels, image, torch.nan)
+
+
+def show_curves(
+    curves: Mapping[str, Sequence[float]],
+    *,
+    x: Sequence[float] | None = None,
+    xlabel: str,
+    ylabel: str,
+    baselines: Mapping[str, float] | None = None,
+    title: str = "",
+) -> None:
+    """Lines over a common axis, with dashed horizontal lines to compare them with.
+
+    Args:
+        curves: name -> values.
+        x: where the values lie; 1, 2, 3, ... by default.
+        xlabel, ylabel: with their units.
+        baselines: name -> value.
+        title: above the figure.
+
+    Example:
+        >>> show_curves({"loss": [3, 2, 1]}, xlabel="epoch", ylabel="nats", baselines={"best": 0.5})
+        >>> [line.get_label() for line in plt.gca().lines]
+        ['loss', 'best']
+        >>> plt.close()
+    """
+    _, axes = plt.subplots(figsize=(8, 3.6))
+    for name, values in curves.items():
+        axes.plot(x if x is not None else range(1, len(values) + 1), values, label=name)
+    for (name, value), style in zip((baselines or {}).items(), ("--", ":", "-."), strict=False):
+        axes.axhline(value, color="0.35", linestyle=style, linewidth=1.2, label=name)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def show_masks(convs: Mapping[str, MaskedConv2d]) -> None:
+    """Which inputs a masked convolution reads for the pixel in the middle, 1 or 0 in each cell.
+
+    Drawn as the centred kernel of textbooks: the rows below the middle, which the layer does not
+    store, are filled in with zeros. Shown for the first input and output channel.
+
+    Args:
+        convs: name -> layer, centred (not `left_only`).
+
+    Example:
+        >>> one = torch.zeros(1, dtype=torch.long)
+        >>> show_masks({"mask A": MaskedConv2d(one, one, (2, 3), "A")})
+        >>> plt.gca().get_title()
+        'mask A'
+        >>> plt.close()
+    """
+    _, row = plt.subplots(1, len(convs), figsize=(2.9 * len(convs), 3.1), squeeze=False)
+    for axes, (name, conv) in zip(row[0], convs.items(), strict=True):
+        stored = conv.mask[0, 0].cpu()
+        rows, columns = stored.shape
+        whole = torch.cat([stored, torch.zeros(rows - 1, columns)])
+        axes.imshow(whole.numpy(), cmap=ListedColormap(["white", SKY]), vmin=0, vmax=1)
+        for i in range(whole.shape[0]):
+            for j in range(columns):
+                axes.text(j, i, int(whole[i, j]), ha="center", va="center", fontsize=10)
+                axes.add_patch(
+                    Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="0.8", lw=0.6)
+                )
+        _mark(axes, (rows - 1, columns // 2))
+        axes.set_title(name)
+        axes.set_axis_off()
+
+
+def receptive_field(model: PixelModel, pixel: tuple[int, int], n_images: int = 16) -> Tensor:
+    r"""How strongly the prediction of one pixel depends on every pixel of the input.
+
+    The mean over random images of $|\partial \ell / \partial x_{ij}|$, where $\ell$ is the sum of the
+    pixel's logits, summed over the colours of the input. It is exactly zero where the network does
+    not look.
+
+    Args:
+        model: unconditional.
+        pixel: (row, column).
+        n_images: how many random images to average over.
+
+    Shapes:
+        -> (H, W)
+
+    Raises:
+        ValueError: the pixel lies outside the image.
+
+    Example:
+        >>> from genlib.autoregressive import PixelCNN
+        >>> field = receptive_field(PixelCNN((1, 4, 4), channels=8, depth=1), pixel=(2, 1))
+        >>> bool(field[1, 1] > 0), field[2, 1].item(), field[3, 3].item()
+        (True, 0.0, 0.0)
+    """
+    i, j = pixel
+    _, height, width = model.shape
+    if not (0 <= i < height and 0 <= j < width):
+        raise ValueError(f"pixel {pixel} lies outside an image of {height} rows, {width} columns")
+    device = next(model.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(n_images, *model.shape, generator=generator).to(device).requires_grad_()
+    (gradient,) = torch.autograd.grad(model(x)[:, :, :, i, j].sum(), x)
+    return gradient.abs().sum(dim=1).mean(dim=0)
+
+
+def show_receptive_fields(models: Mapping[str, PixelModel], pixel: tuple[int, int]) -> None:
+    """What each model reads to predict one pixel: the receptive field, and the blind spot if any.
+
+    Darker blue means a larger gradient (a logarithmic scale over four powers of ten); orange is earlier than the pixel
+    and yet never read; white comes later. A red frame marks the pixel itself.
+
+    Args:
+        models: name -> unconditional model, all of one image size.
+        pixel: (row, column) of the pixel predicted.
+
+    Example:
+        >>> from genlib.autoregressive import PixelCNN
+        >>> show_receptive_fields({"PixelCNN": PixelCNN((1, 5, 5), channels=8, depth=1)}, (3, 2))
+        >>> plt.gcf().axes[0].get_title()
+        'PixelCNN'
+        >>> plt.close()
+    """
+    figure, row = plt.subplots(1, len(models), figsize=(3.3 * len(models), 3.9), squeeze=False)
+    for axes, (name, model) in zip(row[0], models.items(), strict=True):
+        field = receptive_field(model, pixel).cpu()
+        height, width = field.shape
+        place = torch.arange(height * width).reshape(height, width)
+        blind = (field == 0) & (place < pixel[0] * width + pixel[1])
+        strength = torch.where(field > 0, field, torch.nan).log10().numpy()
+        top = np.nanmax(strength) if (field > 0).any() else 0.0
+        axes.imshow(strength, cmap=READ, vmin=top - 4, vmax=top)
+        axes.imshow(np.where(blind, 1.0, np.nan), cmap=ListedColormap([ORANGE]))
+        axes.set_xticks(np.arange(width + 1) - 0.5, labels=[])
+        axes.set_yticks(np.arange(height + 1) - 0.5, labels=[])
+        axes.grid(color="0.9", linewidth=0.4)
+        axes.tick_params(length=0)
+        _mark(axes, pixel)
+        axes.set_title(name)
+    handles = [
+        Patch(facecolor="#4292C6", label="read"),
+        Patch(facecolor=ORANGE, label="earlier, yet never read"),
+        Patch(facecolor="white", edgecolor="0.7", label="later"),
+        Patch(facecolor="none", edgecolor=RED, linewidth=2, label="predicted"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+
+
+def _mark(axes: Axes, pixel: tuple[int, int]) -> None:
+    i, j = pixel
+    axes.add_patch(
+        Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=RED, linewidth=2, zorder=3)
+    )

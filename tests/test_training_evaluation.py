@@ -1,0 +1,117 @@
+"""The loop averages and steps as it says; the measures agree with sums done by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from genlib.autoregressive import PixelCNN
+from genlib.data import ImageSet, load
+from genlib.evaluation import bars_kl, bits_per_dim, log_probs
+from genlib.training import fit, train_epoch
+
+
+class MeanSquare(nn.Module):
+    """Pulls one number towards the images' mean."""
+
+    def __init__(self, n_classes: int = 0):
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(()))
+        self.n_classes = n_classes
+        self.labels_seen: list[Tensor] = []
+
+    def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        if y is not None:
+            self.labels_seen.append(y)
+        return ((x - self.value) ** 2).mean()
+
+
+def three_images() -> ImageSet:
+    pixels = torch.tensor([0, 0, 1], dtype=torch.uint8).reshape(3, 1, 1, 1)
+    return ImageSet(pixels, torch.tensor([0, 1, 1]), levels=2, n_classes=2)
+
+
+def test_the_loss_is_averaged_over_examples_not_batches():
+    model = MeanSquare()
+    frozen = torch.optim.SGD(model.parameters(), lr=0.0)
+    loss = train_epoch(model, three_images().batches(2, shuffle=False), frozen)
+    assert loss == pytest.approx(1 / 3)  # over batches it would be (0 + 1) / 2
+
+
+def test_each_batch_is_one_step_downhill():
+    model = MeanSquare()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.25)
+    x = torch.ones(4, 1, 1, 1)
+    train_epoch(model, [(x, torch.zeros(4))], optimizer)
+    assert model.value.item() == pytest.approx(0.5)  # 0 - 0.25 * 2 (0 - 1)
+    train_epoch(model, [(x, torch.zeros(4))], optimizer)
+    assert model.value.item() == pytest.approx(0.75)  # old gradients are not added up
+
+
+def test_only_a_conditional_model_is_given_the_labels():
+    plain, conditional = MeanSquare(), MeanSquare(n_classes=2)
+    for model in (plain, conditional):
+        train_epoch(model, three_images().batches(3, shuffle=False), torch.optim.SGD([model.value]))
+    assert plain.labels_seen == []
+    assert conditional.labels_seen[0].tolist() == [0, 1, 1]
+
+
+def test_no_batches_is_an_error():
+    model = MeanSquare()
+    with pytest.raises(ValueError, match="no batches"):
+        train_epoch(model, [], torch.optim.SGD(model.parameters()))
+
+
+def test_fit_needs_an_epoch_and_ends_with_a_small_step():
+    with pytest.raises(ValueError, match="epochs"):
+        fit(MeanSquare(), three_images(), epochs=0)
+    losses = fit(MeanSquare(), three_images(), epochs=60, batch_size=2, learning_rate=0.1)
+    assert len(losses) == 60
+    assert losses[-1] == pytest.approx(2 / 9, abs=0.02)  # the variance of 0, 0, 1
+
+
+def test_a_pixelcnn_learns_bars_to_a_small_exact_kl():
+    model = PixelCNN((1, 4, 4), channels=32, depth=2)
+    before = bars_kl(model.log_prob)
+    fit(model, load("bars"), epochs=300, batch_size=30, learning_rate=1e-2)
+    assert before > 5
+    assert bars_kl(model.log_prob) < 0.1
+
+
+def test_uniform_guessing_costs_log2_k_bits_a_dimension():
+    for levels in (2, 17, 256):
+        nats = torch.full((3,), -3 * 8 * 8 * math.log(levels))
+        expected = torch.full((3,), math.log2(levels))
+        torch.testing.assert_close(bits_per_dim(nats, (3, 8, 8)), expected)
+
+
+def test_log_probs_keeps_the_order_whatever_the_batch_size():
+    model = PixelCNN((1, 4, 4), channels=8, depth=1, n_classes=3)
+    data = load("bars")
+    all_at_once = model.log_prob(data.floats(), data.labels)
+    torch.testing.assert_close(log_probs(model, data, batch_size=7), all_at_once)
+
+
+def test_the_kl_of_the_truth_is_zero_and_of_a_mixture_what_it_must_be():
+    def truth(x: Tensor) -> Tensor:
+        return torch.full((len(x),), -math.log(30))
+
+    def half_wasted(x: Tensor) -> Tensor:  # half of the probability lies on other images
+        return truth(x) - math.log(2)
+
+    assert bars_kl(truth) == pytest.approx(0, abs=1e-6)  # float32 sums
+    assert bars_kl(half_wasted) == pytest.approx(math.log(2))
+
+
+def test_the_kl_of_a_model_that_rules_out_a_bar_is_infinite():
+    def misses_the_empty_image(x: Tensor) -> Tensor:
+        seen = x.flatten(1).any(dim=1)
+        return torch.where(seen, -math.log(29), -math.inf)
+
+    assert bars_kl(misses_the_empty_image) == math.inf
+
+
+def test_a_score_that_is_not_normalised_is_refused():
+    with pytest.raises(ValueError, match="more than 1"):
+        bars_kl(lambda x: torch.zeros(len(x)))
