@@ -1,0 +1,44 @@
+"""What every way of running pytest here shares: `make test`, `pytest tests/`, `pytest notebooks/03_pixelcnn.ipynb`."""
+
+import os
+import time
+from queue import Empty
+
+from nbval.kernel import RunningKernel
+
+# One thread each, for this process and the kernels it starts: the number of threads changes the order of sums, and so
+# the last printed digit, and two workers of many threads would fight over the cores. Set before torch is imported.
+for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = "1"
+# figures belong in the notebooks' outputs, whatever the shell says
+os.environ.pop("MPLBACKEND", None)
+
+# Students' versions have gaps to fill in and no outputs to compare: their solutions are run instead.
+collect_ignore_glob = ["notebooks/*_exercises.ipynb", "notebooks/assignments/*"]
+
+
+# ---------------------------------------------------------------- two things nbval 0.11 does otherwise than Jupyter
+
+
+def execute_as_jupyter_does(kernel, source, allow_stdin=None):
+    """With history: without it IPython does not see the `;` that keeps a last line quiet."""
+    return kernel.kc.execute(
+        source, store_history=True, allow_stdin=allow_stdin, stop_on_error=False
+    )
+
+
+def await_reply_while_alive(kernel, msg_id, timeout=None, await_reply=RunningKernel.await_reply):
+    """A kernel that died will not answer: say so in a second, not after the whole timeout."""
+    start = time.monotonic()
+    while True:
+        try:
+            return await_reply(kernel, msg_id, timeout=1)
+        except Empty:
+            if not kernel.is_alive():
+                raise RuntimeError("the kernel died in this cell (out of memory?)") from None
+            if timeout is not None and time.monotonic() - start > timeout:
+                raise
+
+
+RunningKernel.execute_cell_input = execute_as_jupyter_does
+RunningKernel.await_reply = await_reply_while_alive

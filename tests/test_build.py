@@ -1,0 +1,520 @@
+"""tools/build.py on a toy course: what it builds, what it refuses, and what its check and nbval catch."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tools import build
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LECTURE = """\
+# %% [markdown] slideshow={"slide_type": "slide"} editor="mine"
+# # A toy
+
+# %% slideshow={"slide_type": "skip"}
+import os
+import sys
+import ipywidgets
+import matplotlib.pyplot as plt
+from tqdm.auto import tqdm
+
+# %%
+total = 0
+for i in tqdm(range(3), desc="adding"):
+    total += i
+print("total", total)
+print("threads", os.environ["OMP_NUM_THREADS"])
+
+# %%
+plt.figure(figsize=(2, 1))
+plt.plot([0, 1]);
+
+# %% tags=["nbval-ignore-output"]
+print("process", os.getpid())
+print("a warning", file=sys.stderr)
+ipywidgets.interact(lambda m: print("slider at", m), m=(0, 3));
+"""
+
+EXERCISES = """\
+# %% [markdown]
+# Write `double`.
+
+# %%
+def double(x):
+    ### BEGIN SOLUTION
+    return 2 * x
+    ### END SOLUTION
+
+# %%
+assert double(2) == 4
+print("well done")
+"""
+
+PROBLEM_SET = """\
+# %% [markdown] nbgrader={"grade": false, "grade_id": "intro", "locked": true, "schema_version": 3, "solution": false}
+# Write `triple`.
+
+# %% nbgrader={"grade": false, "grade_id": "triple", "locked": false, "schema_version": 3, "solution": true}
+def triple(x):
+    ### BEGIN SOLUTION
+    return 3 * x
+    ### END SOLUTION
+
+# %% nbgrader={"grade": true, "grade_id": "t", "locked": true, "points": 2, "schema_version": 3, "solution": false}
+assert triple(1) == 3
+### BEGIN HIDDEN TESTS
+assert triple(-7) == -21
+### END HIDDEN TESTS
+"""
+
+MORTAL = """\
+# %%
+import os
+if "DIE" in os.environ:
+    os._exit(1)
+print("alive")
+
+# %%
+print("still alive")
+"""
+
+LECTURE_NB = "notebooks/03_toy.ipynb"
+STUDENT_NB = "notebooks/03_toy_exercises.ipynb"
+ANSWERS_NB = "solutions/03_toy_exercises.ipynb"
+RELEASE_NB = "notebooks/assignments/ps1_toy/ps1_toy.ipynb"
+GRADED_NB = "solutions/ps1_toy/ps1_toy.ipynb"
+
+
+def write_lesson(root, name, text):
+    path = root / "lessons" / f"{name}.py"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def read(root, name):
+    return nbformat.read(root / name, as_version=4)
+
+
+def edit(root, name, change):
+    nb = read(root, name)
+    change(nb)
+    nbformat.write(nb, root / name)
+
+
+@pytest.fixture(scope="module")
+def foreign_kernel(tmp_path_factory):
+    """A folder of kernels, ahead of all others in the search, whose `python3` does not even start."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    spec = folder / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    argv = [shutil.which("false"), "{connection_file}"]
+    spec.write_text(
+        json.dumps({"argv": argv, "display_name": "not this one", "language": "python"})
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, foreign_kernel):
+    """The toy course, built once: copy it before changing anything."""
+    root = tmp_path_factory.mktemp("built")
+    write_lesson(root, "03_toy", LECTURE)
+    write_lesson(root, "03_toy_exercises", EXERCISES)
+    write_lesson(root, "04_mortal", MORTAL)
+    write_lesson(root, "assignments/ps1_toy", PROBLEM_SET)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_PATH", str(foreign_kernel))
+        patch.setenv("OMP_NUM_THREADS", "7")
+        patch.setenv("MPLBACKEND", "agg")
+        assert build.main(["--root", str(root)]) == 0
+    return root
+
+
+@pytest.fixture
+def course(built, tmp_path):
+    """A built toy course of one's own."""
+    return Path(shutil.copytree(built, tmp_path / "course"))
+
+
+# ---------------------------------------------------------------- what is built
+
+
+def test_each_source_becomes_the_notebooks_that_its_name_promises(built):
+    names = {path.relative_to(built).as_posix() for path in built.glob("**/*.ipynb")}
+    assert names == {
+        "notebooks/04_mortal.ipynb",
+        LECTURE_NB,
+        STUDENT_NB,
+        ANSWERS_NB,
+        RELEASE_NB,
+        GRADED_NB,
+    }
+
+
+def test_a_build_leaves_no_other_file(built):
+    assert not [x for x in built.glob("**/*") if x.is_file() and x.suffix not in (".py", ".ipynb")]
+
+
+def test_lectures_and_solutions_hold_their_outputs(built):
+    assert "total 3\nthreads 1\n" in [
+        x.get("text") for x in read(built, LECTURE_NB).cells[2].outputs
+    ]
+    assert read(built, ANSWERS_NB).cells[-1].outputs[0].text == "well done\n"
+
+
+def test_figures_are_drawn_inline_and_a_semicolon_keeps_the_last_line_quiet(built):
+    (figure,) = read(built, LECTURE_NB).cells[3].outputs
+    assert "image/png" in figure.data
+
+
+def test_widgets_leave_no_random_ids_and_warnings_no_stain(built):
+    bar = read(built, LECTURE_NB).cells[2].outputs[0]
+    assert list(bar.data) == ["text/plain"]
+    assert "model_id" not in (built / LECTURE_NB).read_text()
+    assert "a warning" not in json.dumps(read(built, LECTURE_NB).cells[-1].outputs)
+
+
+def test_an_explorer_is_stored_as_its_first_picture(built):
+    printed = [output.get("text", "") for output in read(built, LECTURE_NB).cells[-1].outputs]
+    assert printed[1:] == ["slider at 1\n"]
+
+
+def test_two_builds_differ_only_in_what_cells_print(built, course):
+    before = {path: path.read_bytes() for path in course.glob("**/*.ipynb")}
+    for path in before:
+        path.unlink()
+    assert build.main(["--root", str(course)]) == 0
+    process = re.compile(rb"process \d+")
+    for path, old in before.items():
+        new = path.read_bytes()
+        assert process.sub(b"", new) == process.sub(b"", old), path
+        assert (new != old) == (path.name == "03_toy.ipynb"), "only one prints its process id"
+
+
+def test_metadata_of_no_use_to_a_reader_is_dropped(built):
+    nb = read(built, LECTURE_NB)
+    assert nb.cells[0].metadata == {"slideshow": {"slide_type": "slide"}}
+    assert nb.cells[2].metadata == {}
+    assert nb.metadata == build.NOTEBOOK_METADATA
+    assert [cell.id for cell in nb.cells] == [f"03-{i:03d}" for i in range(5)]
+
+
+def test_students_get_neither_answers_nor_outputs(built):
+    nb = read(built, STUDENT_NB)
+    assert (
+        nb.cells[1].source
+        == "def double(x):\n    # YOUR CODE HERE\n    raise NotImplementedError()"
+    )
+    assert nb.cells[2].source == read(built, ANSWERS_NB).cells[2].source
+    assert all(cell.get("outputs", []) == [] for cell in nb.cells)
+    assert all(cell.get("execution_count") is None for cell in nb.cells)
+
+
+def test_a_released_problem_set_has_no_answers_no_hidden_tests_and_locked_tests(built):
+    nb = read(built, RELEASE_NB)
+    text = "\n".join(cell.source for cell in nb.cells)
+    assert "3 * x" not in text
+    assert "-21" not in text
+    assert "HIDDEN" not in text
+    assert "assert triple(1) == 3" in text
+    intro, answer, test = nb.cells
+    assert intro.metadata.editable is False
+    assert answer.metadata.get("editable", True) is True
+    assert answer.metadata.deletable is False
+    assert test.metadata.editable is False
+    assert test.metadata.nbgrader.points == 2
+
+
+def test_nbgrader_releases_the_same_problem_set(course):
+    (course / "nbgrader_config.py").write_text(
+        "c = get_config()\n"
+        "c.CourseDirectory.course_id = 'toy'\n"
+        f"c.CourseDirectory.root = {str(course)!r}\n"
+        "c.CourseDirectory.source_directory = 'solutions'\n"
+        "c.CourseDirectory.release_directory = 'released'\n"
+    )
+    command = [sys.executable, "-m", "nbgrader", "generate_assignment", "--no-db", "ps1_toy"]
+    run = subprocess.run(command, cwd=course, text=True, capture_output=True)
+    assert run.returncode == 0, run.stderr
+    released = course / "released/ps1_toy/ps1_toy.ipynb"
+    assert released.read_bytes() == (course / RELEASE_NB).read_bytes()
+
+
+def test_lesson_picks_those_whose_name_starts_so(course, capsys):
+    before = (course / "notebooks/04_mortal.ipynb").stat().st_mtime_ns
+    assert build.main(["--root", str(course), "03_toy_e", "ps1"]) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"\S+\.ipynb", said) == [ANSWERS_NB, STUDENT_NB, GRADED_NB, RELEASE_NB]
+    assert re.search(r"\d\.\d s  solutions/03_toy_exercises.ipynb", said), "how long each took"
+    assert (course / "notebooks/04_mortal.ipynb").stat().st_mtime_ns == before
+
+
+def test_a_slow_lesson_is_remarked_upon(course, capsys, monkeypatch):
+    monkeypatch.setattr(build, "SLOW", 0)
+    assert build.main(["--root", str(course), "04"]) == 0
+    assert "slow: a lesson should run in" in capsys.readouterr().out
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_an_empty_course_and_an_unknown_lesson_are_named(course, tmp_path, capsys):
+    assert build.main(["--root", str(tmp_path / "nothing")]) == 1
+    assert "lessons/ holds no lesson yet" in capsys.readouterr().err
+    assert build.main(["--root", str(course), "05"]) == 1
+    assert "no lesson's name starts with 05. There are: 03_toy" in capsys.readouterr().err
+
+
+def test_a_name_that_no_form_has_is_refused(course, capsys):
+    write_lesson(course, "toy", LECTURE)
+    assert build.main(["--root", str(course), "--check"]) == 1
+    assert "lessons/toy.py: no form of notebook has this name" in capsys.readouterr().err
+
+
+def test_a_failing_lesson_keeps_its_old_notebook_and_does_not_stop_the_others(course, capsys):
+    write_lesson(course, "04_mortal", "# %%\nx = 0\n\n# %%\n# divide\n1 / x\n")
+    write_lesson(course, "05_next", "# %%\nprint('built')\n")
+    old = (course / "notebooks/04_mortal.ipynb").read_bytes()
+    assert build.main(["--root", str(course), "04", "05"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "lessons/04_mortal.py: cell 2 of 2 (`# divide`) raised ZeroDivisionError: division by zero"
+        in said
+    )
+    assert (course / "notebooks/04_mortal.ipynb").read_bytes() == old
+    assert (course / "notebooks/05_next.ipynb").exists()
+
+
+def test_a_lesson_whose_kernel_dies_is_named(course, capsys, monkeypatch):
+    monkeypatch.setenv("DIE", "1")
+    old = (course / "notebooks/04_mortal.ipynb").read_bytes()
+    assert build.main(["--root", str(course), "04"]) == 1
+    assert (
+        "lessons/04_mortal.py: cell 1 of 2 (`import os`) ended its kernel"
+        in capsys.readouterr().err
+    )
+    assert (course / "notebooks/04_mortal.ipynb").read_bytes() == old
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("import warnings\nwarnings.warn('beware')", "writes to stderr"),
+        ("import os\nprint(os.getcwd())", "prints a path of this machine"),
+    ],
+)
+def test_outputs_that_no_other_machine_repeats_are_refused(tmp_path, capsys, cell, message):
+    write_lesson(tmp_path, "01_bad", f"# %%\n{cell}\n")
+    assert build.main(["--root", str(tmp_path)]) == 1
+    assert (
+        f"lessons/01_bad.py: cell 1 of 1 (`{cell.splitlines()[0]}`) {message}"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "notebooks/01_bad.ipynb").exists()
+
+
+def test_an_expected_error_may_not_be_stored(tmp_path, capsys):
+    write_lesson(tmp_path, "01_bad", '# %% tags=["raises-exception"]\n1 / 0\n')
+    assert build.main(["--root", str(tmp_path)]) == 1
+    assert "shows the error ZeroDivisionError: division by zero. To show" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            EXERCISES.replace("### BEGIN SOLUTION", "").replace("### END SOLUTION", ""),
+            "would get the answers",
+        ),
+        (EXERCISES.replace("### END SOLUTION", ""), "no end solution statement found"),
+    ],
+)
+def test_answers_that_are_not_marked_are_refused(course, capsys, source, message):
+    write_lesson(course, "03_toy_exercises", source)
+    assert build.main(["--root", str(course), "03_toy_exercises"]) == 1
+    said = capsys.readouterr().err
+    assert "lessons/03_toy_exercises.py: " in said
+    assert message in said
+
+
+def test_an_interrupted_write_leaves_the_old_notebook(course, monkeypatch):
+    old = (course / LECTURE_NB).read_bytes()
+
+    def stop_half_way(nb, path):
+        path.write_text('{"cells": [')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nbformat, "write", stop_half_way)
+    with pytest.raises(KeyboardInterrupt):
+        build.write(nbformat.v4.new_notebook(), course / LECTURE_NB)
+    assert (course / LECTURE_NB).read_bytes() == old
+    assert not list(course.glob("**/.*"))
+
+
+# ---------------------------------------------------------------- what the check catches
+
+
+def complaints(root, capsys, *arguments):
+    failed = build.main(["--root", str(root), "--check", *arguments])
+    said = capsys.readouterr().err
+    assert failed == bool(said)
+    return said
+
+
+def test_the_check_passes_a_fresh_build_and_executes_nothing(built, capsys, monkeypatch):
+    monkeypatch.setattr(build, "execute", lambda *_: pytest.fail("executed"))
+    before = {path: path.read_bytes() for path in built.glob("**/*.ipynb")}
+    assert complaints(built, capsys) == ""
+    assert {path: path.read_bytes() for path in built.glob("**/*.ipynb")} == before
+
+
+def edit_source(root):
+    source = root / "lessons/03_toy.py"
+    source.write_text(source.read_text().replace("# # A toy", "# # Another toy"))
+
+
+def edit_answer(root):
+    source = root / "lessons/03_toy_exercises.py"
+    source.write_text(source.read_text().replace("2 * x", "x + x"))
+
+
+def edit_release(root):
+    def hand_out_the_answer(nb):
+        nb.cells[1].source = "def triple(x):\n    return 3 * x"
+
+    edit(root, RELEASE_NB, hand_out_the_answer)
+
+
+def clear_outputs(nb):
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+
+
+def add_error(nb):
+    nb.cells[3].outputs = [
+        nbformat.v4.new_output("error", ename="ValueError", evalue="x", traceback=[])
+    ]
+
+
+def save_in_jupyterlab(nb):
+    nb.metadata.language_info.version = "3.13.1"
+
+
+def do_the_exercise(nb):
+    nb.cells[2].outputs = [nbformat.v4.new_output("stream", text="well done\n")]
+
+
+AGAIN = "Run: make lessons LESSON="
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (
+            edit_source,
+            f"{LECTURE_NB}: does not come from lessons/03_toy.py, first in the source of cell 1. "
+            f"Edit only lessons/03_toy.py, never the notebook. {AGAIN}03_toy",
+        ),
+        (edit_answer, f"{ANSWERS_NB}: does not come from lessons/03_toy_exercises.py"),
+        (edit_release, f"{RELEASE_NB}: does not come from lessons/assignments/ps1_toy.py"),
+        (
+            lambda root: edit(root, LECTURE_NB, clear_outputs),
+            f"{LECTURE_NB}: cell 2 has not been executed, or its output was cleared. {AGAIN}03_toy",
+        ),
+        (
+            lambda root: edit(root, LECTURE_NB, add_error),
+            f"{LECTURE_NB}: cell 4 holds an error. Mend lessons/03_toy.py. {AGAIN}03_toy",
+        ),
+        (
+            lambda root: edit(root, LECTURE_NB, save_in_jupyterlab),
+            f"{LECTURE_NB}: does not come from lessons/03_toy.py, in the metadata of the notebook",
+        ),
+        (
+            lambda root: edit(root, LECTURE_NB, lambda nb: nb.cells.pop()),
+            f"{LECTURE_NB}: does not come from lessons/03_toy.py, 4 cells instead of 5",
+        ),
+        (
+            lambda root: edit(root, STUDENT_NB, do_the_exercise),
+            f"{STUDENT_NB}: does not come from lessons/03_toy_exercises.py, first in the outputs of cell 3",
+        ),
+        (lambda root: (root / GRADED_NB).unlink(), f"{GRADED_NB}: is missing. {AGAIN}ps1_toy"),
+        (
+            lambda root: (root / LECTURE_NB).write_text("<<<<<<< HEAD"),
+            f"{LECTURE_NB}: cannot be read (NotJSONError). {AGAIN}03_toy",
+        ),
+        (
+            lambda root: (root / "lessons/04_mortal.py").unlink(),
+            "notebooks/04_mortal.ipynb: has no source in lessons/. Delete it, or keep it elsewhere.",
+        ),
+    ],
+)
+def test_the_check_says_which_notebook_is_wrong_and_what_to_do(course, capsys, harm, message):
+    harm(course)
+    said = complaints(course, capsys)
+    assert said.startswith(message)
+    assert said.count("\n") == 1, "one notebook is wrong, and one line says so"
+
+
+def test_what_lessons_print_is_left_to_nbval(course, capsys):
+    edit(course, LECTURE_NB, lambda nb: nb.cells[2].outputs.pop())
+    assert complaints(course, capsys) == ""
+
+
+# ---------------------------------------------------------------- what nbval catches
+
+
+@pytest.fixture(scope="module")
+def nbval_report(built, tmp_path_factory, foreign_kernel):
+    """pytest's words on the toy course, one printed number changed and one kernel dying, run as `make test` does."""
+    root = Path(shutil.copytree(built, tmp_path_factory.mktemp("nbval") / "course"))
+    for name in ("pyproject.toml", "conftest.py"):
+        shutil.copy(ROOT / name, root)
+    changed = root / "notebooks/05_changed.ipynb"
+    changed.write_text((root / LECTURE_NB).read_text().replace("total 3", "total 4"))
+    env = {**os.environ, "DIE": "1", "JUPYTER_PATH": str(foreign_kernel)}
+    env |= {"OMP_NUM_THREADS": "7", "MPLBACKEND": "agg"}
+    env = {key: value for key, value in env.items() if not key.startswith("PYTEST_")}
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "--color=no"],
+        cwd=root, env=env, text=True, capture_output=True, timeout=120,
+    )  # fmt: skip
+    return run.stdout
+
+
+def verdicts(report, name):
+    """What became of each code cell of a notebook, in order."""
+    found = re.findall(
+        rf"^(PASSED|FAILED) {re.escape(name)}::Cell (\d+)", report, flags=re.MULTILINE
+    )
+    return [verdict for verdict, _ in sorted(found, key=lambda pair: int(pair[1]))]
+
+
+def test_stored_notebooks_pass_nbval_in_this_python_whatever_kernels_there_are(nbval_report):
+    assert verdicts(nbval_report, LECTURE_NB) == ["PASSED"] * 4, nbval_report
+    assert verdicts(nbval_report, ANSWERS_NB) == ["PASSED"] * 2
+    assert verdicts(nbval_report, GRADED_NB) == ["PASSED"] * 2
+
+
+def test_nbval_does_not_run_what_students_are_to_fill_in(nbval_report):
+    assert verdicts(nbval_report, STUDENT_NB) == []
+    assert verdicts(nbval_report, RELEASE_NB) == []
+
+
+def test_a_changed_number_fails_nbval(nbval_report):
+    name = "notebooks/05_changed.ipynb"
+    assert verdicts(nbval_report, name) == ["PASSED", "FAILED", "PASSED", "PASSED"]
+    assert "total 4" in nbval_report
+
+
+def test_a_kernel_that_dies_fails_at_once(nbval_report):
+    assert verdicts(nbval_report, "notebooks/04_mortal.ipynb") == ["FAILED", "FAILED"]
+    assert "the kernel died in this cell" in nbval_report
