@@ -46,8 +46,9 @@ def log_probs(model: nn.Module, data: ImageSet, batch_size: int = 500) -> Tensor
     """
     device = next(model.parameters()).device
     conditional = getattr(model, "n_classes", 0) > 0
+    log_prob: Callable[..., Tensor] = model.log_prob  # type: ignore[assignment]
     chunks = [
-        (model.log_prob(x, y) if conditional else model.log_prob(x)).cpu()
+        (log_prob(x, y) if conditional else log_prob(x)).cpu()
         for x, y in data.batches(batch_size, shuffle=False, device=device)
     ]
     return torch.cat(chunks)

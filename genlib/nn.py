@@ -111,7 +111,7 @@ def check_images(x: Tensor, shape: Shape, levels: int | None = None) -> None:
         >>> check_images(torch.full((2, 1, 4, 4), 0.5), shape=(1, 4, 4), levels=2)
         Traceback (most recent call last):
             ...
-        ValueError: images must lie on the grid of 2 levels, k / 1, and these do not: binarise them (genlib.data.binarise), or build the model with the data's levels
+        ValueError: images must lie on the grid of 2 levels, k / 1, and these do not: ...
     """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__

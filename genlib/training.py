@@ -47,7 +47,7 @@ def train_epoch(
     """
     total, count = 0.0, 0
     for x, y in batches:
-        loss = model.loss(x, y) if getattr(model, "n_classes", 0) else model.loss(x)
+        loss = model.loss(x, y) if getattr(model, "n_classes", 0) else model.loss(x)  # type: ignore[operator]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

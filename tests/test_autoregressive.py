@@ -82,7 +82,14 @@ def test_a_conditional_model_reads_no_later_value_either(family: type[PixelModel
 @BOTH
 @pytest.mark.parametrize(
     "levels, shape",
-    [(2, (1, 3, 3)), (3, (1, 2, 2)), (2, (3, 2, 2)), (4, (3, 1, 1)), (2, (1, 1, 5)), (256, (1, 1, 1))],
+    [
+        (2, (1, 3, 3)),
+        (3, (1, 2, 2)),
+        (2, (3, 2, 2)),
+        (4, (3, 1, 1)),
+        (2, (1, 1, 5)),
+        (256, (1, 1, 1)),
+    ],
 )
 def test_probabilities_of_all_images_sum_to_one(
     family: type[PixelModel], levels: int, shape: Shape
