@@ -1,0 +1,79 @@
+"""A figure shows what its numbers say: what is read, what is not, and what is not there yet."""
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from genlib import plots
+from genlib.autoregressive import GatedPixelCNN, PixelCNN
+from genlib.nn import MaskedConv2d
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open():
+    yield
+    plt.close("all")
+
+
+def test_the_receptive_field_is_the_mean_size_of_the_gradient():
+    model, pixel = PixelCNN((2, 4, 5), levels=3, channels=12, depth=2), (2, 3)
+    field = plots.receptive_field(model, pixel, n_images=2)
+    x = torch.rand(2, 2, 4, 5, generator=torch.Generator().manual_seed(0))
+    jacobian = torch.autograd.functional.jacobian(
+        lambda x: model(x)[:, :, :, 2, 3].sum(dim=(1, 2)), x
+    )
+    own = jacobian.diagonal(dim1=0, dim2=1).movedim(-1, 0)  # an image's logits read only that image
+    torch.testing.assert_close(field, own.abs().sum(dim=1).mean(dim=0))
+
+
+def test_the_blind_spot_is_drawn_where_it_is_and_vanishes_with_two_stacks():
+    torch.manual_seed(1)
+    models = {
+        "PixelCNN": PixelCNN((1, 9, 9), channels=16, depth=6),
+        "GatedPixelCNN": GatedPixelCNN((1, 9, 9), channels=16, depth=6),
+    }
+    plots.show_receptive_fields(models, pixel=(4, 2))
+    orange = [int((axes.images[1].get_array().filled(0) == 1).sum()) for axes in plt.gcf().axes]
+    # one row up: columns 6 to 8; two: 7 and 8; three: 8
+    assert orange == [3 + 2 + 1, 0]
+
+
+def test_a_pixel_outside_the_image_is_refused():
+    with pytest.raises(ValueError, match="outside an image of 4 rows"):
+        plots.receptive_field(PixelCNN((1, 4, 4), channels=8, depth=1), pixel=(4, 0))
+
+
+def test_drawn_so_far_keeps_the_first_pixels_in_raster_order():
+    image = torch.arange(12.0).reshape(2, 2, 3)
+    shown = plots.drawn_so_far(image, 4)
+    assert torch.equal(shown.isnan()[0], torch.tensor([[False] * 3, [False, True, True]]))
+    assert torch.equal(shown[:, 0], image[:, 0])
+    assert torch.equal(plots.drawn_so_far(image, 6), image)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (1, 4, 4), (5, 2, 4, 4), (0, 1, 4, 4)])
+def test_what_is_not_a_batch_of_images_is_refused(shape: tuple[int, ...]):
+    with pytest.raises(ValueError, match=r"\(N, 1, H, W\) or \(N, 3, H, W\)"):
+        plots.show_images(torch.zeros(shape))
+
+
+def test_images_are_drawn_as_they_are_grey_or_in_colour():
+    grey, colour = torch.rand(1, 1, 3, 4), torch.rand(1, 3, 3, 4)
+    plots.show_images(grey)
+    drawn = torch.from_numpy(plt.gca().images[0].get_array().data).float()
+    torch.testing.assert_close(drawn, grey[0, 0])
+    plots.show_images(colour)
+    drawn = torch.from_numpy(plt.gca().images[0].get_array().data).float()
+    torch.testing.assert_close(drawn, colour[0].permute(1, 2, 0))
+
+
+def test_rows_of_unequal_length_leave_the_rest_empty():
+    plots.show_rows({"three": torch.zeros(3, 1, 2, 2), "one": torch.ones(1, 1, 2, 2)})
+    assert [len(axes.images) for axes in plt.gcf().axes] == [1, 1, 1, 1, 0, 0]
+
+
+def test_a_mask_is_drawn_as_the_whole_kernel_of_the_textbook():
+    one = torch.zeros(1, dtype=torch.long)
+    plots.show_masks({"A": MaskedConv2d(one, one, (2, 3), "A")})
+    drawn = plt.gca().images[0].get_array()
+    assert drawn.tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
