@@ -133,7 +133,7 @@ def check_images(x: Tensor, shape: Shape, levels: int | None = None) -> None:
             f"images must lie in [0, 1], not in [{x.min():.3g}, {x.max():.3g}]: "
             "divide raw levels by levels - 1; a model rescales inside"
         )
-    if levels is not None:
+    if levels is not None and x.numel():
         level = x * (levels - 1)
         if (level - level.round()).abs().max() > 1e-3:
             raise ValueError(

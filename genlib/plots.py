@@ -301,3 +301,38 @@ def _mark(axes: Axes, pixel: tuple[int, int]) -> None:
     axes.add_patch(
         Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=RED, linewidth=2, zorder=3)
     )
+
+
+def show_predictions(model: PixelModel, image: Tensor, pixels: Sequence[tuple[int, int]]) -> None:
+    """What a model expects at chosen pixels, given everything before them, and what came.
+
+    At the left the image with the pixels framed and numbered; beside it, for each of them, the
+    distribution over the levels of its first channel, the true level in red.
+
+    Args:
+        model: unconditional.
+        image: (C, H, W) in [0, 1].
+        pixels: (row, column) of each.
+
+    Example:
+        >>> from genlib.autoregressive import PixelCNN
+        >>> model = PixelCNN((1, 4, 4), levels=5, channels=8, depth=1)
+        >>> show_predictions(model, torch.zeros(1, 4, 4), pixels=[(0, 0), (2, 1)])
+        >>> len(plt.gcf().axes)
+        3
+        >>> plt.close()
+    """
+    with torch.no_grad():
+        p = model(image[None]).softmax(dim=1)[0, :, 0].cpu()  # (K, H, W)
+    level = (image[0] * (model.levels - 1)).round().long().cpu()
+    figure, row = plt.subplots(1, 1 + len(pixels), figsize=(2.4 * (1 + len(pixels)), 2.5))
+    _draw_image(row[0], image)
+    for n, (axes, (i, j)) in enumerate(zip(row[1:], pixels, strict=True), start=1):
+        _mark(row[0], (i, j))
+        row[0].text(j, i, str(n), color=RED, ha="center", va="center", weight="bold")
+        colours = [RED if k == level[i, j] else BLUE for k in range(model.levels)]
+        axes.bar(range(model.levels), p[:, i, j].numpy(), color=colours, width=0.9)
+        axes.set(title=f"pixel {n}", xlabel="level", ylim=(0, 1))
+    row[1].set_ylabel("probability")
+    for axes in row[2:]:
+        axes.set_yticklabels([])

@@ -1,7 +1,9 @@
 """Explicit and tractable: p(x) as a product of one-value conditionals."""
 
+from genlib.autoregressive.diagonal_bilstm import DiagonalBiLSTM
 from genlib.autoregressive.gated_pixelcnn import GatedPixelCNN
 from genlib.autoregressive.pixel_model import PixelModel
 from genlib.autoregressive.pixelcnn import PixelCNN
+from genlib.autoregressive.row_lstm import RowLSTM
 
-__all__ = ["GatedPixelCNN", "PixelCNN", "PixelModel"]
+__all__ = ["DiagonalBiLSTM", "GatedPixelCNN", "PixelCNN", "PixelModel", "RowLSTM"]
