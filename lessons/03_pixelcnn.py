@@ -39,6 +39,7 @@ from genlib.training import fit
 
 DATASET, EPOCHS = "digits", 9  # on a GPU try "strokes", "mnist", "fashion_mnist" or "cifar10"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+torch.set_num_threads(1)  # on images this small a second thread waits more than it works
 torch.manual_seed(0);
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -533,3 +534,7 @@ print(f"the true label explains more than 90 % of the test images better than a 
 #   PixelCNN Decoders*, arXiv:1606.05328. Blind spot: figure 1; gates: equation 2; labels: equation 4.
 # - Salimans, Karpathy, Chen, Kingma (2017), *PixelCNN++*, arXiv:1701.05517: a smoother distribution over levels.
 # - Ramachandran et al. (2017), *Fast Generation for Convolutional Autoregressive Models*, arXiv:1704.06001: caching.
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# Before this: [02 PixelRNN](02_pixelrnn.ipynb). To build a PixelCNN yourself, step by step and with each step checked:
+# [the exercises](03_pixelcnn_exercises.ipynb).
