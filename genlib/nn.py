@@ -1,4 +1,8 @@
-r"""Layers that several families share, and the checks at every model's public door."""
+r"""Layers that several families share, their streaming forms, and the checks at the public door."""
+
+import copy
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +10,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 Shape = tuple[int, int, int]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -70,6 +75,154 @@ class MaskedConv2d(nn.Conv2d):
         return F.conv2d(
             F.pad(x, self.pad), self.weight * self.mask, self.bias, dilation=self.dilation
         )
+
+    def stream(self, walk: "Walk") -> "MaskedConvStream":
+        """The same convolution one pixel at a time, see `streaming`."""
+        return MaskedConvStream(self, walk)
+
+
+# Streaming: the same network, one pixel at a time. --------------------------------------------------
+
+
+@dataclass
+class Walk:
+    """Where a walk over n images in raster order stands; all streams of a network share it."""
+
+    n: int
+    width: int
+    column: int = 0
+
+
+class Stream(nn.Module):
+    """A layer that meets its image pixel by pixel and remembers what it will need again.
+
+    `start_row` comes before the first pixel of every row: the place for all that depends on finished
+    rows only. Then every call takes and returns the features of one pixel, (n, F), at `walk.column`.
+    There may be several calls at a pixel, one a colour; what came last is remembered.
+
+    It defines `__call__`, not `forward`: there is one call a layer and pixel, and the way through
+    the hooks of `nn.Module` would cost as much as the arithmetic.
+    """
+
+    def __init__(self, walk: Walk):
+        super().__init__()
+        self.walk = walk
+
+    def start_row(self) -> None:
+        raise NotImplementedError
+
+
+@runtime_checkable
+class Streamable(Protocol):
+    """A layer that looks at other pixels, and has a form that remembers them."""
+
+    def stream(self, walk: Walk) -> nn.Module: ...
+
+
+def streaming(network: Network, walk: Walk) -> Network:
+    """A copy of a network that walks over images in raster order and does only the new work.
+
+    Features never change once they are made: a feature of a pixel depends on that pixel and earlier
+    ones alone. So at every pixel it is enough to compute the features of that pixel, if the layers
+    that look at other pixels remember what they will read again. Such a layer has a method
+    `stream(walk)` that returns its streaming form. The copy has these forms in place of the layers
+    and is otherwise the same code with the same parameters: ReLU, gate and sum work on the features
+    (n, F) of one pixel as they do on maps (n, F, H, W). The network itself is left as it is.
+
+    Source: Ramachandran et al. (2017), Fast Generation for Convolutional Autoregressive Models,
+    arXiv:1704.06001; in addition, what finished rows contribute is computed a row at a time.
+
+    Args:
+        network: a module whose layers that look at other pixels have a method `stream`.
+        walk: what the streams of the copy share; whoever walks sets `walk.column`.
+
+    Example:
+        >>> one, walk = torch.zeros(1, dtype=torch.long), Walk(n=2, width=3)
+        >>> net = nn.Sequential(MaskedConv2d(one, one, (2, 3), mask="A"), nn.Tanh())
+        >>> x, stream, pixels = torch.rand(2, 1, 4, 3), streaming(net, walk), []
+        >>> for i in range(4):
+        ...     stream[0].start_row()
+        ...     for j in range(3):
+        ...         walk.column = j
+        ...         pixels.append(stream(x[:, :, i, j]))
+        >>> torch.allclose(torch.stack(pixels, dim=2).view(2, 1, 4, 3), net(x), atol=1e-6)
+        True
+    """
+    # deepcopy takes over what it finds in `memo`, by identity, and copies the rest
+    memo: dict[int, object] = {id(p): p for p in (*network.parameters(), *network.buffers())}
+    for layer in network.modules():
+        if isinstance(layer, Streamable):
+            memo[id(layer)] = layer.stream(walk)
+    stream = copy.deepcopy(network, memo)
+    for layer in stream.modules():
+        vars(layer).update(layer._modules)  # found at once, without the detour of nn.Module
+    return stream
+
+
+class MaskedConvStream(Stream):
+    r"""`MaskedConv2d`, a pixel at a time.
+
+    A convolution adds up one matrix product a tap, $\sum_t W_t x_{p+t}$. Taps in the rows above read
+    finished pixels, so `start_row` adds them up for the whole row, in one product. What is left at a
+    pixel are the taps of its own row: those to the left, and the pixel itself.
+
+    Inputs are remembered as they are, not copied. This matters in a first layer: mask A does not read
+    the value about to be drawn, and when the next pixel reads it, it has been filled in.
+    """
+
+    def __init__(self, conv: MaskedConv2d, walk: Walk):
+        super().__init__(walk)
+        assert conv.bias is not None
+        (left, right, n_above, _), (_, columns) = conv.pad, conv.kernel_size
+        self.dilation = conv.dilation[0]
+        self.columns = range(0, columns * self.dilation, self.dilation)  # of the taps
+
+        weight = (conv.weight * conv.mask).detach()  # masked once a walk
+        taps = weight.permute(2, 3, 1, 0).contiguous()  # (rows, columns, F, F')
+        self.taps_above = taps[:-1].flatten(0, 2)
+        *self.left_taps, (_, self.own_tap) = [
+            (k, tap) for k, tap in zip(self.columns, taps[-1], strict=True) if k <= left
+        ]
+        self.bias = conv.bias.detach()  # (F',)
+
+        # a row is a list of pixels (n, F), with zeros at both ends for taps beyond the image
+        self.row = [weight.new_zeros(walk.n, conv.in_channels)] * (left + walk.width + right)
+        self.own = left  # where column 0 lies in the list
+        self.rows_above = [torch.stack(self.row)] * n_above
+        # what comes out at each pixel of the row, (n, F'), and the part that rows above contribute
+        self.out = weight.new_empty(walk.width, walk.n, conv.out_channels).unbind()
+        self.from_above = (self.bias.repeat(walk.n, 1),) * walk.width
+
+    def start_row(self) -> None:
+        if not self.rows_above:
+            return
+        self.rows_above = [*self.rows_above[1:], torch.stack(self.row)]
+        width = self.walk.width
+        read = [
+            row[k : k + width] for row in self.rows_above[:: self.dilation] for k in self.columns
+        ]
+        x = torch.cat(read, dim=2)  # (W, n, rows * columns * F)
+        out = torch.addmm(self.bias, x.flatten(0, 1), self.taps_above)
+        self.from_above = out.unflatten(0, (width, -1)).unbind()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        column, row = self.walk.column, self.row
+        row[self.own + column] = x
+        # a sum and a product in one, written to memory that is there already
+        out = torch.addmm(self.from_above[column], x, self.own_tap, out=self.out[column])
+        for k, tap in self.left_taps:
+            out.addmm_(row[column + k], tap)
+        return out
+
+
+def at_every_pixel(bias: Tensor, x: Tensor) -> Tensor:
+    """View a bias for each image, (n, F), so that it adds to all pixels of `x`, (n, F, ...).
+
+    Example:
+        >>> at_every_pixel(torch.zeros(2, 8), torch.zeros(2, 8, 5, 5)).shape
+        torch.Size([2, 8, 1, 1])
+    """
+    return bias.view(*bias.shape, *[1] * (x.ndim - bias.ndim))
 
 
 def colour_groups(features: int, n_colours: int) -> Tensor:

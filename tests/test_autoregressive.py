@@ -10,6 +10,7 @@ from genlib.data import all_images
 from genlib.nn import MaskedConv2d, Shape
 
 FAMILIES = pytest.mark.parametrize("family", [PixelCNN, GatedPixelCNN, RowLSTM, DiagonalBiLSTM])
+SAMPLERS = pytest.mark.parametrize("sampler", ["sample", "sample_by_definition"])
 SHAPES = pytest.mark.parametrize("shape", [(1, 7, 7), (1, 4, 9), (1, 9, 4), (3, 4, 6), (2, 5, 3)])
 
 
@@ -119,24 +120,28 @@ def assert_within_four_standard_errors(frequency: Tensor, p: Tensor, n: int) -> 
 
 
 @FAMILIES
+@SAMPLERS
 @pytest.mark.parametrize("levels, shape", [(2, (1, 2, 2)), (2, (3, 1, 2)), (4, (1, 1, 3))])
-def test_samples_follow_log_prob(family: type[PixelModel], levels: int, shape: Shape):
+def test_samples_follow_log_prob(family: type[PixelModel], sampler: str, levels: int, shape: Shape):
     n = 20_000
     model = away_from_uniform(family(shape, levels, channels=8, depth=2))
     images = all_images(levels, shape)
     p = model.log_prob(images).exp().double()
     assert p.max() > 4 * p.min()
-    assert_within_four_standard_errors(frequencies(model.sample(n), images), p, n)
+    assert_within_four_standard_errors(frequencies(getattr(model, sampler)(n), images), p, n)
 
 
 @FAMILIES
-def test_samples_given_a_label_follow_log_prob_given_that_label(family: type[PixelModel]):
+@SAMPLERS
+def test_samples_given_a_label_follow_log_prob_given_that_label(
+    family: type[PixelModel], sampler: str
+):
     n = 20_000
     torch.manual_seed(1)  # labels that matter in every family
     model = away_from_uniform(family((1, 2, 2), 2, channels=8, depth=2, n_classes=3))
     images = all_images(2, (1, 2, 2))
     y = torch.arange(n) % 2
-    samples = model.sample(n, y)
+    samples = getattr(model, sampler)(n, y)
     p0, p1 = (
         model.log_prob(images, torch.full((len(images),), k)).exp().double() for k in range(2)
     )
@@ -146,12 +151,13 @@ def test_samples_given_a_label_follow_log_prob_given_that_label(family: type[Pix
 
 
 @FAMILIES
-def test_completion_follows_the_conditional_distribution(family: type[PixelModel]):
+@SAMPLERS
+def test_completion_follows_the_conditional_distribution(family: type[PixelModel], sampler: str):
     n = 20_000
     model = away_from_uniform(family((2, 2, 2), 2, channels=8, depth=2))
     known = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]])  # (C, H, W)
     mask = torch.tensor([[True, True], [False, False]])  # the upper row is known
-    samples = model.sample(n, known=known, mask=mask)
+    samples = getattr(model, sampler)(n, known=known, mask=mask)
     assert torch.equal(samples[:, :, 0], known[:, 0].expand(n, 2, 2))
 
     images = all_images(2, (2, 2, 2))
@@ -162,11 +168,14 @@ def test_completion_follows_the_conditional_distribution(family: type[PixelModel
 
 
 @FAMILIES
-def test_a_known_channel_guides_the_later_channels_of_its_pixel(family: type[PixelModel]):
+@SAMPLERS
+def test_a_known_channel_guides_the_later_channels_of_its_pixel(
+    family: type[PixelModel], sampler: str
+):
     n = 20_000
     model = away_from_uniform(family((3, 1, 1), 2, channels=9, depth=2))
     red_known = torch.tensor([True, False, False]).reshape(3, 1, 1)
-    samples = model.sample(n, known=torch.ones(3, 1, 1), mask=red_known)
+    samples = getattr(model, sampler)(n, known=torch.ones(3, 1, 1), mask=red_known)
     images = all_images(2, (3, 1, 1))
     images = images[images[:, 0, 0, 0] == 1]
     p = model.log_prob(images).double().softmax(dim=0)
@@ -174,13 +183,14 @@ def test_a_known_channel_guides_the_later_channels_of_its_pixel(family: type[Pix
 
 
 @FAMILIES
-def test_the_same_seed_draws_the_same_images(family: type[PixelModel]):
+@SAMPLERS
+def test_the_same_seed_draws_the_same_images(family: type[PixelModel], sampler: str):
     model = away_from_uniform(family((1, 4, 4), 4, channels=8, depth=2))
     torch.manual_seed(3)
-    first = model.sample(5)
+    first = getattr(model, sampler)(5)
     torch.manual_seed(3)
-    assert torch.equal(model.sample(5), first)
-    assert not torch.equal(model.sample(5), first)
+    assert torch.equal(getattr(model, sampler)(5), first)
+    assert not torch.equal(getattr(model, sampler)(5), first)
 
 
 @FAMILIES
@@ -235,6 +245,7 @@ def test_no_tensor_stays_behind_on_the_cpu(family: type[PixelModel], n_classes: 
         known, mask = torch.rand(2, 3, 2, 3), torch.rand(2, 3, 2, 3) > 0.5
         results = [model(x, y), model.log_prob(x, y), model.loss(x, y), model.sample(2, y)]
         results.append(model.sample(2, y, known=known, mask=mask))
+        results.append(model.sample_by_definition(2, y))
         assert all(result.device.type == "cuda" for result in results)
 
 
@@ -294,6 +305,8 @@ def test_bad_labels_are_refused(
         model.log_prob(IMAGE, y)
     with pytest.raises(error, match=message):
         model.sample(2, y)
+    with pytest.raises(error, match=message):
+        model.sample_by_definition(2, y)
 
 
 @FAMILIES
@@ -337,6 +350,8 @@ def test_impossible_requests_to_sample_are_refused(
     model = family((1, 4, 4), channels=8, depth=2)
     with pytest.raises(ValueError, match=message):
         model.sample(**{"n": 2, **arguments})
+    with pytest.raises(ValueError, match=message):
+        model.sample_by_definition(**{"n": 2, **arguments})
 
 
 def test_a_mask_is_a_or_b():

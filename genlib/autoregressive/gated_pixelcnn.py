@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlib.autoregressive.pixel_model import PixelModel
-from genlib.nn import MaskedConv2d, Shape, colour_groups
+from genlib.nn import MaskedConv2d, Shape, Walk, colour_groups
 
 
 class VerticalConv(nn.Conv2d):
@@ -26,9 +26,38 @@ class VerticalConv(nn.Conv2d):
         # left, right, top, bottom: one row more above and one less below moves the image down,
         # so that the kernel's last row lies on the row above the pixel
         self.pad = (side, side, up + strict, -int(strict))
+        self.strict = strict
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.pad(x, self.pad))
+
+    def stream(self, walk: Walk) -> "VerticalConvStream":
+        """The same convolution one row at a time, see `genlib.nn.streaming`."""
+        return VerticalConvStream(self, walk)
+
+
+class VerticalConvStream(nn.Module):
+    """`VerticalConv`, a row at a time, (n, F, 1, W) -> (n, F', 1, W): it remembers the rows above."""
+
+    def __init__(self, conv: VerticalConv, walk: Walk):
+        super().__init__()
+        self.conv = conv
+        up = conv.pad[2]
+        above_the_image = conv.weight.new_zeros(walk.n, conv.in_channels, 1, walk.width)
+        self.rows = [above_the_image] * (up + 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        conv = self.conv
+        self.rows = [*self.rows[1:], x]
+        # a strict kernel ends one row above `x`, which is only about to be drawn
+        read = self.rows[: -1 if conv.strict else None : conv.dilation[0]]
+        return F.conv2d(
+            torch.cat(read, dim=2),
+            conv.weight,
+            conv.bias,
+            padding=(0, conv.pad[0]),  # as much to the left as to the right
+            dilation=(1, conv.dilation[1]),
+        )
 
 
 def gate(x: Tensor) -> Tensor:
@@ -37,7 +66,7 @@ def gate(x: Tensor) -> Tensor:
     $\sigma(2g) = (1 + \tanh g) / 2$, so one tanh serves both halves; the weights absorb the 2.
     """
     f, g = x.tanh().chunk(2, dim=1)
-    return f * (1 + g) / 2
+    return torch.addcmul(f, f, g) / 2  # f (1 + g) / 2
 
 
 class GatedLayer(nn.Module):
@@ -57,13 +86,19 @@ class GatedLayer(nn.Module):
         if n_classes:
             self.class_bias = nn.Embedding(n_classes, 4 * channels)
 
-    def forward(self, v: Tensor, h: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
-        v_pre, h_pre = self.vertical(v), self.horizontal(h)
-        if y is not None:  # the same bias at every pixel: "what", not "where" (eq. 4)
-            v_bias, h_bias = self.class_bias(y)[:, :, None, None].chunk(2, dim=1)
-            v_pre, h_pre = v_pre + v_bias, h_pre + h_bias
-        v = gate(v_pre)
-        return v, h + self.mix(gate(h_pre + self.v_to_h(v)))
+    def down(self, v: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The layer's vertical half: its features, and what the horizontal half gets from them."""
+        if y is None:
+            v = gate(self.vertical(v))
+            return v, self.v_to_h(v)
+        # the same bias at every pixel: "what", not "where" (eq. 4)
+        v_bias, h_bias = self.class_bias(y)[:, :, None, None].chunk(2, dim=1)
+        v = gate(self.vertical(v) + v_bias)
+        return v, self.v_to_h(v) + h_bias
+
+    def across(self, h: Tensor, from_v: Tensor) -> Tensor:
+        """The layer's horizontal half."""
+        return h + self.mix(gate(self.horizontal(h) + from_v))
 
 
 class GatedPixelCNN(PixelModel):
@@ -97,6 +132,9 @@ class GatedPixelCNN(PixelModel):
         torch.Size([4])
     """
 
+    streams = True
+    layers: list[GatedLayer]  # a ModuleList, typed by what it holds
+
     def __init__(
         self,
         shape: Shape = (1, 28, 28),
@@ -114,7 +152,9 @@ class GatedPixelCNN(PixelModel):
         self.v_place = nn.Parameter(torch.zeros(channels, height, width))
         self.h_place = nn.Parameter(torch.zeros(channels, height, width))
         dilations = [(1, 2, 1, 4)[i % 4] for i in range(depth)]
-        self.layers = nn.ModuleList(GatedLayer(group, d, n_classes) for d in dilations)
+        self.layers = nn.ModuleList(  # type: ignore[assignment]
+            GatedLayer(group, d, n_classes) for d in dilations
+        )
         self.head = nn.Sequential(
             nn.ReLU(),
             MaskedConv2d(group, group, (1, 1), mask="B"),
@@ -123,9 +163,23 @@ class GatedPixelCNN(PixelModel):
         )
 
     def network(self, x: Tensor, y: Tensor | None) -> Tensor:
-        v, h = self.v_in(x), self.h_in(x)
+        return self.across(x, y, *self.above(x, y))
+
+    def above(self, x: Tensor, y: Tensor | None, rows: slice = slice(None)) -> tuple[Tensor, ...]:
+        """The vertical stack: what every layer of the horizontal one is told, and before these, where."""
+        v = self.v_in(x)
         # cast: under autocast a float32 bias would turn both stacks back into float32
-        v, h = v + self.v_place.to(v.dtype), h + self.h_place.to(h.dtype)
+        h_place = self.h_place[None, :, rows].to(v.dtype)
+        v = v + self.v_place[:, rows].to(v.dtype)
+        from_v = []
         for layer in self.layers:
-            v, h = layer(v, h, y)
+            v, told = layer.down(v, y)
+            from_v.append(told)
+        return h_place, *from_v
+
+    def across(self, x: Tensor, y: Tensor | None, *above: Tensor) -> Tensor:
+        h_place, *from_v = above
+        h = self.h_in(x) + h_place
+        for layer, told in zip(self.layers, from_v, strict=True):
+            h = layer.across(h, told)
         return self.head(h).unflatten(1, (self.levels, -1))

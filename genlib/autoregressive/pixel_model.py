@@ -1,12 +1,16 @@
 """What all pixel-by-pixel models share: exact likelihood, loss and sampling."""
 
 import itertools
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.nn import Shape, check_images, check_labels
+from genlib.nn import Shape, Stream, Walk, check_images, check_labels, streaming
+
+# a step of sampling: where, (c, i, j), and the logits of p(x_cij | all before it), (n, K)
+Step = tuple[tuple[int, int, int], Tensor]
 
 
 class PixelModel(nn.Module):
@@ -19,6 +23,13 @@ class PixelModel(nn.Module):
     `network`, whose logits for a value may depend on earlier values alone; likelihood, loss and
     sampling follow from that and stand here.
 
+    There are two samplers, which draw the same images from the same random numbers.
+    `sample_by_definition` runs the whole network for every value. `sample` walks over the image with
+    a copy of the network that remembers (`genlib.nn.streaming`), and computes at every pixel what is
+    new there. A subclass says with `streams = True` that its layers know how; until then, `sample`
+    goes by the definition too. A network that has a part which depends on rows above only puts it
+    into `above` and the rest into `across`; a walk calls `above` once a row.
+
     Args:
         shape: image shape (C, H, W).
         levels: number K of values that a channel of a pixel can take; 2 for binary images.
@@ -28,11 +39,13 @@ class PixelModel(nn.Module):
         forward:  x (B, C, H, W) in [0, 1], y (B,) -> logits (B, K, C, H, W)
         log_prob: x, y -> (B,), nats per image, exact
         loss:     x, y -> scalar, nats per image
-        sample:   n, y (n,) -> (n, C, H, W) in [0, 1]
+        sample:   n, y (n,) -> (n, C, H, W) in [0, 1], and sample_by_definition likewise
 
     Raises:
         TypeError, ValueError: images or labels that the model was not built for (`genlib.nn`).
     """
+
+    streams = False
 
     def __init__(self, shape: Shape, levels: int, n_classes: int = 0):
         super().__init__()
@@ -49,6 +62,14 @@ class PixelModel(nn.Module):
     def network(self, x: Tensor, y: Tensor | None) -> Tensor:
         """The logits, (B, K, C, H, W), of images already rescaled to [-1, 1]."""
         raise NotImplementedError
+
+    def above(self, x: Tensor, y: Tensor | None, rows: slice = slice(None)) -> tuple[Tensor, ...]:
+        """Maps (B, F, H, W) of what rows above say; `x` holds the given rows of the images."""
+        return ()
+
+    def across(self, x: Tensor, y: Tensor | None, *above: Tensor) -> Tensor:
+        """The logits, given what `above` returned; on a walk for one pixel, (n, C) -> (n, K, C)."""
+        return self.network(x, y)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Logits of p(x_i | earlier values) for every value at once, (B, K, C, H, W)."""
@@ -67,7 +88,6 @@ class PixelModel(nn.Module):
         """Mean negative log-likelihood, nats per image."""
         return -self.log_prob(x, y).mean()
 
-    @torch.no_grad()
     def sample(
         self,
         n: int,
@@ -76,7 +96,7 @@ class PixelModel(nn.Module):
         known: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        r"""Draw `n` images, value by value in raster order, one forward pass a value.
+        r"""Draw `n` images, value by value in raster order, computing at each pixel only what is new.
 
         With `known` and `mask` the model completes an image: where `mask` is true the known value
         stays, elsewhere it is drawn given all values before it. This is a draw from
@@ -93,6 +113,31 @@ class PixelModel(nn.Module):
         Raises:
             ValueError: n < 1, only one of `known` and `mask`, or a shape that does not broadcast.
         """
+        x, mask = self._canvas(n, known, mask)
+        check_labels(y, n, self.n_classes)
+        with torch.inference_mode(), torch.autocast(x.device.type, enabled=False):
+            steps = self._walk(x, y) if self.streams else self._whole_passes(x, y)
+            self._draw(x, mask, steps)
+        return x
+
+    def sample_by_definition(
+        self,
+        n: int,
+        y: Tensor | None = None,
+        *,
+        known: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """The images that `sample` draws, by one whole forward pass a value: slow, and plainly right."""
+        x, mask = self._canvas(n, known, mask)
+        with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
+            self._draw(x, mask, self._whole_passes(x, y))
+        return x
+
+    def _canvas(
+        self, n: int, known: Tensor | None, mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """The images before anything is drawn, zero but for known values, and the mask of these."""
         if n < 1:
             raise ValueError(f"n must be at least 1, not {n}")
         if (known is None) != (mask is None):
@@ -106,27 +151,61 @@ class PixelModel(nn.Module):
             known, mask = _broadcast("known", known, size), _broadcast("mask", mask, size)
             check_images(known, self.shape)
             x = torch.where(mask, known.to(x), x)
+        return x, mask
+
+    def _draw(self, x: Tensor, mask: Tensor | None, steps: Iterator[Step]) -> None:
+        """Take the logits of one value after the other, and write what is drawn into `x`."""
+        channels, height, width = self.shape
+        uniform = torch.rand(height, width, channels, len(x), 1, device=x.device, dtype=x.dtype)
+        for (c, i, j), logits in steps:
+            value = draw_level(logits, uniform[i, j, c]) / (self.levels - 1)
+            if mask is not None:
+                value = torch.where(mask[:, c, i, j], x[:, c, i, j], value)
+            x[:, c, i, j] = value
+
+    def _whole_passes(self, x: Tensor, y: Tensor | None) -> Iterator[Step]:
+        """The steps of sampling by definition; whoever takes a step writes its value into `x`."""
         channels, height, width = self.shape
         for i, j, c in itertools.product(range(height), range(width), range(channels)):
-            logits = self(x, y)[:, :, c, i, j]  # (n, K)
-            value = draw_level(logits) / (self.levels - 1)
-            x[:, c, i, j] = (
-                value if mask is None else torch.where(mask[:, c, i, j], x[:, c, i, j], value)
-            )
-        return x
+            yield (c, i, j), self(x, y)[:, :, c, i, j]
+
+    def _walk(self, x: Tensor, y: Tensor | None) -> Iterator[Step]:
+        """The same steps, from a copy of the network that walks along: only new work is done."""
+        channels, height, width = self.shape
+        walk = Walk(n=len(x), width=width)
+        network = streaming(self, walk)
+        streams = [layer for layer in network.modules() if isinstance(layer, Stream)]
+        # the images as the network reads them, in [-1, 1]; layers keep views of it, not copies
+        seen = x.new_zeros(height, width, len(x), channels)
+        for i in range(height):
+            for stream in streams:
+                stream.start_row()
+            row = seen[i].permute(1, 2, 0)[:, :, None]  # (n, C, 1, W)
+            above = [
+                said.squeeze(2).permute(2, 0, 1).contiguous()  # (W, n, F)
+                for said in network.above(row, y, rows=slice(i, i + 1))
+            ]
+            for j in range(width):
+                walk.column = j
+                above_here = [said[j] for said in above]
+                for c in range(channels):
+                    logits = network.across(seen[i, j], y, *above_here)  # (n, K, C)
+                    yield (c, i, j), logits[:, :, c]
+                    seen[i, j, :, c] = 2 * x[:, c, i, j] - 1
 
 
-def draw_level(logits: Tensor) -> Tensor:
+def draw_level(logits: Tensor, u: Tensor) -> Tensor:
     """Draw a level from each row of logits by inverting the cumulative distribution, (n, K) -> (n,).
 
-    One uniform number decides a value, so two samplers fed the same numbers draw the same image.
+    Args:
+        logits: (n, K).
+        u: a uniform random number a row, (n, 1). Two samplers fed the same numbers draw the same.
 
     Example:
-        >>> draw_level(torch.tensor([[-50.0, 50.0, -50.0]])).tolist()
-        [1]
+        >>> draw_level(torch.tensor([0.2, 0.5, 0.3]).log().expand(2, 3), torch.tensor([[0.1], [0.6]]))
+        tensor([0, 1])
     """
     cumulative = logits.softmax(dim=1).cumsum(dim=1)
-    u = torch.rand(len(logits), 1, device=logits.device, dtype=cumulative.dtype)
     # the last sum may round to a hair below 1, so it is left out of the count
     return (u > cumulative[:, :-1]).sum(dim=1)
 

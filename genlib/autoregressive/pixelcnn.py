@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from genlib.autoregressive.pixel_model import PixelModel
-from genlib.nn import MaskedConv2d, Shape, colour_groups
+from genlib.nn import MaskedConv2d, Shape, at_every_pixel, colour_groups
 
 
 class ResidualBlock(nn.Module):
@@ -21,7 +21,7 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
         h = self.look(self.reduce(x.relu()).relu())
         if y is not None:
-            h = h + self.class_bias(y)[:, :, None, None]  # the same at every pixel: what, not where
+            h = h + at_every_pixel(self.class_bias(y), h)  # what, not where
         return x + self.expand(h.relu())
 
 
@@ -56,6 +56,8 @@ class PixelCNN(PixelModel):
         >>> model.log_prob(x).shape
         torch.Size([4])
     """
+
+    streams = True
 
     def __init__(
         self,

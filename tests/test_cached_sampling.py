@@ -1,0 +1,299 @@
+"""The sampler that does only the new work draws what the definition draws, and does no more."""
+
+import copy
+import gc
+import pickle
+import weakref
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from genlib.autoregressive import GatedPixelCNN, PixelCNN, PixelModel
+from genlib.autoregressive.gated_pixelcnn import VerticalConv, VerticalConvStream
+from genlib.nn import MaskedConv2d, MaskedConvStream, Shape, Stream, Walk, streaming
+
+BOTH = pytest.mark.parametrize("family", [PixelCNN, GatedPixelCNN])
+SHAPES = pytest.mark.parametrize(
+    "shape", [(1, 7, 7), (1, 3, 11), (1, 11, 3), (3, 4, 6), (2, 5, 3), (1, 2, 2), (3, 1, 1)]
+)
+
+
+def random_model(family: type[PixelModel], shape: Shape, levels: int = 3, **more) -> PixelModel:
+    """In float64, where the samplers' uniforms never fall between two roundings of a boundary."""
+    model = family(shape, levels, **{"channels": 12, "depth": 5, **more}).double()
+    for p in model.parameters():
+        nn.init.normal_(p, std=0.3)
+    return model
+
+
+def random_images(model: PixelModel, n: int) -> Tensor:
+    p = next(model.parameters())
+    return torch.randint(model.levels, (n, *model.shape)).to(p) / (model.levels - 1)
+
+
+@torch.inference_mode()
+def logits_of_every_step(model: PixelModel, images: Tensor, y: Tensor | None = None) -> Tensor:
+    """Walk over an image that is revealed value by value: (n, K, C, H, W)."""
+    x = torch.zeros_like(images)
+    logits = images.new_full((len(images), model.levels, *model.shape), torch.nan)
+    for (c, i, j), step in model._walk(x, y):
+        logits[:, :, c, i, j] = step
+        x[:, c, i, j] = images[:, c, i, j]
+    return logits
+
+
+@BOTH
+@SHAPES
+@pytest.mark.parametrize("n_classes", [0, 3])
+def test_the_logits_of_every_step_are_those_of_the_whole_pass(
+    family: type[PixelModel], shape: Shape, n_classes: int
+):
+    model = random_model(family, shape, n_classes=n_classes)
+    x, y = random_images(model, 4), torch.tensor([0, 2, 1, 2]) if n_classes else None
+    with torch.no_grad():
+        torch.testing.assert_close(
+            logits_of_every_step(model, x, y), model(x, y), rtol=0, atol=1e-10
+        )
+        model, x = model.float(), x.float()
+        torch.testing.assert_close(
+            logits_of_every_step(model, x, y), model(x, y), rtol=0, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize("kernel_size", [(1, 1), (1, 3), (2, 3), (4, 7), (3, 1), (9, 15)])
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+@pytest.mark.parametrize("left_only", [False, True])
+def test_a_masked_convolution_streams_whatever_its_kernel(
+    kernel_size: tuple[int, int], dilation: int, left_only: bool
+):
+    group, out_group = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1, 1, 1])
+    conv = MaskedConv2d(
+        group, out_group, kernel_size, "B", dilation=dilation, left_only=left_only
+    ).double()
+    x = torch.randn(2, 3, 6, 5, dtype=torch.double)
+    out = torch.zeros(2, 5, 6, 5, dtype=torch.double)
+    walk = Walk(n=2, width=5)
+    stream = conv.stream(walk)
+    with torch.no_grad():
+        for i in range(6):
+            stream.start_row()
+            for j in range(5):
+                walk.column = j
+                out[:, :, i, j] = stream(x[:, :, i, j])
+        torch.testing.assert_close(out, conv(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("radius, strict", [(1, False), (3, False), (1, True), (3, True)])
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+def test_a_vertical_convolution_streams_whatever_its_kernel(
+    radius: int, strict: bool, dilation: int
+):
+    conv = VerticalConv(3, 4, radius, strict=strict, dilation=dilation).double()
+    x = torch.randn(2, 3, 7, 5, dtype=torch.double)
+    with torch.no_grad():
+        stream = conv.stream(Walk(n=2, width=5))
+        rows = [stream(x[:, :, i : i + 1]) for i in range(7)]
+        torch.testing.assert_close(torch.cat(rows, dim=2), conv(x), rtol=0, atol=1e-12)
+
+
+# The same images from the same random numbers.
+
+
+def draw_both_ways(model: PixelModel, *arguments, **more) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(5)
+    cached, cached_state = model.sample(*arguments, **more), torch.get_rng_state()
+    torch.manual_seed(5)
+    plain, plain_state = model.sample_by_definition(*arguments, **more), torch.get_rng_state()
+    assert torch.equal(cached_state, plain_state)
+    return cached, plain
+
+
+@BOTH
+@SHAPES
+def test_the_same_seed_draws_the_images_of_the_definition(family: type[PixelModel], shape: Shape):
+    cached, plain = draw_both_ways(random_model(family, shape), 6)
+    assert torch.equal(cached, plain)
+    assert not torch.equal(cached[0], cached[1]) or cached[0].numel() < 10
+
+
+@BOTH
+def test_the_same_seed_draws_the_same_images_for_labels(family: type[PixelModel]):
+    model = random_model(family, (3, 3, 4), n_classes=4)
+    cached, plain = draw_both_ways(model, 5, torch.tensor([3, 0, 1, 2, 3]))
+    assert torch.equal(cached, plain)
+
+
+@BOTH
+@pytest.mark.parametrize("shape", [(1, 5, 6), (3, 4, 3)])
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_completion_of_scattered_values_draws_the_images_of_the_definition(
+    family: type[PixelModel], shape: Shape, share: float
+):
+    model = random_model(family, shape)
+    known = torch.rand(5, *shape, dtype=torch.double)  # known values need not lie on the grid
+    mask = torch.rand(5, *shape) < share
+    cached, plain = draw_both_ways(model, 5, known=known, mask=mask)
+    assert torch.equal(cached, plain)
+    assert torch.equal(cached[mask], known[mask])
+
+
+@BOTH
+def test_autocast_changes_neither_sampler(family: type[PixelModel]):
+    model = random_model(family, (1, 4, 4)).float()
+    torch.manual_seed(1)
+    expected = model.sample(4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cached, _ = draw_both_ways(model, 4)
+        torch.manual_seed(1)
+        assert torch.equal(model.sample(4), expected)
+    assert cached.dtype == torch.float32
+
+
+def test_a_model_without_streams_is_sampled_by_definition():
+    class Coins(PixelModel):
+        def __init__(self):
+            super().__init__((1, 2, 2), levels=2)
+            self.bias = nn.Parameter(torch.zeros(2, 1, 2, 2))
+
+        def network(self, x: Tensor, y: Tensor | None) -> Tensor:
+            return self.bias.expand(len(x), -1, -1, -1, -1)
+
+    cached, plain = draw_both_ways(Coins(), 4)
+    assert torch.equal(cached, plain)
+
+
+# Only the new work: counted, not timed.
+
+
+@BOTH
+@pytest.mark.parametrize("shape", [(1, 5, 7), (3, 4, 3)])
+def test_a_layer_meets_every_value_once_and_every_row_once(
+    family: type[PixelModel], shape: Shape, monkeypatch: pytest.MonkeyPatch
+):
+    values: dict[int, int] = {}
+    rows: dict[int, int] = {}
+    vertical: dict[int, int] = {}
+
+    def counted(cls: type, name: str, counts: dict[int, int]) -> None:
+        original = getattr(cls, name)
+
+        def call(self, *arguments):
+            counts[id(self)] = counts.get(id(self), 0) + 1
+            return original(self, *arguments)
+
+        monkeypatch.setattr(cls, name, call)
+
+    counted(MaskedConvStream, "__call__", values)
+    counted(MaskedConvStream, "start_row", rows)
+    counted(VerticalConvStream, "forward", vertical)
+    model = random_model(family, shape)
+    model.sample(2)
+
+    layers = list(model.modules())
+    channels, height, width = shape
+    n_masked = sum(isinstance(layer, MaskedConv2d) for layer in layers)
+    n_vertical = sum(isinstance(layer, VerticalConv) for layer in layers)
+    assert list(values.values()) == [height * width * channels] * n_masked
+    assert list(rows.values()) == [height] * n_masked
+    assert list(vertical.values()) == [height] * n_vertical
+
+
+def multiplications(function, *arguments) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        function(*arguments)
+    return counter.get_total_flops()
+
+
+@BOTH
+def test_drawing_grey_images_multiplies_no_more_than_one_whole_pass(family: type[PixelModel]):
+    model = random_model(family, (1, 9, 7))
+    x = random_images(model, 3)
+    assert 0 < multiplications(model.sample, 3) <= multiplications(model, x)
+
+
+@BOTH
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_work_grows_with_the_number_of_pixels(family: type[PixelModel], channels: int):
+    small, large = (random_model(family, (channels, side, side)) for side in (6, 12))
+    assert multiplications(large.sample, 2) == 4 * multiplications(small.sample, 2)
+
+
+# What a walk leaves behind: nothing.
+
+
+@BOTH
+def test_sampling_leaves_the_model_as_it_was_and_trainable(family: type[PixelModel]):
+    model = random_model(family, (3, 4, 4), n_classes=2).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    classes = [type(layer) for layer in model.modules()]
+    x = model.sample(3, torch.tensor([0, 1, 1]))
+
+    assert model.training and [type(layer) for layer in model.modules()] == classes
+    assert model.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.loss(x, torch.tensor([0, 1, 1])).backward()  # the images may be trained on, too
+    assert all(p.grad is not None and not p.is_inference() for p in model.parameters())
+
+    y = torch.tensor([1, 0, 1])
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert torch.equal(twin.log_prob(x, y), model.log_prob(x, y))
+
+
+@BOTH
+def test_a_change_of_the_weights_shows_in_the_next_sample(family: type[PixelModel]):
+    model = random_model(family, (1, 4, 4))
+    model.sample(2)
+    for p in model.parameters():
+        nn.init.normal_(p, std=0.3)
+    cached, plain = draw_both_ways(model, 6)
+    assert torch.equal(cached, plain)
+
+
+@BOTH
+def test_an_exception_half_way_leaves_no_streams_behind(
+    family: type[PixelModel], monkeypatch: pytest.MonkeyPatch
+):
+    model = random_model(family, (1, 5, 5))
+    x = random_images(model, 2)
+    expected = model(x)
+    start_row, calls = MaskedConvStream.start_row, iter(range(10**6))
+
+    def interrupted(self):
+        if next(calls) == 30:
+            raise KeyboardInterrupt
+        start_row(self)
+
+    monkeypatch.setattr(MaskedConvStream, "start_row", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.sample(2)
+    monkeypatch.undo()
+    assert torch.equal(model(x), expected)
+    assert not any(isinstance(layer, Stream) for layer in model.modules())
+    assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
+    cached, plain = draw_both_ways(model, 3)
+    assert torch.equal(cached, plain)
+
+
+@BOTH
+def test_the_memory_of_a_walk_is_freed(family: type[PixelModel], monkeypatch: pytest.MonkeyPatch):
+    made: list[weakref.ref] = []
+    create = MaskedConvStream.__init__
+
+    def remembered(self, *arguments):
+        create(self, *arguments)
+        made.append(weakref.ref(self))
+
+    monkeypatch.setattr(MaskedConvStream, "__init__", remembered)
+    model = random_model(family, (1, 4, 4))
+    model.sample(2)
+    gc.collect()  # the model lives on, the walk does not
+    assert made and all(stream() is None for stream in made)
+
+
+@BOTH
+def test_a_walk_shares_the_parameters_and_copies_none(family: type[PixelModel]):
+    model = random_model(family, (1, 4, 4), n_classes=2)
+    own = {id(p) for p in model.parameters()}
+    assert {id(p) for p in streaming(model, Walk(n=2, width=4)).parameters()} <= own
