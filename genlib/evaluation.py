@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Categorical
 
 from genlib.data import ImageSet, load
 from genlib.nn import Shape
@@ -52,6 +53,29 @@ def log_probs(model: nn.Module, data: ImageSet, batch_size: int = 500) -> Tensor
         for x, y in data.batches(batch_size, shuffle=False, device=device)
     ]
     return torch.cat(chunks)
+
+
+def independent_pixels(data: ImageSet) -> Categorical:
+    r"""The opponent to beat: every value follows its own histogram and ignores all the others.
+
+    Counted on the data, plus one for each level, so that none is impossible (Laplace's rule).
+
+    Args:
+        data: the images to count, usually those to train on.
+
+    Returns:
+        A distribution over levels for each value, batch shape (C, H, W): `log_prob(images.long())`
+        gives nats a value, (N, C, H, W), and `sample((n,))` levels.
+
+    Example:
+        >>> opponent = independent_pixels(load("bars"))
+        >>> opponent.probs[0, 0, 0]  # 15 of 30 images are white here
+        tensor([0.5000, 0.5000])
+        >>> opponent.sample((8,)).shape
+        torch.Size([8, 1, 4, 4])
+    """
+    counts = [1 + (data.images == k).sum(dim=0) for k in range(data.levels)]
+    return Categorical(probs=torch.stack(counts, dim=-1).float())
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from genlib import plots
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.data import all_images, load
-from genlib.evaluation import bars_kl, bits_per_dim, log_probs
+from genlib.evaluation import bars_kl, bits_per_dim, independent_pixels, log_probs
 from genlib.nn import MaskedConv2d
 from genlib.training import fit
 
@@ -253,10 +253,10 @@ for name, model in small.items():
 # neighbours. Bits per dimension are nats divided by $n \ln 2$, so that images of all sizes compare.
 
 # %%
-counts = [1 + (train.images == k).sum(dim=0) for k in range(train.levels)]
-counts = torch.stack(counts, dim=-1)  # (C, H, W, K)
-histogram = (counts / counts.sum(dim=-1, keepdim=True)).log()
-picked = histogram.expand(len(test), *histogram.shape).gather(-1, test.images[..., None].long())
+counts = [1 + (train.images == k).sum(dim=0) for k in range(train.levels)]  # plus one: none is impossible
+histogram = (torch.stack(counts, dim=-1) / (len(train) + train.levels)).log()  # (C, H, W, K)
+picked = histogram.expand(len(test), *histogram.shape).gather(-1, test.images[..., None].long())[..., 0]
+assert torch.allclose(picked, independent_pixels(train).log_prob(test.images.long()), atol=1e-5)
 bits = {
     "uniform": math.log2(train.levels),
     "independent pixels": bits_per_dim(picked.flatten(1).sum(dim=1).mean(), test.shape).item(),

@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from genlib import plots
 from genlib.autoregressive import GatedPixelCNN, PixelCNN
 from genlib.data import ImageSet, all_images, load
-from genlib.evaluation import bars_kl, bits_per_dim, log_probs
+from genlib.evaluation import bars_kl, bits_per_dim, independent_pixels, log_probs
 from genlib.nn import MaskedConv2d
 from genlib.training import fit
 
@@ -64,13 +64,11 @@ print(f"{len(train)} training and {len(test)} test images, shape {train.shape}, 
 # impossible), and ignores all the others. It knows where ink tends to be, but not what a stroke is.
 
 # %%
-counts = [1 + (train.images == k).sum(dim=0) for k in range(train.levels)]
-counts = torch.stack(counts, dim=-1)  # (C, H, W, K)
-histogram = (counts / counts.sum(dim=-1, keepdim=True)).log()
-picked = histogram.expand(len(test), *histogram.shape).gather(-1, test.images[..., None].long())
+opponent = independent_pixels(train)
+nats = opponent.log_prob(test.images.long()).flatten(1).sum(dim=1)
 bits = {
     "uniform": math.log2(train.levels),
-    "independent pixels": bits_per_dim(picked.flatten(1).sum(dim=1).mean(), test.shape).item(),
+    "independent pixels": bits_per_dim(nats.mean(), test.shape).item(),
 }
 for name, value in bits.items():
     print(f"{name:<20} {value:.2f} bits/dim on the test images")
@@ -345,9 +343,8 @@ plots.show_rows({
 # Each pixel follows from those before it; no part of the model has decided *which* digit it is drawing.
 
 # %%
-independent = torch.distributions.Categorical(logits=histogram).sample((12,))
 plots.show_rows({
-    "independent": independent / (train.levels - 1),
+    "independent": opponent.sample((12,)) / (train.levels - 1),
     "PixelCNN": pixelcnn.sample(12),
     "GatedPixelCNN": gated.sample(12),
     "real": test.floats()[20:32],

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from genlib.autoregressive import PixelCNN
 from genlib.data import ImageSet, load
-from genlib.evaluation import bars_kl, bits_per_dim, log_probs
+from genlib.evaluation import bars_kl, bits_per_dim, independent_pixels, log_probs
 from genlib.training import fit, train_epoch
 
 
@@ -84,6 +84,16 @@ def test_uniform_guessing_costs_log2_k_bits_a_dimension():
         nats = torch.full((3,), -3 * 8 * 8 * math.log(levels))
         expected = torch.full((3,), math.log2(levels))
         torch.testing.assert_close(bits_per_dim(nats, (3, 8, 8)), expected)
+
+
+def test_independent_pixels_are_the_best_that_histograms_can_do():
+    data = load("digits")
+    opponent = independent_pixels(data)
+    torch.testing.assert_close(opponent.probs.sum(dim=-1), torch.ones(data.shape))
+    nats = opponent.log_prob(data.images.long()).flatten(1).sum(dim=1).mean()
+    frequency = torch.stack([(data.images == k).double().mean(dim=0) for k in range(data.levels)])
+    entropy = torch.special.entr(frequency).sum()  # of the independent histograms, no plus one
+    assert entropy < -nats < entropy + 1
 
 
 def test_log_probs_keeps_the_order_whatever_the_batch_size():

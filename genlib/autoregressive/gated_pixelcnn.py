@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.autoregressive.pixel_model import PixelModel
+from genlib.autoregressive.pixel_model import PixelModel, softmax_head
 from genlib.nn import MaskedConv2d, Shape, Walk, colour_groups
 
 
@@ -155,12 +155,7 @@ class GatedPixelCNN(PixelModel):
         self.layers = nn.ModuleList(  # type: ignore[assignment]
             GatedLayer(group, d, n_classes) for d in dilations
         )
-        self.head = nn.Sequential(
-            nn.ReLU(),
-            MaskedConv2d(group, group, (1, 1), mask="B"),
-            nn.ReLU(),
-            MaskedConv2d(group, colour.repeat(levels), (1, 1), mask="B"),
-        )
+        self.head = softmax_head(group, n_colours, levels)
 
     def network(self, x: Tensor, y: Tensor | None) -> Tensor:
         return self.across(x, y, *self.above(x, y))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.nn import Shape, Stream, Walk, check_images, check_labels, streaming
+from genlib.nn import MaskedConv2d, Shape, Stream, Walk, check_images, check_labels, streaming
 
 # a step of sampling: where, (c, i, j), and the logits of p(x_cij | all before it), (n, K)
 Step = tuple[tuple[int, int, int], Tensor]
@@ -192,6 +192,30 @@ class PixelModel(nn.Module):
                     logits = network.across(seen[i, j], y, *above_here)  # (n, K, C)
                     yield (c, i, j), logits[:, :, c]
                     seen[i, j, :, c] = 2 * x[:, c, i, j] - 1
+
+
+def softmax_head(group: Tensor, n_colours: int, levels: int) -> nn.Sequential:
+    """From features to logits: two 1x1 convolutions that keep the order of the colours (table 1).
+
+    Args:
+        group: colour of each feature, (F,) integers.
+        n_colours: number C of colours.
+        levels: number K of values a colour can take.
+
+    Shapes:
+        (B, F, H, W) -> (B, K * C, H, W); the colour changes fastest
+
+    Example:
+        >>> head = softmax_head(torch.tensor([0, 0, 1, 1, 2, 2]), n_colours=3, levels=256)
+        >>> head(torch.zeros(1, 6, 4, 4)).unflatten(1, (256, 3)).shape
+        torch.Size([1, 256, 3, 4, 4])
+    """
+    return nn.Sequential(
+        nn.ReLU(),
+        MaskedConv2d(group, group, (1, 1), mask="B"),
+        nn.ReLU(),
+        MaskedConv2d(group, torch.arange(n_colours).repeat(levels), (1, 1), mask="B"),
+    )
 
 
 def draw_level(logits: Tensor, u: Tensor) -> Tensor:

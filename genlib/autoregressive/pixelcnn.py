@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from genlib.autoregressive.pixel_model import PixelModel
+from genlib.autoregressive.pixel_model import PixelModel, softmax_head
 from genlib.nn import MaskedConv2d, Shape, at_every_pixel, colour_groups
 
 
@@ -74,12 +74,7 @@ class PixelCNN(PixelModel):
         half = colour_groups(channels // 2, n_colours)
         self.first = MaskedConv2d(colour, group, (4, 7), mask="A")
         self.blocks = nn.ModuleList(ResidualBlock(group, half, n_classes) for _ in range(depth))
-        self.head = nn.Sequential(
-            nn.ReLU(),
-            MaskedConv2d(group, group, (1, 1), mask="B"),
-            nn.ReLU(),
-            MaskedConv2d(group, colour.repeat(levels), (1, 1), mask="B"),
-        )
+        self.head = softmax_head(group, n_colours, levels)
 
     def network(self, x: Tensor, y: Tensor | None) -> Tensor:
         h = self.first(x)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from genlib.autoregressive.pixel_model import PixelModel
+from genlib.autoregressive.pixel_model import PixelModel, softmax_head
 from genlib.nn import MaskedConv2d, Shape, colour_groups
 
 
@@ -52,12 +52,7 @@ class PixelRNN(PixelModel):
         half = colour_groups(channels // 2, n_colours)
         self.first = MaskedConv2d(colour, group, (4, 7), mask="A")
         self.layers = nn.ModuleList(self.layer(group, half) for _ in range(depth))
-        self.head = nn.Sequential(
-            nn.ReLU(),
-            MaskedConv2d(group, group, (1, 1), mask="B"),
-            nn.ReLU(),
-            MaskedConv2d(group, colour.repeat(levels), (1, 1), mask="B"),
-        )
+        self.head = softmax_head(group, n_colours, levels)
 
     def layer(self, group: Tensor, half: Tensor) -> nn.Module:
         """A recurrent layer; `group` are the colours of its input, `half` those of its state."""
