@@ -198,7 +198,7 @@ print(f"the same states in {steps} steps instead of {6 * 6}")
 # second state has read pixels to the right, which are still to come. So it moves down one row before the two meet.
 #
 # One detail, found by the check below. As published, the second scan starts at the right edge from a map whose first
-# mask hides each value from its own pixel; the last value of a row is then read by nobody for the far left of the next
+# mask hides each value from its own pixel. The last value of a row then reaches only the last few pixels of the next
 # row. In `genlib` each layer reads the image beside the map, which closes that gap.
 
 # %%
@@ -354,8 +354,8 @@ print(f"in order {with_order:.3f}, independent colours {without:.3f} bits/dim on
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Drawing takes one step a value
 #
-# The wavefront speeds up **training**, where the whole image is known. To sample, the pixel must be drawn before the
-# next can be predicted: $N^2$ steps, three times as many in colour. No trick of scheduling changes that.
+# The wavefront speeds up **training**, where the whole image is known. To sample, a pixel must be drawn before the next
+# can be predicted: $N^2$ steps one after the other, three times as many in colour.
 
 # %%
 samples = {name: model.sample(12) for name, model in models.items()}
