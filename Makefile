@@ -13,7 +13,7 @@ READY := $(VENV)/.ready
 CODE := $(wildcard genlib tools tests lessons conftest.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test check lessons results format clean
+.PHONY: help setup lab test check lessons results bench format clean
 
 help:  ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ lessons: $(READY)  ## build notebooks/ and solutions/ from lessons/ (LESSON=03 f
 
 results: $(READY)  ## measure the figures that README.md reports (ARGS for tools/results.py)
 	$(PY) tools/results.py $(ARGS)
+
+bench: $(READY)  ## measure what the course says about speed, as ratios (ARGS="--out FILE.json")
+	$(PY) tools/bench.py $(ARGS)
 
 format: $(READY)  ## put the code in ruff's format and mend what it can
 	$(PY) -m ruff check --fix $(CODE)

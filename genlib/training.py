@@ -1,13 +1,43 @@
 """Training loops that fit on one screen. The model and the optimiser carry the state."""
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 
+import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm.auto import trange
 
 from genlib.data import ImageSet
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Whether the processor multiplies bfloat16 in hardware; elsewhere it would be slower.
+
+    Example:
+        >>> bf16_is_fast(torch.device("meta"))
+        False
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+        return False
+    units = torch.cpu.get_capabilities()
+    return any(units.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # last: Arm
+
+
+def fast_numbers(device: torch.device) -> AbstractContextManager:
+    """Compute in bfloat16 where that is fast; losses are in float32 either way.
+
+    Example:
+        >>> with fast_numbers(torch.device("meta")):
+        ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+        torch.float32
+    """
+    if not bf16_is_fast(device):
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def train_epoch(
@@ -34,7 +64,6 @@ def train_epoch(
         ValueError: there are no batches.
 
     Example:
-        >>> import torch
         >>> from genlib.autoregressive import PixelCNN
         >>> from genlib.data import load
         >>> torch.manual_seed(0)  # doctest: +ELLIPSIS

@@ -23,6 +23,7 @@
 # and then pays the price: drawing an image still takes one step per pixel.
 
 # %% slideshow={"slide_type": "skip"}
+import copy
 import itertools
 import math
 import time
@@ -436,10 +437,11 @@ print(f"logits differ by less than 0.001: {bool(difference < 1e-3)}")
 # numbers.
 
 # %%
+precise = copy.deepcopy(pixelcnn).double()  # so that no draw hangs on the last digit of a logit
 torch.manual_seed(1)
-fast = pixelcnn.sample(8)
+fast = precise.sample(4)
 torch.manual_seed(1)
-slow = pixelcnn.sample_by_definition(8)
+slow = precise.sample_by_definition(4)
 print(f"both draw the same images: {torch.equal(fast, slow)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGETS = ["help", "setup", "lab", "test", "check", "lessons", "results", "format", "clean"]
+TARGETS = [
+    "help",
+    "setup",
+    "lab",
+    "test",
+    "check",
+    "lessons",
+    "results",
+    "bench",
+    "format",
+    "clean",
+]
 
 # Answers the questions that tools/find_python.sh and the Makefile ask, and notes what it was told to do.
 # `venv` makes .venv/bin/python a copy of itself; `pip` succeeds unless PIP_FAILS is set.
@@ -153,7 +164,7 @@ def test_a_failed_renewal_takes_the_stamp_away(checkout):
     assert not (checkout / ".venv/.ready").exists()
 
 
-@pytest.mark.parametrize("what", ["lab", "test", "check", "lessons", "results", "format"])
+@pytest.mark.parametrize("what", ["lab", "test", "check", "lessons", "results", "bench", "format"])
 def test_every_command_sets_up_on_first_use(checkout, what):
     run = make(checkout, "-n", what)
     assert "pip install" in run.stdout

@@ -92,11 +92,6 @@ def test_training_draws_every_image_anew_and_keeps_it_binary():
     assert first.unique().tolist() == [0, 1] and not torch.equal(first, second)
 
 
-def test_bf16_is_a_question_with_an_answer_on_every_machine():
-    assert results.bf16_is_fast(torch.device("cpu")) in (True, False)
-    assert results.bf16_is_fast(torch.device("meta")) is False
-
-
 def test_from_files_to_a_likelihood_better_than_fair_coins(training_files: Path, clock, capsys):
     write_mnist(training_files, "t10k", strokes(50, seed=1))
     out = training_files / "figures.json"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from genlib.autoregressive import PixelCNN
 from genlib.data import ImageSet, load
 from genlib.evaluation import bars_kl, bits_per_dim, independent_pixels, log_probs
-from genlib.training import fit, train_epoch
+from genlib.training import bf16_is_fast, fast_numbers, fit, train_epoch
 
 
 class MeanSquare(nn.Module):
@@ -69,6 +69,16 @@ def test_fit_needs_an_epoch_and_ends_with_a_small_step():
     losses = fit(MeanSquare(), three_images(), epochs=60, batch_size=2, learning_rate=0.1)
     assert len(losses) == 60
     assert losses[-1] == pytest.approx(2 / 9, abs=0.02)  # the variance of 0, 0, 1
+
+
+def test_numbers_are_fast_only_where_the_processor_makes_them_so(monkeypatch: pytest.MonkeyPatch):
+    cpu = torch.device("cpu")
+    assert bf16_is_fast(cpu) in (True, False)
+    assert bf16_is_fast(torch.device("meta")) is False
+    for fast, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("genlib.training.bf16_is_fast", lambda device, fast=fast: fast)
+        with fast_numbers(cpu):
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
 def test_a_pixelcnn_learns_bars_to_a_small_exact_kl():

@@ -1,0 +1,153 @@
+"""Measure what the course says about speed, each claim as a ratio in one run on one thread.
+
+    python tools/bench.py [--out FILE.json]
+
+Times are process time. The ways that a row compares take turns, and each counts with the fastest of
+its runs: whatever else the machine does can only make a run slower. The figures move with the
+machine; the ratios are what to look at.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from genlib.autoregressive import GatedPixelCNN, PixelCNN, PixelModel
+from genlib.autoregressive.diagonal_bilstm import DiagonalBiLSTMLayer
+from genlib.training import bf16_is_fast, fast_numbers
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from test_pixelrnn import diagonal_bilstm_pixel_by_pixel  # tests hold it equal to the layer
+
+CPU = torch.device("cpu")
+NETWORKS: dict[str, Callable[[int], PixelModel]] = {
+    "PixelCNN 7x64": lambda side: PixelCNN((1, side, side), channels=64, depth=7),
+    "GatedPixelCNN 7x32": lambda side: GatedPixelCNN((1, side, side), channels=32, depth=7),
+}
+SIDES = (8, 16, 32, 64)
+BATCH = 16
+
+Row = dict[str, str | float]
+
+
+def fastest(*ways: Callable[[], object], repeats: int) -> list[float]:
+    """Seconds of the fastest run of each way, after one that does not count."""
+    best = [math.inf] * len(ways)
+    for run in range(repeats + 1):
+        for k, way in enumerate(ways):
+            start = time.process_time()
+            way()
+            if run:
+                best[k] = min(best[k], time.process_time() - start)
+    return best
+
+
+def ratio(what: str, slow: str, fast: str, seconds: list[float], times: int = 1) -> Row:
+    """One row of the table: the slow way takes `times` runs of what was measured."""
+    slow_s, fast_s = times * seconds[0], seconds[1]
+    return {"what": what, "slow": slow, "fast": fast, "slow_s": slow_s, "fast_s": fast_s,
+            "ratio": slow_s / fast_s}  # fmt: skip
+
+
+def sampling(name: str) -> Row:
+    model, x = NETWORKS[name](28), torch.zeros(BATCH, 1, 28, 28)
+
+    def whole_pass() -> None:
+        with torch.no_grad():
+            model(x)
+
+    seconds = fastest(whole_pass, lambda: model.sample(BATCH), repeats=7)
+    return ratio(
+        f"{name}: draw 16 images", "a whole pass a pixel", "cached", seconds, times=28 * 28
+    )
+
+
+def sampling_growth(name: str) -> Row:
+    """The exponent a in seconds ~ side^a, by least squares on logarithms."""
+    seconds = []
+    for side in SIDES:
+        model = NETWORKS[name](side)
+        seconds += fastest(lambda model=model: model.sample(BATCH), repeats=3)
+    x, y = torch.tensor(SIDES).log(), torch.tensor(seconds).log()
+    exponent = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
+    return {"what": f"{name}: cached sampling grows with side to the power", "theory": 2.0,
+            "exponent": exponent.item()}  # fmt: skip
+
+
+def training_step(model: nn.Module, x: torch.Tensor, fast: bool) -> Callable[[], None]:
+    if fast:
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(model.parameters())
+
+    def step() -> None:
+        with fast_numbers(CPU) if fast else torch.enable_grad():
+            loss = model.loss(x)  # type: ignore[operator]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def training(name: str) -> Row:
+    x = torch.bernoulli(torch.full((BATCH, 1, 28, 28), 0.2))
+    plain, fast = (training_step(NETWORKS[name](28), x, fast) for fast in (False, True))
+    seconds = fastest(plain, fast, repeats=7)
+    how = "bf16, channels last" if bf16_is_fast(CPU) else "channels last (no bf16 units here)"
+    return ratio(f"{name}: training step", "float32, contiguous", how, seconds)
+
+
+def diagonals(hidden: int) -> Row:
+    group = torch.zeros(2 * hidden, dtype=torch.long)
+    layer = DiagonalBiLSTMLayer(group, group[:hidden], (1, 28, 28), n_classes=0)
+    x = torch.randn(BATCH, 2 * hidden, 28, 28, requires_grad=True)
+    image = torch.randn(BATCH, 1, 28, 28)
+    seconds = fastest(
+        lambda: diagonal_bilstm_pixel_by_pixel(layer, x, image, None).square().mean().backward(),
+        lambda: layer(x, image, None).square().mean().backward(),
+        repeats=5,
+    )
+    return ratio(f"DiagonalBiLSTM layer, hidden {hidden}: training step", "a pixel at a time",
+                 "by diagonals", seconds)  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> list[Row]:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the table there too")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    rows = []
+    for measure, cases in (
+        (sampling, NETWORKS),
+        (sampling_growth, NETWORKS),
+        (training, NETWORKS),
+        (diagonals, (16, 32)),
+    ):
+        for case in cases:
+            row = measure(case)  # type: ignore[arg-type]
+            rows.append(row)
+            print(describe(row), flush=True)
+    if options.out:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(json.dumps(rows, indent=2) + "\n")
+    return rows
+
+
+def describe(row: Row) -> str:
+    if "exponent" in row:
+        return f"{row['what']:<56} {row['exponent']:6.2f}  (theory {row['theory']:.0f})"
+    return (
+        f"{row['what']:<56} {row['ratio']:6.1f} times  "
+        f"({row['slow']} {row['slow_s']:.3f} s, {row['fast']} {row['fast_s']:.3f} s)"
+    )
+
+
+if __name__ == "__main__":
+    main()
