@@ -305,9 +305,9 @@ spots = [(top, columns // 2), (2 * top, columns // 4), (middle, columns // 2), (
 plots.show_predictions(models["DiagonalBiLSTM"], picture, spots)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# In a corner that is always empty the model is sure. On a stroke it is not, and the probability spreads or gathers at
-# both ends: ink or paper. The surprise at each pixel, $-\log_2 p(x_i \mid x_{<i})$, shows where the bits of an image
-# are spent.
+# Beside the digit, where pixels are nearly always empty, the model is sure. On a stroke the probability spreads over many
+# levels, the more the less has been seen yet. The surprise at each pixel, $-\log_2 p(x_i \mid x_{<i})$, shows where the
+# bits of an image are spent.
 
 # %%
 some = test.floats()[20:30].to(DEVICE)
@@ -396,7 +396,7 @@ fit(grey, strokes, epochs=2, batch_size=16, learning_rate=6e-3);
 
 # %%
 def likeness(weight):
-    """Mean cosine between the rows of levels that lie `distance` apart."""
+    """Mean cosine between the rows of levels that lie 1, and 50, apart."""
     rows = F.normalize(weight.detach().flatten(1), dim=1)
     return {d: (rows[:-d] * rows[d:]).sum(dim=1)[1:-1].mean().item() for d in (1, 50)}
 
