@@ -89,7 +89,7 @@ def test_a_conditional_model_reads_no_later_value_either(family: type[PixelModel
         (2, (3, 2, 2)),
         (4, (3, 1, 1)),
         (2, (1, 1, 5)),
-        (256, (1, 1, 1)),
+        (12, (1, 1, 1)),  # 7 / 11 lies below its level in floating point: round, never cut
     ],
 )
 def test_probabilities_of_all_images_sum_to_one(
