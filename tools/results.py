@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 
 from genlib.autoregressive import GatedPixelCNN
 from genlib.data import ImageSet, bernoulli_pixels, binarise, load
+from genlib.evaluation import bits_per_dim, log_probs
 from genlib.plots import drawn_so_far, show_rows
 from genlib.training import bf16_is_fast, fast_numbers
 
@@ -143,18 +144,15 @@ def train(
     return model, {"steps": steps, "seconds": clock() - start}
 
 
-@torch.no_grad()
 def score(model: GatedPixelCNN, data: ImageSet, device: torch.device) -> Tensor:
     """Nats of each image, (N,), in the numbers the model was trained in."""
     with fast_numbers(device):
-        batches = data.batches(BATCH_SIZE, shuffle=False, device=device)
-        return torch.cat([-model.log_prob(x) for x, _ in batches]).double().cpu()
+        return -log_probs(model, data, BATCH_SIZE).double()
 
 
-def draw(model: GatedPixelCNN, path: Path, device: torch.device) -> None:
+def draw(model: GatedPixelCNN, path: Path) -> None:
     """A picture of twelve new digits, a quarter more of each in every row."""
-    with fast_numbers(device):
-        images = model.sample(12)
+    images = model.sample(12)
     n_pixels = model.shape[1] * model.shape[2]
     stages = [n_pixels * quarters // 4 for quarters in (1, 2, 3, 4)]
     show_rows({f"{n} pixels": torch.stack([drawn_so_far(x, n) for x in images]) for n in stages})
@@ -206,7 +204,7 @@ def main(arguments: list[str] | None = None) -> dict:
         "binarised_with_seed": BINARISE_SEED[split],
         "nats": nats.mean().item(),
         "standard_error": nats.std().item() / len(nats) ** 0.5,
-        "bits_per_dim": nats.mean().item() / math.prod(model.shape) / math.log(2),
+        "bits_per_dim": float(bits_per_dim(-nats.mean(), model.shape)),
         "scoring_seconds": clock() - start,
     }
     for name, value in figures.items():
@@ -214,7 +212,7 @@ def main(arguments: list[str] | None = None) -> dict:
     if options.out:
         options.out.write_text(json.dumps(figures, indent=2) + "\n")
     if options.samples:
-        draw(model, options.samples, device)
+        draw(model, options.samples)
     return figures
 
 

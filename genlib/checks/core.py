@@ -45,9 +45,9 @@ class Wrong(AssertionError):
 class Unanswered(NotImplementedError):
     """What an open step raises. Jupyter shows one line, which says what is still to be written.
 
-    An exercise notebook imports it under the name that stands in the gaps:
+    An exercise notebook gives it the name that stands in the gaps:
 
-        from genlib.checks import Unanswered as NotImplementedError
+        NotImplementedError = checks.Unanswered
     """
 
     def _render_traceback_(self) -> list[str]:
