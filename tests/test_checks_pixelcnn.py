@@ -1,54 +1,27 @@
-"""The checks of lesson 03 under test: a bank of wrong answers, each with the words that should come back.
+"""The checks of lesson 03 under test: a bank of wrong answers, each with the words that should come back."""
 
-A wrong answer is what a student writes, so none of them calls the check's own code. Two right answers, written
-differently, stand beside them.
-"""
-
-import ast
 import itertools
 import math
-import random
-import re
-import time
-from pathlib import Path
 
-import jupytext
-import nbformat
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from nbclient import NotebookClient
+from check_bank import Bank, ChecksOfALesson
 from torch.distributions import Categorical
 
-from genlib import checks
-from genlib.checks import Unanswered, Wrong, core, pixelcnn
-from tools.build import ThisPython, find_lessons, read_source, student_version
+from genlib.checks import Unanswered, Wrong, core
 
-ROOT = Path(__file__).resolve().parent.parent
-LESSON = ROOT / "lessons/03_pixelcnn_exercises.py"
-STEPS = (
-    "conditionals mask masked_conv receptive_field blind_spot look_up nll sample complete colour_mask"
-).split()
-
-WRONG: list[tuple[str, str, object]] = []  # the step, part of the diagnosis, the student's function
-RIGHT: list[tuple[str, object]] = []
-
-
-def wrong(step, says):
-    def remember(function):
-        WRONG.append((step, says, function))
-        return function
-
-    return remember
-
-
-def right(step):
-    def remember(function):
-        RIGHT.append((step, function))
-        return function
-
-    return remember
+bank = Bank(
+    "pixelcnn",
+    "03_pixelcnn_exercises",
+    steps="conditionals mask masked_conv receptive_field blind_spot look_up nll sample complete "
+    "colour_mask",
+    results={"conditionals": 4, "nll": 2},
+    may_be_integers=("mask", "colour_mask"),
+    takes_no_tensors=("mask", "sample"),
+    random=("sample", "complete"),
+)
+wrong, right = bank.wrong, bank.right
 
 
 # ---------------------------------------------------------------- 1. conditionals
@@ -938,233 +911,23 @@ def always_three_by_three(kind, in_group, out_group):
 # ---------------------------------------------------------------- the bank, applied
 
 
-def verdict(step, answer, **options):
-    """The diagnosis; None where the answer is accepted."""
-    try:
-        getattr(pixelcnn, step)(answer, **options)
-    except Wrong as error:
-        return str(error)
-    return None
-
-
-def names(bank):
-    return [f"{entry[0]}-{entry[-1].__name__}" for entry in bank]
-
-
-def first_right(step):
-    return next(answer for name, answer in RIGHT if name == step)
-
-
-@pytest.mark.parametrize("step, says, answer", WRONG, ids=names(WRONG))
-def test_a_wrong_answer_is_told_its_mistake(step, says, answer):
-    for seed in range(4):  # whatever the inputs: no verdict may be luck
-        diagnosis = verdict(step, answer, seed=seed)
-        assert diagnosis is not None and says in diagnosis
-
-
-@pytest.mark.parametrize("step, answer", RIGHT, ids=names(RIGHT))
-def test_a_right_answer_is_accepted_with_one_line(step, answer, capsys):
-    for seed in range(4):
-        assert verdict(step, answer, seed=seed) is None
-    said = capsys.readouterr().out.splitlines()
-    assert len(said) == 4 and len(set(said)) == 1 and said[0].startswith("Right: ")
-
-
-@pytest.mark.parametrize("step, answer", RIGHT, ids=names(RIGHT))
-def test_a_right_answer_is_accepted_in_double_precision(step, answer):
-    torch.set_default_dtype(torch.float64)
-    try:
-        assert verdict(step, answer) is None
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_no_two_wrong_answers_of_a_step_are_told_the_same(step):
-    bank = [(says, answer) for name, says, answer in WRONG if name == step]
-    told = [verdict(step, answer) for _, answer in bank]
-    assert len(bank) >= 4 and len(set(told)) == len(bank)
-    for says, _ in bank:
-        assert sum(says in diagnosis for diagnosis in told) == 1, says
-    assert sum(name == step for name, _ in RIGHT) >= 2
-
-
-def test_every_diagnosis_of_the_module_has_its_wrong_answer():
-    """Each `raise Wrong` and each entry of a table of mistakes, not only those we thought of here."""
-    told = {verdict(step, answer) for step, _, answer in WRONG}
-    tree = ast.parse(Path(pixelcnn.__file__).read_text())
-    tables = [
-        entry.elts[0].value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.AnnAssign) and getattr(node.annotation, "id", "") == "Mistakes"
-        for entry in node.value.elts
-    ]
-    assert len(tables) > 50
-    assert [words for words in tables if words not in told] == []
-
-
-def test_diagnoses_are_short():
-    assert max(len(verdict(step, answer)) for step, _, answer in WRONG) < 250
-
-
-# ---------------------------------------------------------------- what goes wrong in every step
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_an_open_step_says_so(step):
-    def open_(*arguments):
-        raise NotImplementedError()
-
-    assert f"`{step}` is still to be written" in verdict(step, open_)
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_an_error_is_shown_with_its_line(step):
-    def stops(*arguments):
-        return torch.zeros(2) @ torch.zeros(3)
-
-    diagnosis = verdict(step, stops)
-    assert f"`{step}` stops" in diagnosis and "with RuntimeError: " in diagnosis
-    assert "at `return torch.zeros(2) @ torch.zeros(3)`" in diagnosis
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_other_ways_to_stop_are_caught(step):
-    def quits(*arguments):
-        raise SystemExit
-
-    def unsupported(*arguments):
-        raise NotImplementedError('"conv2d" not implemented for this')
-
-    def recurses(*arguments):
-        return recurses(*arguments)
-
-    assert "with SystemExit" in verdict(step, quits)
-    assert 'with NotImplementedError: "conv2d"' in verdict(step, unsupported)
-    assert "with RecursionError" in verdict(step, recurses)
-    assert "with TypeError" in verdict(step, lambda: None)
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_missing_return_is_named(step):
-    assert "None" in verdict(step, lambda *arguments: None)
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_what_is_no_tensor_is_named(step):
-    n_results = {"conditionals": 4, "nll": 2}.get(step, 1)
-    lists = [[[0.0]]] * n_results if n_results > 1 else [[0.0]]
-    assert "returns a list" in verdict(step, lambda *arguments: lists)
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_result_given_for_the_function_is_named(step):
-    assert f"give it `{step}`, without brackets" in verdict(step, torch.zeros(3, 3))
-
-
-def changed_result(step, change):
-    """The right answer with one more step at its end."""
-
-    def answer(*arguments):
-        result = first_right(step)(*arguments)
-        return (
-            type(result)(map(change, result))
-            if isinstance(result, list | tuple)
-            else change(result)
-        )
-
-    return answer
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_wrong_shape_is_named(step):
-    assert "shape" in verdict(step, changed_result(step, lambda x: x[None]))
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_nan_is_found(step):
-    diagnosis = verdict(step, changed_result(step, lambda x: x.float() * math.nan))
-    assert re.search("NaN|infinite|zeros and ones|True or False", diagnosis)
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_integers_are_refused_where_they_lose_the_answer(step):
-    if "mask" in step and step != "masked_conv":
-        pytest.skip("a mask may hold integers")
-    assert re.search("return|levels", verdict(step, changed_result(step, torch.Tensor.long)))
-
-
-@pytest.mark.parametrize("step", [s for s in STEPS if s not in ("mask", "sample")])
-def test_changing_an_argument_is_named(step):
-    def spoils(*arguments):
-        result = first_right(step)(*arguments)
-        tensors = [x for x in arguments if isinstance(x, torch.Tensor)]
-        tensors[0].copy_(tensors[0].flip(0).logical_not())
-        return result
-
-    assert re.search("changes its argument|overwrite|leave marks", verdict(step, spoils))
-
-
-@pytest.mark.parametrize(
-    "step", [s for s in STEPS if s not in ("conditionals", "sample", "complete")]
-)
-def test_an_answer_for_the_example_only_is_found(step):
-    """It knows the first call by heart, and says the same ever after."""
-    first = []
-
-    def remembers(*arguments):
-        first.append(first_right(step)(*arguments))
-        return first[0]
-
-    assert verdict(step, remembers) is not None
+class TestChecks(ChecksOfALesson):
+    bank = bank
 
 
 def test_an_answer_for_one_size_is_told_that_the_example_is_right():
-    diagnosis = verdict("mask", three_by_three_only)
+    diagnosis = bank.verdict("mask", three_by_three_only)
     assert "Does a number of the example stand in your code?" in diagnosis
-
-
-# ---------------------------------------------------------------- checks are good guests
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_check_leaves_the_random_numbers_alone(step):
-    def numbers():
-        return torch.rand(3).tolist(), random.random(), np.random.rand()
-
-    torch.manual_seed(5), random.seed(5), np.random.seed(5)
-    expected = numbers()
-    torch.manual_seed(5), random.seed(5), np.random.seed(5)
-    verdict(step, first_right(step))
-    verdict(step, lambda *arguments: torch.rand(3))
-    assert numbers() == expected
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_check_works_without_gradients_and_leaves_them_off(step):
-    with torch.no_grad():
-        assert verdict(step, first_right(step)) is None
-        assert not torch.is_grad_enabled()
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_a_check_takes_less_than_a_second(step):
-    start = time.perf_counter()
-    verdict(step, first_right(step))
-    assert time.perf_counter() - start < 1
 
 
 def test_functions_of_torch_rebound_by_the_student_do_not_help(monkeypatch):
     for module, name in ((torch, "allclose"), (torch, "equal"), (F, "conv2d"), (F, "log_softmax")):
         monkeypatch.setattr(module, name, lambda *args, **kwargs: True)
-    assert "returns a bool" in verdict("masked_conv", masked_conv)
-    assert "the mask has no effect" in verdict(
+    assert "returns a bool" in bank.verdict("masked_conv", masked_conv)
+    assert "the mask has no effect" in bank.verdict(
         "masked_conv", lambda x, w, m, b: torch.conv2d(x, w, b, padding="same")
     )
-    assert verdict("mask", always_b) is not None
-
-
-# ---------------------------------------------------------------- what a student sees
+    assert bank.verdict("mask", always_b) is not None
 
 
 def test_jupyter_shows_a_diagnosis_in_one_line():
@@ -1177,80 +940,4 @@ def test_jupyter_shows_a_diagnosis_in_one_line():
         sharpen()
     (line,) = caught.value._render_traceback_()
     assert "`sharpen` is still to be written" in line
-
-
-def source_cells():
-    return jupytext.read(LESSON, fmt="py:percent").cells
-
-
-def steps_of_the_lesson():
-    """For each step its markdown, its gap and the first cell after the gap."""
-    cells = source_cells()
-    starts = [i for i, cell in enumerate(cells) if cell.source.startswith("## Step ")]
-    return [(cells[i].source, cells[i + 1].source, cells[i + 2].source) for i in starts]
-
-
-CARD = re.compile(
-    r"^\*Difficulty ([1-5]) of 5 · importance ([1-5]) of 5 · (\d+) minutes\*$", re.MULTILINE
-)
-
-
-def test_every_step_has_a_card_a_hint_a_solution_and_a_check():
-    found = steps_of_the_lesson()
-    assert len(found) == len(STEPS)
-    for number, (name, (text, gap, check)) in enumerate(zip(STEPS, found, strict=True), start=1):
-        assert text.startswith(f"## Step {number}. ")
-        assert len(CARD.findall(text)) == 1
-        assert (
-            text.count("<details><summary>Hint</summary>\n\n") == 1 == text.count("\n\n</details>")
-        )
-        assert "$$" in text and f"**Write** `{name}(" in text
-        assert f"def {name}(" in gap
-        assert gap.count("### BEGIN SOLUTION") == 1 == gap.count("### END SOLUTION")
-        assert check.splitlines()[0] == f"checks.pixelcnn.{name}({name})"
-
-
-def test_every_check_of_the_module_is_used_once():
-    used = re.findall(r"checks\.pixelcnn\.(\w+)\(", LESSON.read_text())
-    assert sorted(used) == sorted(pixelcnn.__all__) == sorted(STEPS)
-
-
-def test_the_minutes_of_the_cards_add_up_to_what_the_first_cell_says():
-    minutes = sum(int(m) for text, _, _ in steps_of_the_lesson() for _, _, m in CARD.findall(text))
-    assert f"about {minutes} minutes" in source_cells()[0].source
-
-
-@pytest.fixture(scope="module")
-def student_notebook():
-    (lesson,) = find_lessons(ROOT, ["03_pixelcnn_exercises"])
-    return student_version(read_source(ROOT, lesson), lesson)
-
-
-def run_all(nb):
-    """Every cell, whether or not one before it failed; what each shows."""
-    client = NotebookClient(
-        nb, timeout=60, allow_errors=True, kernel_manager_class=ThisPython, kernel_name="python3"
-    )
-    client.execute()
-    return nb
-
-
-def test_an_unanswered_notebook_fails_step_by_step_in_a_line_each(student_notebook):
-    nb = run_all(nbformat.from_dict({**student_notebook}))
-    errors = [
-        (cell.source, output)
-        for cell in nb.cells
-        for output in cell.get("outputs", [])
-        if output.output_type == "error"
-        and ("checks." in cell.source or output.ename != "NameError")
-    ]
-    told = "\n".join(line for _, output in errors for line in output.traceback)
-    for step in STEPS:
-        assert f"`{step}` is still to be written" in told
-    for source, output in errors:
-        assert len(output.traceback) == 1 and len(output.traceback[0].splitlines()) == 1, source
-
-
-def test_the_checks_are_found_under_one_name():
-    assert checks.pixelcnn is pixelcnn and checks.Wrong is Wrong
     assert issubclass(Wrong, AssertionError) and issubclass(Unanswered, NotImplementedError)
