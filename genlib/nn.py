@@ -1,6 +1,7 @@
 r"""Layers that several families share, their streaming forms, and the checks at the public door."""
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -150,13 +151,21 @@ def streaming(network: Network, walk: Walk) -> Network:
     """
     # deepcopy takes over what it finds in `memo`, by identity, and copies the rest
     memo: dict[int, object] = {id(p): p for p in (*network.parameters(), *network.buffers())}
-    for layer in network.modules():
-        if isinstance(layer, Streamable):
-            memo[id(layer)] = layer.stream(walk)
+    for layer in _streamable_layers(network):
+        memo[id(layer)] = layer.stream(walk)
     stream = copy.deepcopy(network, memo)
     for layer in stream.modules():
         vars(layer).update(layer._modules)  # found at once, without the detour of nn.Module
     return stream
+
+
+def _streamable_layers(network: nn.Module) -> Iterator[Streamable]:
+    """The outermost ones: a layer that streams looks after those inside it."""
+    if isinstance(network, Streamable):
+        yield network
+    else:
+        for layer in network.children():
+            yield from _streamable_layers(layer)
 
 
 class MaskedConvStream(Stream):

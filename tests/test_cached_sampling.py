@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from genlib.autoregressive import GatedPixelCNN, PixelCNN, PixelModel
+from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelModel, RowLSTM
+from genlib.autoregressive.diagonal_bilstm import DiagonalBiLSTMStream
 from genlib.autoregressive.gated_pixelcnn import VerticalConv, VerticalConvStream
+from genlib.autoregressive.row_lstm import RowRecurrence, RowRecurrenceStream
 from genlib.nn import MaskedConv2d, MaskedConvStream, Shape, Stream, Walk, streaming
 
-BOTH = pytest.mark.parametrize("family", [PixelCNN, GatedPixelCNN])
+FAMILIES = pytest.mark.parametrize("family", [PixelCNN, GatedPixelCNN, RowLSTM, DiagonalBiLSTM])
 SHAPES = pytest.mark.parametrize(
     "shape", [(1, 7, 7), (1, 3, 11), (1, 11, 3), (3, 4, 6), (2, 5, 3), (1, 2, 2), (3, 1, 1)]
 )
@@ -44,7 +46,7 @@ def logits_of_every_step(model: PixelModel, images: Tensor, y: Tensor | None = N
     return logits
 
 
-@BOTH
+@FAMILIES
 @SHAPES
 @pytest.mark.parametrize("n_classes", [0, 3])
 def test_the_logits_of_every_step_are_those_of_the_whole_pass(
@@ -110,7 +112,7 @@ def draw_both_ways(model: PixelModel, *arguments, **more) -> tuple[Tensor, Tenso
     return cached, plain
 
 
-@BOTH
+@FAMILIES
 @SHAPES
 def test_the_same_seed_draws_the_images_of_the_definition(family: type[PixelModel], shape: Shape):
     cached, plain = draw_both_ways(random_model(family, shape), 6)
@@ -118,14 +120,14 @@ def test_the_same_seed_draws_the_images_of_the_definition(family: type[PixelMode
     assert not torch.equal(cached[0], cached[1]) or cached[0].numel() < 10
 
 
-@BOTH
+@FAMILIES
 def test_the_same_seed_draws_the_same_images_for_labels(family: type[PixelModel]):
     model = random_model(family, (3, 3, 4), n_classes=4)
     cached, plain = draw_both_ways(model, 5, torch.tensor([3, 0, 1, 2, 3]))
     assert torch.equal(cached, plain)
 
 
-@BOTH
+@FAMILIES
 @pytest.mark.parametrize("shape", [(1, 5, 6), (3, 4, 3)])
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
 def test_completion_of_scattered_values_draws_the_images_of_the_definition(
@@ -139,7 +141,7 @@ def test_completion_of_scattered_values_draws_the_images_of_the_definition(
     assert torch.equal(cached[mask], known[mask])
 
 
-@BOTH
+@FAMILIES
 def test_autocast_changes_neither_sampler(family: type[PixelModel]):
     model = random_model(family, (1, 4, 4)).float()
     torch.manual_seed(1)
@@ -167,7 +169,7 @@ def test_a_model_without_streams_is_sampled_by_definition():
 # Only the new work: counted, not timed.
 
 
-@BOTH
+@FAMILIES
 @pytest.mark.parametrize("shape", [(1, 5, 7), (3, 4, 3)])
 def test_a_layer_meets_every_value_once_and_every_row_once(
     family: type[PixelModel], shape: Shape, monkeypatch: pytest.MonkeyPatch
@@ -185,18 +187,20 @@ def test_a_layer_meets_every_value_once_and_every_row_once(
 
         monkeypatch.setattr(cls, name, call)
 
-    counted(MaskedConvStream, "__call__", values)
-    counted(MaskedConvStream, "start_row", rows)
+    for stream in (MaskedConvStream, RowRecurrenceStream, DiagonalBiLSTMStream):
+        counted(stream, "__call__", values)
+        counted(stream, "start_row", rows)
     counted(VerticalConvStream, "forward", vertical)
     model = random_model(family, shape)
     model.sample(2)
 
     layers = list(model.modules())
     channels, height, width = shape
-    n_masked = sum(isinstance(layer, MaskedConv2d) for layer in layers)
+    # a DiagonalBiLSTMLayer has a stream in the place of its input_to_state
+    n_streams = sum(isinstance(layer, MaskedConv2d | RowRecurrence) for layer in layers)
     n_vertical = sum(isinstance(layer, VerticalConv) for layer in layers)
-    assert list(values.values()) == [height * width * channels] * n_masked
-    assert list(rows.values()) == [height] * n_masked
+    assert list(values.values()) == [height * width * channels] * n_streams
+    assert list(rows.values()) == [height] * n_streams
     assert list(vertical.values()) == [height] * n_vertical
 
 
@@ -206,24 +210,28 @@ def multiplications(function, *arguments) -> int:
     return counter.get_total_flops()
 
 
-@BOTH
+@FAMILIES
 def test_drawing_grey_images_multiplies_no_more_than_one_whole_pass(family: type[PixelModel]):
     model = random_model(family, (1, 9, 7))
     x = random_images(model, 3)
     assert 0 < multiplications(model.sample, 3) <= multiplications(model, x)
 
 
-@BOTH
+@FAMILIES
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_work_grows_with_the_number_of_pixels(family: type[PixelModel], channels: int):
-    small, large = (random_model(family, (channels, side, side)) for side in (6, 12))
-    assert multiplications(large.sample, 2) == 4 * multiplications(small.sample, 2)
+    """As many multiplications for four more rows, or columns, whatever there is already."""
+    tall = [random_model(family, (channels, height, 5)) for height in (4, 8, 12)]
+    wide = [random_model(family, (channels, 5, width)) for width in (4, 8, 12)]
+    for models in (tall, wide):
+        small, middle, large = (multiplications(model.sample, 2) for model in models)
+        assert 0 < middle - small == large - middle
 
 
 # What a walk leaves behind: nothing.
 
 
-@BOTH
+@FAMILIES
 def test_sampling_leaves_the_model_as_it_was_and_trainable(family: type[PixelModel]):
     model = random_model(family, (3, 4, 4), n_classes=2).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -241,7 +249,7 @@ def test_sampling_leaves_the_model_as_it_was_and_trainable(family: type[PixelMod
         assert torch.equal(twin.log_prob(x, y), model.log_prob(x, y))
 
 
-@BOTH
+@FAMILIES
 def test_a_change_of_the_weights_shows_in_the_next_sample(family: type[PixelModel]):
     model = random_model(family, (1, 4, 4))
     model.sample(2)
@@ -251,7 +259,7 @@ def test_a_change_of_the_weights_shows_in_the_next_sample(family: type[PixelMode
     assert torch.equal(cached, plain)
 
 
-@BOTH
+@FAMILIES
 def test_an_exception_half_way_leaves_no_streams_behind(
     family: type[PixelModel], monkeypatch: pytest.MonkeyPatch
 ):
@@ -276,7 +284,7 @@ def test_an_exception_half_way_leaves_no_streams_behind(
     assert torch.equal(cached, plain)
 
 
-@BOTH
+@FAMILIES
 def test_the_memory_of_a_walk_is_freed(family: type[PixelModel], monkeypatch: pytest.MonkeyPatch):
     made: list[weakref.ref] = []
     create = MaskedConvStream.__init__
@@ -292,7 +300,7 @@ def test_the_memory_of_a_walk_is_freed(family: type[PixelModel], monkeypatch: py
     assert made and all(stream() is None for stream in made)
 
 
-@BOTH
+@FAMILIES
 def test_a_walk_shares_the_parameters_and_copies_none(family: type[PixelModel]):
     model = random_model(family, (1, 4, 4), n_classes=2)
     own = {id(p) for p in model.parameters()}

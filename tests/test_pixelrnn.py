@@ -130,7 +130,7 @@ def eq3(gates: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 def row_lstm_pixel_by_pixel(layer: RowLSTMLayer, x: Tensor, y: Tensor | None) -> Tensor:
     batch, _, height, width = x.shape
-    to_state, expand, W = layer.input_to_state, layer.expand, layer.state_to_state.weight
+    to_state, expand, W = layer.input_to_state, layer.expand, layer.recurrence.state_to_state.weight
     bias = to_state.bias + (0 if y is None else layer.class_bias(y))  # (B, 4h) or (4h,)
     zero = x.new_zeros(batch, W.shape[1])
     h, c, out = {}, {}, []

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlib.autoregressive.pixelrnn import PixelRNN, lstm
-from genlib.nn import MaskedConv2d, Shape
+from genlib.nn import MaskedConv2d, Shape, Stream, Walk
 
 
 def diagonal_step(
@@ -43,6 +43,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         super().__init__()
         n_colours, height, width = shape
         self.hidden = len(half)
+        self.n_classes = n_classes
         # A layer reads the map and the image. A value is later than the features of its colour, so it
         # counts as the next colour. The second direction, which will move down a row, may read all
         reads = torch.cat([group, torch.arange(n_colours) + 1])
@@ -115,6 +116,71 @@ class DiagonalBiLSTMLayer(nn.Module):
             first, last = top, bottom
         return torch.cat(states, dim=1)
 
+    def stream(self, walk: Walk) -> "DiagonalBiLSTMStream":
+        """The same layer one pixel at a time, see `genlib.nn.streaming`."""
+        return DiagonalBiLSTMStream(self, walk)
+
+
+class DiagonalBiLSTMStream(Stream):
+    """`DiagonalBiLSTMLayer`, a pixel at a time.
+
+    The first direction goes with the walk. It reads the state to its left, made a moment ago, and the
+    one above, which `start_row` multiplies by its weights for the whole row. The second direction is
+    read from one row below only, so `start_row` computes it for the row just finished, from right to
+    left.
+    """
+
+    def __init__(self, layer: DiagonalBiLSTMLayer, walk: Walk):
+        super().__init__(walk)
+        conv = layer.input_to_state
+        assert conv.bias is not None
+        # for each direction: from the input, masked once a walk, (F + C, 4h) and (4h,) ...
+        self.input_weight = (conv.weight * conv.mask).detach().flatten(1).T.chunk(2, dim=1)
+        self.input_bias = conv.bias.detach().chunk(2)
+        # ... and from the state beside it in its row, and the one above, (h, 4h) each
+        self.from_beside, self.from_up = (
+            layer.state_to_state.detach().unflatten(1, (2, layer.hidden)).unbind(dim=1)
+        )
+        self.class_bias = layer.class_bias if layer.n_classes else None
+        self.expand = layer.expand.stream(walk)
+
+        self.zeros = conv.weight.new_zeros(walk.n, layer.hidden)
+        self.h, self.c = [self.zeros] * walk.width, [self.zeros] * walk.width
+        self.right = [self.zeros] * walk.width  # the second direction's states of the row above
+        self.inputs: dict[int, tuple[Tensor, Tensor]] = {}  # of this row
+        self.y: Tensor | None = None
+
+    def start_row(self) -> None:
+        self.gates_from_up = (torch.stack(self.h) @ self.from_up[0]).unbind()
+        if self.inputs:  # not on the first row
+            self.right = self.second_direction()
+
+    def second_direction(self) -> list[Tensor]:
+        """Its states of the row just finished, whose values are all known by now."""
+        x = torch.stack([torch.cat(self.inputs[j], dim=1) for j in range(self.walk.width)])
+        gates = self.input_to_state(1, x) + torch.stack(self.right) @ self.from_up[1]  # (W, n, 4h)
+        h = c = self.zeros
+        states = []
+        for own in reversed(gates.unbind()):
+            h, c = lstm(torch.addmm(own, h, self.from_beside[1]), c, dim=1)
+            states.append(h)
+        return states[::-1]
+
+    def input_to_state(self, direction: int, x: Tensor) -> Tensor:
+        gates = x @ self.input_weight[direction] + self.input_bias[direction]
+        if self.class_bias is not None:
+            gates = gates + self.class_bias(self.y).chunk(2, dim=1)[direction]
+        return gates
+
+    def __call__(self, x: Tensor, image: Tensor, y: Tensor | None) -> Tensor:
+        j = self.walk.column
+        # not a copy: the image's own values are drawn after this, and the second direction reads them
+        self.inputs[j], self.y = (x, image), y
+        gates = self.input_to_state(0, torch.cat([x, image], dim=1)) + self.gates_from_up[j]
+        h, c = (self.h[j - 1], self.c[j - 1]) if j else (self.zeros, self.zeros)
+        self.h[j], self.c[j] = lstm(torch.addmm(gates, h, self.from_beside[0]), c, dim=1)
+        return x + self.expand(self.h[j] + self.right[j])
+
 
 class DiagonalBiLSTM(PixelRNN):
     r"""Diagonal BiLSTM: every pixel given the states to its left and above, in H + W - 1 steps.
@@ -151,6 +217,8 @@ class DiagonalBiLSTM(PixelRNN):
         >>> model.log_prob(x).shape
         torch.Size([4])
     """
+
+    streams = True
 
     def layer(self, group: Tensor, half: Tensor) -> nn.Module:
         return DiagonalBiLSTMLayer(group, half, self.shape, self.n_classes)

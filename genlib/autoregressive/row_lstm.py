@@ -4,7 +4,49 @@ import torch
 from torch import Tensor, nn
 
 from genlib.autoregressive.pixelrnn import PixelRNN, lstm
-from genlib.nn import MaskedConv2d
+from genlib.nn import MaskedConv2d, Stream, Walk, at_every_pixel
+
+
+class RowRecurrence(nn.Module):
+    """Every state reads three of the row above: (B, 4h, H, W) gates -> (B, h, H, W) states."""
+
+    def __init__(self, hidden: int):
+        super().__init__()
+        self.hidden = hidden
+        # the row above is earlier in every colour, so this convolution needs no mask
+        self.state_to_state = nn.Conv1d(hidden, 4 * hidden, 3, padding=1, bias=False)
+
+    def forward(self, gates: Tensor) -> Tensor:
+        h = c = gates.new_zeros(len(gates), self.hidden, gates.shape[3])  # above the top row
+        states = []
+        for row in gates.unbind(dim=2):
+            h, c = lstm(row + self.state_to_state(h), c, dim=1)
+            states.append(h)
+        return torch.stack(states, dim=2)
+
+    def stream(self, walk: Walk) -> "RowRecurrenceStream":
+        """The same recurrence one pixel at a time, see `genlib.nn.streaming`."""
+        return RowRecurrenceStream(self, walk)
+
+
+class RowRecurrenceStream(Stream):
+    """`RowRecurrence`, a pixel at a time, (n, 4h) -> (n, h): what it reads is known a row before."""
+
+    def __init__(self, recurrence: RowRecurrence, walk: Walk):
+        super().__init__(walk)
+        self.state_to_state = recurrence.state_to_state
+        zeros = self.state_to_state.weight.new_zeros(walk.n, recurrence.hidden)
+        # at the start of a row those of the row above; replaced from left to right
+        self.h, self.c = [zeros] * walk.width, [zeros] * walk.width
+
+    def start_row(self) -> None:
+        self.c_above = list(self.c)
+        self.from_above = self.state_to_state(torch.stack(self.h, dim=2)).unbind(dim=2)
+
+    def __call__(self, gates: Tensor) -> Tensor:
+        j = self.walk.column
+        self.h[j], self.c[j] = lstm(gates + self.from_above[j], self.c_above[j], dim=1)
+        return self.h[j]
 
 
 class RowLSTMLayer(nn.Module):
@@ -12,25 +54,18 @@ class RowLSTMLayer(nn.Module):
 
     def __init__(self, group: Tensor, half: Tensor, n_classes: int):
         super().__init__()
-        self.hidden = len(half)
         # the paper's kernel of 3 sees the left neighbour and the pixel; its right third is masked
         self.input_to_state = MaskedConv2d(group, half.repeat(4), (1, 2), mask="B", left_only=True)
-        # the row above is earlier in every colour, so this convolution needs no mask
-        self.state_to_state = nn.Conv1d(self.hidden, 4 * self.hidden, 3, padding=1, bias=False)
+        self.recurrence = RowRecurrence(len(half))
         self.expand = MaskedConv2d(half, group, (1, 1), mask="B")
         if n_classes:
-            self.class_bias = nn.Embedding(n_classes, 4 * self.hidden)
+            self.class_bias = nn.Embedding(n_classes, 4 * len(half))
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
         gates = self.input_to_state(x)  # (B, 4h, H, W): the whole map, nothing recurrent yet
         if y is not None:
-            gates = gates + self.class_bias(y)[:, :, None, None]  # at every pixel: what, not where
-        h = c = gates.new_zeros(len(x), self.hidden, x.shape[3])  # (B, h, W), above the top row
-        states = []
-        for row in gates.unbind(dim=2):
-            h, c = lstm(row + self.state_to_state(h), c, dim=1)
-            states.append(h)
-        return x + self.expand(torch.stack(states, dim=2))
+            gates = gates + at_every_pixel(self.class_bias(y), gates)  # what, not where
+        return x + self.expand(self.recurrence(gates))
 
 
 class RowLSTM(PixelRNN):
@@ -65,6 +100,8 @@ class RowLSTM(PixelRNN):
         >>> model.log_prob(x).shape
         torch.Size([4])
     """
+
+    streams = True
 
     def layer(self, group: Tensor, half: Tensor) -> nn.Module:
         return RowLSTMLayer(group, half, self.n_classes)
