@@ -14,6 +14,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import NullLocator
 from torch import Tensor
 
 from genlib.autoregressive import PixelModel
@@ -161,6 +162,7 @@ def show_curves(
     ylabel: str,
     baselines: Mapping[str, float] | None = None,
     title: str = "",
+    log: bool = False,
 ) -> None:
     """Lines over a common axis, with dashed horizontal lines to compare them with.
 
@@ -170,6 +172,7 @@ def show_curves(
         xlabel, ylabel: with their units.
         baselines: name -> value.
         title: above the figure.
+        log: logarithmic axes, where a power law is a straight line; a tick at every `x`.
 
     Example:
         >>> show_curves({"loss": [3, 2, 1]}, xlabel="epoch", ylabel="nats", baselines={"best": 0.5})
@@ -182,6 +185,11 @@ def show_curves(
         axes.plot(x if x is not None else range(1, len(values) + 1), values, label=name)
     for (name, value), style in zip((baselines or {}).items(), ("--", ":", "-."), strict=False):
         axes.axhline(value, color="0.35", linestyle=style, linewidth=1.2, label=name)
+    if log:
+        axes.loglog()
+        axes.set_xticks(axes.lines[0].get_xdata(), minor=False)
+        axes.xaxis.set(major_formatter="{x:g}", minor_locator=NullLocator())
+        axes.grid(alpha=0.3)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 

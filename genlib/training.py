@@ -128,7 +128,9 @@ def fit(
     device = next(model.parameters()).device
     optimizer = AdamW(model.parameters(), lr=learning_rate)
     updates = epochs * -(-len(data) // batch_size)
-    scheduler = OneCycleLR(optimizer, max_lr=learning_rate, total_steps=updates, pct_start=0.25)
+    # the schedule needs an update to climb on, so a training of very few stops half-way through it
+    steps = max(updates, 8)
+    scheduler = OneCycleLR(optimizer, max_lr=learning_rate, total_steps=steps, pct_start=0.25)
     losses = []
     with trange(epochs, desc=type(model).__name__, unit="epoch") as bar:
         for _ in bar:

@@ -355,7 +355,9 @@ print(f"in order {with_order:.3f}, independent colours {without:.3f} bits/dim on
 # ## Drawing takes one step a value
 #
 # The wavefront speeds up **training**, where the whole image is known. To sample, a pixel must be drawn before the next
-# can be predicted: $N^2$ steps one after the other, three times as many in colour.
+# can be predicted: $N^2$ steps one after the other, three times as many in colour. At least a step need not be a pass
+# over the whole image. The states of finished pixels stay what they are, so `sample` keeps them. Lesson 03 looks at what
+# that saves.
 
 # %%
 samples = {name: model.sample(12) for name, model in models.items()}
@@ -427,3 +429,6 @@ print(f"after training they are: {after[1] > after[50] + 0.04}")
 # - Theis, Bethge (2015), *Generative Image Modeling Using Spatial LSTMs*, arXiv:1506.03478: two-dimensional LSTMs with
 #   an exact likelihood, before the softmax.
 # - Hochreiter, Schmidhuber (1997), *Long Short-Term Memory*, Neural Computation 9(8).
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# To build a PixelRNN yourself, step by step and with each step checked: [the exercises](02_pixelrnn_exercises.ipynb).

@@ -6,8 +6,10 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelModel, RowLSTM
-from genlib.data import all_images
+from genlib.data import all_images, load
+from genlib.evaluation import bars_kl
 from genlib.nn import MaskedConv2d, Shape
+from genlib.training import fit
 
 FAMILIES = pytest.mark.parametrize("family", [PixelCNN, GatedPixelCNN, RowLSTM, DiagonalBiLSTM])
 SAMPLERS = pytest.mark.parametrize("sampler", ["sample", "sample_by_definition"])
@@ -358,3 +360,15 @@ def test_a_mask_is_a_or_b():
     group = torch.zeros(1, dtype=torch.long)
     with pytest.raises(ValueError, match='"A" or "B"'):
         MaskedConv2d(group, group, (2, 3), mask="C")
+
+
+# What they learn.
+
+
+@FAMILIES
+def test_bars_are_learnt_to_a_twentieth_of_a_nat(family: type[PixelModel]):
+    """A second or so; of 20 seeds a family the worst stood at 0.024."""
+    model = family((1, 4, 4), levels=2, channels=16, depth=1)
+    assert bars_kl(model.log_prob) > 5  # uniform noise stands at 7.69
+    fit(model, load("bars"), epochs=200, batch_size=30, learning_rate=2e-2)
+    assert bars_kl(model.log_prob) < 0.05

@@ -65,3 +65,10 @@ def test_both_training_steps_train():
         for _ in range(20):
             step()
         assert model.loss(x).item() < before
+
+
+def test_learning_says_what_it_reached(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bench, "ON_DIGITS", {"toy": (bench.PixelCNN, 8, 1, 1, 360, 1e-2)})
+    row = bench.learning("toy")
+    assert 2 < row["bits_per_dim"] < 4.2 and row["seconds"] > 0
+    assert f"{row['bits_per_dim']:.3f} bits/dim after" in bench.describe(row)

@@ -256,13 +256,13 @@ def overwrites_the_weight(x, weight, mask, bias):
     return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
-@wrong("masked_conv", "no gradient reaches the weight")
+@wrong("masked_conv", "no gradient reaches `weight`")
 @torch.no_grad()
 def without_gradient(x, weight, mask, bias):
     return masked_conv(x, weight, mask, bias)
 
 
-@wrong("masked_conv", "the gradient of the weight is not")
+@wrong("masked_conv", "the gradient of `weight` is not")
 def gradient_through_the_mask(x, weight, mask, bias):
     masked = (
         weight + (weight * mask - weight).detach()

@@ -9,12 +9,8 @@ from torch import Tensor
 
 from genlib.autoregressive import DiagonalBiLSTM, RowLSTM, diagonal_bilstm
 from genlib.autoregressive.diagonal_bilstm import DiagonalBiLSTMLayer
-from genlib.autoregressive.pixelrnn import PixelRNN
 from genlib.autoregressive.row_lstm import RowLSTMLayer
-from genlib.data import load
-from genlib.evaluation import bars_kl
 from genlib.nn import MaskedConv2d, Shape, colour_groups
-from genlib.training import fit
 
 # What they read
 
@@ -227,13 +223,3 @@ def test_both_directions_take_a_step_a_diagonal_and_touch_each_pixel_once(
     DiagonalBiLSTM(shape, channels=12, depth=1)(torch.rand(6, *shape))
     assert len(pixels) == height + width - 1  # 2N - 1 for a square
     assert sum(pixels) == height * width  # and nothing is spent on padding
-
-
-# What they learn
-
-
-@pytest.mark.parametrize("family", [RowLSTM, DiagonalBiLSTM])
-def test_bars_are_learnt_to_a_twentieth_of_a_nat(family: type[PixelRNN]):
-    model = family((1, 4, 4), levels=2, channels=16, depth=1)
-    fit(model, load("bars"), epochs=150, batch_size=30, learning_rate=2e-2)
-    assert bars_kl(model.log_prob) < 0.05  # uniform noise stands at 7.69

@@ -77,3 +77,14 @@ def test_a_mask_is_drawn_as_the_whole_kernel_of_the_textbook():
     plots.show_masks({"A": MaskedConv2d(one, one, (2, 3), "A")})
     drawn = plt.gca().images[0].get_array()
     assert drawn.tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
+
+
+def test_a_power_law_is_a_straight_line_on_logarithmic_axes():
+    x = (8, 16, 64)
+    plots.show_curves({"square": [v**2 for v in x]}, x=x, xlabel="n", ylabel="s", log=True)
+    plt.gcf().canvas.draw()
+    axes = plt.gca()
+    line = axes.transData.transform(axes.lines[0].get_xydata())
+    (dx0, dy0), (dx1, dy1) = line[1] - line[0], line[2] - line[1]
+    assert dy0 / dx0 == pytest.approx(dy1 / dx1)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["8", "16", "64"]

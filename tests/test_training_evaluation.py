@@ -81,12 +81,12 @@ def test_numbers_are_fast_only_where_the_processor_makes_them_so(monkeypatch: py
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
-def test_a_pixelcnn_learns_bars_to_a_small_exact_kl():
-    model = PixelCNN((1, 4, 4), channels=32, depth=2)
-    before = bars_kl(model.log_prob)
-    fit(model, load("bars"), epochs=300, batch_size=30, learning_rate=1e-2)
-    assert before > 5
-    assert bars_kl(model.log_prob) < 0.1
+@pytest.mark.parametrize("batch_size", [1000, 30, 15, 10, 8, 6])  # 1, 1, 2, 3, 4 and 5 updates
+def test_a_training_may_be_of_very_few_updates(batch_size: int):
+    model = PixelCNN((1, 4, 4), channels=8, depth=1)
+    before = model.loss(load("bars").floats()).item()
+    (loss,) = fit(model, load("bars"), epochs=1, batch_size=batch_size)
+    assert math.isfinite(loss) and model.loss(load("bars").floats()).item() != before
 
 
 def test_uniform_guessing_costs_log2_k_bits_a_dimension():

@@ -55,10 +55,14 @@ def schedule(progress: float) -> float:
 
 
 def endless_batches(data: ImageSet, device: torch.device) -> Iterator[Tensor]:
-    """Batches for ever, each image binarised anew every time it is drawn."""
+    """Batches for ever, each image binarised anew every time it is drawn.
+
+    They are told to be channels last, as the model is: with one channel an image could be either, and
+    the first layer would choose the other.
+    """
     while True:
         for x, _ in data.batches(BATCH_SIZE, device=device):
-            yield bernoulli_pixels(x)
+            yield bernoulli_pixels(x).to(memory_format=torch.channels_last)
 
 
 def orthogonalise(g: Tensor) -> Tensor:

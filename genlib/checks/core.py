@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, allclose, equal, get_rng_state, isnan, set_rng_state
+from torch import Tensor, allclose, equal, get_rng_state, isnan, set_rng_state, stack
+from torch.autograd import grad
 
 Answer = Callable[..., Any]
 Right = Callable[..., Tensor | Sequence[Tensor]]
@@ -304,6 +305,49 @@ def judge(
     raise Wrong(
         f"{start} is wrong: {where}{got[place].item():.4g}, not {want[place].item():.4g}.{ask}"
     )
+
+
+def judge_gradient(
+    name: str, answer: Answer, case: Case, right: Right, trained: Sequence[str]
+) -> None:
+    """Return when training through the answer works as through the right function.
+
+    Args:
+        name, answer, right: as in `judge`; the values are right already.
+        case: a call.
+        trained: names of the arguments that should get a gradient.
+
+    Raises:
+        Wrong: no gradient arrives, backward stops, or the gradient is another.
+    """
+    leaves = {key: case.arguments[key].detach().clone().requires_grad_() for key in trained}
+    learning = Case(case.label, {**case.arguments, **leaves})
+    names = " and ".join(f"`{key}`" for key in trained)
+
+    def gradients(results: Any) -> Sequence[Tensor]:
+        total = stack([x.square().sum() for x in _several(results)]).sum()
+        return grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
+
+    results = call(name, answer, learning)
+    if not all(x.requires_grad for x in _several(results)):
+        raise Wrong(
+            f"no gradient reaches {names}, so nothing could learn: leave out `.detach()`, `.data`, "
+            "`.item()` and `torch.no_grad()`."
+        )
+    try:
+        given = gradients(results)
+    except RuntimeError as error:
+        if "inplace" not in str(error):
+            raise Wrong(f"the values are right, but backward stops: {str(error)[:120]}") from None
+        raise Wrong(
+            "the values are right, but backward stops: you write into a tensor that it still needs "
+            "(`+=`, `*=`, or a slice on the left of `=`). Compute a new one."
+        ) from None
+    if not _all_same(given, gradients(right(**learning.arguments))):
+        raise Wrong(
+            f"the values are right, but the gradient of {names} is not: is something on its way "
+            "detached?"
+        )
 
 
 def _several(result: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:

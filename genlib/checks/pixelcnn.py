@@ -23,6 +23,7 @@ from genlib.checks.core import (
     call,
     collect,
     judge,
+    judge_gradient,
     normal,
     own_random_numbers,
     same,
@@ -295,22 +296,7 @@ def masked_conv(answer: Answer, *, seed: int = 0) -> None:
         given = collect("masked_conv", answer, cases, changed=changed)
         judge("masked_conv", cases, given, right, mistakes)
 
-        arguments = {**cases[0].arguments, "weight": cases[0].arguments["weight"].requires_grad_()}
-        result = call("masked_conv", answer, Case("a weight to train", arguments), changed)
-        if not result.requires_grad:
-            raise Wrong(
-                "no gradient reaches the weight, so it could never learn: leave out `.detach()`, "
-                "`.data` and `torch.no_grad()`."
-            )
-        weight = arguments["weight"]
-        if not same(
-            grad(result.square().sum(), weight, allow_unused=True, materialize_grads=True)[0],
-            grad(right(**arguments).square().sum(), weight)[0],
-        ):
-            raise Wrong(
-                "the values are right, but the gradient of the weight is not: it must come through "
-                "`weight * mask` alone, and be zero where the mask is."
-            )
+        judge_gradient("masked_conv", answer, cases[0], right, trained=["weight"])
     print("Right: the mask multiplies in the call, the weight stays whole and gets its gradient.")
 
 
