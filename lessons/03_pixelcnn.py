@@ -41,7 +41,8 @@ from genlib.training import fit
 DATASET, EPOCHS = "digits", 9  # on a GPU try "strokes", "mnist", "fashion_mnist" or "cifar10"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 torch.set_num_threads(1)  # on images this small a second thread waits more than it works
-torch.manual_seed(0)
+torch.manual_seed(0);
+
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The data
 #
@@ -51,9 +52,7 @@ torch.manual_seed(0)
 # %%
 train, test = load(DATASET), load(DATASET, "test")
 plots.show_images(test.floats()[:20], columns=10)
-print(
-    f"{len(train)} training and {len(test)} test images, shape {train.shape}, {train.levels} levels"
-)
+print(f"{len(train)} training and {len(test)} test images, shape {train.shape}, {train.levels} levels")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Two opponents to beat
@@ -87,12 +86,10 @@ for name, value in bits.items():
 
 # %%
 one = torch.zeros(1, dtype=torch.long)  # one grey channel: a single colour group
-plots.show_masks(
-    {
-        "mask A, 7 x 7": MaskedConv2d(one, one, kernel_size=(4, 7), mask="A"),
-        "mask B, 3 x 3": MaskedConv2d(one, one, kernel_size=(2, 3), mask="B"),
-    }
-)
+plots.show_masks({
+    "mask A, 7 x 7": MaskedConv2d(one, one, kernel_size=(4, 7), mask="A"),
+    "mask B, 3 x 3": MaskedConv2d(one, one, kernel_size=(2, 3), mask="B"),
+})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### By hand
@@ -102,7 +99,6 @@ plots.show_masks(
 #
 # `genlib` stores only the four upper rows, since the lower ones would be multiplied by zero for ever. We copy them from
 # our kernel and ask whether both layers are the same function.
-
 
 # %%
 def mask_a(size: int) -> torch.Tensor:
@@ -156,10 +152,8 @@ for model in (honest, leaky):
 
 # %%
 with torch.no_grad():
-    total = {
-        name: model.log_prob(every_image).exp().sum().item()
-        for name, model in {"mask A": honest, "mask B by mistake": leaky}.items()
-    }
+    total = {name: model.log_prob(every_image).exp().sum().item()
+             for name, model in {"mask A": honest, "mask B by mistake": leaky}.items()}
 print(f"mask A:            probabilities of all images sum to {total['mask A']:.3f}")
 print(f"mask B by mistake: they sum to more than 100: {total['mask B by mistake'] > 100}")
 
@@ -219,9 +213,7 @@ field = plots.receptive_field(large["PixelCNN"], pixel=(10, 5))
 up, right = 10 - torch.arange(16)[:, None], torch.arange(16) - 5
 earlier = (up > 0) | ((up == 0) & (right < 0))
 assert torch.equal(earlier & (field == 0), (up > 0) & (right > up + 2))
-print(
-    f"{int((earlier & (field == 0)).sum())} of {int(earlier.sum())} earlier pixels are never read"
-)
+print(f"{int((earlier & (field == 0)).sum())} of {int(earlier.sum())} earlier pixels are never read")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### What it costs
@@ -237,12 +229,8 @@ print(
 # %%
 coins = all_images(2, (1, 1, 12))
 first_row, rest = coins[..., :8], coins[..., 8:]
-echo = torch.cat(
-    [first_row, torch.cat([first_row[..., 4:], rest], dim=3)], dim=2
-)  # (4096, 1, 2, 8)
-echo = ImageSet(
-    echo.to(torch.uint8), torch.zeros(len(echo), dtype=torch.long), levels=2, n_classes=1
-)
+echo = torch.cat([first_row, torch.cat([first_row[..., 4:], rest], dim=3)], dim=2)  # (4096, 1, 2, 8)
+echo = ImageSet(echo.to(torch.uint8), torch.zeros(len(echo), dtype=torch.long), levels=2, n_classes=1)
 plots.show_images(echo.floats()[[77, 1234, 2900, 4000]], columns=4, size=1.6)
 
 
@@ -345,14 +333,10 @@ plots.show_curves(
 # %%
 samples = gated.sample(10)
 height, width = test.shape[1:]
-plots.show_rows(
-    {
-        f"{done} of {height * width}": torch.stack(
-            [plots.drawn_so_far(image, done) for image in samples]
-        )
-        for done in (0, 12, 24, 36, 48, height * width)
-    }
-)
+plots.show_rows({
+    f"{done} of {height * width}": torch.stack([plots.drawn_so_far(image, done) for image in samples])
+    for done in (0, 12, 24, 36, 48, height * width)
+})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Samples beside real images, and beside the opponent that ignores its neighbours. Look for what is right: strokes of the
@@ -360,14 +344,12 @@ plots.show_rows(
 # Each pixel follows from those before it; no part of the model has decided *which* digit it is drawing.
 
 # %%
-plots.show_rows(
-    {
-        "independent": opponent.sample((12,)) / (train.levels - 1),
-        "PixelCNN": pixelcnn.sample(12),
-        "GatedPixelCNN": gated.sample(12),
-        "real": test.floats()[20:32],
-    }
-)
+plots.show_rows({
+    "independent": opponent.sample((12,)) / (train.levels - 1),
+    "PixelCNN": pixelcnn.sample(12),
+    "GatedPixelCNN": gated.sample(12),
+    "real": test.floats()[20:32],
+})
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Caching: draw a pixel, compute a pixel
@@ -381,7 +363,6 @@ plots.show_rows(
 #
 # A few lines do it for PixelCNN. `remember` makes room for a layer's input, with its border of zeros; `at` evaluates a
 # masked convolution at one position; `write` stores a new value there.
-
 
 # %%
 def remember(conv, n, height, width):
@@ -402,7 +383,6 @@ def write(conv, memory, i, j, value):
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # One step of the cached sampler: the logits of pixel $(i, j)$, given that everything before it has been drawn. Only the
 # 7 x 7 layer and the 3 x 3 layers look at neighbours, so only their inputs are kept.
-
 
 # %%
 @torch.no_grad()
@@ -425,7 +405,6 @@ def memories_of(model, n):
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The sampler walks over the pixels and, within a pixel, over its colours (here there is one, grey).
-
 
 # %%
 def sample_cached(model, n):
@@ -470,7 +449,6 @@ print(f"both draw the same images: {torch.equal(fast, slow)}")
 # sampling takes time of order $N^4$, cached sampling of order $N^2$. On logarithmic axes a power is a straight line and
 # its exponent the slope. The recurrent network of lesson 02 gains in the same way: `streaming` knows its layers too.
 
-
 # %% tags=["nbval-ignore-output"]
 @torch.no_grad()
 def seconds(function, argument):
@@ -486,15 +464,11 @@ taken = {f"{name}, {how}": [] for name in families for how in ("a pass a pixel",
 for (name, family), side in itertools.product(families.items(), sides):
     net = family((1, side, side), train.levels, channels=64, depth=2).to(DEVICE)
     one_pass = seconds(net, torch.zeros(16, 1, side, side, device=DEVICE))
-    taken[f"{name}, a pass a pixel"].append(
-        side**2 * one_pass
-    )  # computed: one pass, times the pixels
+    taken[f"{name}, a pass a pixel"].append(side**2 * one_pass)  # computed: one pass, times the pixels
     taken[f"{name}, cached"].append(seconds(net.sample, 16))
 
 # %% tags=["nbval-ignore-output"]
-plots.show_curves(
-    taken, x=sides, xlabel="side N of the image", ylabel="seconds for 16 images", log=True
-)
+plots.show_curves(taken, x=sides, xlabel="side N of the image", ylabel="seconds for 16 images", log=True)
 for name in families:
     gains = [a / b for a, b in zip(taken[f"{name}, a pass a pixel"], taken[f"{name}, cached"])]
     faster = ", ".join(f"{gain:.0f} times at {side}" for gain, side in zip(gains, sides))
@@ -542,9 +516,7 @@ print(f"completing in raster order finds it less than 10 % of the time: {right <
 # says *what*, not *where* (equation 4 of the paper). We train a smaller network and ask for each digit four times.
 
 # %%
-conditional = GatedPixelCNN(
-    train.shape, train.levels, channels=24, depth=2, n_classes=train.n_classes
-)
+conditional = GatedPixelCNN(train.shape, train.levels, channels=24, depth=2, n_classes=train.n_classes)
 fit(conditional.to(DEVICE), train, epochs=EPOCHS, batch_size=32, learning_rate=6e-3)
 y = torch.arange(train.n_classes, device=DEVICE).repeat(4)
 plots.show_images(conditional.sample(len(y), y), columns=train.n_classes)
