@@ -154,8 +154,8 @@ def streaming(network: Network, walk: Walk) -> Network:
     for layer in _streamable_layers(network):
         memo[id(layer)] = layer.stream(walk)
     stream = copy.deepcopy(network, memo)
-    for layer in stream.modules():
-        vars(layer).update(layer._modules)  # found at once, without the detour of nn.Module
+    for module in stream.modules():
+        vars(module).update(module._modules)  # found at once, without the detour of nn.Module
     return stream
 
 

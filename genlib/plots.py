@@ -6,7 +6,7 @@ from Okabe & Ito's palette, which colour-blind readers can tell apart.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,6 +29,8 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
     "#CC79A7",
 )
 COLOURS = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY]
+# for labels, which are also written as numbers: six of the palette, and four that differ from them in brightness
+TEN_COLOURS = [*COLOURS, "black", "0.6", "#7B3F00", "#8C8C00"]
 NOT_THERE = "#B7CDE2"
 READ = LinearSegmentedColormap.from_list("read", ["#C6DBEF", "#08306B"])  # its weakest is not white
 # set for good and not in plt.rc_context: leaving that context undoes the choice of the notebook's
@@ -192,6 +194,177 @@ def show_curves(
         axes.grid(alpha=0.3)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def show_codes(codes: Tensor, values: Mapping[str, Tensor], *, title: str = "") -> None:
+    """A map of two-dimensional codes: one panel for each thing that is known of the images.
+
+    A label is written as its number, so that nobody has to tell ten colours apart; any other value
+    goes from dark to bright, with a bar at the side.
+
+    Args:
+        codes: (N, 2); a thousand can still be told apart.
+        values: name -> (N,), of integers for labels, else of floats.
+        title: above the panels.
+
+    Raises:
+        ValueError: codes of another size, or not one value a code.
+
+    Example:
+        >>> codes, labels = torch.randn(20, 2), torch.arange(20) % 10
+        >>> show_codes(codes, {"digit": labels, "slant": torch.rand(20)})
+        >>> [axes.get_title() for axes in plt.gcf().axes]
+        ['digit', 'slant', '']
+        >>> plt.close()
+    """
+    if codes.ndim != 2 or codes.shape[1] != 2:
+        raise ValueError(f"codes must have shape (N, 2) to be a map, not {tuple(codes.shape)}")
+    for name, value in values.items():
+        if value.shape != codes.shape[:1]:
+            raise ValueError(
+                f"{name!r} must have shape ({len(codes)},), one value a code, "
+                f"not {tuple(value.shape)}"
+            )
+    figure, row = plt.subplots(
+        1, len(values), figsize=(3.7 * len(values), 3.5 + 0.35 * bool(title)), squeeze=False
+    )
+    x, y = codes.detach().float().cpu().T.numpy()
+    for axes, (name, value) in zip(row[0], values.items(), strict=True):
+        known = value.detach().cpu().numpy()
+        if value.is_floating_point():
+            dots = axes.scatter(x, y, c=known, s=7, cmap="viridis", linewidths=0)
+            figure.colorbar(dots, ax=axes, shrink=0.85)
+        else:
+            for i, label in enumerate(np.unique(known)):
+                here, colour = known == label, TEN_COLOURS[i % 10]
+                axes.scatter(
+                    x[here], y[here], s=24, marker=f"${label}$", color=colour, linewidths=0
+                )
+        axes.set(title=name, xlabel="$z_1$")
+    row[0, 0].set_ylabel("$z_2$")
+    if title:
+        figure.suptitle(title)
+
+
+def empty_cells(codes: Tensor, low: Tensor, high: Tensor, side: int) -> Tensor:
+    """Where no code lies: a rectangle of the plane, cut into side x side cells.
+
+    Args:
+        codes: (N, 2); those outside the rectangle do not count.
+        low, high: its corners (2,), lower left and upper right.
+        side: cells along each axis.
+
+    Shapes:
+        -> (side, side) of bool, first index along the first axis of the codes
+
+    Example:
+        >>> codes = torch.tensor([[0.1, 0.1], [0.9, 0.2], [5.0, 5.0]])
+        >>> empty_cells(codes, torch.tensor([0.0, 0.0]), torch.tensor([1.0, 1.0]), side=2)
+        tensor([[False,  True],
+                [False,  True]])
+    """
+    inside = codes[((codes >= low) & (codes <= high)).all(dim=1)]
+    cell = ((inside - low) / (high - low) * side).long().clamp(max=side - 1)
+    empty = torch.ones(side, side, dtype=torch.bool, device=codes.device)
+    empty[cell[:, 0], cell[:, 1]] = False
+    return empty
+
+
+def show_code_grid(
+    decode: Callable[[Tensor], Tensor],
+    low: Tensor,
+    high: Tensor,
+    *,
+    side: int = 16,
+    codes: Tensor | None = None,
+    title: str = "",
+    size: float = 0.4,
+) -> None:
+    """What a decoder makes of a plane: each image stands where its code lies.
+
+    A rectangle is cut into side x side cells, and the code in the middle of each is decoded.
+
+    Args:
+        decode: codes (side * side, 2) -> images (side * side, C, H, W) in [0, 1], C = 1 or 3.
+        low, high: corners (2,) of the rectangle, lower left and upper right, where `decode` computes.
+        side: cells along each axis.
+        codes: (N, 2), of training images for instance; cells where none of them lies turn orange.
+        title: above the map.
+        size: width of an image in inches.
+
+    Example:
+        >>> low, high = torch.tensor([-1.0, -1.0]), torch.tensor([1.0, 1.0])
+        >>> show_code_grid(lambda z: torch.rand(len(z), 1, 4, 4), low, high, side=3)
+        >>> plt.gca().images[0].get_array().shape
+        (12, 12, 3)
+        >>> plt.close()
+    """
+    middle = (torch.arange(side, device=low.device) + 0.5) / side
+    z = low + (high - low) * torch.cartesian_prod(middle, middle)
+    with torch.no_grad():
+        images = decode(z)
+    images = images.detach().expand(-1, 3, -1, -1).unflatten(0, (side, side))  # (i, j, 3, H, W)
+    if codes is not None:
+        empty = empty_cells(codes.to(low.device), low, high, side)
+        orange = torch.tensor(to_rgb(ORANGE), dtype=images.dtype, device=images.device)
+        tint = torch.where(empty[:, :, None], orange, torch.ones_like(orange))  # (i, j, 3)
+        images = images * tint[..., None, None]
+    # the second number of a code grows upwards, rows of a picture are counted downwards
+    height, width = images.shape[-2:]
+    mosaic = images.flip(1).permute(1, 3, 0, 4, 2).reshape(side * height, side * width, 3)
+    edges = (low[0].item(), high[0].item(), low[1].item(), high[1].item())
+    tall = height / width
+    _, axes = plt.subplots(
+        figsize=(side * size + 0.6, side * size * tall + 0.5 + 0.35 * bool(title))
+    )
+    axes.imshow(mosaic.float().cpu().numpy(), extent=edges, aspect="auto", vmin=0, vmax=1)
+    axes.set(xlabel="$z_1$", ylabel="$z_2$", title=title)
+
+
+def show_tables(
+    tables: Mapping[str, Tensor], *, rows: Sequence[str], columns: Sequence[str], title: str = ""
+) -> None:
+    """Small tables of shares side by side: each number written in its cell, the darker the larger.
+
+    Args:
+        tables: name -> (len(rows), len(columns)) of numbers in [0, 1].
+        rows: one name a row, written at the left.
+        columns: one name a column, written below.
+        title: above the tables.
+
+    Raises:
+        ValueError: a table of another size.
+
+    Example:
+        >>> shares = torch.tensor([[0.9, 0.0], [0.1, 0.4]])
+        >>> show_tables({"R2": shares}, rows=["slant", "size"], columns=["$z_1$", "$z_2$"])
+        >>> [text.get_text() for text in plt.gca().texts]
+        ['0.90', '0.00', '0.10', '0.40']
+        >>> plt.close()
+    """
+    size = (len(rows), len(columns))
+    for name, table in tables.items():
+        if table.shape != size:
+            raise ValueError(f"{name!r} must have shape {size}, not {tuple(table.shape)}")
+    margin = 0.1 * max(len(name) for name in rows)
+    width = len(tables) * (0.5 * len(columns) + 0.2) + margin
+    height = 0.42 * len(rows) + 0.75 + 0.35 * bool(title)
+    figure, row = plt.subplots(1, len(tables), figsize=(width, height), squeeze=False, sharey=True)
+    white_to_blue = LinearSegmentedColormap.from_list("shares", ["white", BLUE])
+    for axes, (name, table) in zip(row[0], tables.items(), strict=True):
+        values = table.detach().float().cpu()
+        axes.imshow(values.numpy(), cmap=white_to_blue, vmin=0, vmax=1, aspect="auto")
+        for i in range(len(rows)):
+            for j in range(len(columns)):
+                value = values[i, j].item()
+                colour = "white" if value > 0.5 else "black"
+                axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=9, color=colour)
+        axes.set_xticks(range(len(columns)), labels=columns)
+        axes.set_yticks(range(len(rows)), labels=rows)
+        axes.tick_params(length=0)
+        axes.set_title(name)
+    if title:
+        figure.suptitle(title)
 
 
 def show_masks(convs: Mapping[str, MaskedConv2d]) -> None:

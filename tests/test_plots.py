@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 
 from genlib import plots
 from genlib.autoregressive import GatedPixelCNN, PixelCNN
@@ -88,3 +89,83 @@ def test_a_power_law_is_a_straight_line_on_logarithmic_axes():
     (dx0, dy0), (dx1, dy1) = line[1] - line[0], line[2] - line[1]
     assert dy0 / dx0 == pytest.approx(dy1 / dx1)
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["8", "16", "64"]
+
+
+def test_a_map_writes_labels_as_numbers_and_colours_other_values():
+    codes, labels = torch.randn(30, 2), torch.arange(30) % 3
+    plots.show_codes(codes, {"digit": labels, "slant": codes[:, 0]})
+    digits, slant = plt.gcf().axes[:2]
+    assert len(digits.collections) == 3  # one marker a label
+    for label, dots in enumerate(digits.collections):
+        drawn = torch.as_tensor(dots.get_offsets().data, dtype=torch.float32)
+        torch.testing.assert_close(drawn, codes[labels == label])
+    (dots,) = slant.collections
+    coloured_by = torch.from_numpy(dots.get_array().data)
+    torch.testing.assert_close(coloured_by, codes[:, 0], check_dtype=False)
+
+
+@pytest.mark.parametrize(
+    "shape, n, named", [((9, 3), 9, r"\(N, 2\)"), ((9, 2), 8, "one value a code")]
+)
+def test_what_is_no_map_is_refused(shape: tuple[int, ...], n: int, named: str):
+    with pytest.raises(ValueError, match=named):
+        plots.show_codes(torch.zeros(shape), {"digit": torch.zeros(n)})
+
+
+def test_every_code_lies_in_a_cell_that_is_not_empty():
+    codes = torch.randn(200, 2)
+    low, high = codes.amin(dim=0), codes.amax(dim=0)
+    empty = plots.empty_cells(codes, low, high, side=7)
+    for z in codes:
+        i, j = ((z - low) / (high - low) * 7).long().clamp(max=6).tolist()
+        assert not empty[i, j]
+    assert (~empty).sum() <= len(codes)
+    outside = torch.tensor([[5.0, 0.0], [0.0, -5.0]])
+    assert plots.empty_cells(outside, -torch.ones(2), torch.ones(2), side=3).all()
+
+
+def test_a_decoded_plane_puts_each_image_where_its_code_lies():
+    def decode(z):  # a left half as bright as the first number, a right half as the second
+        return z[:, None, None, :].expand(-1, 1, 3, -1)
+
+    low, high = torch.tensor([0.0, 0.0]), torch.tensor([1.0, 0.5])
+    plots.show_code_grid(decode, low, high, side=2)
+    picture = torch.from_numpy(plt.gca().images[0].get_array().data)[
+        ::3
+    ]  # one row of pixels a cell
+    # z1 grows to the right: 0.25, 0.75; z2 upwards: 0.125 below 0.375
+    expected = torch.tensor([[0.25, 0.375, 0.75, 0.375], [0.25, 0.125, 0.75, 0.125]])
+    torch.testing.assert_close(picture, expected[:, :, None].expand(-1, -1, 3))
+    assert plt.gca().images[0].get_extent() == [0.0, 1.0, 0.0, 0.5]
+
+
+def test_cells_without_a_code_turn_orange_and_no_other():
+    codes = torch.tensor([[0.1, 0.9], [0.2, 0.8]])  # the upper left one of four
+    plots.show_code_grid(
+        lambda z: torch.ones(len(z), 1, 1, 1), torch.zeros(2), torch.ones(2), side=2, codes=codes
+    )
+    picture = torch.from_numpy(plt.gca().images[0].get_array().data)
+    orange = torch.tensor(to_rgb(plots.ORANGE))
+    assert torch.equal(picture[0, 0], torch.ones(3))
+    for i, j in ((0, 1), (1, 0), (1, 1)):
+        torch.testing.assert_close(picture[i, j], orange)
+
+
+def test_a_table_writes_each_number_in_its_cell_and_makes_the_larger_darker():
+    shares = torch.tensor([[0.0, 0.25, 1.0], [0.5, 0.75, 0.126]])
+    plots.show_tables({"a": shares, "b": 1 - shares}, rows=["r", "s"], columns=["x", "y", "z"])
+    plt.gcf().canvas.draw()
+    for axes, table in zip(plt.gcf().axes, (shares, 1 - shares), strict=True):
+        for text in axes.texts:
+            j, i = text.get_position()
+            assert text.get_text() == f"{table[i, j].item():.2f}"
+        (picture,) = axes.images
+        colours = picture.cmap(picture.norm(table.flatten().sort().values.numpy()))
+        assert (colours[1:, 0] < colours[:-1, 0]).all()  # less red: a darker blue
+    named = [label.get_text() for label in plt.gcf().axes[0].get_yticklabels()]
+    assert named == ["r", "s"]  # once, at the left
+
+
+def test_a_table_of_another_size_is_refused():
+    with pytest.raises(ValueError, match=r"'R2' must have shape \(1, 2\)"):
+        plots.show_tables({"R2": torch.zeros(2, 1)}, rows=["slant"], columns=["a", "b"])

@@ -17,13 +17,19 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader
+from torchvision.datasets import MNIST
+from torchvision.transforms import ToTensor
 
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelModel, RowLSTM
 from genlib.autoregressive.diagonal_bilstm import DiagonalBiLSTMLayer
-from genlib.data import load
+from genlib.data import ImageSet, bernoulli_pixels, load
 from genlib.evaluation import bits_per_dim, log_probs
-from genlib.training import bf16_is_fast, fast_numbers, fit
+from genlib.training import bf16_is_fast, fast_numbers, fit, train_epoch
+from genlib.variational import VAE
+from genlib.variational.networks import MLP
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from test_pixelrnn import diagonal_bilstm_pixel_by_pixel  # tests hold it equal to the layer
@@ -126,6 +132,52 @@ def diagonals(hidden: int) -> Row:
                  "by diagonals", seconds)  # fmt: skip
 
 
+class TutorialVAE(nn.Module):
+    """The VAE of most tutorials: a sigmoid at the end, and the cross-entropy of what comes out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU())
+        self.mean, self.log_var = nn.Linear(400, 20), nn.Linear(400, 20)
+        self.decoder = nn.Sequential(
+            nn.Linear(20, 400), nn.ReLU(), nn.Linear(400, 784), nn.Sigmoid()
+        )
+
+    def loss(self, x: torch.Tensor) -> torch.Tensor:
+        h = self.encoder(x)
+        mean, log_var = self.mean(h), self.log_var(h)
+        std = torch.exp(0.5 * log_var)
+        p = self.decoder(mean + std * torch.randn_like(std))
+        missing = F.binary_cross_entropy(p, x.flatten(1), reduction="sum")
+        return missing - 0.5 * torch.sum(1 + log_var - mean.pow(2) - log_var.exp())
+
+
+def vae_epoch(n_images: int) -> Row:
+    """An epoch from memory, against the same sizes fed by torchvision's MNIST through a DataLoader."""
+    images = torch.randint(256, (n_images, 1, 28, 28), dtype=torch.uint8)  # any will do
+    data = ImageSet(images, torch.zeros(n_images, dtype=torch.long), levels=256, n_classes=1)
+    mnist = MNIST.__new__(MNIST)  # its way to an image, without its files
+    mnist.data, mnist.targets = images[:, 0], data.labels
+    mnist.transform, mnist.target_transform = ToTensor(), None
+    loader = DataLoader(mnist, batch_size=128, shuffle=True)
+    encoder = MLP((784, 400, 2 * 20), activation=nn.ReLU)
+    decoder = MLP((20, 400, 784), activation=nn.ReLU)
+    tutorial, ours = TutorialVAE(), VAE((1, 28, 28), 20, encoder=encoder, decoder=decoder)
+    slow, quick = (
+        torch.optim.Adam(tutorial.parameters()),
+        torch.optim.Adam(ours.parameters(), fused=True),
+    )
+
+    def from_memory() -> None:
+        batches = ((bernoulli_pixels(x), y) for x, y in data.batches(128))
+        with fast_numbers(CPU):
+            train_epoch(ours, batches, quick)
+
+    seconds = fastest(lambda: train_epoch(tutorial, loader, slow), from_memory, repeats=3)
+    return ratio(f"VAE 784-400-20: an epoch of {n_images} images", "DataLoader, as in tutorials",
+                 "from memory", seconds)  # fmt: skip
+
+
 # a model that fits digits in some ten seconds, with its channels, depth, epochs, batch and rate
 ON_DIGITS: dict[str, tuple[type[PixelModel], int, int, int, int, float]] = {
     "PixelCNN": (PixelCNN, 64, 2, 13, 32, 2e-2),
@@ -158,6 +210,7 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         (sampling_growth, NETWORKS),
         (training, CONVOLUTIONAL),
         (diagonals, (16, 32)),
+        (vae_epoch, (12_800,)),
         (learning, ON_DIGITS),
     ):
         for case in cases:

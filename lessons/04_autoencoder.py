@@ -1,0 +1,548 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# # 4. Autoencoders
+#
+# **What do features without labels look like?**
+#
+# Lessons 02 and 03 gave us the probability of an image, and nothing else: no short description to compare, to classify
+# or to edit with. A classifier has such a description in its last layers, its **features**, but it needs labels to
+# learn them. Images are plentiful and labels are dear. Can images alone teach features?
+#
+# An autoencoder tries with a trick. It must copy its input, and the copy has to pass through a few numbers. What
+# gets through is worth knowing. This lesson looks at what does, uses it, and ends with what it cannot do: an
+# autoencoder is *not* a generative model.
+
+# %% slideshow={"slide_type": "skip"}
+import math
+
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsRegressor
+from torch import nn
+
+from genlib import plots
+from genlib.data import load
+from genlib.sample_quality import train_classifier
+from genlib.training import fit
+from genlib.variational import MLP, Autoencoder
+
+DATASET, SIZE, EPOCHS = "strokes", 6000, 10  # or "mnist", "fashion_mnist"; "digits" with SIZE None
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+torch.set_num_threads(1)  # on networks this small a second thread waits more than it works
+torch.manual_seed(0);
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## The data
+#
+# `strokes` comes from a handwriting simulator. A pen writes digits of 28 by 28 pixels, with random slant, thickness,
+# size and place. So here we know what no data set tells: the **factors** behind each image. The autoencoder will see
+# neither factors nor labels. We keep them to look at what it found.
+
+# %%
+train, test = load(DATASET, size=SIZE), load(DATASET, "test")
+x_train, x_test = train.floats().to(DEVICE), test.floats().to(DEVICE)
+plots.show_images(x_test[:20], columns=10)
+print(f"{len(train)} training and {len(test)} test images of shape {train.shape}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Two functions and a squeeze
+#
+# The **encoder** maps an image $x$ of $D = 784$ values to a **code** $z$ of $k$ numbers, here $k = 16$. The
+# **decoder** maps the code back to an image. Both are networks, trained together to make the squared error small:
+#
+# $$z = f_\phi(x), \qquad \hat x = g_\theta(z), \qquad
+# L(\phi, \theta) = \frac{1}{ND} \sum_{n=1}^{N} \lVert x_n - g_\theta(f_\phi(x_n)) \rVert^2.$$
+#
+# No label appears. With $k \ge D$ both could be the identity, and nothing would be learnt. The squeeze, $k \ll D$,
+# is what makes it interesting (Hinton and Salakhutdinov, 2006).
+#
+# By hand, with one hidden layer each and the weights of a fresh `genlib` model, it takes a few lines.
+
+# %%
+model = Autoencoder(train.shape, latent_dim=16).to(DEVICE)
+w1, b1, w2, b2, w3, b3, w4, b4 = model.parameters()
+
+
+def encode(x):
+    return F.gelu((2 * x.flatten(1) - 1) @ w1.T + b1) @ w2.T + b2  # (B, 784) -> (B, 16)
+
+
+def decode(z):
+    return (F.gelu(z @ w3.T + b3) @ w4.T + b4).sigmoid().reshape(-1, *train.shape)
+
+
+x = x_test[:100]
+assert torch.allclose(encode(x), model.encode(x), atol=1e-4)
+assert torch.allclose((x - decode(encode(x))).square().mean(), model.loss(x), atol=1e-5)
+print("the autoencoder by hand and the one of genlib agree")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Two opponents to beat
+#
+# *The mean image*: a code of no numbers. Every image gets the same reconstruction, so the error is the variance of a
+# pixel.
+#
+# *PCA*: a linear code. Sixteen numbers are the coordinates along the 16 directions in which the images vary most, the
+# leading eigenvectors of their covariance. No linear encoder and decoder of this size have a smaller error on the
+# training images. All errors below are mean squared errors per pixel, on test images.
+
+# %%
+mean = x_train.mean(dim=0).flatten()
+directions = torch.linalg.eigh(torch.cov(x_train.flatten(1).T)).eigenvectors.flip(1)  # largest first
+
+
+def pca_codes(x, k):
+    return (x.flatten(1) - mean) @ directions[:, :k]
+
+
+def pca_reconstruct(x, k):
+    return (mean + pca_codes(x, k) @ directions[:, :k].T).reshape(x.shape)
+
+
+error = {
+    "mean image": F.mse_loss(mean.reshape(train.shape).expand_as(x_test), x_test).item(),
+    "PCA, 16 numbers": F.mse_loss(pca_reconstruct(x_test, 16), x_test).item(),
+}
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### PCA is an autoencoder
+#
+# Make both networks linear, and descent finds what the eigenvectors give: an error as small, and never smaller (Baldi
+# and Hornik, 1989). So whatever an autoencoder gains over PCA, it gains by bending. In
+# [the exercises](04_autoencoder_exercises.ipynb) you write both and compare the planes that they span.
+
+# %%
+size = math.prod(train.shape)
+linear = Autoencoder(
+    train.shape, latent_dim=16,
+    encoder=nn.Sequential(nn.Flatten(), nn.Linear(size, 16)), decoder=nn.Linear(16, size),
+).to(DEVICE)
+fit(linear, train, epochs=8, learning_rate=1e-2)
+
+with torch.no_grad():
+    ratio = linear.loss(x_train) / F.mse_loss(pca_reconstruct(x_train, 16), x_train)
+assert ratio > 0.9999
+print(f"training error within 5 % of PCA's, and not below it: {bool(ratio < 1.05)}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Reconstruction
+#
+# Now the real one, with a bend between two linear maps on either side. The curve is the training loss, averaged over
+# each epoch; the opponents stand for it to pass.
+
+# %%
+losses = fit(model, train, epochs=EPOCHS, learning_rate=3e-3)
+with torch.no_grad():
+    error["autoencoder, 16 numbers"] = model.loss(x_test).item()
+plots.show_curves(
+    {"autoencoder": losses}, xlabel="epoch", ylabel="squared error per pixel",
+    baselines={name: error[name] for name in ("mean image", "PCA, 16 numbers")},
+)
+
+# %%
+share = error["autoencoder, 16 numbers"] / error["PCA, 16 numbers"]
+print(f"less than 55 % of the error of PCA with as many numbers: {share < 0.55}")
+
+# %% tags=["nbval-ignore-output"]
+for name, value in error.items():
+    print(f"{name:<25} {value:.4f} per pixel, test images")
+goal, enough = error["autoencoder, 16 numbers"], 16
+while F.mse_loss(pca_reconstruct(x_test, enough), x_test) > goal:
+    enough += 1
+print(f"PCA needs {enough} numbers to do as well")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Look at the strokes. PCA adds and subtracts 16 fixed pictures, and their remains hang around the digit like smoke. The
+# autoencoder draws a pen's line. Where a digit is unusual the line blurs, or becomes that of a commoner digit.
+
+# %%
+with torch.no_grad():
+    shown = x_test[:12]
+    rebuilt = {"PCA, 16": pca_reconstruct(shown, 16), "autoencoder, 16": model(shown)}
+plots.show_rows({"images": shown} | rebuilt)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## A code to look at
+#
+# With $k = 2$ a code is a point in the plane, so we can draw them all. Two numbers are few. We give the networks a
+# second hidden layer to make the most of them, and more epochs.
+
+# %%
+flat = Autoencoder(
+    train.shape, latent_dim=2,
+    encoder=MLP((size, 128, 128, 2)),
+    decoder=nn.Sequential(MLP((2, 128, 128, size)), nn.Sigmoid()),
+).to(DEVICE)
+fit(flat, train, epochs=2 * EPOCHS, learning_rate=5e-3)
+with torch.no_grad():
+    map_train, map_test = flat.encode(x_train), flat.encode(x_test)
+
+# %%
+names = [name for name in ("slant", "thickness") if name in test.factors]
+known = {"digit": test.labels} | {name: test.factors[name] for name in names}
+plots.show_codes(map_test[:1000], {name: values[:1000] for name, values in known.items()})
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Each point is a test image, the same in all panels. Digits that look alike lie together, though no label was ever
+# shown. Some have an arm of their own, many crowd in the middle: nothing asks the codes to spread evenly. Slant (in
+# degrees) runs smoothly across the map. Thickness (in pixels) is scattered. Two numbers cannot hold everything, and
+# went to what saves most error.
+#
+# ### Which factors are in a code?
+#
+# A figure can deceive, so we measure. Guess a factor of a test image from the ten training images whose codes are
+# nearest. $R^2$ is the share of the factor's variance that the guess explains: 1 is perfect, 0 is no better than
+# always saying the mean, and a guess from noise falls below 0.
+
+# %%
+with torch.no_grad():
+    z_train, z_test = model.encode(x_train), model.encode(x_test)
+codes = {
+    "784 pixels": (x_train.flatten(1), x_test.flatten(1)),
+    "PCA, 16": (pca_codes(x_train, 16), pca_codes(x_test, 16)),
+    "autoencoder, 16": (z_train, z_test),
+    "autoencoder, 2": (map_train, map_test),
+}
+
+
+def explained(name, factor):
+    a, b = (z.cpu() for z in codes[name])
+    return KNeighborsRegressor(10).fit(a, train.factors[factor]).score(b, test.factors[factor])
+
+
+# %% tags=["nbval-ignore-output"]
+factors = [f for f in ("slant", "thickness", "size", "x", "y", "curvature") if f in test.factors]
+r2 = {name: {factor: explained(name, factor) for factor in factors} for name in codes}
+print(f"{'R2 on test images':<18}" + "".join(f"{factor:>11}" for factor in factors))
+for name, row in r2.items():
+    print(f"{name:<18}" + "".join(f"{value:>11.2f}" for value in row.values()))
+
+# %%
+if factors:
+    two, sixteen, pca = (r2[name] for name in ("autoencoder, 2", "autoencoder, 16", "PCA, 16"))
+    same = abs(pca["slant"] - sixteen["slant"]) < 0.05
+    lost = max(row["curvature"] for row in r2.values()) < 0.1
+    print(f"two numbers hold slant (R2 above 0.4):       {two['slant'] > 0.4}")
+    print(f"and almost no thickness (R2 below 0.15):     {two['thickness'] < 0.15}")
+    print(f"sixteen hold slant (R2 above 0.8):           {sixteen['slant'] > 0.8}")
+    print(f"and much of thickness (R2 above 0.5):        {sixteen['thickness'] > 0.5}")
+    print(f"PCA holds as much of slant, within 0.05:     {same}")
+    print(f"and more of thickness:                       {pca['thickness'] > sixteen['thickness']}")
+    print(f"curvature is in none of them (R2 below 0.1): {lost}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# So most factors are there, in a form that a neighbour can read, and nobody had named them. Be fair to PCA: it holds
+# slant as well, and thickness better. A smaller error does not mean that all factors are easier to read. And curvature
+# cannot be read from neighbours at all, not even in the pixels: it changes too little ink.
+#
+# Do not expect one number a factor. Nothing in the loss asks for it, as the end of this lesson shows.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Throw the decoder away
+#
+# The old hope for autoencoders: learn features from many images without labels, keep the encoder, and let a simple
+# classifier learn from a few labels. We test it with 10, 50 and 200 labels, the same number for each digit, and
+# logistic regression.
+#
+# The opponents get the same classifier: raw pixels, and PCA, which has seen the same unlabelled images. All are scaled
+# to the same total variance, so that the classifier's penalty on weights means the same to each.
+
+# %%
+def labelled(per_class):
+    order = torch.randperm(len(train))
+    return torch.cat([order[train.labels[order] == c][:per_class] for c in range(train.n_classes)])
+
+
+draws = {n: [labelled(n // train.n_classes) for _ in range(10)] for n in (10, 50, 200)}
+
+
+def accuracies(a, b, n):
+    """In percent of the test images, for each of ten draws of n labelled images."""
+    a, b = ((z / a.var(dim=0).sum().sqrt()).cpu() for z in (a, b))
+    classifier = LogisticRegression(C=10, max_iter=1000)
+    scores = [classifier.fit(a[i], train.labels[i]).score(b, test.labels) for i in draws[n]]
+    return 100 * torch.tensor(scores)
+
+
+accuracy = {name: {n: accuracies(*codes[name], n) for n in draws} for name in codes}
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Which images get labels is luck, so the table averages ten draws. In brackets stands the standard error of the average.
+# All features meet the same draws.
+
+# %% tags=["nbval-ignore-output"]
+def show_accuracies():
+    print(f"{'labels':<22}" + "".join(f"{n:>15}" for n in draws))
+    for name, scores in accuracy.items():
+        cells = [f"{s.mean():.1f} % (±{s.std() / len(s) ** 0.5:.1f})" for s in scores.values()]
+        print(f"{name:<22}" + "".join(f"{cell:>15}" for cell in cells))
+
+
+show_accuracies()
+
+# %%
+def lead(name, other, n):
+    return (accuracy[name][n] - accuracy[other][n]).mean().item()
+
+
+code, pixels, pca = "autoencoder, 16", "784 pixels", "PCA, 16"
+print(f"with 10 labels the code beats the pixels:     {lead(code, pixels, 10) > 0}")
+print(f"with 50 labels they are less than 4 apart:    {abs(lead(code, pixels, 50)) < 4}")
+print(f"with 200 labels the pixels beat the code:     {lead(pixels, code, 200) > 0}")
+print(f"with 50 and with 200 the code beats PCA's:    {min(lead(code, pca, n) for n in (50, 200)) > 0}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Who wins? With 10 labels the code does: 16 numbers leave the classifier less room to go wrong. With 50 the two come
+# close. With 200 the pixels win, for the classifier can now find out by itself which of them matter. The squeeze has
+# thrown away some of what tells digits apart, and no label can bring it back.
+#
+# The gain is real and small. The hope was larger. A code is made to rebuild ink, all ink alike, and the class of a digit
+# is only a little of that. The code of two numbers shows it most clearly: it is far behind everything else.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Repair what is broken
+#
+# A **denoising autoencoder** (Vincent et al., 2008) gets a harder task: it reads a corrupted image $\tilde x$ and must
+# give back the clean one,
+#
+# $$L = \frac{1}{ND} \sum_{n=1}^{N} \lVert x_n - g(f(\tilde x_n)) \rVert^2.$$
+#
+# Copying does not help here, whatever the size of the code. The network has to know what clean images look like. We add
+# noise to every pixel, with standard deviation 0.5 where black to white is 1, and clip. In code only the loss changes.
+
+# %%
+def corrupt(x):
+    return (x + 0.5 * torch.randn_like(x)).clamp(0, 1)
+
+
+class DenoisingAutoencoder(Autoencoder):
+    def loss(self, x):
+        return F.mse_loss(self(corrupt(x)), x)
+
+
+denoiser = DenoisingAutoencoder(train.shape, latent_dim=16).to(DEVICE)
+fit(denoiser, train, epochs=EPOCHS, learning_rate=3e-3);
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Four opponents: leave the noise; project the noisy image onto PCA's 16 directions; send it through the autoencoder that
+# never saw noise; and the best **linear filter**, 784 numbers to 784 numbers, fitted to pairs of noisy and clean training
+# images. The last one is strong: it needs no squeeze.
+
+# %%
+def with_one(x):
+    return F.pad(x.flatten(1), (0, 1), value=1.0)  # for the constant term
+
+
+noisy = corrupt(x_test)
+linear_filter = torch.linalg.lstsq(with_one(corrupt(x_train)), x_train.flatten(1)).solution
+with torch.no_grad():
+    repaired = {
+        "noisy": noisy,
+        "PCA, 16": pca_reconstruct(noisy, 16),
+        "autoencoder, 16": model(noisy),
+        "linear filter": (with_one(noisy) @ linear_filter).reshape(noisy.shape),
+        "denoising, 16": denoiser(noisy),
+    }
+plots.show_rows({"images": x_test[:12]} | {name: images[:12] for name, images in repaired.items()})
+
+# %% tags=["nbval-ignore-output"]
+left = {name: F.mse_loss(images, x_test).item() for name, images in repaired.items()}
+for name, value in left.items():
+    print(f"{name:<16} {value:.4f} per pixel, test images")
+
+# %%
+mine = left["denoising, 16"]
+print(f"less than a fifth of the error of leaving the noise: {mine < left['noisy'] / 5}")
+print(f"less than 60 % of PCA's:                             {mine < 0.6 * left['PCA, 16']}")
+print(f"less than 95 % of the linear filter's:               {mine < 0.95 * left['linear filter']}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Does the harder task also make better features? That was the hope of the paper, and for its data and deep networks it
+# did. Here is one more row for the table.
+
+# %% tags=["nbval-ignore-output"]
+with torch.no_grad():
+    codes["denoising, 16"] = denoiser.encode(x_train), denoiser.encode(x_test)
+accuracy["denoising, 16"] = {n: accuracies(*codes["denoising, 16"], n) for n in draws}
+show_accuracies()
+
+# %%
+apart = max(abs(lead("denoising, 16", code, n)) for n in draws)
+print(f"it is nowhere more than 4 points from the plain code: {apart < 4}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Not here. On this small task the denoising code classifies about as well as the plain one. Repairing is a use of its
+# own.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Between two images
+#
+# Halfway between the *pixels* of two images lie two faint images, one on top of the other. Halfway between their *codes*
+# lies one code, and the decoder makes one image of it. That is often a plausible shape, and sometimes no digit at all.
+
+# %%
+steps = torch.linspace(0, 1, 9, device=DEVICE)[:, None, None, None]
+rows = {}
+with torch.no_grad():
+    for a, b in ((0, 1), (2, 3)):
+        rows[f"pixels, pair {a // 2 + 1}"] = (1 - steps) * x_test[a] + steps * x_test[b]
+        z = (1 - steps[..., 0, 0]) * z_test[a] + steps[..., 0, 0] * z_test[b]
+        rows[f"codes, pair {a // 2 + 1}"] = model.decode(z)
+plots.show_rows(rows)
+
+
+# %%
+def half_grey(images):
+    return ((images > 0.3) & (images < 0.7)).float().mean()
+
+
+other = torch.randperm(len(x_test))
+with torch.no_grad():
+    blend, walk = (x_test + x_test[other]) / 2, model.decode((z_test + z_test[other]) / 2)
+ratio = half_grey(blend) / half_grey(walk)
+print(f"halfway in pixels, more than 1.5 times as much is half grey: {bool(ratio > 1.5)}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Can it make new images?
+#
+# The decoder turns any code into an image. So draw random codes and decode them, and we have a generative model?
+# Which codes, though? We try two recipes.
+#
+# - $z \sim N(0, I)$, the obvious first guess.
+# - $z \sim N(m, \Sigma)$ with the mean and covariance of the training codes, which is at least the right place.
+
+# %%
+m, root = z_train.mean(dim=0), torch.linalg.cholesky(torch.cov(z_train.T))
+noise = torch.randn(2000, 16, device=DEVICE)
+with torch.no_grad():
+    decoded = {
+        "codes of images": model.decode(z_test[:2000]),
+        "N(m, Sigma)": model.decode(m + noise @ root.T),
+        "N(0, I)": model.decode(noise),
+    }
+plots.show_rows({name: images[:12] for name, images in decoded.items()})
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Measured
+#
+# The first row is the decoder at its best: reconstructions of test images. To compare, we ask a judge that has nothing
+# to do with the autoencoder: a small convolutional classifier, trained on the labels. How often is it sure of a digit,
+# with more than 90 % for one class? A sure judge is no proof of a good image. But a judge in doubt tells of a bad one,
+# since it is sure of nearly every real image.
+
+# %%
+judge = train_classifier(train, updates=250)
+
+
+def sure(images):
+    top = judge(images.cpu()).softmax(dim=1).amax(dim=1)
+    return 100 * (top > 0.9).float().mean().item()
+
+
+real, usual, fitted, blind = (sure(images) for images in (x_test, *decoded.values()))
+print(f"sure of more than 90 % of the test images:     {real > 90}")
+print(f"sure of more than 80 % of the reconstructions: {usual > 80}")
+print(f"N(m, Sigma): at least 25 points less:          {fitted < usual - 25}")
+print(f"N(0, I): at least 50 points less:              {blind < usual - 50}")
+
+# %% tags=["nbval-ignore-output"]
+for name, value in zip(("test images", *decoded), (real, usual, fitted, blind)):
+    print(f"{name:<16} the judge is sure of {value:.0f} %")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Why: nothing told the codes where to lie
+#
+# The loss sees codes only through the decoder. Take any rotation $R$ and any shift $s$, and let a new encoder give
+# $z' = 10 R z + s$, and a new decoder undo that first. Both are networks of the same form, since the last layer of one
+# and the first of the other absorb the change. The loss stays the same, and the codes lie somewhere else altogether.
+#
+# So no loss of this kind can prefer codes near zero, or spread like a Gaussian, or with slant in one number. No recipe
+# for random codes can be right for all of these equal models.
+
+# %%
+rotation, shift = torch.linalg.qr(torch.randn(16, 16)).Q.to(DEVICE), 100.0
+
+
+def encode_elsewhere(x):
+    return 10 * model.encode(x) @ rotation.T + shift
+
+
+def decode_elsewhere(z):
+    return model.decode((z - shift) @ rotation / 10)
+
+
+with torch.no_grad():
+    elsewhere = encode_elsewhere(x_test)
+    again = F.mse_loss(decode_elsewhere(elsewhere), x_test)
+    assert torch.allclose(again, model.loss(x_test), atol=1e-5)
+print("the codes are 10 times as wide and lie elsewhere, the loss is the same")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Holes
+#
+# Even in the right place the codes do not fill it. Here is the plane of our two-number code, cut into cells, with the
+# code in the middle of each cell decoded. Cells in **orange** hold no code of any training image. There the decoder was
+# never asked for anything, and answers as it likes: with what its neighbours show, a blend of two digits, or a blot.
+# The white cells have their troubles too. Where the region of one digit meets that of another stand shapes that are
+# neither.
+
+# %%
+low, high = map_train.amin(dim=0), map_train.amax(dim=0)
+plots.show_code_grid(flat.decode, low, high, codes=map_train)
+holes = plots.empty_cells(map_train, low, high, side=16).float().mean()
+print(f"of {16 * 16} cells, more than a fifth hold none of the {len(train)} codes: {bool(holes > 0.2)}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# In two dimensions one sees the holes. In sixteen there is far more room to miss. A code drawn from the fitted Gaussian
+# is farther from all training codes than the code of a new image is.
+
+# %%
+def to_nearest(z):
+    return torch.cdist(z, z_train).amin(dim=1).median()
+
+
+distance = to_nearest(m + noise @ root.T) / to_nearest(z_test)
+print(f"more than 1.3 times as far: {bool(distance > 1.3)}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What an autoencoder is good for, and what it is not
+#
+# | good for | |
+# | --- | --- |
+# | a short code | less than 55 % of PCA's error with as many numbers |
+# | a map | images that look alike lie together, with no label |
+# | few labels | better than pixels with 10 labels, better than PCA's code with 50 and 200 |
+# | repair | trained on noise, it beats a linear filter that has no squeeze |
+# | speed | one pass to encode, one to decode, and training that does not break |
+#
+# | not for | |
+# | --- | --- |
+# | many labels | raw pixels overtake it; what the squeeze lost is lost |
+# | finding factors | slant is in the code, but nothing puts it into one number |
+# | probability | a squared error is no $p(x)$; it says nothing of how likely an image is |
+# | sampling | random codes fall into holes, and no loss told the codes where to lie |
+#
+# What is missing is a rule for the codes: a distribution that they follow, known in advance, and a decoder trained on
+# all of it. The next lesson adds it and gets a generative model: [05 VAE](05_vae.ipynb).
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# ## References
+#
+# - Hinton, Salakhutdinov (2006), *Reducing the dimensionality of data with neural networks*, Science 313, 504-507.
+# - Baldi, Hornik (1989), *Neural networks and principal component analysis: learning from examples without local
+#   minima*, Neural Networks 2(1), 53-58.
+# - Vincent, Larochelle, Bengio, Manzagol (2008), *Extracting and composing robust features with denoising
+#   autoencoders*, ICML, doi:10.1145/1390156.1390294.
+# - Bengio, Courville, Vincent (2013), *Representation learning: a review and new perspectives*, arXiv:1206.5538.
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# Before this: [03 PixelCNN](03_pixelcnn.ipynb). To build an autoencoder yourself, step by step and with each step
+# checked: [the exercises](04_autoencoder_exercises.ipynb). After this: [05 VAE](05_vae.ipynb).
