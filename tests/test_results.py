@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,9 @@ from tools import results
 def small_model(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(results, "CHANNELS", 8)
     monkeypatch.setattr(results, "DEPTH", 2)
+    monkeypatch.setattr(results, "HIDDEN", 16)
+    monkeypatch.setattr(results, "LATENT", 4)
+    monkeypatch.setattr(results, "CODES", 20)
     monkeypatch.setattr(results, "N_VALIDATION", 60)
 
 
@@ -80,22 +84,46 @@ def test_muon_takes_the_steps_of_torch_optim_muon():
         torch.testing.assert_close(w.flatten(1), t, atol=0.01, rtol=0)
 
 
-def test_training_stops_when_the_budget_is_used_up(clock):
-    _, cost = results.train(bars(), budget=5, device=torch.device("cpu"), clock=clock)
+@pytest.mark.parametrize("recipe", results.RECIPES.values(), ids=results.RECIPES)
+def test_training_stops_when_the_budget_is_used_up(recipe: results.Recipe, clock):
+    _, cost = results.train(recipe, bars(), budget=5, device=torch.device("cpu"), clock=clock)
     # looked at before the start (0), before each step (1, 2, 3, 4 used), then 5 of 5 are used
     assert cost == {"steps": 4, "seconds": 6}
 
 
 def test_training_draws_every_image_anew_and_keeps_it_binary():
     grey = ImageSet(torch.full((1, 1, 4, 4), 128, dtype=torch.uint8), torch.zeros(1).long(), 256, 1)
-    first, second = itertools.islice(results.endless_batches(grey, torch.device("cpu")), 2)
+    first, second = itertools.islice(results.endless_batches(grey, 1, torch.device("cpu")), 2)
     assert first.unique().tolist() == [0, 1] and not torch.equal(first, second)
 
 
-def test_from_files_to_a_likelihood_better_than_fair_coins(training_files: Path, clock, capsys):
+def test_the_kl_weight_of_a_vae_climbs_to_one_and_stays(clock):
+    seen = []
+
+    class Remembering(results.VAE):
+        def loss(self, x):
+            seen.append(self.kl_weight)
+            return super().loss(x)
+
+    recipe = replace(results.RECIPES["vae"], build=lambda data: Remembering(data.shape, 2))
+    model, _ = results.train(recipe, bars(), budget=21, device=torch.device("cpu"), clock=clock)
+    assert seen[:6] == pytest.approx([k / 21 / 0.3 for k in range(1, 7)])
+    assert seen[6:] == [1.0] * (len(seen) - 6) and model.kl_weight == 1
+
+
+def test_a_vae_starts_from_the_mean_image():
+    grey = ImageSet(torch.full((5, 1, 4, 4), 51, dtype=torch.uint8), torch.zeros(5).long(), 256, 1)
+    model = results.vae(grey)
+    assert torch.allclose(model.decode(torch.zeros(1, 4)).mean(), torch.tensor(0.2), atol=0.15)
+
+
+@pytest.mark.parametrize("name", results.RECIPES)
+def test_from_files_to_a_likelihood_better_than_fair_coins(
+    name: str, training_files: Path, clock, capsys
+):
     write_mnist(training_files, "t10k", strokes(50, seed=1))
     out = training_files / "figures.json"
-    figures = results.main(["--minutes", "1", "--out", str(out)])
+    figures = results.main(["--model", name, "--minutes", "1", "--out", str(out)])
     assert figures["split"] == "test" and figures["images"] == 50
     assert figures["steps"] == 59
     assert 0 < figures["nats"] < 0.8 * 784 * math.log(2)
@@ -117,3 +145,9 @@ def test_missing_mnist_is_one_line_that_says_what_to_do(monkeypatch: pytest.Monk
     monkeypatch.setattr(results, "load", missing)
     with pytest.raises(SystemExit, match="GENLIB_DATA"):
         results.main([])
+
+
+def test_only_a_pixel_model_is_drawn_pixel_by_pixel(tmp_path: Path, capsys):
+    with pytest.raises(SystemExit):
+        results.main(["--model", "vae", "--samples", str(tmp_path / "digits.png")])
+    assert "pixel by pixel" in capsys.readouterr().err
