@@ -286,7 +286,7 @@ def check_images(x: Tensor, shape: Shape, levels: int | None = None) -> None:
             f"images must have shape (B, {', '.join(map(str, shape))}), not {tuple(x.shape)}: "
             "build the model with the data's shape, or reshape the images"
         )
-    if not _values_are_free_to_read(x):
+    if not values_are_free_to_read(x):
         return
     if x.isnan().any():
         raise ValueError("images contain NaN: look for the step that produced it")
@@ -337,12 +337,18 @@ def check_labels(y: Tensor | None, batch: int, n_classes: int) -> None:
         raise TypeError(f"labels must be int64, not {y.dtype}: use y.long()")
     if y.shape != (batch,):
         raise ValueError(f"labels must have shape ({batch},), one an image, not {tuple(y.shape)}")
-    if _values_are_free_to_read(y) and batch and (y.min() < 0 or y.max() >= n_classes):
+    if values_are_free_to_read(y) and batch and (y.min() < 0 or y.max() >= n_classes):
         raise ValueError(
             f"labels must lie in 0..{n_classes - 1}, not in {int(y.min())}..{int(y.max())}"
         )
 
 
-def _values_are_free_to_read(x: Tensor) -> bool:
+def values_are_free_to_read(x: Tensor) -> bool:
+    """Whether a check may look at the values: not on a GPU, nor where there are none yet.
+
+    Example:
+        >>> values_are_free_to_read(torch.zeros(2)), values_are_free_to_read(torch.zeros(2, device="meta"))
+        (True, False)
+    """
     on_cpu = x.device.type == "cpu" and not isinstance(x, FakeTensor)
     return on_cpu and not torch.compiler.is_compiling()

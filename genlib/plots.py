@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Circle, Patch, Rectangle
 from matplotlib.ticker import NullLocator
 from torch import Tensor
 
@@ -194,6 +194,81 @@ def show_curves(
         axes.grid(alpha=0.3)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def show_panels(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    x: Sequence[float],
+    xlabel: str,
+    ylabel: str = "",
+    top: float | None = None,
+) -> None:
+    """Panels of curves side by side on the same axes: stages of a training, for instance.
+
+    A curve of one name has one colour in all panels, and stands once in the legend below them.
+
+    Args:
+        panels: title -> name -> values, one for each of x.
+        x: where the values lie.
+        xlabel, ylabel: with their units; ylabel stands at the left.
+        top: where the panels end; a curve that rises above is cut off.
+
+    Example:
+        >>> stages = {"start": {"D": [0.5, 0.5]}, "end": {"D": [0.1, 0.9]}}
+        >>> show_panels(stages, x=[0, 1], xlabel="x")
+        >>> [axes.get_title() for axes in plt.gcf().axes]
+        ['start', 'end']
+        >>> plt.close()
+    """
+    figure, row = plt.subplots(
+        1, len(panels), figsize=(2.9 * len(panels), 3.1), squeeze=False, sharey=True
+    )
+    colours: dict[str, str] = {}
+    for axes, (title, curves) in zip(row[0], panels.items(), strict=True):
+        for name, values in curves.items():
+            colour = colours.setdefault(name, COLOURS[len(colours) % len(COLOURS)])
+            axes.plot(x, values, color=colour)
+        axes.set(title=title, xlabel=xlabel)
+    row[0, 0].set(ylabel=ylabel, ylim=None if top is None else (-0.03 * top, top))
+    handles = [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+
+
+def show_points(
+    panels: Mapping[str, Tensor],
+    *,
+    modes: Tensor,
+    radius: float,
+    limit: float = 3.0,
+) -> None:
+    """Points in the plane, a panel for each generator, with rings around the modes of the data.
+
+    Args:
+        panels: title -> points (N, 2); two thousand can still be seen.
+        modes: (M, 2), a ring around each.
+        radius: of the rings.
+        limit: the panels reach from -limit to limit along both axes.
+
+    Raises:
+        ValueError: points that do not lie in the plane.
+
+    Example:
+        >>> show_points({"noise": torch.randn(20, 2)}, modes=torch.zeros(1, 2), radius=0.5)
+        >>> len(plt.gca().patches)
+        1
+        >>> plt.close()
+    """
+    _, row = plt.subplots(1, len(panels), figsize=(2.6 * len(panels), 2.9), squeeze=False)
+    for axes, (title, points) in zip(row[0], panels.items(), strict=True):
+        if points.ndim != 2 or points.shape[1] != 2:
+            raise ValueError(f"{title!r} must have shape (N, 2), not {tuple(points.shape)}")
+        axes.scatter(*points.detach().float().cpu().T.numpy(), s=3, color=BLUE, linewidths=0)
+        for centre in modes.tolist():
+            axes.add_patch(Circle(centre, radius, fill=False, edgecolor=RED, linewidth=1))
+        axes.set(title=title, xlim=(-limit, limit), ylim=(-limit, limit), xticks=[], yticks=[])
+        axes.set_aspect("equal")
+        axes.spines[["top", "right"]].set_visible(True)
 
 
 def show_codes(codes: Tensor, values: Mapping[str, Tensor], *, title: str = "") -> None:

@@ -1,14 +1,17 @@
 """Training loops that fit on one screen. The model and the optimiser carry the state."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
 from tqdm.auto import trange
 
+from genlib.adversarial import GAN
 from genlib.data import ImageSet
 
 
@@ -37,7 +40,8 @@ def fast_numbers(device: torch.device) -> AbstractContextManager:
     """
     if not bf16_is_fast(device):
         return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16)
+    # autocast would keep the weights it has cast until its end, also while an optimiser moves them
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 
 def train_epoch(
@@ -138,3 +142,189 @@ def fit(
             losses.append(train_epoch(model, batches, optimizer, scheduler))
             bar.set_postfix(loss=f"{losses[-1]:.3f}")
     return losses
+
+
+def train_gan_epoch(
+    model: GAN,
+    batches: Iterable[tuple[Tensor, Tensor | None]],
+    generator_optimizer: Optimizer,
+    discriminator_optimizer: Optimizer,
+    *,
+    discriminator_steps: int = 1,
+    fast: bool = False,
+) -> dict[str, float]:
+    """One pass over the batches: an update of the discriminator each, now and then of the generator.
+
+    Each batch is new to the discriminator; after every `discriminator_steps` batches the generator
+    is updated once, from the fakes that the discriminator has just learnt to tell from the last of
+    them (Goodfellow et al., 2014, arXiv:1406.2661, algorithm 1, draws others: to take these saves
+    a run of the generator, and is what most programs do).
+
+    Args:
+        model: a `GAN` of any objective.
+        batches: pairs of real examples and labels; the labels of an unconditional model may be None.
+        generator_optimizer: holds the generator's parameters and no others.
+        discriminator_optimizer: holds the discriminator's.
+        discriminator_steps: updates of the discriminator for one of the generator.
+        fast: compute in bfloat16 where that is fast; it pays for convolutions, not for small MLPs.
+
+    Returns:
+        Averages over the pass: `discriminator_loss` and `generator_loss`; `accuracy`, the share of
+        real examples and fakes that the discriminator told right, before it learnt from them;
+        `discriminator_gradient` and `generator_gradient`, norms over all parameters at once.
+
+    Raises:
+        ValueError: discriminator_steps < 1, or too few batches for one update of the generator.
+
+    Example:
+        >>> from genlib.adversarial import MLPDiscriminator, MLPGenerator
+        >>> from genlib.data import load
+        >>> model = GAN(MLPGenerator((1, 4, 4), 8), MLPDiscriminator((1, 4, 4)), latent_dim=8)
+        >>> for_generator, for_discriminator = gan_optimizers(model)
+        >>> seen = train_gan_epoch(model, load("bars").batches(10), for_generator, for_discriminator)
+        >>> 0 <= seen["accuracy"] <= 1
+        True
+    """
+    if discriminator_steps < 1:
+        raise ValueError(f"discriminator_steps must be at least 1, not {discriminator_steps}")
+    numbers = fast_numbers if fast else nullcontext
+    total, examples, fakes = dict.fromkeys(GAN_RECORD, 0.0), 0, 0
+    for i, (x, y) in enumerate(batches, start=1):
+        y, n = y if model.n_classes else None, len(x)
+        with numbers(x.device):
+            fake = model.fakes(n, y)  # for both: the generator is the same until its own step
+            loss = model.discriminator_loss(x, y, fake=fake)
+        total["discriminator_gradient"] += n * _step(discriminator_optimizer, loss)
+        total["discriminator_loss"] += n * loss.item()
+        total["accuracy"] += n * model.accuracy()
+        examples += n
+        if i % discriminator_steps == 0:
+            with numbers(x.device):
+                loss = model.generator_loss(n, y, fake=fake)
+            total["generator_gradient"] += n * _step(generator_optimizer, loss)
+            total["generator_loss"] += n * loss.item()
+            fakes += n
+    if fakes == 0:
+        raise ValueError(
+            f"there are fewer than {discriminator_steps} batches, too few for one update of the "
+            "generator: smaller batches, or several passes over the data"
+        )
+    return {
+        name: value / (fakes if name.startswith("generator") else examples)
+        for name, value in total.items()
+    }
+
+
+GAN_RECORD = (
+    "discriminator_loss",
+    "generator_loss",
+    "accuracy",
+    "discriminator_gradient",
+    "generator_gradient",
+)
+
+
+def _step(optimizer: Optimizer, loss: Tensor) -> float:
+    """One step downhill; returns the norm of the gradient, over all parameters at once."""
+    optimizer.zero_grad()
+    loss.backward()
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    optimizer.step()
+    return norm.item()
+
+
+def gan_optimizers(model: GAN, learning_rate: float = 1e-3) -> tuple[Adam, Adam]:
+    """Adam for the generator and for the discriminator, with the short memory of the DCGAN paper.
+
+    The opponent moves, so old gradients mislead: beta1 is 0.5 instead of 0.9 (Radford et al., 2016,
+    arXiv:1511.06434, section 4).
+
+    Example:
+        >>> from genlib.adversarial import MLPDiscriminator, MLPGenerator
+        >>> model = GAN(MLPGenerator((2,), 8), MLPDiscriminator((2,)), latent_dim=8)
+        >>> [optimizer.defaults["betas"] for optimizer in gan_optimizers(model)]
+        [(0.5, 0.999), (0.5, 0.999)]
+    """
+    # fused: one pass over all numbers of a parameter; for small networks a sixth of an update's time
+    return (
+        Adam(model.generator.parameters(), lr=learning_rate, betas=(0.5, 0.999), fused=True),
+        Adam(model.discriminator.parameters(), lr=learning_rate, betas=(0.5, 0.999), fused=True),
+    )
+
+
+class Density(Protocol):
+    """What points are drawn from: `EightGaussians`, for instance."""
+
+    def sample(self, n: int) -> Tensor: ...
+
+
+def fit_gan(
+    model: GAN,
+    data: ImageSet | Density,
+    *,
+    updates: int,
+    batch_size: int = 64,
+    learning_rate: float = 1e-3,
+    discriminator_steps: int = 1,
+    fast: bool = False,
+) -> dict[str, list[float]]:
+    """Train generator and discriminator in turns, and show a bar.
+
+    A GAN's budget is counted in updates of the generator: with more `discriminator_steps`, an
+    update sees more data. The learning rate falls to zero over the second half, which lets the two
+    come to rest. Batches go to the device of the model's parameters.
+
+    Args:
+        model: a `GAN` of any objective.
+        data: images, shuffled anew in every pass; or a density in the plane, sampled anew for every
+            batch.
+        updates: updates of the generator, at least 1.
+        batch_size: examples an update.
+        learning_rate: of both, in the first half.
+        discriminator_steps: updates of the discriminator for one of the generator.
+        fast: compute in bfloat16 where that is fast, as in `train_gan_epoch`.
+
+    Returns:
+        What `train_gan_epoch` returns, a list of one number an update.
+
+    Raises:
+        ValueError: updates < 1.
+
+    Example:
+        >>> from genlib.adversarial import MLPDiscriminator, MLPGenerator
+        >>> from genlib.data import EightGaussians
+        >>> model = GAN(MLPGenerator((2,), 8), MLPDiscriminator((2,)), latent_dim=8)
+        >>> len(fit_gan(model, EightGaussians(), updates=3)["generator_loss"])
+        3
+    """
+    if updates < 1:
+        raise ValueError(f"updates must be at least 1, not {updates}")
+    optimizers = gan_optimizers(model, learning_rate)
+    device = next(model.parameters()).device
+    stream = _endless(data, batch_size, device)
+    record: dict[str, list[float]] = {name: [] for name in GAN_RECORD}
+    with trange(updates, desc=type(model).__name__, unit="update") as bar:
+        for i in bar:
+            for optimizer in optimizers:
+                optimizer.param_groups[0]["lr"] = learning_rate * min(1.0, 2 - 2 * i / updates)
+            seen = train_gan_epoch(
+                model,
+                islice(stream, discriminator_steps),
+                *optimizers,
+                discriminator_steps=discriminator_steps,
+                fast=fast,
+            )
+            for name, value in seen.items():
+                record[name].append(value)
+    return record
+
+
+def _endless(
+    data: ImageSet | Density, batch_size: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor | None]]:
+    while True:
+        if isinstance(data, ImageSet):
+            yield from data.batches(batch_size, device=device)
+        else:
+            yield data.sample(batch_size).to(device), None

@@ -240,11 +240,12 @@ def test_one_image_can_be_learnt_by_heart(family: type[PixelModel]):
 @FAMILIES
 @pytest.mark.parametrize("n_classes", [0, 10])
 def test_no_tensor_stays_behind_on_the_cpu(family: type[PixelModel], n_classes: int):
-    with FakeTensorMode(), torch.device("cuda"):  # raises FakeTensorDeviceMismatchError if one does
-        model = family((3, 2, 3), levels=8, channels=12, depth=2, n_classes=n_classes)
-        x = torch.rand(2, 3, 2, 3)
-        y = torch.zeros(2, dtype=torch.long) if n_classes else None
-        known, mask = torch.rand(2, 3, 2, 3), torch.rand(2, 3, 2, 3) > 0.5
+    with FakeTensorMode():  # raises FakeTensorDeviceMismatchError if one does
+        with torch.device("cuda"):  # not around the calls: there it would help a forgetful factory
+            model = family((3, 2, 3), levels=8, channels=12, depth=2, n_classes=n_classes)
+            x = torch.rand(2, 3, 2, 3)
+            y = torch.zeros(2, dtype=torch.long) if n_classes else None
+            known, mask = torch.rand(2, 3, 2, 3), torch.rand(2, 3, 2, 3) > 0.5
         results = [model(x, y), model.log_prob(x, y), model.loss(x, y), model.sample(2, y)]
         results.append(model.sample(2, y, known=known, mask=mask))
         results.append(model.sample_by_definition(2, y))

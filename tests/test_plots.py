@@ -169,3 +169,29 @@ def test_a_table_writes_each_number_in_its_cell_and_makes_the_larger_darker():
 def test_a_table_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r"'R2' must have shape \(1, 2\)"):
         plots.show_tables({"R2": torch.zeros(2, 1)}, rows=["slant"], columns=["a", "b"])
+
+
+def test_a_curve_has_one_colour_in_all_panels():
+    stages = {"start": {"data": [0.0, 1.0], "D": [0.5, 0.5]}, "end": {"D": [0.2, 0.8]}}
+    plots.show_panels(stages, x=[0, 1], xlabel="x", top=2.0)
+    start, end = plt.gcf().axes
+    assert start.lines[1].get_color() == end.lines[0].get_color() != start.lines[0].get_color()
+    assert list(end.lines[0].get_ydata()) == [0.2, 0.8]
+    assert start.get_ylim() == end.get_ylim() == (-0.06, 2.0)
+    assert [text.get_text() for text in plt.gcf().legends[0].get_texts()] == ["data", "D"]
+
+
+def test_points_are_drawn_where_they_lie_with_a_ring_around_each_mode():
+    points, modes = torch.randn(30, 2), torch.tensor([[1.0, 0.0], [0.0, -1.0]])
+    plots.show_points({"real": points, "fake": -points}, modes=modes, radius=0.3)
+    for axes, expected in zip(plt.gcf().axes, (points, -points), strict=True):
+        (dots,) = axes.collections
+        drawn = torch.as_tensor(dots.get_offsets().data, dtype=torch.float32)
+        torch.testing.assert_close(drawn, expected)
+        assert [tuple(ring.center) for ring in axes.patches] == [(1.0, 0.0), (0.0, -1.0)]
+        assert all(ring.radius == 0.3 for ring in axes.patches)
+
+
+def test_points_outside_the_plane_are_refused():
+    with pytest.raises(ValueError, match=r"'fake' must have shape \(N, 2\)"):
+        plots.show_points({"fake": torch.zeros(5, 3)}, modes=torch.zeros(1, 2), radius=1.0)

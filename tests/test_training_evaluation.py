@@ -81,6 +81,16 @@ def test_numbers_are_fast_only_where_the_processor_makes_them_so(monkeypatch: py
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
+def test_fast_numbers_may_stay_on_while_the_weights_move(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("genlib.training.bf16_is_fast", lambda device: True)
+    line = torch.nn.Linear(1, 1)
+    with fast_numbers(torch.device("cpu")):
+        before = line(torch.ones(1, 1)).item()
+        with torch.no_grad():
+            line.weight += 10
+        assert line(torch.ones(1, 1)).item() > before + 5
+
+
 @pytest.mark.parametrize("batch_size", [1000, 30, 15, 10, 8, 6])  # 1, 1, 2, 3, 4 and 5 updates
 def test_a_training_may_be_of_very_few_updates(batch_size: int):
     model = PixelCNN((1, 4, 4), channels=8, depth=1)

@@ -620,17 +620,19 @@ def test_no_tensor_stays_behind_on_the_cpu(
     likelihood: str, levels: int, n_classes: int, conv: bool
 ):
     shape = (3, 5, 4)
-    with FakeTensorMode(), torch.device("cuda"):  # raises FakeTensorDeviceMismatchError if one does
-        networks = convolutional(shape, likelihood, levels, n_classes) if conv else {}
-        model = VAE(shape, 3, likelihood, levels, n_classes, **networks)
-        x = torch.rand(2, *shape)
-        y = torch.zeros(2, dtype=torch.long) if n_classes else None
+    with FakeTensorMode():  # raises FakeTensorDeviceMismatchError if one does
+        with torch.device("cuda"):  # not around the calls: there it would help a forgetful factory
+            networks = convolutional(shape, likelihood, levels, n_classes) if conv else {}
+            model = VAE(shape, 3, likelihood, levels, n_classes, **networks)
+            x = torch.rand(2, *shape)
+            y = torch.zeros(2, dtype=torch.long) if n_classes else None
         assert all(result.device.type == "cuda" for result in everything(model, x, y))
 
 
 def test_no_tensor_of_an_autoencoder_stays_behind_on_the_cpu():
-    with FakeTensorMode(), torch.device("cuda"):
-        model, x = Autoencoder((3, 5, 4), 2), torch.rand(2, 3, 5, 4)
+    with FakeTensorMode():
+        with torch.device("cuda"):
+            model, x = Autoencoder((3, 5, 4), 2), torch.rand(2, 3, 5, 4)
         assert model(x).device.type == model.loss(x).device.type == "cuda"
 
 
