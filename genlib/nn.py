@@ -254,6 +254,27 @@ def colour_groups(features: int, n_colours: int) -> Tensor:
     return torch.arange(features) * n_colours // features
 
 
+def check_sizes(shape: Shape, levels: int = 2, n_classes: int = 0) -> Shape:
+    """Refuse images that no model can be built for; the shape comes back as a tuple.
+
+    Raises:
+        ValueError: with what to pass instead.
+
+    Example:
+        >>> check_sizes((1, 8, 8), levels=1)
+        Traceback (most recent call last):
+            ...
+        ValueError: levels must be at least 2, not 1: one level says nothing
+    """
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"shape must be (C, H, W), all positive, not {shape}")
+    if levels < 2:
+        raise ValueError(f"levels must be at least 2, not {levels}: one level says nothing")
+    if n_classes < 0:
+        raise ValueError(f"n_classes must be 0 (unconditional) or more, not {n_classes}")
+    return shape[0], shape[1], shape[2]
+
+
 def check_images(x: Tensor, shape: Shape, levels: int | None = None) -> None:
     """Refuse what is not a batch of images, and say what to pass instead.
 

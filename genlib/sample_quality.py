@@ -4,6 +4,8 @@ Two of them look at images through the features of a small classifier, trained o
 None of them is a likelihood, and each can be fooled: read them together.
 """
 
+from itertools import islice
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from genlib.data import ImageSet
 from genlib.nn import Shape, check_images
+from genlib.training import train_epoch
 
 
 class FeatureClassifier(nn.Module):
@@ -29,6 +32,7 @@ class FeatureClassifier(nn.Module):
 
     Shapes:
         forward:  x (B, C, H, W) in [0, 1] -> logits (B, n_classes)
+        loss:     x, y (B,) -> scalar, nats per image
         features: x -> (B, D), without gradients
         predict:  x -> labels (B,)
 
@@ -43,7 +47,7 @@ class FeatureClassifier(nn.Module):
 
     def __init__(self, shape: Shape, n_classes: int, n_features: int = 32):
         super().__init__()
-        self.shape = shape
+        self.shape, self.n_classes = shape, n_classes
         self.to_features = nn.Sequential(
             nn.Conv2d(shape[0], 16, 3, padding=1),
             nn.ReLU(),
@@ -59,6 +63,10 @@ class FeatureClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         check_images(x, self.shape)
         return self.to_logits(self.to_features(2 * x - 1))
+
+    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+        """Mean cross-entropy of the labels, nats per image."""
+        return F.cross_entropy(self(x), y)
 
     @torch.no_grad()
     def features(self, x: Tensor, batch_size: int = 500) -> Tensor:
@@ -100,17 +108,8 @@ def train_classifier(data: ImageSet, updates: int = 400, seed: int = 0) -> Featu
         classifier = FeatureClassifier(data.shape, data.n_classes)
     optimizer = Adam(classifier.parameters())
     scheduler = OneCycleLR(optimizer, max_lr=3e-3, total_steps=updates)
-    done = 0
-    while done < updates:
-        for x, y in data.batches(64, generator=generator):
-            loss = F.cross_entropy(classifier(x), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            scheduler.step()
-            done += 1
-            if done == updates:
-                break
+    batches = islice(data.endless_batches(64, generator=generator), updates)
+    train_epoch(classifier, batches, optimizer, scheduler)
     return classifier.eval().requires_grad_(False)
 
 

@@ -323,8 +323,8 @@ def fit_gan(
 def _endless(
     data: ImageSet | Density, batch_size: int, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor | None]]:
-    while True:
-        if isinstance(data, ImageSet):
-            yield from data.batches(batch_size, device=device)
-        else:
+    if isinstance(data, ImageSet):
+        yield from data.endless_batches(batch_size, device=device)
+    else:
+        while True:
             yield data.sample(batch_size).to(device), None

@@ -59,9 +59,8 @@ def endless_batches(data: ImageSet, batch_size: int, device: torch.device) -> It
     They are told to be channels last, as the model is: with one channel an image could be either, and
     the first layer would choose the other.
     """
-    while True:
-        for x, _ in data.batches(batch_size, device=device):
-            yield bernoulli_pixels(x).to(memory_format=torch.channels_last)
+    for x, _ in data.endless_batches(batch_size, device=device):
+        yield bernoulli_pixels(x).to(memory_format=torch.channels_last)
 
 
 def orthogonalise(g: Tensor) -> Tensor:

@@ -7,7 +7,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.nn import MaskedConv2d, Shape, Stream, Walk, check_images, check_labels, streaming
+from genlib.nn import (
+    MaskedConv2d,
+    Shape,
+    Stream,
+    Walk,
+    check_images,
+    check_labels,
+    check_sizes,
+    streaming,
+)
 
 # a step of sampling: where, (c, i, j), and the logits of p(x_cij | all before it), (n, K)
 Step = tuple[tuple[int, int, int], Tensor]
@@ -49,13 +58,7 @@ class PixelModel(nn.Module):
 
     def __init__(self, shape: Shape, levels: int, n_classes: int = 0):
         super().__init__()
-        if len(shape) != 3 or min(shape) < 1:
-            raise ValueError(f"shape must be (C, H, W), all positive, not {shape}")
-        if levels < 2:
-            raise ValueError(f"levels must be at least 2, not {levels}: one level says nothing")
-        if n_classes < 0:
-            raise ValueError(f"n_classes must be 0 (unconditional) or more, not {n_classes}")
-        self.shape: Shape = (shape[0], shape[1], shape[2])
+        self.shape = check_sizes(shape, levels, n_classes)
         self.levels = levels
         self.n_classes = n_classes
 

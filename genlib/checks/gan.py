@@ -864,6 +864,43 @@ def _play(
     return nets, (loss, _flat(list(nets[player].parameters())))
 
 
+def _judge_step(
+    name: str,
+    player: str,
+    answer: Answer,
+    seed: int,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    mistakes: Mistakes,
+    look: Callable[[_Game, dict[str, _Watched]], None],
+    probe: Callable[[_Game, dict[str, _Watched]], str | None],
+) -> None:
+    """Let the student play a step of every game, and judge the loss and what becomes of the player.
+
+    Args:
+        name, answer, mistakes: as in `judge`; a mistake takes the game.
+        player: whose step it is.
+        seed: of the games.
+        loss: the right one, of the logits of data and fakes.
+        look: at the networks after a step, before it is judged; may raise `Wrong`.
+        probe: as in `judge`, but asked with the game and the networks after the step.
+    """
+    with own_random_numbers(seed) as generator:
+        games, given, watched = _games(generator), [], {}
+        for label, game in games.items():
+            watched[label], outcome = _play(name, player, answer, label, game)
+            look(game, watched[label])
+            given.append(outcome)
+        judge(
+            name,
+            [Case(label, {"game": game}) for label, game in games.items()],
+            given,
+            lambda game: game.after(player, loss),
+            mistakes,
+            probe=lambda case, got, want: probe(games[case.label], watched[case.label]),
+            results=("the loss", f"what becomes of {player[0].upper()}"),
+        )
+
+
 def discriminator_step(answer: Answer, *, seed: int = 0) -> None:
     r"""Check `discriminator_step(discriminator, generator, optimizer, x, z)`: one update of D alone.
 
@@ -934,47 +971,31 @@ def discriminator_step(answer: Answer, *, seed: int = 0) -> None:
             lambda game: game.after(player, loss, late=True),
         ),
     ]
-    with own_random_numbers(seed) as generator:
-        games, given, watched = _games(generator), [], {}
-        for label, game in games.items():
-            nets, outcome = _play(name, player, answer, label, game)
-            before = _flat(
-                [p.grad for p in game.nets["generator"].parameters() if p.grad is not None]
+
+    def look(game: _Game, nets: dict[str, _Watched]) -> None:
+        before = _flat([p.grad for p in game.nets["generator"].parameters() if p.grad is not None])
+        grads = [p.grad for p in nets["generator"].parameters() if p.grad is not None]
+        if not grads or not _flat(grads).any():
+            raise Wrong(
+                "you clear the generator's gradients, which are not yours: detach the fakes, and none "
+                "will arrive there."
             )
-            grads = [p.grad for p in nets["generator"].parameters() if p.grad is not None]
-            if not grads or not _flat(grads).any():
-                raise Wrong(
-                    "you clear the generator's gradients, which are not yours: detach the fakes, and none "
-                    "will arrive there."
-                )
-            if not same(_flat(grads), before):
-                raise Wrong(
-                    "your loss sends a gradient into the generator, which should not hear of it: detach "
-                    "the fakes, `generator(z).detach()`."
-                )
-            given.append(outcome)
-            watched[label] = nets
+        if not same(_flat(grads), before):
+            raise Wrong(
+                "your loss sends a gradient into the generator, which should not hear of it: detach "
+                "the fakes, `generator(z).detach()`."
+            )
 
-        def probe(case: Case, got: Tensor, want: Tensor) -> str | None:
-            game, nets = games[case.label], watched[case.label]
-            if not nets["generator"].seen:
-                return "the generator is never asked: the fakes are `generator(z)`."
-            if not nets["generator"].saw(game.z):
-                return "you draw noise of your own: give the generator the z that is handed to you."
-            if not nets["discriminator"].saw(game.x):
-                return "D never sees the real x."
-            return None
+    def probe(game: _Game, nets: dict[str, _Watched]) -> str | None:
+        if not nets["generator"].seen:
+            return "the generator is never asked: the fakes are `generator(z)`."
+        if not nets["generator"].saw(game.z):
+            return "you draw noise of your own: give the generator the z that is handed to you."
+        if not nets["discriminator"].saw(game.x):
+            return "D never sees the real x."
+        return None
 
-        told = [Case(label, {"game": game}) for label, game in games.items()]
-        judge(
-            name,
-            told,
-            given,
-            lambda game: game.after(player, loss),
-            mistakes,
-            probe=probe,
-            results=("the loss", "what becomes of D"),
-        )
+    _judge_step(name, player, answer, seed, loss, mistakes, look, probe)
     print("Right: the discriminator moves, and the generator has not noticed.")
 
 
@@ -1036,35 +1057,21 @@ def generator_step(answer: Answer, *, seed: int = 0) -> None:
             lambda game: game.after(player, loss, late=True),
         ),
     ]
-    with own_random_numbers(seed) as generator:
-        games, given, watched = _games(generator), [], {}
-        for label, game in games.items():
-            nets, outcome = _play(name, player, answer, label, game)
-            if nets["generator"].seen and nets["discriminator"].seen:
-                if not nets["discriminator"].with_graph:
-                    raise Wrong(
-                        "your fakes are detached (`.detach()`, or `torch.no_grad()`), so no gradient reaches "
-                        "the generator: here it must go through D and into G."
-                    )
-            given.append(outcome)
-            watched[label] = nets
 
-        def probe(case: Case, got: Tensor, want: Tensor) -> str | None:
-            game, nets = games[case.label], watched[case.label]
-            if nets["generator"].seen and not nets["generator"].saw(game.z):
-                return "you draw noise of your own: give the generator the z that is handed to you."
-            return None
+    def look(game: _Game, nets: dict[str, _Watched]) -> None:
+        seen = nets["generator"].seen and nets["discriminator"].seen
+        if seen and not nets["discriminator"].with_graph:
+            raise Wrong(
+                "your fakes are detached (`.detach()`, or `torch.no_grad()`), so no gradient reaches "
+                "the generator: here it must go through D and into G."
+            )
 
-        told = [Case(label, {"game": game}) for label, game in games.items()]
-        judge(
-            name,
-            told,
-            given,
-            lambda game: game.after(player, loss),
-            mistakes,
-            probe=probe,
-            results=("the loss", "what becomes of G"),
-        )
+    def probe(game: _Game, nets: dict[str, _Watched]) -> str | None:
+        if nets["generator"].seen and not nets["generator"].saw(game.z):
+            return "you draw noise of your own: give the generator the z that is handed to you."
+        return None
+
+    _judge_step(name, player, answer, seed, loss, mistakes, look, probe)
     print("Right: the generator moves uphill in D's eyes, and D stands still.")
 
 
@@ -1088,8 +1095,7 @@ def hits(answer: Answer, *, seed: int = 0) -> None:
         return nearest.bincount(minlength=len(centers))
 
     def right(x: Tensor, centers: Tensor, radius: float) -> Tensor:
-        distance, nearest = cdist(x, centers).min(dim=1)
-        return count(nearest[distance <= radius], centers)
+        return by(cdist(x, centers), centers, radius)
 
     def by(distances: Tensor, centers: Tensor, radius: float) -> Tensor:
         distance, nearest = distances.min(dim=1)

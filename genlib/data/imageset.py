@@ -143,6 +143,25 @@ class ImageSet:
         # a generator function would raise only at the first `next`: check first, then hand over
         return self._batches(batch_size, shuffle, generator, device)
 
+    def endless_batches(
+        self,
+        batch_size: int,
+        *,
+        generator: torch.Generator | None = None,
+        device: torch.device | str | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """`batches` without end, shuffled anew in every pass: for a training counted in updates.
+
+        Example:
+            >>> data = ImageSet(torch.zeros(3, 1, 2, 2, dtype=torch.uint8),
+            ...                 torch.tensor([0, 1, 2]), levels=2, n_classes=3)
+            >>> stream = data.endless_batches(2)
+            >>> [len(next(stream)[0]) for _ in range(4)]
+            [2, 1, 2, 1]
+        """
+        while True:
+            yield from self.batches(batch_size, generator=generator, device=device)
+
     def _batches(
         self,
         batch_size: int,

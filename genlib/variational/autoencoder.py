@@ -5,8 +5,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.nn import Shape, check_images
-from genlib.variational.networks import HIDDEN, MLP, check_sizes
+from genlib.nn import Shape, check_images, check_sizes
+from genlib.variational.networks import HIDDEN, MLP, check_latent_dim
 
 
 class Autoencoder(nn.Module):
@@ -54,7 +54,7 @@ class Autoencoder(nn.Module):
         decoder: nn.Module | None = None,
     ):
         super().__init__()
-        self.shape, self.latent_dim = check_sizes(shape, latent_dim)
+        self.shape, self.latent_dim = check_sizes(shape), check_latent_dim(latent_dim)
         size = math.prod(shape)
         if encoder is None:
             encoder = MLP((size, HIDDEN, latent_dim))

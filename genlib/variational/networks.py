@@ -11,23 +11,21 @@ from genlib.nn import Shape, at_every_pixel
 HIDDEN = 400  # units of the hidden layer of the networks that a model has by default
 
 
-def check_sizes(shape: Shape, latent_dim: int) -> tuple[Shape, int]:
-    """Refuse images and codes of no size.
+def check_latent_dim(latent_dim: int) -> int:
+    """Refuse codes of no size.
 
     Raises:
         ValueError: with what to pass instead.
 
     Example:
-        >>> check_sizes((1, 8, 8), latent_dim=0)
+        >>> check_latent_dim(0)
         Traceback (most recent call last):
             ...
         ValueError: latent_dim must be at least 1, not 0
     """
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"shape must be (C, H, W), all positive, not {shape}")
     if latent_dim < 1:
         raise ValueError(f"latent_dim must be at least 1, not {latent_dim}")
-    return (shape[0], shape[1], shape[2]), latent_dim
+    return latent_dim
 
 
 class MLP(nn.Module):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
 
-from genlib.nn import Shape, check_images, check_labels
-from genlib.variational.networks import HIDDEN, MLP, LevelDecoder, check_sizes
+from genlib.nn import Shape, check_images, check_labels, check_sizes
+from genlib.variational.networks import HIDDEN, MLP, LevelDecoder, check_latent_dim
 
 
 class VAE(nn.Module):
@@ -90,11 +90,10 @@ class VAE(nn.Module):
         scale: float | None = None,
     ):
         super().__init__()
-        if n_classes < 0:
-            raise ValueError(f"n_classes must be 0 (unconditional) or more, not {n_classes}")
         if kl_weight < 0:
             raise ValueError(f"kl_weight must be 0 or more, not {kl_weight}")
-        self.shape, self.latent_dim = check_sizes(shape, latent_dim)
+        self.shape = check_sizes(shape, levels, n_classes)
+        self.latent_dim = check_latent_dim(latent_dim)
         self.pixels = _pixels(likelihood, levels, scale)
         self.levels, self.n_classes, self.kl_weight = levels, n_classes, kl_weight
         size = math.prod(shape)
@@ -388,8 +387,6 @@ class GaussianPixels:
 
 
 def _pixels(likelihood: str, levels: int, scale: float | None) -> Pixels:
-    if levels < 2:
-        raise ValueError(f"levels must be at least 2, not {levels}: one level says nothing")
     if scale is not None and likelihood != "gaussian":
         raise ValueError(
             f"only a Gaussian likelihood has a scale, not {likelihood!r}: leave it out"
