@@ -1,6 +1,7 @@
 r"""Layers that several families share, their streaming forms, and the checks at the public door."""
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
@@ -307,18 +308,19 @@ def check_images(x: Tensor, shape: Shape, levels: int | None = None) -> None:
             f"images must have shape (B, {', '.join(map(str, shape))}), not {tuple(x.shape)}: "
             "build the model with the data's shape, or reshape the images"
         )
-    if not values_are_free_to_read(x):
+    if not values_are_free_to_read(x) or not x.numel():
         return
-    if x.isnan().any():
+    low, high = (bound.item() for bound in x.aminmax())  # one pass; a NaN anywhere makes both NaN
+    if math.isnan(low):
         raise ValueError("images contain NaN: look for the step that produced it")
-    if x.numel() and (x.min() < 0 or x.max() > 1):
+    if low < 0 or high > 1:
         raise ValueError(
-            f"images must lie in [0, 1], not in [{x.min():.3g}, {x.max():.3g}]: "
+            f"images must lie in [0, 1], not in [{low:.3g}, {high:.3g}]: "
             "divide raw levels by levels - 1; a model rescales inside"
         )
-    if levels is not None and x.numel():
-        level = x * (levels - 1)
-        if (level - level.round()).abs().max() > 1e-3:
+    if levels is not None:
+        level = x.detach() * (levels - 1)
+        if (level - level.round()).abs_().max() > 1e-3:
             raise ValueError(
                 f"images must lie on the grid of {levels} levels, k / {levels - 1}, and these do "
                 "not: binarise them (genlib.data.binarise), or build the model with the data's "

@@ -199,7 +199,7 @@ def bernoulli_pixels(x: Tensor, generator: torch.Generator | None = None) -> Ten
         >>> bernoulli_pixels(torch.tensor([0.0, 0.5, 1.0]), torch.Generator().manual_seed(0))
         tensor([0., 0., 1.])
     """
-    if not bool(((x >= 0) & (x <= 1)).all()):
+    if x.numel() and not (x.min() >= 0 and x.max() <= 1):  # a NaN fails both
         raise ValueError("pixels must lie in [0, 1]; divide levels by (levels - 1) first")
     # three times as fast as torch.bernoulli, and the same: u < x with probability x
     u = torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
