@@ -1,0 +1,184 @@
+"""p(y|x) from p(x|y): classify by Bayes' rule, and refuse what no class explains."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from genlib.nn import values_are_free_to_read
+from genlib.sample_quality import FeatureClassifier
+
+
+class GenerativeClassifier(nn.Module):
+    r"""A class-conditional model made a classifier, by Bayes' rule.
+
+    $$p(y \mid x) = \frac{p(x \mid y)\, p(y)}{p(x)}, \qquad p(x) = \sum_y p(x \mid y)\, p(y)$$
+
+    The model gives $p(x \mid y)$, counting gives $p(y)$, and the denominator is a sum over classes.
+    Unlike a classifier that was trained to answer, this one knows $p(x)$, and may refuse an image
+    that is improbable under every class. That is no safe test for outliers: simple images can be
+    more probable than anything the model was trained on (Nalisnick et al., 2019, arXiv:1810.09136).
+
+    A model with `log_prob` makes all of this exact. One that has only a bound, `elbo`, puts the bound
+    in the place of $\log p(x \mid y)$: `elbo` is then a bound on $\log p(x)$, there is no `log_prob`,
+    and the posterior is off by as much as the bound's gap differs between classes. Each call draws
+    codes anew, so it also scatters.
+
+    Args:
+        model: conditional (`n_classes` > 0), with `log_prob(x, y)` or `elbo(x, y)` in nats.
+        prior: probability of each class, (n_classes,), positive, of sum one; for instance
+            `train.labels.bincount() / len(train)`.
+
+    Shapes:
+        log_joint: x (B, C, H, W) -> (B, n_classes), nats
+        posterior: x -> (B, n_classes), of sum one
+        log_prob, elbo: x -> (B,), nats
+        predict:   x -> labels (B,), int64
+
+    Raises:
+        TypeError: a model without labels, or with neither `log_prob` nor `elbo`.
+        ValueError: a prior that is none.
+
+    Example:
+        >>> from genlib.autoregressive import PixelCNN
+        >>> model = PixelCNN((1, 4, 4), channels=8, depth=1, n_classes=2)
+        >>> classifier = GenerativeClassifier(model, prior=torch.tensor([0.3, 0.7]))
+        >>> classifier.posterior(torch.zeros(5, 1, 4, 4)).shape
+        torch.Size([5, 2])
+    """
+
+    log_prior: Tensor
+
+    def __init__(self, model: nn.Module, prior: Tensor):
+        super().__init__()
+        n_classes = getattr(model, "n_classes", 0)
+        self.is_exact = hasattr(model, "log_prob")
+        if not n_classes:
+            raise TypeError(
+                "Bayes' rule needs p(x | y), and this model has no labels: build it with n_classes"
+            )
+        if not self.is_exact and not hasattr(model, "elbo"):
+            raise TypeError(
+                f"{type(model).__name__} has neither log_prob nor elbo: it cannot say how probable "
+                "an image is, so Bayes' rule cannot be applied"
+            )
+        if prior.shape != (n_classes,) or not prior.is_floating_point():
+            raise ValueError(
+                f"prior must be {n_classes} floats, one probability a class, not "
+                f"{prior.dtype} of shape {tuple(prior.shape)}"
+            )
+        if values_are_free_to_read(prior) and (
+            not (prior > 0).all() or abs(prior.double().sum().item() - 1) > 1e-4
+        ):
+            raise ValueError(
+                f"the prior must be positive and sum to one, not {prior.tolist()}: a class that "
+                "never occurs needs no model; divide counts by their sum"
+            )
+        self.model = model
+        self.n_classes: int = n_classes
+        self.register_buffer("log_prior", prior.log().to(next(model.parameters()).device))
+
+    @torch.no_grad()
+    def log_joint(self, x: Tensor) -> Tensor:
+        r"""$\log p(x, y) = \log p(x \mid y) + \log p(y)$ for every class, or bounds on it."""
+        score: Callable[..., Tensor] = self.model.log_prob if self.is_exact else self.model.elbo  # type: ignore[assignment]
+        labels = (torch.full((len(x),), k, device=x.device) for k in range(self.n_classes))
+        return torch.stack([score(x, y) for y in labels], dim=1) + self.log_prior
+
+    def posterior(self, x: Tensor) -> Tensor:
+        r"""$p(y \mid x)$: each joint probability divided by their sum."""
+        return self.log_joint(x).softmax(dim=1)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        r"""$\log p(x) = \log \sum_y p(x, y)$ in nats, exact.
+
+        Raises:
+            TypeError: the model has a bound only.
+        """
+        if not self.is_exact:
+            raise TypeError(
+                f"{type(self.model).__name__} has only a bound on log p(x | y): use `elbo`, which is "
+                "a bound on log p(x)"
+            )
+        return self.log_joint(x).logsumexp(dim=1)
+
+    def elbo(self, x: Tensor) -> Tensor:
+        r"""A bound on $\log p(x)$ in nats; for an exact model, $\log p(x)$ itself."""
+        return self.log_joint(x).logsumexp(dim=1)
+
+    def predict(self, x: Tensor, reject_below: float | None = None) -> Tensor:
+        r"""The most probable class of each image; -1 for one that the model refuses.
+
+        Args:
+            x: images.
+            reject_below: refuse an image whose log p(x) (or bound) lies below this, in nats; None
+                always answers.
+        """
+        joint = self.log_joint(x)
+        label = joint.argmax(dim=1)
+        if reject_below is None:
+            return label
+        return label.where(joint.logsumexp(dim=1) >= reject_below, -1)
+
+
+def discriminative_baseline(model: nn.Module) -> FeatureClassifier:
+    """An untrained classifier p(y|x) with about as many parameters as a generative model.
+
+    Whether it pays to learn p(x|y) in order to answer for p(y|x) is a question between equals. The
+    width of its last hidden layer is chosen to come nearest; it has at least one feature.
+
+    Args:
+        model: conditional, with `shape` and `n_classes`.
+
+    Example:
+        >>> from genlib.autoregressive import PixelCNN
+        >>> model = PixelCNN((1, 8, 8), 17, channels=32, depth=2, n_classes=10)
+        >>> baseline = discriminative_baseline(model)
+        >>> abs(n_parameters(baseline) / n_parameters(model) - 1) < 0.05
+        True
+    """
+    shape, n_classes = model.shape, model.n_classes
+    one, two = (n_parameters(FeatureClassifier(shape, n_classes, k)) for k in (1, 2))  # type: ignore[arg-type]
+    features = 1 + round((n_parameters(model) - one) / (two - one))
+    return FeatureClassifier(shape, n_classes, max(features, 1))  # type: ignore[arg-type]
+
+
+def n_parameters(model: nn.Module) -> int:
+    """How many numbers a model learns.
+
+    Example:
+        >>> n_parameters(nn.Linear(3, 2))
+        8
+    """
+    return sum(p.numel() for p in model.parameters())
+
+
+def auroc(inside: Tensor, outside: Tensor) -> float:
+    r"""How well a score tells two sets apart: the chance that a random inside one scores higher.
+
+    The area under the receiver operating characteristic. It equals $P(s > t) + \frac12 P(s = t)$ for
+    one score of each set drawn at random (Hanley & McNeil, 1982), so 1/2 is guessing, 1 perfect, and
+    below 1/2 the score has it the wrong way round. No threshold is needed.
+
+    Args:
+        inside: scores of images like those the model was trained on, for instance log p(x).
+        outside: scores of outliers.
+
+    Shapes:
+        (N,), (M,) -> a number in [0, 1]
+
+    Raises:
+        ValueError: a set without scores, or a NaN.
+
+    Example:
+        >>> auroc(torch.tensor([3.0, 2.0]), torch.tensor([1.0, 2.0]))
+        0.875
+    """
+    if not len(inside) or not len(outside):
+        raise ValueError("both sets need at least one score")
+    if inside.isnan().any() or outside.isnan().any():
+        raise ValueError("scores contain NaN: look for the step that produced it")
+    outside = outside.sort().values
+    below = torch.searchsorted(outside, inside, right=False)
+    not_above = torch.searchsorted(outside, inside, right=True)
+    return ((below + not_above).double().mean() / (2 * len(outside))).item()
