@@ -1,14 +1,17 @@
 """How good is a model? Measures that mean the same for every family."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Categorical, Distribution
+from torch.nn.functional import softplus
 
 from genlib.data import ImageSet, load
-from genlib.nn import Shape, check_labels
+from genlib.markov import RBM, image_index
+from genlib.nn import Shape, check_images, check_labels
+from genlib.sample_quality import mode_counts, mode_coverage
 
 
 def bits_per_dim(nats: Tensor | float, shape: Shape) -> Tensor | float:
@@ -109,6 +112,191 @@ def bars_kl(log_prob: Callable[[Tensor], Tensor]) -> float:
 
 
 @torch.no_grad()
+def log_prob_by_quadrature(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor | None = None,
+    reach: float = 6.0,
+    points: int = 161,
+) -> Tensor:
+    r"""A VAE's $\log p(x) = \log \int p(x \mid z)\, p(z)\, dz$, by a sum over a grid of codes, in nats.
+
+    With one or two latents the integral that nobody can compute in general can be computed: the
+    mean of a smooth function over ever finer cells converges fast. It is as good as exact where it no
+    longer changes with `points`; a decoder that turns sharply between two codes needs more of them.
+
+    Args:
+        model: has `prior`, `log_likelihood` and `latent_dim` 1 or 2, as `VAE`; on the device of `x`.
+        x: images.
+        y: labels of a conditional model.
+        reach: how far the grid goes from the origin, in standard deviations of the prior, beyond
+            which lies a probability of $2 \times 10^{-9}$ for each latent.
+        points: codes along each latent, at least 2.
+
+    Shapes:
+        x (N, C, H, W) in [0, 1], y (N,) -> (N,)
+
+    Raises:
+        ValueError: more than two latents, fewer than 2 points, a reach that is not positive.
+
+    Example:
+        >>> from genlib.data import all_images
+        >>> from genlib.variational import VAE
+        >>> log_p = log_prob_by_quadrature(VAE((1, 2, 2), latent_dim=2), all_images(2, (1, 2, 2)))
+        >>> round(log_p.exp().sum().item(), 4)  # a distribution over all 16 images
+        1.0
+    """
+    latent_dim: int = model.latent_dim  # type: ignore[assignment]
+    if latent_dim > 2:
+        raise ValueError(
+            f"a grid over {latent_dim} latents would have {points}^{latent_dim} codes: use "
+            "importance_bound, or build the model with latent_dim=2"
+        )
+    if points < 2 or not reach > 0:
+        raise ValueError(f"points must be at least 2 and reach positive, not {points} and {reach}")
+    axis = torch.linspace(-reach, reach, points, dtype=torch.double)
+    z = torch.cartesian_prod(*[axis] * latent_dim).view(-1, 1, latent_dim)  # (codes, 1, latents)
+    log_cell = latent_dim * math.log(2 * reach / (points - 1))
+    log_likelihood: Callable[..., Tensor] = model.log_likelihood  # type: ignore[assignment]
+    prior: Distribution = model.prior()  # type: ignore[operator]
+    log_sums = []  # a chunk of codes at a time, of which one number an image is kept
+    for codes in z.to(x).split(max(1, 2**22 // x.numel())):
+        codes = codes if y is None else codes.expand(-1, len(x), -1)
+        log_joint = log_likelihood(x, codes, y) + prior.log_prob(codes)
+        log_sums.append(log_joint.logsumexp(dim=0))
+    return torch.stack(log_sums).logsumexp(dim=0) + log_cell
+
+
+def bars_counts(x: Tensor) -> dict[str, float]:
+    r"""How samples compare with `bars`, by counting: for models that have nothing but samples.
+
+    With $\hat q(x)$ the share of the N samples that are the image x, and p = 1/30 on thirty images:
+
+    - `covered`: how many of the thirty come, each at least a tenth as often as it should;
+    - `valid`: the share of samples that are one of the thirty;
+    - `variation`: the total variation $\frac12 \sum_x |\hat q(x) - p(x)|$ over all images;
+    - `kl_of_valid`: $KL(\hat r \,\|\, p) = \log 30 - H(\hat r)$ nats, $\hat r$ being the shares among
+      the valid ones. The other direction is infinite as soon as one of the thirty is missing.
+
+    These are plug-in estimates, shares in place of probabilities. Shares scatter, so the last two
+    come out too large: for samples of `bars` itself by about $15 \sqrt{2 / \pi} \sqrt{p (1 - p) / N}$
+    (0.028 with N = 6000) and $29 / 2N$ (0.0024; Miller, 1955). Differences of that size mean nothing.
+
+    Args:
+        x: samples; a pixel above one half counts as white.
+
+    Shapes:
+        x (N, 1, 4, 4) in [0, 1] -> four numbers
+
+    Raises:
+        ValueError: images of another shape, or none.
+
+    Example:
+        >>> bars = load("bars").floats()
+        >>> counts = bars_counts(bars[:15])  # half of them, each once
+        >>> counts["covered"], counts["valid"], round(counts["variation"], 3)
+        (15, 1.0, 0.5)
+    """
+    check_images(x, (1, 4, 4))
+    if not len(x):
+        raise ValueError("there are no samples to count")
+    bars = load("bars").floats().to(x.device)
+    white = (x > 0.5).to(bars.dtype)
+    counts = mode_counts(white, bars, radius=0.5)
+    p, valid = 1 / len(bars), counts.sum().item() / len(x)
+    variation = ((counts / len(x) - p).abs().sum().item() + 1 - valid) / 2
+    r = counts.double() / counts.sum()  # without a valid sample 0 / 0, and no divergence either
+    return {
+        "covered": mode_coverage(white, bars, radius=0.5),
+        "valid": valid,
+        "variation": variation,
+        "kl_of_valid": math.log(len(bars)) + torch.xlogy(r, r).sum().item(),
+    }
+
+
+@torch.no_grad()
+def bars_report(model: nn.Module, n_samples: int = 6000) -> dict[str, str | float | None]:
+    """What is known of a model that was trained on `bars`, by the best way its leaf allows.
+
+    - `known`: how its probabilities are known: "exact" (it has `log_prob`), "by quadrature" (a VAE of
+      at most two latents), "by enumerating its chain" (it has `stationary_distribution`), or "by
+      counting samples";
+    - `kl`: exact KL(bars || model) in nats, None where there are samples only;
+    - `covered`, `valid`, `variation`: counted from samples, see `bars_counts` for their bias.
+
+    Args:
+        model: unconditional, for images (1, 4, 4); on any device.
+        n_samples: how many to draw and count.
+
+    Raises:
+        ValueError: the model is conditional.
+
+    Example:
+        >>> from genlib.autoregressive import PixelCNN
+        >>> report = bars_report(PixelCNN((1, 4, 4), channels=8, depth=1), n_samples=100)
+        >>> report["known"], report["kl"] > 0
+        ('exact', True)
+    """
+    if getattr(model, "n_classes", 0):
+        raise ValueError("this compares p(x): build the model without n_classes")
+    device = next(model.parameters()).device
+    known, log_prob = _log_prob_on_bars(model)
+    kl = None if log_prob is None else bars_kl(lambda x: log_prob(x.to(device)).cpu())
+    counts = bars_counts(model.sample(n_samples).cpu())  # type: ignore[operator]
+    del counts["kl_of_valid"]
+    return {"known": known, "kl": kl, **counts}
+
+
+def _log_prob_on_bars(model: nn.Module) -> tuple[str, Callable[[Tensor], Tensor] | None]:
+    if hasattr(model, "log_prob"):
+        return "exact", model.log_prob  # type: ignore[return-value]
+    if hasattr(model, "elbo") and model.latent_dim <= 2:  # type: ignore[operator]
+        return "by quadrature", lambda x: log_prob_by_quadrature(model, x)
+    if hasattr(model, "stationary_distribution"):
+        table: Tensor = model.stationary_distribution()  # type: ignore[operator]
+        return "by enumerating its chain", lambda x: table[image_index(x.cpu())].log()
+    return "by counting samples", None
+
+
+def format_table(rows: Mapping[str, Mapping[str, object]], digits: int = 3) -> str:
+    """Rows of figures as text in columns: to print, and to compare line by line.
+
+    Args:
+        rows: name of a row -> name of a column -> what stands there: numbers are aligned at the
+            right, floats rounded, None is "-", and so is a column that a row does not have.
+        digits: of floats, after the point.
+
+    Example:
+        >>> print(format_table({"PixelCNN": {"KL": 0.0123, "valid": 1}, "GAN": {"KL": None}}))
+                    KL  valid
+        PixelCNN  0.012      1
+        GAN          -      -
+    """
+
+    def text(value: object) -> str:
+        if value is None:
+            return "-"
+        return f"{value:.{digits}f}" if isinstance(value, float) else str(value)
+
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    cells = [["", *names]]
+    cells += [[row, *(text(of.get(name)) for name in names)] for row, of in rows.items()]
+    words = [
+        k == 0 or any(isinstance(of.get(names[k - 1]), str) for of in rows.values())
+        for k in range(len(names) + 1)
+    ]
+    widths = [max(len(line[k]) for line in cells) for k in range(len(names) + 1)]
+    lines = (
+        "  ".join(
+            cell.ljust(width) if word else cell.rjust(width)
+            for cell, width, word in zip(line, widths, words, strict=True)
+        ).rstrip()
+        for line in cells
+    )
+    return "\n".join(lines)
+
+
+@torch.no_grad()
 def importance_bound(
     model: nn.Module, x: Tensor, k: int, y: Tensor | None = None, at_once: int = 1000
 ) -> Tensor:
@@ -161,3 +349,82 @@ def importance_bound(
             log_sums.append((log_joint - posterior.log_prob(z)).logsumexp(dim=0))
         bounds.append(torch.stack(log_sums).logsumexp(dim=0) - math.log(k))
     return torch.cat(bounds)
+
+
+@torch.no_grad()
+def annealed_importance(
+    model: RBM, n_chains: int = 100, n_temperatures: int = 1000, data: ImageSet | None = None
+) -> tuple[Tensor, Tensor]:
+    r"""Estimate an RBM's $\log Z$ by annealed importance sampling (AIS), with a standard error.
+
+    Chains start as draws from a model whose Z is known, the base-rate RBM: no weights, so all pixels
+    are independent. On the way to the model there are K = `n_temperatures` steps, $\beta_k = k / K$,
+    each of them an RBM again: weights $\beta W$, hidden biases $\beta c$, and visible biases that go
+    from those of the base to the model's. Before a chain follows to the next RBM by one round of
+    Gibbs sampling, its weight is multiplied by the ratio of the two unnormalised probabilities:
+
+    $$w = \prod_{k=1}^K e^{F_{k-1}(x_{k-1}) - F_k(x_{k-1})}, \qquad
+    E[w] = \frac{Z}{Z_0}, \qquad Z_0 = 2^{n_{hidden}} \prod_i (1 + e^{a_i})$$
+
+    for base biases a. K = 1 is plain importance sampling from independent pixels.
+
+    Two warnings. The estimate of Z is unbiased, so that of $\log Z$ is too low on average (Jensen),
+    and likelihoods computed with it flatter the model. And the standard error is taken from the
+    weights that were seen: if no chain found a large mode, it is missing in the estimate and in the
+    error as well. A small error tells that the chains agree, not that they are right; ask whether
+    the estimate stays when `n_temperatures` grows.
+
+    Paper: Salakhutdinov & Murray (2008), On the quantitative analysis of deep belief networks,
+    section 4, after Neal (2001), arXiv:physics/9803008.
+
+    Args:
+        model: an `RBM` of any size.
+        n_chains: independent chains, at least 2. The error falls as one over their square root.
+        n_temperatures: RBMs on the way, counting the model.
+        data: images whose mean gives the base-rate RBM its biases, as in the paper, usually those
+            trained on; None takes a base of coin tosses, $a = 0$.
+
+    Returns:
+        The estimate of $\log Z$ in nats and its standard error, two scalars on the model's device.
+        The error is that of the mean weight over the mean weight (the delta method).
+
+    Raises:
+        ValueError: fewer than 2 chains, no temperature, data of another shape or of grey values.
+
+    Example:
+        >>> from genlib.markov import RBM
+        >>> model = RBM((1, 4, 4), n_hidden=8)
+        >>> log_z, error = annealed_importance(model, n_chains=50, n_temperatures=20)
+        >>> bool((log_z - model.log_partition()).abs() < 0.1)
+        True
+    """
+    if n_chains < 2 or n_temperatures < 1:
+        raise ValueError(
+            "n_chains must be at least 2 and n_temperatures at least 1, "
+            f"not {n_chains} and {n_temperatures}"
+        )
+    bias, weight, hidden_bias = model.visible_bias, model.weight, model.hidden_bias
+    base = torch.zeros_like(bias)
+    if data is not None:
+        if data.levels != 2 or data.shape != model.shape:
+            raise ValueError(
+                f"data must be binary images of shape {model.shape}, as the model's, not {data}"
+            )
+        base = independent_pixels(data).logits.diff(dim=-1).flatten().to(bias)  # log-odds of white
+    between = RBM(model.shape, model.n_hidden)
+
+    def free_energy(x: Tensor, beta: float) -> Tensor:
+        between.visible_bias = nn.Parameter(torch.lerp(base, bias, beta))
+        between.weight = nn.Parameter(beta * weight)
+        between.hidden_bias = nn.Parameter(beta * hidden_bias)
+        return between.free_energy(x)
+
+    x = torch.bernoulli(base.sigmoid().expand(n_chains, -1)).unflatten(1, model.shape)
+    log_w = bias.new_zeros(n_chains)
+    for k in range(1, n_temperatures + 1):
+        log_w += free_energy(x, (k - 1) / n_temperatures) - free_energy(x, k / n_temperatures)
+        x = between.gibbs(x, steps=1)
+    log_z_base = model.n_hidden * math.log(2) + softplus(base).sum()
+    w = (log_w - log_w.max()).exp()  # in units of the largest, which cancel in the error
+    error = w.std() / (w.mean() * math.sqrt(n_chains))
+    return log_z_base + log_w.logsumexp(dim=0) - math.log(n_chains), error

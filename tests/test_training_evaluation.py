@@ -6,10 +6,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN
-from genlib.data import ImageSet, load
-from genlib.evaluation import bars_kl, bits_per_dim, independent_pixels, log_probs
+from genlib.data import ImageSet, all_images, load
+from genlib.evaluation import (
+    bars_counts,
+    bars_kl,
+    bars_report,
+    bits_per_dim,
+    format_table,
+    independent_pixels,
+    log_prob_by_quadrature,
+    log_probs,
+)
+from genlib.markov import GSN, RBM
 from genlib.training import bf16_is_fast, fast_numbers, fit, train_epoch
+from genlib.variational import VAE
 
 
 class MeanSquare(nn.Module):
@@ -145,3 +157,92 @@ def test_the_kl_of_a_model_that_rules_out_a_bar_is_infinite():
 def test_a_score_that_is_not_normalised_is_refused():
     with pytest.raises(ValueError, match="more than 1"):
         bars_kl(lambda x: torch.zeros(len(x)))
+
+
+# Measures on bars, whose truth is known. ------------------------------------------------------------
+
+
+def test_counts_of_the_truth_are_biased_as_the_docstring_says():
+    bars, n, runs = load("bars").floats(), 6000, 40
+    seen = [bars_counts(bars[torch.randint(30, (n,))]) for _ in range(runs)]
+    assert all(counts["covered"] == 30 and counts["valid"] == 1 for counts in seen)
+    for name, bias in (
+        ("variation", 15 * math.sqrt(2 / math.pi * (1 / 30) * (29 / 30) / n)),
+        ("kl_of_valid", 29 / (2 * n)),
+    ):
+        values = torch.tensor([counts[name] for counts in seen])
+        error = values.std() / runs**0.5
+        assert values.mean().item() == pytest.approx(bias, abs=4 * error.item())
+
+
+def test_counts_of_what_is_known_by_hand():
+    bars = load("bars").floats()
+    one = bars_counts(bars[:1].repeat(100, 1, 1, 1))
+    assert (one["covered"], one["valid"]) == (1, 1.0)
+    assert one["variation"] == pytest.approx(29 / 30)
+    assert one["kl_of_valid"] == pytest.approx(math.log(30))
+    none = all_images(2, (1, 4, 4))[[1, 2]]
+    nothing = bars_counts(none)
+    assert (nothing["covered"], nothing["valid"]) == (0, 0.0)
+    assert nothing["variation"] == pytest.approx(1.0)
+    assert math.isnan(nothing["kl_of_valid"])
+    half = bars_counts(torch.cat([bars, none.repeat(15, 1, 1, 1)]))
+    assert half["valid"] == 0.5 and half["variation"] == pytest.approx(0.5)
+
+
+def test_grey_pixels_are_rounded_before_they_are_counted():
+    bars = load("bars").floats()
+    assert bars_counts(0.2 + 0.6 * bars) == bars_counts(bars)
+
+
+def test_what_cannot_be_counted_is_refused():
+    with pytest.raises(ValueError, match="no samples"):
+        bars_counts(torch.zeros(0, 1, 4, 4))
+    with pytest.raises(ValueError, match="shape"):
+        bars_counts(torch.zeros(3, 1, 8, 8))
+
+
+def test_each_leaf_is_reported_by_the_best_way_it_allows():
+    torch.manual_seed(0)
+    shape = (1, 4, 4)
+    reports = {
+        "PixelCNN": bars_report(PixelCNN(shape, channels=8, depth=1), 500),
+        "VAE": bars_report(VAE(shape, latent_dim=2), 500),
+        "VAE, 3 latents": bars_report(VAE(shape, latent_dim=3), 500),
+        "RBM": bars_report(RBM(shape, n_hidden=4), 500),
+        "GSN": bars_report(GSN(shape, hidden_dim=8, noise=0.8), 500),
+        "GAN": bars_report(GAN(MLPGenerator(shape, 4), MLPDiscriminator(shape), 4), 500),
+    }
+    assert [report["known"] for report in reports.values()] == [
+        "exact", "by quadrature", "by counting samples", "exact", "by enumerating its chain",
+        "by counting samples",
+    ]  # fmt: skip
+    by_chance = 16 * math.log(2) - math.log(30)  # a model that knows nothing
+    for name in ("PixelCNN", "VAE", "RBM", "GSN"):
+        assert reports[name]["kl"] == pytest.approx(by_chance, rel=0.3)
+    assert reports["GAN"]["kl"] is None
+    with pytest.raises(ValueError, match="without n_classes"):
+        bars_report(PixelCNN(shape, channels=8, depth=1, n_classes=2))
+
+
+@pytest.mark.parametrize("latent_dim", [1, 2])
+def test_quadrature_is_a_distribution_and_has_converged(latent_dim: int):
+    torch.manual_seed(1)
+    model, x = VAE((1, 3, 3), latent_dim).double(), all_images(2, (1, 3, 3)).double()
+    log_p = log_prob_by_quadrature(model, x)
+    assert log_p.exp().sum().item() == pytest.approx(1.0, abs=1e-6)
+    torch.testing.assert_close(log_p, log_prob_by_quadrature(model, x, reach=7.0, points=301))
+
+
+def test_quadrature_says_where_it_cannot_be_done():
+    x = torch.zeros(2, 1, 3, 3)
+    with pytest.raises(ValueError, match="importance_bound"):
+        log_prob_by_quadrature(VAE((1, 3, 3), latent_dim=3), x)
+    with pytest.raises(ValueError, match="points must be at least 2"):
+        log_prob_by_quadrature(VAE((1, 3, 3), latent_dim=2), x, points=1)
+
+
+def test_a_table_keeps_its_columns_and_marks_what_is_missing():
+    rows = {"a": {"KL": 0.5, "how": "exact"}, "longer": {"n": 12, "KL": None}}
+    lines = format_table(rows, digits=1).splitlines()
+    assert lines == ["         KL  how     n", "a       0.5  exact   -", "longer    -  -      12"]
