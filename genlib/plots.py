@@ -15,10 +15,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.patches import Circle, Patch, Rectangle
 from matplotlib.ticker import NullLocator
-from torch import Tensor
+from torch import Tensor, nn
 
 from genlib.autoregressive import PixelModel
 from genlib.nn import MaskedConv2d
+from genlib.taxonomy import TREE, Branch, Leaf, leaves, place
 
 BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
     "#0072B2",
@@ -438,6 +439,58 @@ def show_tables(
         axes.set_yticks(range(len(rows)), labels=rows)
         axes.tick_params(length=0)
         axes.set_title(name)
+    if title:
+        figure.suptitle(title)
+
+
+def show_tree(models: Mapping[str, nn.Module | type[nn.Module]], *, title: str = "") -> None:
+    """The tree of generative models, with each of these models on the leaf where its methods put it.
+
+    Nothing is drawn by hand: the branches are `genlib.taxonomy.TREE`, and `genlib.taxonomy.place`
+    finds each model's leaf. A model that belongs nowhere is named below the tree.
+
+    Args:
+        models: name -> model or class.
+        title: above the tree.
+
+    Example:
+        >>> from genlib.autoregressive import PixelCNN
+        >>> from genlib.variational import Autoencoder
+        >>> show_tree({"PixelCNN": PixelCNN, "Autoencoder": Autoencoder})
+        >>> [text.get_text() for text in plt.gca().texts if "Auto" in text.get_text()]
+        ['on no leaf: Autoencoder']
+        >>> plt.close()
+    """
+    found = {name: place(model) for name, model in models.items()}
+    lines = list(leaves())
+    height = {id(leaf): 1.0 * (len(lines) - 1 - i) for i, leaf in enumerate(lines)}
+    columns = [0.0, 1.5, 2.65, 3.8]  # of the root, two levels of branches, and the leaves
+    figure, axes = plt.subplots(figsize=(10, 0.85 * len(lines) + 0.5 + 0.35 * bool(title)))
+    axes.set(xlim=(-0.65, 6.75), ylim=(-1.0, len(lines) - 0.5))
+    axes.set_axis_off()
+
+    def draw(node: Branch | Leaf, depth: int) -> tuple[float, float]:
+        if isinstance(node, Leaf):
+            x, y = columns[-1], height[id(node)]
+            here = [name for name, leaf in found.items() if leaf is node]
+            axes.text(x + 0.55, y + 0.14, ", ".join(here) or "none here", va="center",
+                      weight="bold" if here else "normal", color=BLUE if here else "0.5")  # fmt: skip
+            axes.text(x + 0.55, y - 0.18, f"p(x): {node.density}; samples: {node.sampling}",
+                      va="center", fontsize=9, color="0.3")  # fmt: skip
+        else:
+            below = [draw(child, depth + 1) for child in node.children]
+            x, y = columns[depth], sum(y for _, y in below) / len(below)
+            for to_x, to_y in below:
+                axes.plot([x, x + 0.6, x + 0.6, to_x], [y, y, to_y, to_y], color="0.6", zorder=0)
+        axes.text(x, y, node.name.replace(" ", "\n", 1), ha="center", va="center", linespacing=1.0,
+                  bbox={"facecolor": "white", "edgecolor": "0.6", "boxstyle": "round"})  # fmt: skip
+        return x, y
+
+    draw(TREE, 0)
+    nowhere = [name for name, leaf in found.items() if leaf is None]
+    if nowhere:
+        axes.text(columns[-1] + 0.55, -0.8, f"on no leaf: {', '.join(nowhere)}",
+                  va="center", fontsize=9, color=RED)  # fmt: skip
     if title:
         figure.suptitle(title)
 

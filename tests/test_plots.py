@@ -195,3 +195,12 @@ def test_points_are_drawn_where_they_lie_with_a_ring_around_each_mode():
 def test_points_outside_the_plane_are_refused():
     with pytest.raises(ValueError, match=r"'fake' must have shape \(N, 2\)"):
         plots.show_points({"fake": torch.zeros(5, 3)}, modes=torch.zeros(1, 2), radius=1.0)
+
+
+def test_the_tree_names_each_model_on_the_leaf_of_its_methods():
+    lacking = type("Lacking", (PixelCNN,), {"log_prob": None})
+    plots.show_tree({"mine": PixelCNN, "lacking": lacking, "other": GatedPixelCNN})
+    texts = [text.get_text() for text in plt.gca().texts]
+    assert "mine, other" in texts and "on no leaf: lacking" in texts
+    assert texts.count("none here") == 4  # the other leaves stay, without a model
+    assert sum(text.startswith("p(x): ") for text in texts) == 5

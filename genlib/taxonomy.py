@@ -1,0 +1,169 @@
+"""The tree of generative models, as data: what each leaf promises, and which model belongs where."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+from genlib.adversarial import GAN, LSGAN, WGANGP, MinimaxGAN
+from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
+from genlib.markov import GSN, RBM, PersistentRBM
+from genlib.variational import VAE
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One way to learn p(x), and what a model that goes this way can do.
+
+    Args:
+        name: what the leaf is called.
+        classes: the course's models that stand here.
+        methods: what such a model has, of all the methods that the tree speaks of.
+        density: what it can say about p(x).
+        sampling: how it draws.
+        opened_by: the paper that opened it.
+    """
+
+    name: str
+    classes: tuple[type[nn.Module], ...]
+    methods: frozenset[str]
+    density: str
+    sampling: str
+    opened_by: str
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A question that divides the models below it."""
+
+    name: str
+    children: tuple["Branch | Leaf", ...]
+
+
+# The tree is Goodfellow's (2016, NIPS 2016 tutorial: Generative adversarial networks,
+# arXiv:1701.00160, section 2); methods are named as the course names them.
+TREE = Branch(
+    "generative models",
+    (
+        Branch(
+            "explicit density",
+            (
+                Leaf(
+                    "tractable",
+                    (PixelCNN, GatedPixelCNN, RowLSTM, DiagonalBiLSTM),
+                    frozenset({"log_prob", "loss", "sample"}),
+                    density="exact",
+                    sampling="one value after another",
+                    opened_by="Frey, Hinton & Dayan (1996), Does the wake-sleep algorithm produce "
+                    "good density estimators?",
+                ),
+                Branch(
+                    "approximate",
+                    (
+                        Leaf(
+                            "variational",
+                            (VAE,),
+                            frozenset(
+                                "elbo likelihood loss posterior prior reconstruct sample".split()
+                            ),
+                            density="a lower bound",
+                            sampling="one pass",
+                            opened_by="Kingma & Welling (2014), Auto-encoding variational Bayes, "
+                            "arXiv:1312.6114",
+                        ),
+                        Leaf(
+                            "Markov chain",
+                            (RBM, PersistentRBM),
+                            frozenset(
+                                "free_energy gibbs log_partition log_prob loss sample".split()
+                            ),
+                            density="up to a constant",
+                            sampling="a chain that must mix",
+                            opened_by="Ackley, Hinton & Sejnowski (1985), A learning algorithm for "
+                            "Boltzmann machines",
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Branch(
+            "implicit density",
+            (
+                Leaf(
+                    "Markov chain",
+                    (GSN,),
+                    frozenset({"loss", "sample", "walk"}),
+                    density="none",
+                    sampling="a chain that must mix",
+                    opened_by="Bengio, Thibodeau-Laufer, Alain & Yosinski (2014), Deep generative "
+                    "stochastic networks trainable by backprop, arXiv:1306.1091",
+                ),
+                Leaf(
+                    "direct",
+                    (GAN, MinimaxGAN, LSGAN, WGANGP),
+                    frozenset("discriminator_loss generate generator_loss sample".split()),
+                    density="none",
+                    sampling="one pass",
+                    opened_by="Goodfellow et al. (2014), Generative adversarial nets, "
+                    "arXiv:1406.2661",
+                ),
+            ),
+        ),
+    ),
+)
+
+
+def leaves(tree: Branch | Leaf = TREE) -> Iterator[Leaf]:
+    """The leaves of a tree, in the order in which they are written.
+
+    Example:
+        >>> [leaf.density for leaf in leaves()]
+        ['exact', 'a lower bound', 'up to a constant', 'none', 'none']
+    """
+    if isinstance(tree, Leaf):
+        yield tree
+    else:
+        for child in tree.children:
+            yield from leaves(child)
+
+
+def path(leaf: Leaf, tree: Branch | Leaf = TREE) -> tuple[str, ...]:
+    """The names on the way from the root of the tree to a leaf, without the root's own.
+
+    Raises:
+        ValueError: the leaf is not on the tree.
+
+    Example:
+        >>> path(place(VAE))
+        ('explicit density', 'approximate', 'variational')
+    """
+    if isinstance(tree, Leaf):
+        raise ValueError(f"the leaf {leaf.name!r} is not on the tree")
+    for child in tree.children:
+        if child is leaf:
+            return (child.name,)
+        if any(leaf is other for other in leaves(child)):
+            return (child.name, *path(leaf, child))
+    raise ValueError(f"the leaf {leaf.name!r} is not on the tree")
+
+
+def place(model: nn.Module | type[nn.Module]) -> Leaf | None:
+    """The leaf a model belongs to, judged by what it can do and not by its name.
+
+    Of all the methods that the tree speaks of, it must have those of the leaf, each of them, and no
+    others: a name promises, so a model with `log_prob` and `elbo` would claim to be two things.
+
+    Args:
+        model: a model or a class of models.
+
+    Returns:
+        A leaf of `TREE`, or None if the model belongs nowhere.
+
+    Example:
+        >>> from genlib.variational import Autoencoder
+        >>> place(GAN).name, place(Autoencoder)  # an autoencoder cannot sample
+        ('direct', None)
+    """
+    spoken_of = frozenset[str]().union(*(leaf.methods for leaf in leaves()))
+    able = {name for name in spoken_of if callable(getattr(model, name, None))}
+    return next((leaf for leaf in leaves() if leaf.methods == able), None)
