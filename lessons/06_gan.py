@@ -31,7 +31,7 @@ from genlib import plots
 from genlib.adversarial import GAN, InstanceNoise, MinimaxGAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN
 from genlib.data import EightGaussians, load
-from genlib.evaluation import bars_kl, independent_pixels
+from genlib.evaluation import bars_counts, bars_kl, format_table, independent_pixels
 from genlib.sample_quality import mode_counts, mode_coverage
 from genlib.training import fit, fit_gan, gan_optimizers, train_gan_epoch
 from genlib.variational import MLP
@@ -607,19 +607,20 @@ def counted(x):
     variation = ((counts / len(x) - 1 / 30).abs().sum() + 1 - valid) / 2
     return {
         "covered": mode_coverage(x, bars.floats(), radius=0.5), "valid": valid.item(),
-        "variation": variation.item(), "KL of valid": (math.log(30) + torch.xlogy(r, r).sum()).item(),
+        "variation": variation.item(), "kl_of_valid": (math.log(30) + torch.xlogy(r, r).sum()).item(),
     }
 
+
+# %%
+table = {name: counted(x) for name, x in drawn.items()}
+for name, x in drawn.items():  # genlib counts in the same way
+    assert all(abs(bars_counts(x)[key] - value) < 1e-5 for key, value in table[name].items())
 
 print(f"bias, KL:        {29 / (2 * N):.4f}")
 print(f"bias, variation: {15 * math.sqrt(2 / math.pi * (1 / 30) * (29 / 30) / N):.4f}")
 
 # %% tags=["nbval-ignore-output"]
-table = {name: counted(x) for name, x in drawn.items()}
-print(f"{'':<16}" + "".join(f"{name:>13}" for name in table["truth"]))
-for name, row in table.items():
-    covered, *rest = row.values()
-    print(f"{name:<16}{covered:>13}" + "".join(f"{value:>13.3f}" for value in rest))
+print(format_table(table))
 
 # %%
 few, more, exact = (table[name] for name in ("GAN, noise 0.3", "GAN, noise 0.5", "PixelCNN"))
@@ -681,7 +682,7 @@ for name in ("log_prob", "elbo", "encode", "sample"):
 # | small exact tasks | on `bars` the PixelCNN is far closer to the truth, and says how close |
 #
 # On images, the networks matter as much as the game. Which ones made GANs work, and what other objectives do, is the
-# matter of lesson 07, GAN architectures.
+# matter of [lesson 07](07_gan_architectures.ipynb).
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References
@@ -699,4 +700,5 @@ for name in ("log_prob", "elbo", "encode", "sample"):
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # Before this: [05 VAE](05_vae.ipynb). To build a GAN yourself, step by step and with each step checked:
-# [the exercises](06_gan_exercises.ipynb). After this: 07 GAN architectures.
+# [the exercises](06_gan_exercises.ipynb). After this:
+# [07 GAN architectures](07_gan_architectures.ipynb).
