@@ -6,7 +6,16 @@ A check runs the student's function on random inputs of its own. It prints one l
 right and raises `Wrong` when it is not, with the likely mistake as its message.
 """
 
-from genlib.checks import autoencoder, gan, pixelcnn, pixelrnn, vae
+from genlib.checks import autoencoder, gan, gan_architectures, pixelcnn, pixelrnn, vae
 from genlib.checks.core import Unanswered, Wrong
 
-__all__ = ["Unanswered", "Wrong", "autoencoder", "gan", "pixelcnn", "pixelrnn", "vae"]
+__all__ = [
+    "Unanswered",
+    "Wrong",
+    "autoencoder",
+    "gan",
+    "gan_architectures",
+    "pixelcnn",
+    "pixelrnn",
+    "vae",
+]

@@ -307,6 +307,36 @@ def judge(
     )
 
 
+def judge_parts(
+    name: str,
+    cases: Sequence[Case],
+    given: Sequence[tuple[Tensor, ...]],
+    parts: Sequence[tuple[Right, Mistakes]],
+    results: Sequence[str],
+) -> None:
+    """Judge several results one after the other, each with mistakes of its own.
+
+    Args:
+        name, cases, given, results: as in `judge`.
+        parts: for each result the right function and its mistakes.
+
+    Raises:
+        Wrong: as `judge`, for the first result that is not right.
+
+    Example:
+        >>> case = Case("ones", {"x": torch.ones(2)})
+        >>> given = [(-torch.ones(2), torch.ones(2).expm1())]
+        >>> parts = [(torch.neg, []), (torch.exp, [("1 is missing.", torch.expm1)])]
+        >>> judge_parts("both", [case], given, parts, ["minus x", "e to the x"])
+        Traceback (most recent call last):
+            ...
+        genlib.checks.core.Wrong: 1 is missing.
+    """
+    for n, (right, mistakes) in enumerate(parts):
+        one = [(several[n],) for several in given]
+        judge(name, cases, one, right, mistakes, results=results[n : n + 1])
+
+
 def judge_gradient(
     name: str, answer: Answer, case: Case, right: Right, trained: Sequence[str]
 ) -> None:

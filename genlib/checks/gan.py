@@ -44,6 +44,7 @@ from genlib.checks.core import (
     collect,
     judge,
     judge_gradient,
+    judge_parts,
     normal,
     own_random_numbers,
     same,
@@ -626,9 +627,7 @@ def _judge_each(
         first = same(given[0][n], right(**cases[0].arguments))
         if first and not isfinite(given[-1][n]).all():
             raise Wrong(f"where D is sure, {results[n]} is infinite or NaN: {remedy}")
-    for n, (right, mistakes) in enumerate(parts):
-        one = [(several[n],) for several in given]
-        judge(name, cases, one, right, mistakes, results=results[n : n + 1])
+    judge_parts(name, cases, given, parts, results)
 
 
 # ---------------------------------------------------------------- 6. how hard they pull
