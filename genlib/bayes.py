@@ -79,11 +79,21 @@ class GenerativeClassifier(nn.Module):
         self.register_buffer("log_prior", prior.log().to(next(model.parameters()).device))
 
     @torch.no_grad()
-    def log_joint(self, x: Tensor) -> Tensor:
-        r"""$\log p(x, y) = \log p(x \mid y) + \log p(y)$ for every class, or bounds on it."""
+    def log_joint(self, x: Tensor, batch_size: int = 500) -> Tensor:
+        r"""$\log p(x, y) = \log p(x \mid y) + \log p(y)$ for every class, or bounds on it.
+
+        Args:
+            x: images.
+            batch_size: images that the model is shown at once, which bounds the memory needed.
+        """
         score: Callable[..., Tensor] = self.model.log_prob if self.is_exact else self.model.elbo  # type: ignore[assignment]
-        labels = (torch.full((len(x),), k, device=x.device) for k in range(self.n_classes))
-        return torch.stack([score(x, y) for y in labels], dim=1) + self.log_prior
+
+        def of_class(k: int) -> Tensor:
+            parts = x.split(batch_size)
+            labels = (torch.full((len(part),), k, device=x.device) for part in parts)
+            return torch.cat([score(part, y) for part, y in zip(parts, labels, strict=True)])
+
+        return torch.stack([of_class(k) for k in range(self.n_classes)], dim=1) + self.log_prior
 
     def posterior(self, x: Tensor) -> Tensor:
         r"""$p(y \mid x)$: each joint probability divided by their sum."""
@@ -178,7 +188,7 @@ def auroc(inside: Tensor, outside: Tensor) -> float:
         raise ValueError("both sets need at least one score")
     if inside.isnan().any() or outside.isnan().any():
         raise ValueError("scores contain NaN: look for the step that produced it")
-    outside = outside.sort().values
+    outside, inside = outside.sort().values, inside.contiguous()
     below = torch.searchsorted(outside, inside, right=False)
     not_above = torch.searchsorted(outside, inside, right=True)
     return ((below + not_above).double().mean() / (2 * len(outside))).item()

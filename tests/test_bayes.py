@@ -56,6 +56,7 @@ def test_equals_brute_force(classifier: GenerativeClassifier, model: PixelCNN):
     assert torch.allclose(classifier.posterior(x), table / evidence)
     assert torch.allclose(classifier.log_prob(x).exp(), evidence.squeeze(1))
     assert torch.equal(classifier.predict(x), table.argmax(dim=1))
+    assert torch.allclose(classifier.log_joint(x, batch_size=200).exp(), table)
 
 
 def test_the_posterior_gives_back_what_it_was_made_from(
