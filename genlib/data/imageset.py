@@ -173,7 +173,7 @@ class ImageSet:
         order = torch.randperm(n, generator=generator) if shuffle else torch.arange(n)
         for rows in order.split(batch_size):
             # bytes travel to the device, floats are made there: a quarter of the traffic
-            x = self.images[rows].to(device).float() / (self.levels - 1)
+            x = self.images[rows].to(device).float().div_(self.levels - 1)
             yield x, self.labels[rows].to(device)
 
 
