@@ -5,6 +5,7 @@ import time
 from queue import Empty
 
 from nbval.kernel import RunningKernel
+from nbval.plugin import IPyNbCell
 
 # One thread each, for this process and the kernels it starts: the number of threads changes the order of sums, and so
 # the last printed digit, and two workers of many threads would fight over the cores. Set before torch is imported.
@@ -17,7 +18,7 @@ os.environ.pop("MPLBACKEND", None)
 collect_ignore_glob = ["notebooks/*_exercises.ipynb", "notebooks/assignments/*"]
 
 
-# ---------------------------------------------------------------- two things nbval 0.11 does otherwise than Jupyter
+# ---------------------------------------------------------------- three things nbval 0.11 does otherwise than Jupyter
 
 
 def execute_as_jupyter_does(kernel, source, allow_stdin=None):
@@ -42,3 +43,5 @@ def await_reply_while_alive(kernel, msg_id, timeout=None, await_reply=RunningKer
 
 RunningKernel.execute_cell_input = execute_as_jupyter_does
 RunningKernel.await_reply = await_reply_while_alive
+# after a cell has run, nbval waits 5 seconds for each message it printed: too few where other work fills the machine
+IPyNbCell.output_timeout = property(lambda cell: 60, lambda cell, seconds: None)

@@ -328,6 +328,23 @@ def check_images(x: Tensor, shape: Shape, levels: int | None = None) -> None:
             )
 
 
+def at_least_one(name: str, value: int) -> int:
+    """The value itself, or a refusal of what is to be counted and is not even one.
+
+    Raises:
+        ValueError: the value is below 1.
+
+    Example:
+        >>> at_least_one("steps", 0)
+        Traceback (most recent call last):
+            ...
+        ValueError: steps must be at least 1, not 0
+    """
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, not {value}")
+    return value
+
+
 def check_labels(y: Tensor | None, batch: int, n_classes: int) -> None:
     """Refuse labels that are missing, surplus, of the wrong shape or type, or out of range.
 

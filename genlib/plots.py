@@ -197,6 +197,54 @@ def show_curves(
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
+def show_scatter(
+    points: Mapping[str, tuple[float, float]],
+    *,
+    groups: Mapping[str, str],
+    xlabel: str,
+    ylabel: str,
+    log: bool = False,
+) -> None:
+    """Named points in a plane of two measures: one for each model, in the colour of its group.
+
+    Args:
+        points: name -> (x, y); the name stands at the point, a little higher where another is near.
+        groups: name -> the group whose colour it has; names that are not among the points do no harm.
+        xlabel, ylabel: with their units.
+        log: a logarithmic x-axis.
+
+    Example:
+        >>> groups = {"A": "letters", "B": "letters"}
+        >>> show_scatter({"A": (1, 2), "B": (2, 1)}, groups=groups, xlabel="x", ylabel="y")
+        >>> [text.get_text() for text in plt.gca().texts]
+        ['B', 'A']
+        >>> plt.close()
+    """
+    _, axes = plt.subplots(figsize=(8.5, 4.2))
+    colours: dict[str, str] = {}
+    for name, (x, y) in points.items():
+        colour = colours.setdefault(groups[name], COLOURS[len(colours) % len(COLOURS)])
+        axes.scatter(x, y, color=colour, s=40, zorder=2)
+    if log:
+        axes.set_xscale("log")
+    axes.margins(x=0.08, y=0.12)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.autoscale_view()
+    names = sorted(points, key=lambda name: points[name][1])
+    places = axes.transData.transform([points[name] for name in names])  # dots of the screen
+    # what a name must not cover, points and other names: left end, right end, height
+    taken = [(at - 5, at + 5, level) for at, level in places]
+    for name, (at, level) in zip(names, places, strict=True):
+        left, right, up = at + 8, at + 20 + 7 * len(name), level
+        while any(left < end and start < right and abs(up - h) < 15 for start, end, h in taken):
+            up += 3
+        taken.append((left, right, up))
+        axes.annotate(name, points[name], xytext=(8, 0.72 * (up - level)), fontsize=9,
+                      textcoords="offset points", va="center", color="0.2")  # fmt: skip
+    handles = [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
+    axes.legend(handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
 def show_panels(
     panels: Mapping[str, Mapping[str, Sequence[float]]],
     *,

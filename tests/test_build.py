@@ -257,6 +257,15 @@ def test_lesson_picks_those_whose_name_starts_so(course, capsys):
     assert (course / "notebooks/04_mortal.ipynb").stat().st_mtime_ns == before
 
 
+def test_a_whole_name_means_that_notebook_alone(course):
+    def chosen(*prefixes: str) -> list[str]:
+        return [lesson.name for lesson in build.find_lessons(course, prefixes)]
+
+    assert chosen("03_toy") == ["03_toy"]
+    assert chosen("03_to") == chosen("03") == ["03_toy", "03_toy_exercises"]
+    assert chosen("03_toy", "04") == ["03_toy", "04_mortal"]
+
+
 def test_a_slow_lesson_is_remarked_upon(course, capsys, monkeypatch):
     monkeypatch.setattr(build, "SLOW", 0)
     assert build.main(["--root", str(course), "04"]) == 0

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Chi2
 
-from genlib.data import all_images, binarise, load
+from genlib.data import all_images, binarise, image_index, load
 from genlib.evaluation import annealed_importance, bars_kl, independent_pixels
-from genlib.markov import GSN, RBM, PersistentRBM, gsn, image_index, rbm
+from genlib.markov import GSN, RBM, PersistentRBM, gsn, rbm
 from genlib.nn import Shape
 from genlib.training import fit, train_epoch
 

@@ -111,7 +111,9 @@ def find_lessons(root, prefixes=()):
             )
     if not lessons:
         raise BuildError("lessons/ holds no lesson yet: write lessons/01_topic.py first.")
-    chosen = [x for x in lessons if not prefixes or x.name.startswith(tuple(prefixes))]
+    # a whole name means that notebook alone, also where others begin with it: 03_pixelcnn, 03_pixelcnn_exercises
+    starts = tuple(set(prefixes) - {x.name for x in lessons})
+    chosen = [x for x in lessons if not prefixes or x.name in prefixes or x.name.startswith(starts)]
     if not chosen:
         raise BuildError(
             f"no lesson's name starts with {' or '.join(prefixes)}. There are: "

@@ -6,16 +6,29 @@ A check runs the student's function on random inputs of its own. It prints one l
 right and raises `Wrong` when it is not, with the likely mistake as its message.
 """
 
-from genlib.checks import autoencoder, gan, gan_architectures, pixelcnn, pixelrnn, vae
+from genlib.checks import (
+    autoencoder,
+    comparison,
+    gan,
+    gan_architectures,
+    markov_chains,
+    pixelcnn,
+    pixelrnn,
+    taxonomy,
+    vae,
+)
 from genlib.checks.core import Unanswered, Wrong
 
 __all__ = [
     "Unanswered",
     "Wrong",
     "autoencoder",
+    "comparison",
     "gan",
     "gan_architectures",
+    "markov_chains",
     "pixelcnn",
     "pixelrnn",
+    "taxonomy",
     "vae",
 ]

@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from genlib.data.bars import all_images, bars
+from genlib.data.bars import all_images, bars, image_index
 from genlib.data.densities import Checkerboard, EightGaussians, Spiral
 from genlib.data.digits import colour_digits, digits
 from genlib.data.folders import cache_folder
@@ -35,6 +35,7 @@ __all__ = [
     "colour_digits",
     "digits",
     "fashion_mnist",
+    "image_index",
     "load",
     "mnist",
     "strokes",

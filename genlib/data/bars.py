@@ -46,6 +46,23 @@ def all_images(levels: int, shape: tuple[int, int, int]) -> Tensor:
     return digits.reshape(-1, *shape).float() / (levels - 1)
 
 
+def image_index(x: Tensor) -> Tensor:
+    r"""Where black-and-white images stand in the list of `all_images(2, shape)`.
+
+    An image is read as a binary number, its last pixel being the lowest digit.
+
+    Shapes:
+        (..., C, H, W) of zeros and ones -> (...), int64 in 0 .. 2^(C * H * W) - 1
+
+    Example:
+        >>> image_index(torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]]))
+        tensor([6])
+    """
+    bits = x.flatten(-3).long()
+    place = torch.arange(bits.shape[-1] - 1, -1, -1, device=x.device)
+    return (bits << place).sum(dim=-1)
+
+
 def bars() -> ImageSet:
     """Bars and stripes: all 30 binary 4x4 images made of whole columns or of whole rows.
 

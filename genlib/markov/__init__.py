@@ -1,6 +1,6 @@
 """Models that draw by a Markov chain: one explicit but for a constant, one given by its chain alone."""
 
-from genlib.markov.gsn import GSN, image_index
+from genlib.markov.gsn import GSN
 from genlib.markov.rbm import RBM, PersistentRBM
 
-__all__ = ["GSN", "RBM", "PersistentRBM", "image_index"]
+__all__ = ["GSN", "RBM", "PersistentRBM"]

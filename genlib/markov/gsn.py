@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlib.data import all_images
-from genlib.nn import Shape, check_images, check_sizes
+from genlib.nn import Shape, at_least_one, check_images, check_sizes
 
 ROWS = 2048  # of tables at once: what fits a processor's cache
 LARGEST = 16  # pixels: a table of 2^16 probabilities, and a quarter of a gigabyte to compute it
@@ -36,7 +36,9 @@ class GSN(nn.Module):
     doubt about the image, but with little noise the chain moves slowly. And training shows the
     network spoilt data only, while the chain also meets images that are no data, and what it does
     there nobody has taught it. Walkback training does: it lets the chain walk a few steps from the
-    data, and asks the network at each of them for the image the walk began with.
+    data, and asks the network at each of them for the image the walk began with. It has a price: a
+    walk that has reached another image still asks for the first, and the network learns to doubt.
+    The more noise, the shorter the walk should be; lesson 08 measures both.
 
     Papers: Bengio, Yao, Alain & Vincent (2013), Generalized denoising auto-encoders as generative
     models, arXiv:1305.6663, for the theorem and for walkback, there with walks of random length, here
@@ -79,7 +81,7 @@ class GSN(nn.Module):
                 f"noise must lie in (0, 1], not {noise}: without noise the chain cannot move"
             )
         self.noise = noise
-        self.walkback = _at_least_one("walkback", walkback)
+        self.walkback = at_least_one("walkback", walkback)
         n_pixels = math.prod(shape)
         self.network = nn.Sequential(
             nn.Linear(n_pixels, hidden_dim),
@@ -120,7 +122,7 @@ class GSN(nn.Module):
         """The images that chains come by in `steps` steps from x, without x itself."""
         check_images(x, self.shape, levels=2)
         images = []
-        for _ in range(_at_least_one("steps", steps)):
+        for _ in range(at_least_one("steps", steps)):
             x = self._step(x)
             images.append(x)
         return torch.stack(images)
@@ -138,9 +140,9 @@ class GSN(nn.Module):
         Raises:
             ValueError: n or steps below 1.
         """
-        size = (_at_least_one("n", n), *self.shape)
+        size = (at_least_one("n", n), *self.shape)
         x = torch.bernoulli(next(self.parameters()).new_full(size, 0.5))
-        for _ in range(_at_least_one("steps", steps)):
+        for _ in range(at_least_one("steps", steps)):
             x = self._step(x)
         return x
 
@@ -210,23 +212,6 @@ class GSN(nn.Module):
         return _fixed_point(one_step, start, tolerance)
 
 
-def image_index(x: Tensor) -> Tensor:
-    r"""Where black-and-white images stand in the list of `all_images(2, shape)`.
-
-    An image is read as a binary number, its last pixel being the lowest digit.
-
-    Shapes:
-        (..., C, H, W) of zeros and ones -> (...), int64 in 0 .. 2^(C * H * W) - 1
-
-    Example:
-        >>> image_index(torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]]))
-        tensor([6])
-    """
-    bits = x.flatten(-3).long()
-    place = torch.arange(bits.shape[-1] - 1, -1, -1, device=x.device)
-    return (bits << place).sum(dim=-1)
-
-
 def _products(white: Tensor) -> Tensor:
     """Probabilities of all images of n independent pixels, in the order of `all_images`.
 
@@ -275,9 +260,3 @@ def _fixed_point(
         f"the chain mixes too slowly: after 300 steps one more still moves {move.abs().sum() / 2:.1g} "
         f"of the probability (tolerance {tolerance:g}). Give the model more noise, or allow more"
     )
-
-
-def _at_least_one(name: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value}")
-    return value

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.nn import Shape, check_images, check_sizes
+from genlib.nn import Shape, at_least_one, check_images, check_sizes
 
 LARGEST = 20  # units of the smaller layer: 2^20 terms are as many as a laptop sums in a few seconds
 NUMBERS = 2**22  # held at once while they are summed
@@ -83,7 +83,7 @@ class RBM(nn.Module):
         if n_hidden < 1:
             raise ValueError(f"n_hidden must be at least 1, not {n_hidden}")
         self.n_hidden = n_hidden
-        self.cd_steps = _at_least_one("cd_steps", cd_steps)
+        self.cd_steps = at_least_one("cd_steps", cd_steps)
         n_visible = math.prod(shape)
         self.weight = nn.Parameter(0.01 * torch.randn(n_visible, n_hidden))
         self.hidden_bias = nn.Parameter(torch.zeros(n_hidden))
@@ -157,7 +157,7 @@ class RBM(nn.Module):
         A round leaves the model's distribution as it is: draws from p(x) go in, draws from p(x) come
         out. From anywhere else it leads nearer to p(x), how fast nobody tells.
         """
-        _at_least_one("steps", steps)
+        at_least_one("steps", steps)
         return self._gibbs(self._flat(x), steps).unflatten(1, self.shape)
 
     def sample(self, n: int, steps: int = 1000) -> Tensor:
@@ -173,7 +173,7 @@ class RBM(nn.Module):
         Raises:
             ValueError: n or steps below 1.
         """
-        _at_least_one("n", n)
+        at_least_one("n", n)
         return self.gibbs(torch.bernoulli(self.weight.new_full((n, *self.shape), 0.5)), steps)
 
     def loss(self, x: Tensor) -> Tensor:
@@ -260,16 +260,10 @@ class PersistentRBM(RBM):
         chains: int = 100,
     ):
         super().__init__(shape, n_hidden, cd_steps, pixel_mean)
-        _at_least_one("chains", chains)
+        at_least_one("chains", chains)
         white = self.visible_bias.detach().sigmoid()
         self.register_buffer("chains", torch.bernoulli(white.expand(chains, -1)))
 
     def _chain_ends(self, data: Tensor) -> Tensor:
         self.chains.copy_(self._gibbs(self.chains, self.cd_steps))
         return self.chains.clone()  # a later call moves the chains, and backward needs these
-
-
-def _at_least_one(name: str, value: int) -> int:
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value}")
-    return value
