@@ -336,7 +336,7 @@ plots.show_scatter(
     xlabel="seconds for 1000 images", ylabel="Frechet distance of samples", log=True,
 )
 
-# %%
+# %% tags=["nbval-ignore-output"]
 def quickest(*names):
     return min(rows[name]["seconds"] for name in names)
 
