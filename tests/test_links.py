@@ -1,0 +1,36 @@
+"""Every link from one page of the course to another leads somewhere."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("notebooks/**/*.ipynb"),
+    *ROOT.glob("solutions/**/*.ipynb"),
+]
+
+
+def links(text: str) -> list[str]:
+    """Targets of Markdown links and pictures that are files of the course, without their anchors."""
+    found = re.findall(r"\]\(([^)\s]+)\)", text)
+    targets = (target.split("#")[0] for target in found if "://" not in target)
+    return [target for target in targets if target]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_are_there(page: Path):
+    text = page.read_text(encoding="utf-8")
+    if page.suffix == ".ipynb":
+        cells = json.loads(text)["cells"]
+        text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    missing = [target for target in links(text) if not (page.parent / target).exists()]
+    assert not missing, f"{page.relative_to(ROOT)} links to {', '.join(missing)}: no such file"
+
+
+def test_links_are_found_in_text():
+    text = "[a](x.ipynb), ![b](docs/y.png), [c](https://example.org/z), [d](x.ipynb#e), [f](#g)"
+    assert links(text) == ["x.ipynb", "docs/y.png", "x.ipynb"]
