@@ -74,7 +74,8 @@ features = judge.features(reference)
 
 
 def judged(x):
-    seen, counts = judge.features(x), judge.predict(x).bincount(minlength=10)
+    seen = judge.features(x)
+    counts = judge.to_logits(seen).argmax(dim=1).bincount(minlength=10)
     precision, recall = precision_recall(features, seen)
     return {
         "Frechet": frechet_distance(features, seen), "precision": precision, "recall": recall,
