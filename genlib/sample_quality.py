@@ -13,7 +13,7 @@ from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
 
 from genlib.data import ImageSet
-from genlib.nn import Shape, check_images
+from genlib.nn import Shape, at_least_one, check_images
 from genlib.training import train_epoch
 
 
@@ -100,8 +100,7 @@ def train_classifier(data: ImageSet, updates: int = 400, seed: int = 0) -> Featu
         >>> bool((classifier.predict(digits.floats()) == digits.labels).float().mean() > 0.95)
         True
     """
-    if updates < 1:
-        raise ValueError(f"updates must be at least 1, not {updates}")
+    at_least_one("updates", updates)
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -199,8 +198,7 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, flo
         >>> precision_recall(square, torch.full((4, 2), 0.5), k=1)  # near all, but on one spot
         (1.0, 0.0)
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, not {k}")
+    at_least_one("k", k)
     _check_features(real, fake, least=k + 1)
     return _share_within(fake, real, k), _share_within(real, fake, k)
 

@@ -13,6 +13,7 @@ from tqdm.auto import trange
 
 from genlib.adversarial import GAN
 from genlib.data import ImageSet
+from genlib.nn import at_least_one
 
 
 def bf16_is_fast(device: torch.device) -> bool:
@@ -127,8 +128,7 @@ def fit(
         >>> len(fit(model, load("bars"), epochs=3))
         3
     """
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, not {epochs}")
+    at_least_one("epochs", epochs)
     device = next(model.parameters()).device
     optimizer = AdamW(model.parameters(), lr=learning_rate)
     updates = epochs * -(-len(data) // batch_size)
@@ -185,8 +185,7 @@ def train_gan_epoch(
         >>> 0 <= seen["accuracy"] <= 1
         True
     """
-    if discriminator_steps < 1:
-        raise ValueError(f"discriminator_steps must be at least 1, not {discriminator_steps}")
+    at_least_one("discriminator_steps", discriminator_steps)
     numbers = fast_numbers if fast else nullcontext
     total, examples, fakes = dict.fromkeys(GAN_RECORD, 0.0), 0, 0
     for i, (x, y) in enumerate(batches, start=1):
@@ -298,8 +297,7 @@ def fit_gan(
         >>> len(fit_gan(model, EightGaussians(), updates=3)["generator_loss"])
         3
     """
-    if updates < 1:
-        raise ValueError(f"updates must be at least 1, not {updates}")
+    at_least_one("updates", updates)
     optimizers = gan_optimizers(model, learning_rate)
     device = next(model.parameters()).device
     stream = _endless(data, batch_size, device)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from genlib.nn import check_images, check_labels, values_are_free_to_read
+from genlib.nn import at_least_one, check_images, check_labels, values_are_free_to_read
 
 
 class GAN(nn.Module):
@@ -66,8 +66,7 @@ class GAN(nn.Module):
                 f"the generator has n_classes={n_classes} and the discriminator "
                 f"{getattr(discriminator, 'n_classes', 0)}: build both with the same number"
             )
-        if latent_dim < 1:
-            raise ValueError(f"latent_dim must be at least 1, not {latent_dim}")
+        at_least_one("latent_dim", latent_dim)
         if getattr(generator, "latent_dim", latent_dim) != latent_dim:
             raise ValueError(
                 f"the generator takes latent_dim={generator.latent_dim}, not {latent_dim}: "
@@ -170,8 +169,7 @@ class GAN(nn.Module):
         Raises:
             ValueError: n < 1.
         """
-        if n < 1:
-            raise ValueError(f"n must be at least 1, not {n}")
+        at_least_one("n", n)
         p = next(self.parameters())
         return torch.randn(n, self.latent_dim, device=p.device, dtype=p.dtype)
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from genlib.nn import at_least_one
+
 # (C, H, W) of images in [0, 1], or (D,) of points, which may lie anywhere
 ExampleShape = tuple[int, int, int] | tuple[int]
 
@@ -323,5 +325,4 @@ def initialize(network: nn.Module) -> None:
 def _check_mlp(shape: ExampleShape, depth: int) -> None:
     if len(shape) not in (1, 3) or min(shape) < 1:
         raise ValueError(f"shape must be (C, H, W) or (D,), all positive, not {shape}")
-    if depth < 1:
-        raise ValueError(f"depth must be at least 1, not {depth}")
+    at_least_one("depth", depth)

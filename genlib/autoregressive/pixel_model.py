@@ -12,6 +12,7 @@ from genlib.nn import (
     Shape,
     Stream,
     Walk,
+    at_least_one,
     check_images,
     check_labels,
     check_sizes,
@@ -141,8 +142,7 @@ class PixelModel(nn.Module):
         self, n: int, known: Tensor | None, mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
         """The images before anything is drawn, zero but for known values, and the mask of these."""
-        if n < 1:
-            raise ValueError(f"n must be at least 1, not {n}")
+        at_least_one("n", n)
         if (known is None) != (mask is None):
             raise ValueError("to complete an image pass both known and mask")
         parameter = next(self.parameters())

@@ -74,8 +74,7 @@ class GSN(nn.Module):
     def __init__(self, shape: Shape, hidden_dim: int, noise: float, walkback: int = 5):
         super().__init__()
         self.shape = check_sizes(shape)
-        if hidden_dim < 1:
-            raise ValueError(f"hidden_dim must be at least 1, not {hidden_dim}")
+        at_least_one("hidden_dim", hidden_dim)
         if not 0 < noise <= 1:
             raise ValueError(
                 f"noise must lie in (0, 1], not {noise}: without noise the chain cannot move"

@@ -80,8 +80,7 @@ class RBM(nn.Module):
     ):
         super().__init__()
         self.shape = check_sizes(shape)
-        if n_hidden < 1:
-            raise ValueError(f"n_hidden must be at least 1, not {n_hidden}")
+        at_least_one("n_hidden", n_hidden)
         self.n_hidden = n_hidden
         self.cd_steps = at_least_one("cd_steps", cd_steps)
         n_visible = math.prod(shape)

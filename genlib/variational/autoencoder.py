@@ -5,8 +5,8 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.nn import Shape, check_images, check_sizes
-from genlib.variational.networks import HIDDEN, MLP, check_latent_dim
+from genlib.nn import Shape, at_least_one, check_images, check_sizes
+from genlib.variational.networks import HIDDEN, MLP
 
 
 class Autoencoder(nn.Module):
@@ -54,7 +54,8 @@ class Autoencoder(nn.Module):
         decoder: nn.Module | None = None,
     ):
         super().__init__()
-        self.shape, self.latent_dim = check_sizes(shape), check_latent_dim(latent_dim)
+        self.shape = check_sizes(shape)
+        self.latent_dim = at_least_one("latent_dim", latent_dim)
         size = math.prod(shape)
         if encoder is None:
             encoder = MLP((size, HIDDEN, latent_dim))

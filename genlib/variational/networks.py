@@ -11,23 +11,6 @@ from genlib.nn import Shape, at_every_pixel
 HIDDEN = 400  # units of the hidden layer of the networks that a model has by default
 
 
-def check_latent_dim(latent_dim: int) -> int:
-    """Refuse codes of no size.
-
-    Raises:
-        ValueError: with what to pass instead.
-
-    Example:
-        >>> check_latent_dim(0)
-        Traceback (most recent call last):
-            ...
-        ValueError: latent_dim must be at least 1, not 0
-    """
-    if latent_dim < 1:
-        raise ValueError(f"latent_dim must be at least 1, not {latent_dim}")
-    return latent_dim
-
-
 class MLP(nn.Module):
     """A multilayer perceptron: linear maps with an activation between them.
 

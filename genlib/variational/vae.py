@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
 
-from genlib.nn import Shape, check_images, check_labels, check_sizes
-from genlib.variational.networks import HIDDEN, MLP, LevelDecoder, check_latent_dim
+from genlib.nn import Shape, at_least_one, check_images, check_labels, check_sizes
+from genlib.variational.networks import HIDDEN, MLP, LevelDecoder
 
 
 class VAE(nn.Module):
@@ -93,7 +93,7 @@ class VAE(nn.Module):
         if kl_weight < 0:
             raise ValueError(f"kl_weight must be 0 or more, not {kl_weight}")
         self.shape = check_sizes(shape, levels, n_classes)
-        self.latent_dim = check_latent_dim(latent_dim)
+        self.latent_dim = at_least_one("latent_dim", latent_dim)
         self.pixels = _pixels(likelihood, levels, scale)
         self.levels, self.n_classes, self.kl_weight = levels, n_classes, kl_weight
         size = math.prod(shape)
@@ -165,8 +165,7 @@ class VAE(nn.Module):
         Raises:
             ValueError: n < 1.
         """
-        if n < 1:
-            raise ValueError(f"n must be at least 1, not {n}")
+        at_least_one("n", n)
         check_labels(y, n, self.n_classes)
         z = self.prior().sample((n,))
         return self.decode(z, y) if mean else self.pixels.draw(self._decode(z, y))
