@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -334,24 +335,77 @@ def report(
     }
 
 
-def _density(
-    model: nn.Module, data: ImageSet, train: ImageSet | None, k: int
-) -> dict[str, str | float | None]:
-    known, nats, gap, error = None, None, None, None
-    x = data.floats().to(next(model.parameters()).device)
+class LogLikelihood(NamedTuple):
+    """What is known of log p(x), see `log_likelihood`.
+
+    Args:
+        known: "exact", "bound" (from below) or "AIS" (an estimate).
+        scores: nats of each image before normalisation, (N,) on the CPU.
+        log_z: what normalises them: nats are `scores - log_z`. Zero where scores are normalised.
+        error: standard error of `log_z` in nats, if it is an estimate.
+    """
+
+    known: str
+    scores: Tensor
+    log_z: Tensor | float = 0.0
+    error: float | None = None
+
+    @property
+    def nats(self) -> Tensor:
+        """log p(x), or what stands for it, in nats of each image, (N,)."""
+        return self.scores - self.log_z
+
+
+@torch.no_grad()
+def log_likelihood(
+    model: nn.Module, data: ImageSet, *, train: ImageSet | None = None, k: int = 500
+) -> LogLikelihood | None:
+    """The best that can be said of log p(x) of every image of a set; None for an implicit model.
+
+    Args:
+        model: of one of the leaves of `genlib.taxonomy`, on any device; a conditional one is given
+            the labels.
+        data: the images.
+        train: what the model was trained on, from which AIS starts, see `annealed_importance`.
+        k: codes an image for a VAE's bound.
+
+    Example:
+        >>> from genlib.autoregressive import PixelCNN
+        >>> known = log_likelihood(PixelCNN((1, 4, 4), channels=8, depth=1), load("bars"))
+        >>> known.known, known.nats.shape
+        ('exact', torch.Size([30]))
+    """
+    device = next(model.parameters()).device
     if isinstance(model, RBM):  # p(x) is exp(-F(x)) / Z, and Z the same for all images
+        error = None
         if min(model.n_hidden, math.prod(model.shape)) <= LARGEST:
             known, log_z = "exact", model.log_partition()
         else:
             known, (log_z, std) = "AIS", annealed_importance(model, data=train)
             error = std.item()
-        nats = (-model.free_energy(x).mean() - log_z).item()
-    elif hasattr(model, "log_prob"):
-        known, nats = "exact", log_probs(model, data).mean().item()
-    elif hasattr(model, "elbo"):
-        known, nats = "bound", importance_bound(model, x, k).mean().item()
-        gap = nats - model.elbo(x).mean().item()  # type: ignore[operator]
-    return {"known": known, "nats": nats, "gap": gap, "error": error}
+        scores = -model.free_energy(data.floats().to(device))
+        return LogLikelihood(known, scores.cpu(), log_z.cpu(), error)
+    if hasattr(model, "log_prob"):
+        return LogLikelihood("exact", log_probs(model, data))
+    if hasattr(model, "elbo"):
+        y = data.labels.to(device) if getattr(model, "n_classes", 0) else None
+        bound = importance_bound(model, data.floats().to(device), k, y)
+        return LogLikelihood("bound", bound.cpu())
+    return None
+
+
+def _density(
+    model: nn.Module, data: ImageSet, train: ImageSet | None, k: int
+) -> dict[str, str | float | None]:
+    row: dict[str, str | float | None] = dict.fromkeys(("known", "nats", "gap", "error"))
+    likelihood = log_likelihood(model, data, train=train, k=k)
+    if likelihood is not None:
+        row["known"], row["error"] = likelihood.known, likelihood.error
+        row["nats"] = nats = (likelihood.scores.mean() - likelihood.log_z).item()
+        if hasattr(model, "elbo"):
+            x = data.floats().to(next(model.parameters()).device)
+            row["gap"] = nats - model.elbo(x).mean().item()  # type: ignore[operator]
+    return row
 
 
 def format_table(rows: Mapping[str, Mapping[str, object]], digits: int = 3) -> str:

@@ -1,7 +1,10 @@
 """Training loops that fit on one screen. The model and the optimiser carry the state."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Protocol
 
@@ -45,11 +48,63 @@ def fast_numbers(device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
 
+@dataclass(frozen=True)
+class Machine:
+    """How a loop computes: by default in the numbers of the weights, in one process.
+
+    `genlib.runs` gives the loops below another one, and so they train on several devices too.
+
+    Args:
+        numbers: a context in which losses are computed, `torch.autocast` for instance.
+        backward: takes a loss and adds its gradients to the parameters.
+
+    Example:
+        >>> x = torch.ones(1, requires_grad=True)
+        >>> Machine().backward(3 * x)
+        >>> x.grad
+        tensor([3.])
+    """
+
+    numbers: Callable[[], AbstractContextManager] = nullcontext
+    backward: Callable[[Tensor], None] = Tensor.backward
+
+
+HERE = Machine()
+
+
+def warm_up_then_cosine(progress: float, warm_up: float = 0.05) -> float:
+    """Factor on the learning rate: up in a line during the warm-up, then down half a cosine to 0.
+
+    Args:
+        progress: the share of the training that is done, in [0, 1]; beyond 1 the factor stays 0.
+        warm_up: the share in which it climbs.
+
+    Example:
+        >>> [round(warm_up_then_cosine(p), 6) for p in (0, 0.05, 1)]
+        [0.0, 1.0, 0.0]
+    """
+    if progress < warm_up:
+        return progress / warm_up
+    fall = min(1.0, (progress - warm_up) / (1 - warm_up))
+    return (1 + math.cos(math.pi * fall)) / 2
+
+
+def fall_in_second_half(progress: float) -> float:
+    """Factor on the learning rate: 1 in the first half, then down in a line to 0 at the end.
+
+    Example:
+        >>> [fall_in_second_half(p) for p in (0, 0.5, 0.75, 1)]
+        [1.0, 1.0, 0.5, 0.0]
+    """
+    return min(1.0, max(0.0, 2 - 2 * progress))
+
+
 def train_epoch(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     optimizer: Optimizer,
     scheduler: LRScheduler | None = None,
+    machine: Machine = HERE,
 ) -> float:
     """One pass over the batches, one update a batch.
 
@@ -60,6 +115,7 @@ def train_epoch(
         batches: pairs of images (B, C, H, W) and labels (B,), as `ImageSet.batches` yields them.
         optimizer: holds the model's parameters.
         scheduler: if given, steps after every update.
+        machine: in which numbers the loss is computed, and how it goes backward.
 
     Returns:
         The loss averaged over examples (not over batches: the last one may be smaller), in the
@@ -81,9 +137,10 @@ def train_epoch(
     """
     total, count = 0.0, 0
     for x, y in batches:
-        loss = model.loss(x, y) if getattr(model, "n_classes", 0) else model.loss(x)  # type: ignore[operator]
+        with machine.numbers():
+            loss = model.loss(x, y) if getattr(model, "n_classes", 0) else model.loss(x)  # type: ignore[operator]
         optimizer.zero_grad()
-        loss.backward()
+        machine.backward(loss)
         optimizer.step()
         if scheduler is not None:
             scheduler.step()
@@ -152,6 +209,7 @@ def train_gan_epoch(
     *,
     discriminator_steps: int = 1,
     fast: bool = False,
+    machine: Machine = HERE,
 ) -> dict[str, float]:
     """One pass over the batches: an update of the discriminator each, now and then of the generator.
 
@@ -167,6 +225,7 @@ def train_gan_epoch(
         discriminator_optimizer: holds the discriminator's.
         discriminator_steps: updates of the discriminator for one of the generator.
         fast: compute in bfloat16 where that is fast; it pays for convolutions, not for small MLPs.
+        machine: in which numbers losses are computed otherwise, and how they go backward.
 
     Returns:
         Averages over the pass: `discriminator_loss` and `generator_loss`; `accuracy`, the share of
@@ -186,21 +245,21 @@ def train_gan_epoch(
         True
     """
     at_least_one("discriminator_steps", discriminator_steps)
-    numbers = fast_numbers if fast else nullcontext
     total, examples, fakes = dict.fromkeys(GAN_RECORD, 0.0), 0, 0
     for i, (x, y) in enumerate(batches, start=1):
         y, n = y if model.n_classes else None, len(x)
-        with numbers(x.device):
+        numbers = partial(fast_numbers, x.device) if fast else machine.numbers
+        with numbers():
             fake = model.fakes(n, y)  # for both: the generator is the same until its own step
             loss = model.discriminator_loss(x, y, fake=fake)
-        total["discriminator_gradient"] += n * _step(discriminator_optimizer, loss)
+        total["discriminator_gradient"] += n * _step(discriminator_optimizer, loss, machine)
         total["discriminator_loss"] += n * loss.item()
         total["accuracy"] += n * model.accuracy()
         examples += n
         if i % discriminator_steps == 0:
-            with numbers(x.device):
+            with numbers():
                 loss = model.generator_loss(n, y, fake=fake)
-            total["generator_gradient"] += n * _step(generator_optimizer, loss)
+            total["generator_gradient"] += n * _step(generator_optimizer, loss, machine)
             total["generator_loss"] += n * loss.item()
             fakes += n
     if fakes == 0:
@@ -223,10 +282,10 @@ GAN_RECORD = (
 )
 
 
-def _step(optimizer: Optimizer, loss: Tensor) -> float:
+def _step(optimizer: Optimizer, loss: Tensor, machine: Machine) -> float:
     """One step downhill; returns the norm of the gradient, over all parameters at once."""
     optimizer.zero_grad()
-    loss.backward()
+    machine.backward(loss)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     optimizer.step()
@@ -305,7 +364,7 @@ def fit_gan(
     with trange(updates, desc=type(model).__name__, unit="update") as bar:
         for i in bar:
             for optimizer in optimizers:
-                optimizer.param_groups[0]["lr"] = learning_rate * min(1.0, 2 - 2 * i / updates)
+                optimizer.param_groups[0]["lr"] = learning_rate * fall_in_second_half(i / updates)
             seen = train_gan_epoch(
                 model,
                 islice(stream, discriminator_steps),

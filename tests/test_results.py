@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from genlib.data import ImageSet, bars, strokes
+from genlib.training import warm_up_then_cosine
 from tools import results
 
 
@@ -53,12 +54,12 @@ def training_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_learning_rate_climbs_to_its_peak_at_the_end_of_the_warm_up_then_falls_to_zero():
-    rate = [results.schedule(i / 1000) for i in range(1001)]
-    peak = round(1000 * results.WARM_UP)
+    rate = [warm_up_then_cosine(i / 1000) for i in range(1001)]
+    peak = 50  # a twentieth is the warm-up
     assert rate[0] == 0 and rate[peak] == pytest.approx(1) and rate[-1] == pytest.approx(0)
     assert rate[: peak + 1] == sorted(rate[: peak + 1])
     assert rate[peak:] == sorted(rate[peak:], reverse=True)
-    assert results.schedule(1.2) == pytest.approx(0)  # the last step may end after the budget
+    assert warm_up_then_cosine(1.2) == pytest.approx(0)  # the last step may end after the budget
 
 
 def test_orthogonalised_matrices_stretch_no_direction_much_more_than_another():

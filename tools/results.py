@@ -32,25 +32,11 @@ from genlib.autoregressive import GatedPixelCNN, PixelModel
 from genlib.data import ImageSet, bernoulli_pixels, binarise, load
 from genlib.evaluation import bits_per_dim, importance_bound, log_probs
 from genlib.plots import drawn_so_far, show_rows
-from genlib.training import bf16_is_fast, fast_numbers
+from genlib.training import bf16_is_fast, fast_numbers, warm_up_then_cosine
 from genlib.variational import MLP, VAE
 
-WARM_UP = 0.05  # of the budget
 N_VALIDATION = 5_000
 BINARISE_SEED = {"validation": 1, "test": 0}
-
-
-def schedule(progress: float) -> float:
-    """Factor on the learning rate: up in a line during the warm-up, then down half a cosine to 0.
-
-    Example:
-        >>> schedule(0), schedule(WARM_UP), round(schedule(1), 6)
-        (0.0, 1.0, 0.0)
-    """
-    if progress < WARM_UP:
-        return progress / WARM_UP
-    fall = min(1.0, (progress - WARM_UP) / (1 - WARM_UP))
-    return (1 + math.cos(math.pi * fall)) / 2
 
 
 def endless_batches(data: ImageSet, batch_size: int, device: torch.device) -> Iterator[Tensor]:
@@ -209,7 +195,7 @@ def train(
     with tqdm(total=100, unit="%", disable=None, leave=False) as bar:  # no bar if not a terminal
         while (used := clock() - start) < budget:
             for group in groups:
-                group["lr"] = group["peak"] * schedule(used / budget)
+                group["lr"] = group["peak"] * warm_up_then_cosine(used / budget)
             if recipe.kl_climb:
                 model.kl_weight = min(1.0, used / budget / recipe.kl_climb)  # type: ignore[assignment]
             with fast_numbers(device):

@@ -47,7 +47,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, which becomes `path` when the block ends without an error.
 
     Whoever reads meanwhile finds the old file or the new one, never half of it, and two processes
-    that write at once do not meet.
+    that write at once do not meet. The new file is on the disk before it takes the old one's name,
+    so a machine that loses its power at any moment is left with a whole file too.
 
     Example:
         >>> folder = Path(tempfile.mkdtemp())
@@ -62,6 +63,20 @@ def whole_file(path: Path) -> Iterator[Path]:
     unfinished = Path(name)
     try:
         yield unfinished
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.chmod(unfinished, 0o666 & ~_umask())  # mkstemp lets nobody else read
         os.replace(unfinished, path)
+        if os.name == "posix":  # the folder holds the name
+            folder = os.open(path.parent, os.O_RDONLY)
+            os.fsync(folder)
+            os.close(folder)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """What new files are kept from others; it can only be read by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask

@@ -172,9 +172,22 @@ class ImageSet:
         n = len(self)
         order = torch.randperm(n, generator=generator) if shuffle else torch.arange(n)
         for rows in order.split(batch_size):
-            # bytes travel to the device, floats are made there: a quarter of the traffic
-            x = self.images[rows].to(device).float().div_(self.levels - 1)
-            yield x, self.labels[rows].to(device)
+            yield self.batch(rows, device)
+
+    def batch(
+        self, rows: Tensor, device: torch.device | str | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The images of these rows as a model is given them, and their labels.
+
+        Example:
+            >>> data = ImageSet(torch.ones(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5), 2, 5)
+            >>> x, y = data.batch(torch.tensor([3, 1]))
+            >>> x.shape, y
+            (torch.Size([2, 1, 2, 2]), tensor([3, 1]))
+        """
+        # bytes travel to the device, floats are made there: a quarter of the traffic
+        x = self.images[rows].to(device).float().div_(self.levels - 1)
+        return x, self.labels[rows].to(device)
 
 
 def bernoulli_pixels(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
