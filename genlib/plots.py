@@ -509,11 +509,41 @@ def show_tree(models: Mapping[str, nn.Module | type[nn.Module]], *, title: str =
         ['on no leaf: Autoencoder']
         >>> plt.close()
     """
+    figure, axes = plt.subplots(figsize=(10, 0.85 * len(list(leaves())) + 0.5 + 0.35 * bool(title)))
+    for leaf, (x, y) in draw_tree(axes, models):
+        axes.text(x + 0.55, y - 0.18, f"p(x): {leaf.density}; samples: {leaf.sampling}",
+                  va="center", fontsize=9, color="0.3")  # fmt: skip
+    nowhere = [name for name, model in models.items() if place(model) is None]
+    if nowhere:
+        axes.text(4.35, -0.8, f"on no leaf: {', '.join(nowhere)}",
+                  va="center", fontsize=9, color=RED)  # fmt: skip
+    if title:
+        figure.suptitle(title)
+
+
+def draw_tree(
+    axes: Axes, models: Mapping[str, nn.Module | type[nn.Module]]
+) -> list[tuple[Leaf, tuple[float, float]]]:
+    """The tree of `show_tree` in axes that are there already, with models at their leaves.
+
+    Args:
+        axes: empty ones, about two and a half times as wide as high.
+        models: name -> model or class.
+
+    Returns:
+        Each leaf, and the middle of its box: 1 apart from top to bottom; the names begin 0.55 to the
+        right of it.
+
+    Example:
+        >>> found = draw_tree(plt.figure().add_subplot(), {})
+        >>> [(leaf.name, y) for leaf, (x, y) in found][:2]
+        [('tractable', 4.0), ('variational', 3.0)]
+        >>> plt.close()
+    """
     found = {name: place(model) for name, model in models.items()}
     lines = list(leaves())
     height = {id(leaf): 1.0 * (len(lines) - 1 - i) for i, leaf in enumerate(lines)}
     columns = [0.0, 1.5, 2.65, 3.8]  # of the root, two levels of branches, and the leaves
-    figure, axes = plt.subplots(figsize=(10, 0.85 * len(lines) + 0.5 + 0.35 * bool(title)))
     axes.set(xlim=(-0.65, 6.75), ylim=(-1.0, len(lines) - 0.5))
     axes.set_axis_off()
 
@@ -523,8 +553,6 @@ def show_tree(models: Mapping[str, nn.Module | type[nn.Module]], *, title: str =
             here = [name for name, leaf in found.items() if leaf is node]
             axes.text(x + 0.55, y + 0.14, ", ".join(here) or "none here", va="center",
                       weight="bold" if here else "normal", color=BLUE if here else "0.5")  # fmt: skip
-            axes.text(x + 0.55, y - 0.18, f"p(x): {node.density}; samples: {node.sampling}",
-                      va="center", fontsize=9, color="0.3")  # fmt: skip
         else:
             below = [draw(child, depth + 1) for child in node.children]
             x, y = columns[depth], sum(y for _, y in below) / len(below)
@@ -535,12 +563,7 @@ def show_tree(models: Mapping[str, nn.Module | type[nn.Module]], *, title: str =
         return x, y
 
     draw(TREE, 0)
-    nowhere = [name for name, leaf in found.items() if leaf is None]
-    if nowhere:
-        axes.text(columns[-1] + 0.55, -0.8, f"on no leaf: {', '.join(nowhere)}",
-                  va="center", fontsize=9, color=RED)  # fmt: skip
-    if title:
-        figure.suptitle(title)
+    return [(leaf, (columns[-1], height[id(leaf)])) for leaf in lines]
 
 
 def show_masks(convs: Mapping[str, MaskedConv2d]) -> None:
@@ -611,6 +634,29 @@ def receptive_field(model: PixelModel, pixel: tuple[int, int], n_images: int = 1
     return gradient.abs().sum(dim=1).mean(dim=0)
 
 
+def field_layers(field: Tensor, pixel: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """What there is to draw of a receptive field: how strongly a pixel is read, and the blind spot.
+
+    Args:
+        field: (H, W), from `receptive_field`.
+        pixel: (row, column) of the pixel predicted.
+
+    Returns:
+        The logarithm to base 10 of the field over its largest value, NaN where nothing is read; and
+        booleans, true for what comes earlier than the pixel and is never read.
+
+    Example:
+        >>> strength, blind = field_layers(torch.tensor([[0.01, 0.0], [1.0, 0.0]]), (1, 1))
+        >>> strength.tolist(), blind.tolist()
+        ([[-2.0, nan], [0.0, nan]], [[False, True], [False, False]])
+    """
+    height, width = field.shape
+    place = torch.arange(height * width).reshape(height, width)
+    blind = (field == 0) & (place < pixel[0] * width + pixel[1])
+    strength = torch.where(field > 0, field / field.max(), torch.nan).log10()
+    return strength.numpy(), blind.numpy()
+
+
 def show_receptive_fields(models: Mapping[str, PixelModel], pixel: tuple[int, int]) -> None:
     """What each model reads to predict one pixel: the receptive field, and the blind spot if any.
 
@@ -632,11 +678,8 @@ def show_receptive_fields(models: Mapping[str, PixelModel], pixel: tuple[int, in
     for axes, (name, model) in zip(row[0], models.items(), strict=True):
         field = receptive_field(model, pixel).cpu()
         height, width = field.shape
-        place = torch.arange(height * width).reshape(height, width)
-        blind = (field == 0) & (place < pixel[0] * width + pixel[1])
-        strength = torch.where(field > 0, field, torch.nan).log10().numpy()
-        top = np.nanmax(strength) if (field > 0).any() else 0.0
-        axes.imshow(strength, cmap=READ, vmin=top - 4, vmax=top)
+        strength, blind = field_layers(field, pixel)
+        axes.imshow(strength, cmap=READ, vmin=-4, vmax=0)
         axes.imshow(np.where(blind, 1.0, np.nan), cmap=ListedColormap([ORANGE]))
         axes.set_xticks(np.arange(width + 1) - 0.5, labels=[])
         axes.set_yticks(np.arange(height + 1) - 0.5, labels=[])

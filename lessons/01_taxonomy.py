@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal
 
-from genlib import plots
+from genlib import plots, widgets
 from genlib.adversarial import GAN, InstanceNoise, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.bayes import GenerativeClassifier, auroc, n_parameters
@@ -675,6 +675,17 @@ print(format_table({name: {"refused": value} for name, value in two_sided.items(
 # So: **a low $p(x)$ tells of one kind of outlier, and a high $p(x)$ is no proof of a good image.** Use it as one sign among
 # others.
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Set the threshold yourself
+#
+# Run the cell, choose a kind of outliers, and drag the red line, or move its slider: both kinds of mistake are counted,
+# and the images nearest to the line stand below. First try to refuse all letters. What does it cost in digits? Then
+# refuse the single dots with the upper threshold, and look for a pair of thresholds that also keeps out the lines.
+
+# %% tags=["nbval-ignore-output"]
+shown_as = {"digits": x_test[half:], **outliers, **simple}
+widgets.outlier_explorer(shown_as, scores, threshold)
+
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The tree
 #
@@ -793,6 +804,17 @@ print(format_table({
     | clock[name]
     for name, row in measured.items()
 }))
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### From leaf to leaf
+#
+# Run the cell and click a leaf: samples of its models, red where they are not among the thirty; what the leaf computes
+# and what it does not; and its part of the table. Compare the two Markov chains, and look at *other samples* of
+# the GAN: do its mistakes look like those of the VAE?
+
+# %% tags=["nbval-ignore-output"]
+table = {name: row | clock[name] for name, row in measured.items()}
+widgets.taxonomy_explorer(models, table, bars.floats())
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # In every run we tried, this much held:

@@ -25,7 +25,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from genlib import plots
+from genlib import plots, widgets
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.data import all_images, load
 from genlib.evaluation import bars_kl, bits_per_dim, independent_pixels, log_probs
@@ -317,6 +317,16 @@ level = (some * (test.levels - 1)).round().long()
 surprise = F.cross_entropy(logits, level, reduction="none") / math.log(2)
 plots.show_rows({"image": some, "surprise": surprise / surprise.max()})
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Ask it yourself
+#
+# Run the cell and click any pixel. Below each network's receptive field stands what it expects there, the level that came
+# in red. Walk along a row with the slider of the columns, and watch the prediction widen at the edge of a
+# stroke. Near the left and right edges the Row LSTM reads less than the Diagonal BiLSTM. Does it pay for that?
+
+# %% tags=["nbval-ignore-output"]
+widgets.pixel_explorer(models, test.floats()[20:32], pixel=(3, 1))
+
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Red, then green, then blue
 #
@@ -362,6 +372,16 @@ print(f"in order {with_order:.3f}, independent colours {without:.3f} bits/dim on
 # %%
 samples = {name: model.sample(12) for name, model in models.items()}
 plots.show_rows({**samples, "real": test.floats()[20:32]})
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Watch it draw
+#
+# Run the cell, then press play, or go pixel by pixel; stop goes back to the start. The frame marks the pixel that comes
+# next, the bars are $p(x_i \mid x_{<i})$, and red is the level that will be drawn. Many draws are dull: find the few
+# pixels at which it is decided which digit this will be.
+
+# %% tags=["nbval-ignore-output"]
+widgets.drawing_explorer(models["DiagonalBiLSTM"])
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Temperature

@@ -31,7 +31,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from genlib import plots
+from genlib import plots, widgets
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN
 from genlib.data import ImageSet, all_images, load
 from genlib.evaluation import bars_kl, bits_per_dim, independent_pixels, log_probs
@@ -323,6 +323,16 @@ plots.show_curves(
     baselines={name: bits[name] for name in ("uniform", "independent pixels")},
 )
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### The two side by side
+#
+# Run the cell and click pixels, those near the left edge above all: there PixelCNN's blind spot is largest. Orange at
+# the far right of the gated network, if you find any, is no blind spot: two layers reach only so far, and a third would
+# read it. Do the two predictions differ where one network sees less?
+
+# %% tags=["nbval-ignore-output"]
+widgets.pixel_explorer({"PixelCNN": pixelcnn, "GatedPixelCNN": gated}, test.floats()[20:32], pixel=(3, 1))
+
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Drawing an image takes one step per pixel
 #
@@ -337,6 +347,14 @@ plots.show_rows({
     f"{done} of {height * width}": torch.stack([plots.drawn_so_far(image, done) for image in samples])
     for done in (0, 12, 24, 36, 48, height * width)
 })
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The same as a film: run the cell and press play, or go step by step; stop goes back to the start. The bars are the
+# softmax of the framed pixel, and red is the level that is drawn from it. Choose another image with the slider: all
+# begin in black, and part where the first ink falls.
+
+# %% tags=["nbval-ignore-output"]
+widgets.drawing_explorer(gated)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Samples beside real images, and beside the opponent that ignores its neighbours. Look for what is right: strokes of the
@@ -508,6 +526,16 @@ with torch.no_grad():
     share = honest.log_prob(every_image[fits]).softmax(dim=0).max().item()
 print(f"the sum over all completions: the right picture has more than 90 %: {share > 0.9}")
 print(f"completing in raster order finds it less than 10 % of the time: {right < 0.1}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Erase it yourself
+#
+# Run the cell and drag over the digit to erase; when you let go, the model completes it eight times. Erase the lower half
+# with the sliders and press *complete*, then the upper half. The title counts the known pixels that come after the
+# first hole, which it cannot heed. With many of them, look at the seam.
+
+# %% tags=["nbval-ignore-output"]
+widgets.completion_explorer(gated, test.floats()[20:32])
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Telling it what to draw

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
-from genlib import plots
+from genlib import plots, widgets
 from genlib.autoregressive import PixelCNN
 from genlib.data import binarise, load, strokes
 from genlib.evaluation import bits_per_dim, importance_bound, independent_pixels, log_probs
@@ -474,6 +474,17 @@ print(f"fewer than 10 % of 8 x 8 cells are empty:            {empty < 0.1}")
 near_one = bool(((spread - 1).abs() < 0.25).all())
 print(f"the codes' standard deviations are within 0.25 of 1: {near_one}")
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Walk on the map
+#
+# Click on the map, or drag the point; the sliders do the same. At the right stands the decoder's mean for that code. Walk
+# slowly from the codes of one digit to those of another: there is something at every step, and on the border it is a blend of
+# the two. Then leave the outer ring. All but $e^{-2}$ of the prior's draws fall inside it. Outside, few codes were ever trained on,
+# and the decoder answers all the same.
+
+# %% tags=["nbval-ignore-output"]
+widgets.latent_explorer(plane.decode, codes[:400], train.labels[:400])
+
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The weight of the KL
 #
@@ -733,6 +744,18 @@ for name, value, row in zip(names, together, r2["learnt"]):
 # %%
 print(f"together they explain over 80 % of slant and class: {bool(together[[0, 3]].min() > 0.8)}")
 print(f"and over 55 % of thickness and size:                {bool(together[[1, 2]].min() > 0.55)}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Move them yourself
+#
+# Each slider moves one latent of an image. Beside it stands the factor that it explains best, from the table. In the last
+# picture red is what became brighter, blue what became darker. Does only this factor change? Look for a slider that changes two things
+# at once, and for one that turns a 3 into a 0.
+
+# %% tags=["nbval-ignore-output"]
+explorer = widgets.factor_explorer(hand, faces[:40], r2["learnt"], names)
+explorer.latents[0].value += 2.0  # a first edit; controls can be set from code, too
+explorer
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A diagonal prior does not disentangle

@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from genlib import plots
+from genlib import plots, widgets
 from genlib.adversarial import GAN, InstanceNoise, MinimaxGAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN
 from genlib.data import EightGaussians, load
@@ -399,6 +399,18 @@ print(f"the non-saturating one has, by 4 and more:  {moved['non-saturating'] > 4
 # (Adam divides each gradient by its usual size, and so hides much of this. Plain steps show it.) Strong is not calm: the
 # non-saturating generator overshoots and swings about its goal.
 #
+# ### Play it yourself
+#
+# The same game, two turns at each moment: play it, or drag the slider, under both losses. With minimax next to nothing moves, since $D$ is
+# nearly the best $D$ where the fakes lie, and flat there. With the other loss, stop when the fakes have
+# arrived: the best $D$ falls where they are, $D$ follows late, and the generator runs on to where $D$ is still high.
+
+# %% tags=["nbval-ignore-output"]
+explorer = widgets.game_explorer(away, bumps)
+explorer.loss.value, explorer.player.slider.value = "non-saturating", 20
+explorer
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Which way is down?
 #
 # Some lecture notes say that the generator *maximises* $-\log D(G(z))$, or that it wants its fakes called fake. Both are

@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from genlib import plots
+from genlib import plots, widgets
 from genlib.adversarial import (
     GAN, LSGAN, WGANGP, DCGANDiscriminator, DCGANGenerator, MLPDiscriminator, MLPGenerator,
     layer_norm,
@@ -706,6 +706,16 @@ for pair in (0, 1):
         on_the_way = torch.cat([way(a[pair, None], b[pair, None], t) for t in steps]).to(DEVICE)
         shown[f"{pair + 1}, {name}"] = gan.generate(on_the_way).detach().cpu()
 plots.show_rows(shown)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Walk yourself
+#
+# Choose two of eight noises, then play, or drag along a strip. Both walks begin and end at the same images. Half-way the
+# straight one is at a length that hardly any noise has. Are its strokes paler, or broken? Look at several pairs before
+# you believe it.
+
+# %% tags=["nbval-ignore-output"]
+widgets.interpolation_explorer(gan.generate, a[:8].to(DEVICE))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # On either way the strokes move smoothly, and the images half-way differ a little. Two pairs prove nothing. Take 2000 pairs, and

@@ -27,7 +27,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from genlib import plots
+from genlib import plots, widgets
 from genlib.autoregressive import PixelCNN
 from genlib.data import all_images, binarise, image_index, load
 from genlib.evaluation import (
@@ -485,6 +485,18 @@ chain, image = {}, bars.floats()[:1]
 for every in (1, 10, 100):
     chain[f"every {every}"] = torch.cat([image := rbms["PCD"].gibbs(image, every) for _ in range(14)])
 plots.show_rows(chain, size=0.6)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Run it yourself
+#
+# Play the chain round by round, then with 10 and 100 rounds a step. Each jump to another image has to cross a hill of free
+# energy. How many of the thirty images has it met after 100 rounds, after 1,000, after 10,000? Then start from noise: it
+# falls into a valley within a few rounds, and stays there for a while.
+
+# %% tags=["nbval-ignore-output"]
+explorer = widgets.gibbs_explorer(rbms["PCD"], bars.floats())
+explorer.player.slider.value = 50
+explorer
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # It stays, flickers, stays again, and at some time jumps. Only far apart the images look like separate draws. To **mix** means to forget the start. We measure it: draw starts from the exact

@@ -1,0 +1,352 @@
+"""What every explorer is made of: a picture that is redrawn in place, and controls around it.
+
+An explorer draws with the Agg canvas of Matplotlib and never through pyplot, so it leaves no open
+figure behind. Its picture is an ordinary image widget: each move of a control changes the data of
+artists that are there already, and sends new PNG bytes to the notebook.
+"""
+
+import base64
+import io
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ipywidgets
+import numpy as np
+import torch
+from ipyevents import Event
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+from traitlets import Unicode
+
+from genlib.plots import NOT_THERE, RED
+
+DPI = 100
+
+
+class Picture(ipywidgets.Image):
+    """One Matplotlib figure, shown as an image; call `draw` after the artists have changed.
+
+    The layout is found once, by the first `draw`, and then kept: it would take most of the time. So
+    the first thing drawn should have texts as long as any that follow.
+
+    Args:
+        size: width and height in inches; 100 pixels to the inch.
+        about: what can be seen, for those who cannot see it; also shown when the mouse rests on it.
+
+    Example:
+        >>> picture = Picture((4, 3), about="a line")
+        >>> axes = picture.figure.add_subplot()
+        >>> (line,) = axes.plot([0, 1])
+        >>> picture.draw()
+        >>> bytes(picture.value[1:4])
+        b'PNG'
+    """
+
+    # the browser shows no tooltip, and no picture either, on what has no description
+    description = Unicode("").tag(sync=True)
+
+    def __init__(self, size: tuple[float, float], about: str):
+        # as wide as it is drawn, for a picture that is stretched is blurred; less on a narrow page
+        layout = {"max_width": "100%", "align_self": "flex-start"}
+        super().__init__(format="png", tooltip=about, layout=layout)
+        self.about = about
+        self.figure = Figure(figsize=size, dpi=DPI)
+        self.figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
+        self._canvas = FigureCanvasAgg(self.figure)
+        self._laid_out = False
+        self._moving: tuple[Artist, ...] | None = None
+        self._still: Any = None
+        # a notebook may answer a slider in another thread than the one that runs its cells
+        self._one_at_a_time = threading.RLock()
+        self._mouse: Event | None = None
+        self._handlers: dict[str, list[tuple[Axes, Callable[..., None]]]] = {
+            "click": [],
+            "drag": [],
+        }
+        self._end: dict[Axes, Callable[[], None]] = {}
+        self._dragged: Axes | None = None
+
+    def draw(self, everything: bool = False) -> None:
+        """Render the figure as it is now.
+
+        Args:
+            everything: also what `move_only` left out, because it has changed after all.
+        """
+        with self._one_at_a_time:
+            self._render(everything)
+
+    def _render(self, everything: bool) -> None:
+        canvas = self._canvas
+        if not self._laid_out:
+            canvas.draw()
+            self.figure.set_layout_engine("none")
+            self._laid_out = True
+        if self._moving is None:
+            canvas.draw()
+        else:
+            if self._still is None or everything:
+                for artist in self._moving:
+                    artist.set_animated(True)  # so the canvas leaves it out
+                canvas.draw()
+                self._still = canvas.copy_from_bbox(self.figure.bbox)
+            canvas.restore_region(self._still)
+            for artist in self._moving:
+                self.figure.draw_artist(artist)
+        png = io.BytesIO()
+        rgb = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
+        # the weakest compression takes half the time, and the bytes stay on this machine
+        Image.fromarray(rgb).save(png, "png", compress_level=1)
+        self.value = png.getvalue()
+
+    def move_only(self, *artists: Artist) -> None:
+        """Let `draw` render only these anew, on a stored picture of all others: several times faster.
+
+        They are drawn in this order and above everything else. Without this call `draw` renders all
+        there is.
+        """
+        self._moving, self._still = artists, None
+
+    def on_click(self, axes: Axes, callback: Callable[[float, float], None]) -> None:
+        """Call `callback(x, y)`, in the axes' own coordinates, when somebody clicks inside them."""
+        self._watch("click")
+        self._handlers["click"].append((axes, callback))
+
+    def on_drag(
+        self,
+        axes: Axes,
+        callback: Callable[[float, float], None],
+        end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Call `callback(x, y)` where a drag starts and on its way, and `end()` when it is over.
+
+        A drag starts with the button going down inside the axes. It ends when the button goes up or
+        the mouse leaves the picture; on the way it may leave the axes, so x and y can lie outside
+        their limits. Positions come as fast as they can be drawn: a quick drag skips some.
+        """
+        self._watch("mousedown", "mousemove", "mouseup", "mouseleave")
+        self._handlers["drag"].append((axes, callback))
+        self._end[axes] = end
+
+    def _watch(self, *kinds: str) -> None:
+        if self._mouse is None:
+            self._mouse = Event(source=self, throttle_or_debounce="throttle", wait=40)
+            self._mouse.on_dom_event(self._handle)
+        self._mouse.watched_events = sorted({*self._mouse.watched_events, *kinds})
+        # else the browser drags the image away as a whole
+        self._mouse.prevent_default_action = "mousedown" in self._mouse.watched_events
+
+    def _position(self, event: dict[str, Any]) -> tuple[float, float]:
+        """Where the mouse is in the figure, in its pixels, y upwards; the page may have scaled it."""
+        width, height = self.figure.bbox.width, self.figure.bbox.height
+        x = event["relativeX"] / event["boundingRectWidth"] * width
+        return x, height - event["relativeY"] / event["boundingRectHeight"] * height
+
+    def _handle(self, event: dict[str, Any]) -> None:
+        """What ipyevents reports of the mouse; one such call is one event."""
+        position, kind = self._position(event), event["type"]
+        if kind == "click":
+            for axes, callback in self._handlers["click"]:
+                if axes.bbox.contains(*position):
+                    callback(*axes.transData.inverted().transform(position).tolist())
+            return
+        if kind == "mousedown":
+            inside = (axes for axes, _ in self._handlers["drag"] if axes.bbox.contains(*position))
+            self._dragged = next(inside, None)
+        if self._dragged is None:
+            return
+        dragged, start = self._dragged, time.perf_counter()
+        for axes, callback in self._handlers["drag"]:
+            if axes is dragged and kind != "mouseleave":
+                callback(*axes.transData.inverted().transform(position).tolist())
+        self._slow_down(1000 * (time.perf_counter() - start))
+        # a move with no button pressed: the button went up where nobody looked
+        if kind in ("mouseup", "mouseleave") or event.get("buttons", 1) == 0:
+            self._dragged = None
+            self._end[dragged]()
+
+    def _slow_down(self, milliseconds: float) -> None:
+        """Let the browser report no more moves than can be drawn, or a drag would run on by itself."""
+        assert self._mouse is not None
+        wait = max(40, 10 * round(1.5 * milliseconds / 10))
+        if wait > 1.5 * self._mouse.wait or wait < self._mouse.wait / 1.5:
+            self._mouse.wait = wait
+
+
+class Explorer(ipywidgets.VBox):
+    """Controls and a picture: a subclass makes both, and says in `redraw` how one follows the other.
+
+    Where no kernel runs, in a stored notebook, on a page or on paper, the picture stands still and
+    the controls are not there.
+
+    Args:
+        name: for the style sheet and the tests; the class is `genlib-NAME`.
+        children: what stands below each other.
+        picture: of all pictures, the one to show where no kernel runs.
+
+    Example:
+        >>> class Dots(Explorer):
+        ...     def __init__(self):
+        ...         self.many = ipywidgets.IntSlider(3, min=1, max=9, description="dots")
+        ...         picture = Picture((4, 2), about="dots in a row")
+        ...         (self._line,) = picture.figure.add_subplot(xlim=(0, 10)).plot([], [], "o")
+        ...         super().__init__("dots", [self.many, picture], picture)
+        ...         self.redraw_with(self.many)
+        ...
+        ...     def redraw(self):
+        ...         self._line.set_data(range(self.many.value), [0] * self.many.value)
+        ...         self.picture.draw()
+        >>> dots = Dots()
+        >>> before = dots.picture.value
+        >>> dots.many.value = 5
+        >>> dots.picture.value == before
+        False
+    """
+
+    def __init__(self, name: str, children: Sequence[ipywidgets.Widget], picture: Picture):
+        super().__init__(children)
+        self.name, self.picture = name, picture
+        # JupyterLab hands some events to the kernel's main thread and others to a subshell's, at the
+        # same time: who changes what is shown, or draws it, does so alone
+        self.alone = threading.RLock()
+        self._together = 0
+        self.add_class("genlib-explorer")
+        self.add_class(f"genlib-{name}")
+
+    def redraw(self) -> None:
+        """Bring the picture in step with the controls."""
+        raise NotImplementedError
+
+    def redraw_with(self, *controls: ipywidgets.Widget) -> None:
+        """Redraw now, and whenever the value of one of these changes."""
+        for control in controls:
+            control.observe(self._on_change, names="value")
+        self.redraw()
+
+    def _on_change(self, change: Any) -> None:
+        with self.alone:
+            if not self._together:
+                self.redraw()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Inside, several controls may change; one redraw follows."""
+        with self.alone:
+            self._together += 1
+            try:
+                yield
+            finally:
+                self._together -= 1
+            if not self._together:
+                self.redraw()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+        """The widget, and for those who have no kernel a still picture and a line of text."""
+        data = dict(super()._repr_mimebundle_(**kwargs))
+        data["text/plain"] = f"{self.name} explorer: run this cell to move it"
+        data["image/png"] = base64.b64encode(self.picture.value).decode()
+        return data, {"image/png": {"alt": self.picture.about}}
+
+
+class Player(ipywidgets.HBox):
+    """A slider over the frames of a film, with play and pause, and buttons for one step.
+
+    Observe `slider`: whatever is pressed moves it, and the last frame is a frame like any other.
+
+    Args:
+        last: number of the last frame; the first is 0.
+        interval: milliseconds between two frames.
+        description: what is counted.
+
+    Example:
+        >>> player = Player(last=10)
+        >>> player.forward.click()
+        >>> player.slider.value
+        1
+    """
+
+    def __init__(self, last: int, interval: int = 150, description: str = "step"):
+        if last < 1:
+            raise ValueError(
+                f"a film needs at least two frames, so last must be 1 or more, not {last}"
+            )
+        self.slider = ipywidgets.IntSlider(0, min=0, max=last, description=description)
+        self.play = ipywidgets.Play(0, min=0, max=last, interval=interval, show_repeat=False)
+        self.back, self.forward = (
+            ipywidgets.Button(icon=icon, tooltip=tooltip, layout={"width": "3em"})
+            for icon, tooltip in (("step-backward", "one back"), ("step-forward", "one on"))
+        )
+        # in the browser: by way of the kernel, a late answer would set a running film back
+        self._link = ipywidgets.jslink((self.play, "value"), (self.slider, "value"))
+        self.back.on_click(lambda _: self._step(-1))
+        self.forward.on_click(lambda _: self._step(1))
+        super().__init__([self.play, self.back, self.forward, self.slider])
+
+    def _step(self, by: int) -> None:
+        # the slider keeps itself within its ends
+        self.slider.value += by
+
+
+@contextmanager
+def own_random_numbers(seed: int) -> Iterator[None]:
+    """Draws inside come from `seed`; outside, random numbers go on as if it had not been.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> with own_random_numbers(7):
+        ...     inside = torch.rand(3)
+        >>> after = torch.rand(1)
+        >>> _ = torch.manual_seed(0)
+        >>> bool(torch.rand(1) == after)
+        True
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        yield
+
+
+def tile(images: Tensor, columns: int, marked: Tensor | None = None) -> np.ndarray:
+    """Many small images as one large one for `imshow`, which draws it much faster than many axes.
+
+    Pixels become blocks, and white lines part the images. NaN pixels, "not there", are grey-blue.
+
+    Args:
+        images: (N, C, H, W) in [0, 1], C = 1 or 3.
+        columns: images in a row; what remains of the last row is white.
+        marked: booleans (N,), true for an image that gets a red frame; none by default.
+
+    Shapes:
+        -> (rows * (zoom * H + 6), columns * (zoom * W + 6), 3), zoom such that H has 32 or more
+
+    Raises:
+        ValueError: the shape is not that of a batch of grey or colour images, or columns < 1.
+
+    Example:
+        >>> tile(torch.zeros(5, 1, 8, 8), columns=4).shape
+        (76, 152, 3)
+    """
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
+        raise ValueError(
+            f"images must have shape (N, 1, H, W) or (N, 3, H, W), not {tuple(images.shape)}"
+        )
+    if columns < 1:
+        raise ValueError(f"a row has at least one column, not {columns}")
+    n, _, height, width = images.shape
+    zoom = -(-32 // height)
+    rgb = images.detach().float().cpu().expand(n, 3, height, width)
+    rgb = torch.where(rgb.isnan(), torch.tensor(to_rgb(NOT_THERE))[:, None, None], rgb)
+    rgb = rgb.repeat_interleave(zoom, dim=2).repeat_interleave(zoom, dim=3)
+    rows = -(-n // columns)
+    cells = torch.ones(rows * columns, 3, zoom * height + 6, zoom * width + 6)
+    if marked is not None:
+        cells[:n][marked.cpu()] = torch.tensor(to_rgb(RED))[:, None, None]
+    cells[:n, :, 3:-3, 3:-3] = rgb
+    grid = cells.unflatten(0, (rows, columns))  # (rows, columns, 3, h, w)
+    return grid.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2).numpy()
