@@ -2,6 +2,12 @@
 
 PYTHON ?=
 LESSON ?=
+PS ?=
+SEED ?=
+SUBMISSIONS ?=
+PRIVATE_TESTS ?=
+JOBS ?= 2
+UNSAFE ?=
 ARGS ?=
 LAB_ARGS ?=
 
@@ -13,7 +19,7 @@ READY := $(VENV)/.ready
 CODE := $(wildcard genlib tools tests lessons conftest.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test check lessons results bench format clean
+.PHONY: help setup lab test check lessons release student grade marks slides book results bench format clean
 
 help:  ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +51,29 @@ check: $(READY)  ## what needs no running: style, types, notebooks built from le
 
 lessons: $(READY)  ## build notebooks/ and solutions/ from lessons/ (LESSON=03 for those whose name starts so)
 	$(PY) tools/build.py $(LESSON)
+
+release: $(READY)  ## build a problem set for students (PS=ps2_vae, SEED=7 for a variant with other constants)
+	@test -n "$(PS)" || { echo "Which problem set? make release PS=ps2_vae [SEED=7]"; exit 2; }
+	$(PY) tools/build.py $(PS) $(if $(SEED),--variant $(SEED))
+
+student: $(READY)  ## make the copy of the course that a class gets, as a folder and a zip
+	$(PY) -m tools.student
+
+grade: $(READY)  ## grade a class (PS=ps2_vae SUBMISSIONS=folder; JOBS=, PRIVATE_TESTS=folder, UNSAFE=1)
+	@test -n "$(PS)" -a -n "$(SUBMISSIONS)" || { echo "make grade PS=ps2_vae SUBMISSIONS=folder-or-zip"; exit 2; }
+	@OMP_NUM_THREADS=1 $(PY) -m tools.grade $(PS) "$(SUBMISSIONS)" --jobs $(JOBS) \
+	    $(if $(PRIVATE_TESTS),--private-tests "$(PRIVATE_TESTS)") $(if $(UNSAFE),--unsafe) $(ARGS)
+
+marks: $(READY)  ## read the written answers of a graded class in nbgrader's formgrader (PS=ps2_vae)
+	@test -f "grading/$(PS)/nbgrader_config.py" || { echo "Grade first: make grade PS=ps2_vae SUBMISSIONS=folder"; exit 2; }
+	cd grading/$(PS) && PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CURDIR)/$(PY) -m jupyterlab \
+	    --ServerApp.root_dir=. --ServerApp.default_url=/formgrader $(LAB_ARGS)
+
+slides: $(READY)  ## make a deck of slides of every lesson, build/slides/NN_topic.html (LESSON=03 for those whose name starts so)
+	$(PY) -m tools.slides $(LESSON)
+
+book: $(READY)  ## make the website, build/book/html/index.html
+	$(PY) -m tools.book
 
 results: $(READY)  ## measure the figures that README.md reports (ARGS for tools/results.py)
 	$(PY) tools/results.py $(ARGS)

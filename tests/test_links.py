@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     *ROOT.glob("*.md"),
     *ROOT.glob("notebooks/**/*.ipynb"),
-    *ROOT.glob("solutions/**/*.ipynb"),
+    *ROOT.glob("solutions/*.ipynb"),  # those of problem sets have the links that their release needs
 ]
 
 
@@ -21,14 +21,19 @@ def links(text: str) -> list[str]:
     return [target for target in targets if target]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files_that_are_there(page: Path):
+def missing(page: Path) -> list[str]:
+    """Links of a page that lead to no file."""
     text = page.read_text(encoding="utf-8")
     if page.suffix == ".ipynb":
         cells = json.loads(text)["cells"]
         text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
-    missing = [target for target in links(text) if not (page.parent / target).exists()]
-    assert not missing, f"{page.relative_to(ROOT)} links to {', '.join(missing)}: no such file"
+    return [target for target in links(text) if not (page.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files_that_are_there(page: Path):
+    lost = missing(page)
+    assert not lost, f"{page.relative_to(ROOT)} links to {', '.join(lost)}: no such file"
 
 
 def test_links_are_found_in_text():

@@ -2,6 +2,7 @@
 
     python tools/build.py            build all of them, executed
     python tools/build.py 03 ps1     those whose name starts with 03 or ps1
+    python tools/build.py ps2 --variant 7    that problem set with other constants (genlib/graders/ps2_*.py has them)
     python tools/build.py --check    fail, executing nothing, when a notebook does not come from its source
 
     lessons/NN_topic.py              notebooks/NN_topic.ipynb             executed
@@ -16,6 +17,7 @@ Two builds of the same source give the same bytes apart from what cells print, s
 
 import argparse
 import copy
+import importlib
 import os
 import re
 import sys
@@ -125,8 +127,8 @@ def find_lessons(root, prefixes=()):
 # ---------------------------------------------------------------- source -> notebook
 
 
-def read_source(root, lesson):
-    """The notebook with everything but its outputs."""
+def read_source(root, lesson, variant=None):
+    """The notebook with everything but its outputs; a problem set with the constants of a variant."""
     try:
         nb = jupytext.read(root / lesson.source, fmt="py:percent")
     except (ValueError, nbformat.ValidationError) as error:
@@ -142,7 +144,43 @@ def read_source(root, lesson):
         )
     nb.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
     nb.nbformat, nb.nbformat_minor = 4, 5
+    if lesson.release:
+        variant = stored_variant(root, lesson) if variant is None else variant
+        nb.metadata["genlib"] = nbformat.from_dict({"variant": variant})
+        set_variant(nb, lesson, variant)
     return nb
+
+
+def stored_variant(root, lesson):
+    """Which variant of a problem set was built last; 0, the repository's own, where none was."""
+    try:
+        stored = nbformat.read(root / lesson.student, as_version=4)
+        return int(stored.metadata["genlib"]["variant"])
+    except (OSError, ValueError, KeyError, TypeError, nbformat.reader.NotJSONError):
+        return 0
+
+
+def set_variant(nb, lesson, variant):
+    """Put a variant's constants into the cell with the tag `variant`, and for {{NAME}} in the prose."""
+    cells = [cell for cell in nb.cells if "variant" in cell.metadata.get("tags", [])]
+    if not cells:
+        return
+    graders = importlib.import_module(f"genlib.graders.{lesson.name}").PROBLEM_SET
+
+    def constants(seed):
+        named = {"VARIANT": seed, **graders.variant(seed)}
+        return named, "\n".join(f"{name} = {value!r}" for name, value in named.items())
+
+    # the source shows variant 0, so that it reads, and runs, like any other lesson
+    (cell,), (_, written) = cells, constants(0)
+    if cell.source != written:
+        raise BuildError(f"{lesson.source}: its cell tagged `variant` must be this:\n{written}")
+    named, cell.source = constants(variant)
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(
+                r"\{\{([A-Z_]+)\}\}", lambda name: str(named[name.group(1)]), cell.source
+            )
 
 
 def student_version(nb, lesson):
@@ -229,8 +267,8 @@ def execute(nb, root, lesson):
 
 def clean_outputs(nb):
     """Take out what differs from run to run and means nothing on another machine."""
-    widgets = nb.metadata.get("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
-    nb.metadata = nbformat.from_dict(NOTEBOOK_METADATA)  # execution adds versions and widget models
+    widgets = nb.metadata.pop("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    nb.metadata.update(nbformat.from_dict(NOTEBOOK_METADATA))  # execution adds versions
     for cell in nb.cells:
         if cell.cell_type != "code":
             continue
@@ -288,19 +326,24 @@ def where(lesson, nb, i):
 # ---------------------------------------------------------------- build
 
 
-def write(nb, path):
-    """All of the notebook or nothing: an interrupted build leaves the old one."""
+def write_text(path, text):
+    """All of a file or nothing: an interruption leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.tmp")
     try:
-        nbformat.write(nb, half)
+        half.write_text(text, encoding="utf-8")
         os.replace(half, path)
     finally:
         half.unlink(missing_ok=True)
 
 
-def build_lesson(root, lesson):
-    nb = read_source(root, lesson)
+def write(nb, path):
+    """The same for a notebook."""
+    write_text(path, nbformat.writes(nb).rstrip("\n") + "\n")
+
+
+def build_lesson(root, lesson, variant=None):
+    nb = read_source(root, lesson, variant)
     student = student_version(nb, lesson) if lesson.student else None
     (root / lesson.executed).parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
@@ -315,12 +358,12 @@ def build_lesson(root, lesson):
         print(f"          {lesson.student}", flush=True)
 
 
-def build(root, prefixes=()):
+def build(root, prefixes=(), variant=None):
     """Build the chosen lessons; one that fails keeps its old notebooks and does not stop the others."""
     failed = []
     for lesson in find_lessons(root, prefixes):
         try:
-            build_lesson(root, lesson)
+            build_lesson(root, lesson, variant)
         except BuildError as error:
             failed.append(str(error))
             print(f"  failed  {lesson.source}", flush=True)
@@ -404,10 +447,16 @@ def main(argv=None):
     parser.add_argument(
         "--check", action="store_true", help="compare only; execute and write nothing"
     )
+    parser.add_argument(
+        "--variant", type=int, help="of problem sets: a seed (default: the one that was built last)"
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help="the course's folder")
     args = parser.parse_args(argv)
     try:
-        wrong = (check if args.check else build)(args.root.resolve(), args.prefix)
+        if args.check:
+            wrong = check(args.root.resolve(), args.prefix)
+        else:
+            wrong = build(args.root.resolve(), args.prefix, args.variant)
     except BuildError as error:
         wrong = [str(error)]
     for line in wrong:

@@ -258,6 +258,7 @@ def judge(
     *,
     probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
     results: Sequence[str] = ("the result",),
+    reveal: bool = True,
 ) -> None:
     """Return when every given tensor is right; else raise `Wrong` with the best diagnosis there is.
 
@@ -271,6 +272,7 @@ def judge(
         probe: a case, the first wrong tensor (of the right shape) and the right one -> words, or
             None. Asked when no mistake fits as a whole.
         results: what the tensors are, where there are several.
+        reveal: whether a last word may say what would have been right, as for exercises.
     """
     wanted = [_several(right(**case.arguments)) for case in cases]
     fits = [_all_same(a, b) for a, b in zip(given, wanted, strict=True)]
@@ -302,9 +304,8 @@ def judge(
     gap = (got.double() - want.double()).abs()
     place = np.unravel_index(int(gap.argmax()), tuple(gap.shape))
     where = f"at {[int(i) for i in place]} it is " if place else "it is "
-    raise Wrong(
-        f"{start} is wrong: {where}{got[place].item():.4g}, not {want[place].item():.4g}.{ask}"
-    )
+    instead = f", not {want[place].item():.4g}" if reveal else ""
+    raise Wrong(f"{start} is wrong: {where}{got[place].item():.4g}{instead}.{ask}")
 
 
 def judge_parts(
