@@ -464,7 +464,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         for x in made
     }
     print(format_table(rows))
-    print(f"\nGrades: {out / 'grades.csv'}\nPages:  {out / 'feedback'}/STUDENT.html")
+    short = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
+    print(f"\nGrades: {short / 'grades.csv'}\nPages:  {short / 'feedback'}/STUDENT.html")
     if any(x.waiting for x in made):
         print(
             f"Written answers wait for a reader: make marks PS={args.problem_set}, then this again."

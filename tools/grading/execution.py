@@ -79,7 +79,7 @@ class Grading:
             self.flag(f"{name}: {error}")
             return Verdict(0, task.max_points, [f"{error}."])
         for words in flags:
-            self.flag(f"{name}: {words}")
+            self.flag(words)
         verdict = grade(task, name, asked, outcomes[: len(asked)], self.variant)
         if name not in self.private:
             return verdict

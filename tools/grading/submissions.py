@@ -106,7 +106,11 @@ def from_folder(folder: Path):
             yield relative, f"it cannot be read ({error.strerror})"
     with_notebook = {path.relative_to(folder).parts[0] for path in notebooks}
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and path.name not in with_notebook and not path.name.startswith((".", "__")):
+        if (
+            path.is_dir()
+            and path.name not in with_notebook
+            and not path.name.startswith((".", "__"))
+        ):
             yield PurePosixPath(path.name, "nothing"), "no notebook was handed in"
 
 
