@@ -14,6 +14,7 @@ from genlib.checks import (
     markov_chains,
     pixelcnn,
     pixelrnn,
+    start_here,
     taxonomy,
     vae,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "markov_chains",
     "pixelcnn",
     "pixelrnn",
+    "start_here",
     "taxonomy",
     "vae",
 ]

@@ -1,0 +1,84 @@
+"""How the website is built. Run `make book`: tools/book.py puts everything together in build/book/source first."""
+
+import re
+
+project = "Deep generative models"
+author = "the authors of the course"
+html_title = project
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+html_theme = "sphinx_book_theme"
+html_static_path = ["_static"]
+html_css_files = ["course.css"]
+html_theme_options = {
+    "show_navbar_depth": 1,
+    "use_download_button": False,
+    "navbar_persistent": [],
+    "show_toc_level": 2,
+    "show_prev_next": True,
+}
+html_context = {"default_mode": "light"}
+html_copy_source = False
+html_show_sourcelink = False
+
+# pages show the outputs that the tests compare
+nb_execution_mode = "off"
+# nothing is fetched when a page is read
+nb_ipywidgets_js = {}
+mathjax_path = "tex-svg.js"
+
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_heading_anchors = 3
+myst_dmath_double_inline = True
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+napoleon_use_param = False
+napoleon_custom_sections = ["Shapes", "Source", "Units"]
+
+
+def as_rest(app, what, name, obj, options, lines):
+    """Docstrings are written like the lessons: $x$ is mathematics and `x` is code. Say so in reStructuredText."""
+    kept = []  # what must not be changed any more; a number stands in its place
+
+    def keep(text):
+        kept.append(text)
+        return f"\x01{len(kept) - 1}\x02"
+
+    text, example = [], False
+    for line in lines:
+        example = line.lstrip().startswith((">>>", "...")) or (example and bool(line.strip()))
+        text.append(keep(line) if example else line)
+    text = "\n".join(text)
+
+    def display(match):
+        return keep(f"\n\n{match[1]}.. math:: {' '.join((match[2] + match[3]).split())}\n\n")
+
+    text = re.sub(r"(?<=\n)( *)\$\$(.+?)\$\$([.,;]?)", display, text, flags=re.DOTALL)
+    text = re.sub(r"`([^`]+)`", lambda m: keep(f"``{' '.join(m[1].split())}``"), text)
+    text = re.sub(r"\$([^$]+)\$", lambda m: keep(f":math:`{' '.join(m[1].split())}`"), text)
+    text = re.sub(r"(?<!\\)([*|])", r"\\\1", text)  # reStructuredText's own marks
+    text = re.sub(r"(?<=\w)_(?!\w)", r"\\_", text)
+    # a mark is none where it touches a letter
+    text = re.sub(r"(?<=[^\s('\"\[{<\-/:\x02])(\x01\d+\x02)", r"\\ \1", text)
+    text = re.sub(r"(\x01\d+\x02)(?=[^\s)'\"\]}>\-/:.,;!?\\\x01])", r"\1\\ ", text)
+    while "\x01" in text:
+        text = re.sub(r"\x01(\d+)\x02", lambda m: kept[int(m[1])], text)
+    lines[:] = text.split("\n")
+
+
+def not_ours(app, what, name, obj, skip, options):
+    """Leave out what a class takes over from PyTorch, word for word."""
+    return True if not getattr(obj, "__module__", "genlib").startswith("genlib") else None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", not_ours)
+    app.connect(
+        "autodoc-process-docstring", as_rest, priority=400
+    )  # before Napoleon, which has 500

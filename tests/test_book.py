@@ -1,0 +1,228 @@
+"""The website: it builds without a warning, every link leads somewhere, and it opens with no network."""
+
+import html
+import importlib
+import os
+import re
+import urllib.parse
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from genlib.taxonomy import leaves
+from tests.page_browser import needs_chromium, offline_page, url
+from tools import book, build, pages
+from tools.student import answers
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    out = tmp_path_factory.mktemp("book")
+    assert book.make_book(out) == 0, "Sphinx warns: see above"
+    return out / "html"
+
+
+class Page(HTMLParser):
+    """What a page links to and shows."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.path, self.links, self.anchors, self.fetched, self.images = path, [], set(), [], []
+        self.words: list[str] = []
+        self._silent = False
+        self.feed(path.read_text(encoding="utf-8"))
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.anchors |= {given[key] for key in ("id", "name") if given.get(key)}
+        self._silent = tag in ("script", "style")
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        if tag == "link" and given.get("rel") in ("stylesheet", "icon", "preload", "shortcut icon"):
+            self.fetched.append(given["href"])
+        if tag in ("script", "img", "iframe", "source", "video") and given.get("src"):
+            self.fetched.append(given["src"])
+        if tag == "img":
+            self.images.append((given.get("src"), given.get("alt")))
+
+    def handle_endtag(self, tag):
+        self._silent = False
+
+    def handle_data(self, data):
+        if not self._silent:
+            self.words.append(data)
+
+
+@pytest.fixture(scope="module")
+def site_pages(site):
+    return {path: Page(path) for path in site.glob("**/*.html") if "_static" not in path.parts}
+
+
+def test_every_link_and_anchor_leads_somewhere(site, site_pages):
+    lost = []
+    for path, page in site_pages.items():
+        for target in page.links:
+            parts = urllib.parse.urlsplit(target)
+            if parts.scheme or parts.netloc:
+                continue
+            to = Path(os.path.normpath(path.parent / urllib.parse.unquote(parts.path)))
+            to = path if not parts.path else to
+            if not to.is_file():
+                lost.append(f"{path.relative_to(site)}: {target}: no such file")
+            elif parts.fragment and to in site_pages:
+                anchor = urllib.parse.unquote(parts.fragment)
+                if anchor not in site_pages[to].anchors:
+                    lost.append(f"{path.relative_to(site)}: {target}: no such anchor")
+    assert not lost, "\n".join(lost)
+
+
+def test_nothing_is_fetched_from_the_network(site, site_pages):
+    fetched = [(p.path.name, what) for p in site_pages.values() for what in p.fetched]
+    assert fetched
+    assert not [x for x in fetched if re.match(r"(https?:)?//", x[1])]
+    for page in site_pages.values():
+        text = page.path.read_text(encoding="utf-8")
+        assert not re.search(r"@import\s+(url\()?[\"']?(https?:)?//|url\([\"']?https?:", text)
+
+
+def test_every_image_has_a_text_that_stands_for_it(site_pages):
+    images = [(p.path.name, *image) for p in site_pages.values() for image in p.images]
+    assert len(images) > 100
+    assert not [image for image in images if not (image[2] or "").strip()]
+    assert not [image for image in images if image[2].startswith(("../", "_images"))]
+
+
+def test_all_lessons_exercises_and_problem_sets_are_there(site):
+    for folder, lessons in (
+        ("lessons", pages.lectures()),
+        ("exercises", pages.exercises()),
+        ("problem_sets", pages.problem_sets()),
+    ):
+        assert lessons
+        for lesson in lessons:
+            assert (site / folder / f"{lesson.name}.html").is_file()
+
+
+def test_pages_show_what_cells_printed(site, site_pages):
+    nb = nbformat.read(build.ROOT / "notebooks" / "04_autoencoder.ipynb", as_version=4)
+    page = site_pages[site / "lessons" / "04_autoencoder.html"]
+    printed = [o.text for c in nb.cells for o in c.get("outputs", []) if "text" in o]
+    text = re.sub(r"\s+", "", page.text)
+    assert printed and all(re.sub(r"\s+", "", words) in text for words in printed)
+    assert "it/s]" not in page.text and "epoch/s]" not in page.text  # no progress bars
+
+
+def test_answers_of_exercises_are_folded(site):
+    for lesson in pages.exercises():
+        text = (site / "exercises" / f"{lesson.name}.html").read_text(encoding="utf-8")
+        solved = nbformat.read(build.ROOT / lesson.executed, as_version=4)
+        gaps = sum("### BEGIN SOLUTION" in cell.source for cell in solved.cells)
+        assert text.count("Show the answer") == gaps > 0
+        assert not re.search(r'<details class="hide[^>]*\bopen', text)
+        outside = re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL)
+        outside = re.sub(r"\s+", "", html.unescape(re.sub(r"<[^>]+>", "", outside)))
+        mine = [x for x, source in answers(build.ROOT).items() if source == str(lesson.source)]
+        assert mine and not [x for x in mine if re.sub(r"\s+", "", x) in outside]
+
+
+def test_no_answer_of_a_problem_set_is_anywhere(site):
+    shown = {  # an answer of an exercise may hold the same line, and stands there
+        line.strip()
+        for lesson in pages.exercises()
+        for cell in nbformat.read(build.ROOT / lesson.executed, as_version=4).cells
+        for line in cell.source.splitlines()
+    }
+    hidden = [x for x, y in answers(build.ROOT).items() if y.startswith("lessons/assignments")]
+    hidden = [(x, re.sub(r"\s+", "", x)) for x in hidden if x not in shown]
+    assert len(hidden) > 50
+    for path in site.glob("**/*.html"):
+        text = html.unescape(re.sub(r"<[^>]+>", "", path.read_text(encoding="utf-8")))
+        text = re.sub(r"\s+", "", text)
+        assert not [x for x, squeezed in hidden if squeezed in text], path
+    assert not list(site.glob("**/*.ipynb"))  # nor a notebook to download with them
+
+
+def test_the_reference_has_every_public_name(site, site_pages):
+    names = book.public_modules()
+    assert {"genlib.nn", "genlib.plots", "genlib.data.strokes", "genlib.checks.vae"} <= set(names)
+    assert not [name for name in names if name.startswith("genlib.graders")]
+    anchors = set().union(*(p.anchors for p in site_pages.values() if p.path.parent.name == "api"))
+    missing = [
+        f"{name}.{key}"
+        for name in names
+        for key, value in vars(importlib.import_module(name)).items()
+        if callable(value)
+        and getattr(value, "__module__", None) == name
+        and not key.startswith("_")
+        and value.__doc__
+        and f"{name}.{key}" not in anchors
+    ]
+    assert not missing
+    page = site_pages[site / "api" / "genlib.nn.html"].text
+    assert "A convolution that reads only earlier pixels" in page and "$" not in page
+
+
+def test_the_map_shows_every_leaf_and_every_lesson():
+    lessons = [lesson.name for lesson in pages.lectures()]
+    titles = {name: f"{i}. Title {i}" for i, name in enumerate(lessons)}
+    drawn = book.course_map(titles)
+    for leaf in leaves():
+        assert f">{leaf.name}</tspan> · p(x): {leaf.density}<" in drawn
+        assert all(model.__name__ in drawn for model in leaf.classes)
+    linked = re.findall(r'href="lessons/(\w+)\.html"', drawn)
+    assert set(linked) == {name for name in lessons if not name.startswith("00")}
+
+
+def test_links_lead_to_pages_or_become_words():
+    where = book.places(build.ROOT)
+    at = Path("notebooks/04_autoencoder_exercises.ipynb")
+    text = "[a](../notebooks/04_autoencoder.ipynb#x) [b](../README.md) [c](https://example.org)"
+    got = book.redirect(text, at, where)
+    assert got == "[a](../lessons/04_autoencoder.ipynb#x) b [c](https://example.org)"
+
+
+def test_the_section_on_grading_comes_from_the_readme():
+    text = "# C\n\n<!-- grading -->\n## How\n\nSo.\n<!-- /grading -->\n\n## Else\n\nNo.\n"
+    assert book.grading_section(text).strip() == "So."
+    assert (
+        book.grading_section("# C\n\n## Grading a class\n\nThus.\n\n## E\n\nNo.\n").strip()
+        == "Thus."
+    )
+    assert book.grading_section("# C\n") == ""
+
+
+# ---------------------------------------------------------------- in a browser
+
+WRONG = """() => ({
+  broken: [...document.images].filter(x => x.complete && !x.naturalWidth).map(x => x.src),
+  errors: document.querySelectorAll("mjx-merror, [data-mjx-error]").length,
+  math: document.querySelectorAll("mjx-container").length,
+  wide: document.documentElement.scrollWidth > document.documentElement.clientWidth,
+})"""
+
+
+@needs_chromium
+@pytest.mark.parametrize(
+    "name",
+    ["index.html", "lessons/05_vae.html", "api/genlib.nn.html", "exercises/05_vae_exercises.html"],
+)
+def test_a_page_opens_without_a_network(name, site):
+    with offline_page(1300, 850) as page:
+        page.goto(url(site / name))
+        page.wait_for_function("document.querySelectorAll('mjx-container').length > 0")
+        page.wait_for_function("!document.body.innerText.match(/\\\\\\((.|\\n)*?\\\\\\)/)")
+        state = page.evaluate(WRONG)
+        assert state["math"] and not state["broken"] and not state["errors"] and not state["wide"]
+        assert not page.complaints
+
+
+@needs_chromium
+def test_the_map_leads_to_a_lesson(site):
+    with offline_page() as page:
+        page.goto(url(site / "index.html"))
+        page.locator("svg.course-map a", has_text="05").click()
+        page.wait_for_url("**/lessons/05_vae.html")
+        assert "autoencoders" in page.locator("h1").first.inner_text()
