@@ -40,7 +40,7 @@ lab: $(READY)  ## open JupyterLab on the lessons (LAB_ARGS="--no-browser" to ope
 	    --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
 
 test: $(READY)  ## run every test: unit tests and doctests, then each notebook against its stored outputs
-	$(PY) -m pytest -n 2 --dist loadfile --durations 10 $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 $(ARGS)
 
 check: $(READY)  ## what needs no running: style, types, notebooks built from lessons/, versions in step
 	$(PY) -m ruff check $(CODE)

@@ -222,6 +222,14 @@ def test_tiles_stand_in_rows_and_are_as_they_were():
     assert (grid[2 * high :, wide:] == 1).all()
 
 
+def test_white_images_end_at_grey_lines():
+    grid = tile(torch.ones(3, 1, 32, 32), columns=2, marked=torch.arange(3) == 1, line=0.5)
+    assert (grid[:3, :38] == 0.5).all()
+    assert grid[38:, 38:].min() == grid[38:, 38:].max() == 0.5  # where there is no image
+    assert grid[0, 38].tolist() == pytest.approx(to_rgb(RED))
+    assert (grid[3:35, 3:35] == 1).all()
+
+
 def test_a_pixel_that_is_not_there_is_grey_blue():
     grid = tile(torch.full((1, 3, 32, 32), torch.nan), columns=1)
     assert grid[20, 20].tolist() == pytest.approx(to_rgb(NOT_THERE))

@@ -34,8 +34,8 @@ class GibbsExplorer(Explorer):
         strip = picture.figure.add_subplot(grid[1, :])
         self._run()
         self._rescale = True
-        self._large = large.imshow(_framed(self.chain[:1]))
-        self._strip = strip.imshow(_framed(torch.ones(STRIP, *model.shape)))
+        self._large = large.imshow(_in_a_row(self.chain[:1]))
+        self._strip = strip.imshow(_in_a_row(torch.ones(STRIP, *model.shape)))
         for axes in (large, strip):
             axes.set_axis_off()
         self._title = large.set_title("round 00000")
@@ -96,10 +96,10 @@ class GibbsExplorer(Explorer):
 
     def redraw(self) -> None:
         i, every = self.player.slider.value, self.every.value
-        self._large.set_data(_framed(self.chain[i, None]))
+        self._large.set_data(_in_a_row(self.chain[i, None]))
         seen = self.chain[max(0, i + 1 - STRIP) : i + 1]
         absent = seen.new_full((STRIP - len(seen), *seen.shape[1:]), torch.nan)
-        self._strip.set_data(_framed(torch.cat([absent, seen])))
+        self._strip.set_data(_in_a_row(torch.cat([absent, seen])))
         rounds = every * torch.arange(i + 1)
         self._curve.set_data(rounds, self.energy[: i + 1])
         self._dot.set_data([every * i], [self.energy[i].item()])
@@ -119,11 +119,8 @@ class GibbsExplorer(Explorer):
         self._axes.set(xlim=(-0.02 * last, 1.02 * last), ylim=(low - margin, high + 3 * margin))
 
 
-def _framed(images: Tensor) -> np.ndarray:
-    """Images in a row, parted by grey: of black-and-white ones, white would end nowhere."""
-    pixels = tile(images, len(images))
-    pixels[tile(torch.zeros_like(images), len(images)) == 1] = 0.7
-    return pixels
+def _in_a_row(images: Tensor) -> np.ndarray:
+    return tile(images, len(images), line=0.7)
 
 
 def gibbs_explorer(model: RBM, images: Tensor, *, steps: int = 100, seed: int = 0) -> GibbsExplorer:

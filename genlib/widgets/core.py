@@ -312,15 +312,19 @@ def own_random_numbers(seed: int) -> Iterator[None]:
         yield
 
 
-def tile(images: Tensor, columns: int, marked: Tensor | None = None) -> np.ndarray:
+def tile(
+    images: Tensor, columns: int, marked: Tensor | None = None, line: float = 1.0
+) -> np.ndarray:
     """Many small images as one large one for `imshow`, which draws it much faster than many axes.
 
-    Pixels become blocks, and white lines part the images. NaN pixels, "not there", are grey-blue.
+    Pixels become blocks, and lines part the images. NaN pixels, "not there", are grey-blue.
 
     Args:
         images: (N, C, H, W) in [0, 1], C = 1 or 3.
-        columns: images in a row; what remains of the last row is white.
+        columns: images in a row.
         marked: booleans (N,), true for an image that gets a red frame; none by default.
+        line: grey level of the lines, and of what remains of the last row. White images need grey
+            ones, or they end nowhere.
 
     Shapes:
         -> (rows * (zoom * H + 6), columns * (zoom * W + 6), 3), zoom such that H has 32 or more
@@ -344,7 +348,7 @@ def tile(images: Tensor, columns: int, marked: Tensor | None = None) -> np.ndarr
     rgb = torch.where(rgb.isnan(), torch.tensor(to_rgb(NOT_THERE))[:, None, None], rgb)
     rgb = rgb.repeat_interleave(zoom, dim=2).repeat_interleave(zoom, dim=3)
     rows = -(-n // columns)
-    cells = torch.ones(rows * columns, 3, zoom * height + 6, zoom * width + 6)
+    cells = torch.full((rows * columns, 3, zoom * height + 6, zoom * width + 6), line)
     if marked is not None:
         cells[:n][marked.cpu()] = torch.tensor(to_rgb(RED))[:, None, None]
     cells[:n, :, 3:-3, 3:-3] = rgb

@@ -57,7 +57,9 @@ class TaxonomyExplorer(Explorer):
             name: torch.tensor([tuple(x.tolist()) not in real for x in images.flatten(1) > 0.5])
             for name, images in self._samples.items()
         }
-        self.leaf = ipywidgets.Dropdown(options=list(self._here), description="leaf")
+        self.leaf = ipywidgets.Dropdown(
+            options=list(self._here), description="leaf", layout={"width": "30em"}
+        )
         self.more = ipywidgets.Button(description="other samples", icon="refresh")
         self.more.on_click(self._turn)
         picture = Picture((9.5, 6.3), about="the tree of generative models; click a leaf")
@@ -76,7 +78,9 @@ class TaxonomyExplorer(Explorer):
         for leaf in leaves():
             x, y = self._place[id(leaf)]
             self._tree.text(x + 0.55, y - 0.2, f"p(x): {leaf.density}", va="center", color="0.3")
-        self._frame = Rectangle((0, 0), 3.5, 0.94, fill=False, edgecolor=RED, linewidth=2.5)
+        self._frame = Rectangle(
+            (0, 0), 3.5, 0.94, fill=False, edgecolor=RED, linewidth=2.5, clip_on=False
+        )
         self._tree.add_patch(self._frame)
         shown, words, numbers = (
             picture.figure.add_subplot(cell) for cell in (grid[1, 0], grid[1, 1], grid[2, :])
@@ -95,7 +99,7 @@ class TaxonomyExplorer(Explorer):
         x, y = self._place[id(leaf)]
         self._frame.set_xy((x - 0.55, y - 0.47))
         images, wrong, names = self.shown()
-        self._images.set_data(tile(images, ACROSS, wrong))
+        self._images.set_data(tile(images, ACROSS, wrong, line=0.7))
         self._title.set_text(
             f"{names}; red: {int(wrong.sum())} of {len(wrong)} are not in the data"
         )

@@ -1,0 +1,404 @@
+"""JupyterLab in a real browser: a server of its own, notebooks that are run in it, explorers that are moved."""
+
+import json
+import os
+import secrets
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.page_browser import CHROMIUM
+
+# milliseconds that a loaded machine may take for what is there at once on a quiet one
+SLOW = 60_000
+
+# Remembers when something was pressed, and when the pixels of the picture became others.
+WATCH = """async root => {
+    const image = root.querySelector("img.widget-image");
+    await image.decode();
+    const canvas = document.createElement("canvas");
+    let last = null;
+    function pixels() {
+        canvas.width = image.naturalWidth;
+        canvas.height = image.naturalHeight;
+        const context = canvas.getContext("2d", {willReadFrequently: true});
+        context.drawImage(image, 0, 0);
+        return new Uint32Array(context.getImageData(0, 0, canvas.width, canvas.height).data.buffer);
+    }
+    const watch = root.watch = {pressed: null, changes: [], loaded: 0};
+    image.addEventListener("load", () => {
+        const now = performance.now(), before = last;
+        last = pixels();
+        watch.loaded = now;
+        if (last.some((value, i) => value !== before[i])) watch.changes.push(now);
+    });
+    function press(event) {
+        // a mouse that moves with no button down does nothing
+        if (event.type === "mousemove" && !event.buttons) return;
+        watch.pressed ??= event.timeStamp;
+    }
+    // a list tells only of the choice
+    for (const kind of ["keydown", "mousedown", "mousemove", "change"])
+        window.addEventListener(kind, press, true);
+    last = pixels();
+}"""
+
+# What has run, and what went wrong.
+PROGRESS = """() => {
+    const cells = [...document.querySelectorAll(".jp-Notebook .jp-CodeCell")];
+    const prompts = cells.map(cell => cell.querySelector(".jp-InputPrompt").textContent.trim());
+    const complaint = '[data-mime-type$="jupyter.error"], [data-mime-type$="jupyter.stderr"]';
+    return {
+        done: prompts.filter(prompt => /^\\[\\d+\\]:$/.test(prompt)).length,
+        waiting: prompts.filter(prompt => prompt === "[*]:").length,
+        all: cells.length,
+        complaints: cells.flatMap((cell, i) => [...cell.querySelectorAll(complaint)]
+            .map(output => `code cell ${i + 1}: ${output.textContent.trim().slice(-1500)}`)),
+    };
+}"""
+
+
+class Lab:
+    """A server whose files are copies of notebooks, and a browser beside it.
+
+    Args:
+        folder: what it shows; all it writes goes next to it, into a folder `lab`.
+    """
+
+    def __init__(self, folder: Path, browser, url: str, token: str):
+        self.folder, self._browser, self.url, self._token = folder, browser, url, token
+
+    def _ask(self, path: str, method: str = "GET") -> bytes:
+        request = urllib.request.Request(f"{self.url}/api/{path}", method=method)
+        request.add_header("Authorization", f"token {self._token}")
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.read()
+
+    def ready(self) -> bool:
+        try:
+            self._ask("status")
+        except OSError:
+            return False
+        return True
+
+    @contextmanager
+    def open(self, path: Path) -> Iterator["Notebook"]:
+        """A copy of a notebook without its outputs, so that whatever is seen comes from this run."""
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, self.folder / path.name)
+        context = self._browser.new_context(viewport={"width": 1440, "height": 1000})
+        try:
+            page = context.new_page()
+            page.set_default_timeout(SLOW)
+            opened = Notebook(page, self.url)
+            page.goto(f"{self.url}/lab/tree/{path.name}?token={self._token}&reset")
+            yield opened
+        finally:
+            context.close()
+            for session in json.loads(self._ask("sessions")):
+                self._ask(f"sessions/{session['id']}", "DELETE")  # with its kernel
+
+
+@contextmanager
+def lab(folder: Path) -> Iterator[Lab]:
+    """JupyterLab and a browser for an empty folder; both are gone afterwards, whatever happens."""
+    from playwright.sync_api import sync_playwright
+
+    own = folder.with_name("lab")
+    settings = own / "settings" / "@jupyterlab" / "notebook-extension"
+    settings.mkdir(parents=True)
+    # else only the cells in sight are in the page
+    (settings / "tracker.jupyterlab-settings").write_text('{"windowingMode": "none"}')
+    (own / "config" / "labconfig").mkdir(parents=True)
+    # no question over the page whether to show news
+    news = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
+    (own / "config" / "labconfig" / "page_config.json").write_text(json.dumps(news))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
+        "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder}",
+        f"--LabApp.user_settings_dir={own / 'settings'}",
+        f"--LabApp.workspaces_dir={own / 'workspaces'}",
+    ]  # fmt: skip
+    environment = os.environ | {
+        "JUPYTER_CONFIG_DIR": str(own / "config"),
+        "JUPYTER_DATA_DIR": str(own / "data"),
+        "JUPYTER_RUNTIME_DIR": str(own / "runtime"),
+        "IPYTHONDIR": str(own / "ipython"),
+        "JUPYTER_PREFER_ENV_PATH": "1",  # kernels of this Python, not of the user
+        "OMP_NUM_THREADS": "1",
+    }
+    log = own / "log.txt"
+    with log.open("w") as out:
+        server = subprocess.Popen(command, env=environment, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=CHROMIUM,
+                args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+            )
+            try:
+                running = Lab(folder, browser, f"http://127.0.0.1:{port}", token)
+                deadline = time.monotonic() + 120
+                while not running.ready():
+                    if server.poll() is not None or time.monotonic() > deadline:
+                        pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+                    time.sleep(0.3)
+                yield running
+            finally:
+                browser.close()
+    finally:
+        server.terminate()  # it ends its kernels first
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+class Notebook:
+    """A notebook in the browser.
+
+    `complaints` lists errors of the page itself, and requests that left this machine.
+    """
+
+    def __init__(self, page, home: str):
+        self.page, self.complaints = page, []
+        page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((home, "blob:", "data:"))
+                else self.complaints.append(f"asked for {request.url[:90]}")
+            ),
+        )
+
+    def run_all(self, seconds: float = 1200) -> None:
+        """Run all cells; raises if one fails or warns, or if they take too long."""
+        page = self.page
+        page.locator(".jp-Notebook").wait_for()
+        idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+        idle.wait_for()
+        deadline, asked = time.monotonic() + seconds, 0
+        while True:
+            now = page.evaluate(PROGRESS)
+            if now["complaints"] or (now["all"] and now["done"] == now["all"]):
+                break
+            if time.monotonic() > deadline:
+                pytest.fail(f"{now['done']} of {now['all']} cells ran in {seconds} seconds")
+            # a page that is still connecting to its kernel drops the request without a word
+            if not now["waiting"]:
+                if now["done"] or asked == 10:
+                    pytest.fail(f"stopped after {now['done']} of {now['all']} cells")
+                page.wait_for_timeout(1000)
+                page.get_by_role("menuitem", name="Run", exact=True).click()
+                page.locator('li.lm-Menu-item[data-command="runmenu:run-all"]').click()
+                asked += 1
+                for _ in range(20):
+                    page.wait_for_timeout(500)
+                    if page.evaluate(PROGRESS)["waiting"]:
+                        break
+            page.wait_for_timeout(500)
+        idle.wait_for()  # all outputs have come
+        complaints = page.evaluate(PROGRESS)["complaints"]
+        assert not complaints, "\n".join(complaints)
+
+    def explorers(self, number: int) -> list["ExplorerOnPage"]:
+        """All of this notebook, from top to bottom, once there are so many."""
+        found = self.page.locator(".genlib-explorer")
+        try:
+            if number:
+                found.nth(number - 1).locator("img.widget-image").wait_for()
+        except Exception as error:  # Playwright's own error says less
+            raise AssertionError(
+                f"{found.count()} explorers came up where there must be {number}"
+            ) from error
+        return [ExplorerOnPage(self.page, found.nth(i)) for i in range(found.count())]
+
+
+class ExplorerOnPage:
+    """An explorer as a user meets it: keys, buttons and a mouse.
+
+    `name` comes from its class; `moves` has what was done, and how many milliseconds it took from
+    the event in the browser until the page had the changed picture.
+    """
+
+    def __init__(self, page, root):
+        self.page, self.root = page, root
+        classes = root.get_attribute("class").split()
+        (self.name,) = (
+            name.removeprefix("genlib-")
+            for name in classes
+            if name.startswith("genlib-") and name != "genlib-explorer"
+        )
+        self.picture = root.locator("img.widget-image").first
+        self.moves: list[tuple[str, float]] = []
+        self._step = 1
+        self._element = root.element_handle()
+        self._element.evaluate(WATCH)
+
+    def median(self) -> float:
+        return statistics.median(milliseconds for _, milliseconds in self.moves)
+
+    def _until(self, condition: str, otherwise: str) -> None:
+        try:
+            self.page.wait_for_function(
+                f"root => {condition}", arg=self._element, timeout=SLOW, polling=20
+            )
+        except Exception as error:  # Playwright's own error says less
+            raise AssertionError(f"{self.name} explorer: {otherwise}") from error
+
+    def still(self, quiet: float = 300) -> None:
+        """Wait until no picture has come for so many milliseconds."""
+        self._until(
+            f"performance.now() - root.watch.loaded > {quiet}", "the picture goes on changing"
+        )
+
+    def changes(self, what: str, number: int = 1) -> None:
+        """Wait for so many other pictures."""
+        self._until(
+            f"root.watch.changes.length >= {number}", f"{what}, and the picture stayed as it was"
+        )
+
+    def _forget(self) -> None:
+        self._element.evaluate("root => { root.watch.pressed = null; root.watch.changes = []; }")
+
+    def move(self, what: str, action: Callable[[], object]) -> None:
+        """Do something, after which the picture must be another."""
+        self.still()
+        self._forget()
+        action()
+        self.changes(what)
+        took = self._element.evaluate("root => root.watch.changes[0] - root.watch.pressed")
+        self.moves.append((what, took))
+
+    # ------------------------------------------------------------ controls
+
+    def handles(self) -> list:
+        """Of all sliders in sight that are not disabled; a range has two."""
+        found = self.root.locator(".widget-slider .noUi-target:not([disabled]) .noUi-handle")
+        return [handle for handle in found.all() if handle.is_visible()]
+
+    def push(self, handle) -> None:
+        """Move a slider one step; the other way, where it stands at its end."""
+        now, least, most = (
+            float(handle.get_attribute(f"aria-value{name}")) for name in ("now", "min", "max")
+        )
+        right = now < most and (self._step > 0 or now <= least)
+        key = "ArrowRight" if right else "ArrowLeft"
+        title = handle.evaluate(
+            "handle => handle.closest('.widget-slider').querySelector('.widget-label').textContent"
+        )
+        self.move(f"{key} on slider {title!r} at {now:g}", lambda: handle.press(key))
+
+    def push_all(self, times: int = 1) -> None:
+        """All sliders on; the next time all back, so that none arrives at its end."""
+        for handle in self.handles():
+            for _ in range(times):
+                self.push(handle)
+        self._step = -self._step
+
+    def press_buttons(self) -> None:
+        """Each button; before each, all sliders move on, so that it has something to undo."""
+        for button in self.root.locator("button.widget-button").all():
+            if self.root.locator(".widget-play").locator(button).count():
+                continue
+            self.push_all()
+            title = button.get_attribute("title") or button.inner_text()
+            self.move(f"button {title!r}", button.click)
+
+    def toggle(self) -> None:
+        """Each toggle but the one that is down, then that one again."""
+        for group in self.root.locator(".widget-toggle-buttons").all():
+            buttons = group.locator("button.widget-toggle-button").all()
+            down = ["mod-active" in button.get_attribute("class") for button in buttons].index(True)
+            for button in [*buttons[:down], *buttons[down + 1 :], buttons[down]]:
+                self.move(f"toggle {button.inner_text()!r}", button.click)
+                self.push_all()  # it may have brought other sliders
+
+    def choose(self) -> None:
+        """Each entry of each list but the one that is chosen, then that one again."""
+        for menu in self.root.locator("select").all():
+            chosen = menu.evaluate("menu => menu.selectedIndex")
+            others = [i for i in range(menu.locator("option").count()) if i != chosen]
+            for i in [*others, chosen]:
+                # an open list is Chromium's own window: this is what it tells the page at the end
+                self.move(
+                    f"entry {i} of a list", lambda menu=menu, i=i: menu.select_option(index=i)
+                )
+
+    def play(self) -> None:
+        """From the start of the film: play goes on by itself, and pause stops it."""
+        for play in self.root.locator(".widget-play").all():
+            handle = play.locator("xpath=..").locator(".noUi-handle")
+
+            def position(handle=handle):
+                return float(handle.get_attribute("aria-valuenow"))
+
+            handle.press("Home")
+            self.still()
+            assert position() == 0
+            self._forget()
+            button = play.locator("button").first
+            button.click()
+            self.changes("play was pressed", number=2)
+            button.click()
+            self.still(1000)
+            at, last = position(), float(handle.get_attribute("aria-valuemax"))
+            assert 0 < at < last, f"{self.name} explorer: the film was not stopped: {at} of {last}"
+            self._forget()
+            self.page.wait_for_timeout(1500)  # of more than five frames
+            went_on = position() != at or self._element.evaluate("root => root.watch.changes")
+            assert not went_on, f"{self.name} explorer: the film went on after pause"
+
+    # ------------------------------------------------------------ the mouse on the picture
+
+    def _go(self, x: float, y: float) -> None:
+        """To a place on the picture, of which both sides are 1 long, y downwards."""
+        box = self.picture.bounding_box()
+        self.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+    def click(self, *places: tuple[float, float]) -> None:
+        for place in places:
+            self.picture.scroll_into_view_if_needed()
+            self._go(*place)
+            self.move(f"click at {place}", lambda: (self.page.mouse.down(), self.page.mouse.up()))
+
+    def drag(self, start: tuple[float, float], *way: tuple[float, float]) -> None:
+        """Press the button at the start, and go along the way: each point changes the picture."""
+        self.picture.scroll_into_view_if_needed()
+        self._go(*start)
+        self.move(f"mouse down at {start}", self.page.mouse.down)
+        for place in way:
+            self.move(f"drag to {place}", lambda place=place: self._go(*place))
+        self.page.mouse.up()
+        self.still()
+
+
+def timing_table(rows: Sequence[tuple[str, ExplorerOnPage]]) -> str:
+    """Explorers and their times, a line each."""
+    lines = [f"{'lesson':<8}{'explorer':<16}{'moves':>5}{'median ms':>11}   slowest"]
+    for lesson, explorer in rows:
+        what, took = max(explorer.moves, key=lambda move: move[1])
+        lines.append(
+            f"{lesson:<8}{explorer.name:<16}{len(explorer.moves):>5}{explorer.median():>11.0f}"
+            f"   {took:.0f}: {what}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,104 @@
+"""The bank of problem set 1, graded as homework: through the jail, what is lost is what the bank says.
+
+One submission hands in the first wrong answer to every task, the next the second, and so on; two hand in right
+ones. The bank travels in a cell of its own.
+"""
+
+import ast
+import inspect
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from test_graders_ps1_autoregressive import bank
+from test_grading import MASTER, PS, TASKS, answered, grade, needs_jail, place, table
+
+from tools.grading.submissions import grade_id
+
+SOURCE = Path(sys.modules[bank.wrongs[0][3].__module__].__file__)
+NOT_IN_JAIL = {"pytest", "grader_bank", "genlib.graders"}
+STUBS = """
+BANK = {"wrong": [], "right": []}
+
+def remember(kind):
+    return lambda task, **told: lambda factory: BANK[kind].append((task, factory)) or factory
+
+wrong, right, VARIANTS = remember("wrong"), remember("right"), range(4)
+
+def pick(kind, task, k):
+    answers = [factory for name, factory in BANK[kind] if name == task]
+    return answers[k](variant)
+"""
+
+
+def bank_cell():
+    """The bank without its tests, as the code of a cell: `pick("wrong", task, k)` is an answer."""
+    tree = ast.parse(SOURCE.read_text())
+    kept = []
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module in NOT_IN_JAIL:
+            continue
+        if isinstance(node, ast.Import) and node.names[0].name in NOT_IN_JAIL:
+            continue
+        if isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
+            continue
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            continue
+        if isinstance(node, ast.Assign) and "bank" in ast.unparse(node):
+            continue
+        kept.append(ast.unparse(node))
+    # in a room of its own, for answers of the notebook have names that the bank's helpers also have
+    source = STUBS + "\n\n".join(kept)
+    return f"bank = {{'variant': dict(globals())}}\nexec({source!r}, bank)"
+
+
+def function_of(task):
+    """The name under which the notebook hands a task's function in."""
+    test = MASTER.cells[place(MASTER, task)].source
+    return re.search(rf'hand_in\("{PS}", "{task}", (\w+)', test)[1]
+
+
+def travels(task):
+    """Which wrong answers to a task can be sent into the jail, where genlib.graders is not."""
+    of_task = [w for w in bank.wrongs if w[0] == task]
+    return [i for i, w in enumerate(of_task) if "graders." not in inspect.getsource(w[3])]
+
+
+def submission(kind, k):
+    nb = answered(names={(grade_id(cell) or "").removesuffix("-answer") for cell in MASTER.cells})
+    for task in TASKS:
+        i = travels(task)[k] if kind == "wrong" else k
+        cell = nb.cells[place(nb, f"{task}-answer")]
+        cell.source = f'{function_of(task)} = bank["pick"]("{kind}", "{task}", {i})'
+    first = place(nb, "variant") + 1
+    nb.cells.insert(first, nbformat.v4.new_code_cell(bank_cell()))
+    return nb
+
+
+def lost(k, task):
+    """What the k-th wrong answer of those that travel loses."""
+    return [w for w in bank.wrongs if w[0] == task][travels(task)[k]][1]
+
+
+N_WRONG = min(6, *(len(travels(task)) for task in TASKS))
+
+
+@needs_jail
+def test_every_total_is_what_the_bank_says_on_two_runs(tmp_path):
+    folder = tmp_path / "handed in"
+    folder.mkdir()
+    for k in range(N_WRONG):
+        nbformat.write(submission("wrong", k), folder / f"wrong{k}.ipynb")
+    for k in range(2):
+        nbformat.write(submission("right", k), folder / f"right{k}.ipynb")
+    for run in ("first", "second"):
+        done = grade(PS, folder, "--out", tmp_path / run, "--jobs", 2)
+        assert done.returncode == 0, done.stderr
+        rows = table(tmp_path / run)
+        assert len(rows) == N_WRONG + 2
+        for name, row in rows.items():
+            k = int(name[5:])
+            for task, about in TASKS.items():
+                loses = lost(k, task) if name.startswith("wrong") else 0
+                assert float(row[task]) == about.max_points - loses, (run, name, task)
