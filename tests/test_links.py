@@ -10,7 +10,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     *ROOT.glob("*.md"),
     *ROOT.glob("notebooks/**/*.ipynb"),
-    *ROOT.glob("solutions/*.ipynb"),  # those of problem sets have the links that their release needs
+    *ROOT.glob(
+        "solutions/*.ipynb"
+    ),  # those of problem sets have the links that their release needs
 ]
 
 
