@@ -189,6 +189,16 @@ def grade_here(
 # ---------------------------------------------------------------- judges that most tasks use
 
 
+def extreme(question: Question) -> bool:
+    """Whether a question is about an extreme case, as its label says: for `Part.only`."""
+    return question.label.startswith("extreme")
+
+
+def ordinary(question: Question) -> bool:
+    """Whether it is about any other."""
+    return not extreme(question)
+
+
 def values(
     right: Right,
     mistakes: Mistakes,

@@ -17,7 +17,17 @@ from torch.nn.functional import softplus
 from genlib.checks.core import Case, Wrong, as_tensor
 from genlib.checks.hand_in import Outcome, Question
 from genlib.data import binarise, load
-from genlib.graders.core import Judge, Part, ProblemSet, Task, Variant, gradients, values
+from genlib.graders.core import (
+    Judge,
+    Part,
+    ProblemSet,
+    Task,
+    Variant,
+    extreme,
+    gradients,
+    ordinary,
+    values,
+)
 
 EULER = 0.5772156649015329  # the mean of the standard Gumbel distribution
 LOG_2PI = math.log(2 * math.pi)
@@ -98,14 +108,6 @@ def by_place(
 
     named = [(words, placed(finite(mistake))) for words, mistake in mistakes]
     return values(placed(right), named, probe=probe)
-
-
-def extreme(question: Question) -> bool:
-    return question.label.startswith("extreme")
-
-
-def ordinary(question: Question) -> bool:
-    return not extreme(question)
 
 
 def normal(g: torch.Generator, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:

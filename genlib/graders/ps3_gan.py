@@ -18,7 +18,17 @@ from torch import Tensor, nn
 from genlib.checks.core import Wrong, as_tensor
 from genlib.checks.hand_in import Outcome, Question
 from genlib.data import EightGaussians
-from genlib.graders.core import Judge, Part, ProblemSet, Task, Variant, gradients, values
+from genlib.graders.core import (
+    Judge,
+    Part,
+    ProblemSet,
+    Task,
+    Variant,
+    extreme,
+    gradients,
+    ordinary,
+    values,
+)
 from genlib.sample_quality import mode_counts
 
 DIVERGENCES = ("reverse KL", "KL", "squared Hellinger", "Pearson")
@@ -94,14 +104,6 @@ def compare(
         )
 
     return judge_one
-
-
-def ordinary(question: Question) -> bool:
-    return not extreme(question)
-
-
-def extreme(question: Question) -> bool:
-    return question.label.startswith("extreme: ")
 
 
 def normal(generator: torch.Generator, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:

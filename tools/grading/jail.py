@@ -124,7 +124,7 @@ def kernel_settings(inputs: Path) -> dict[str, str]:
 
 
 class GradingKernel(AsyncKernelManager):
-    """Starts the kernel of one submission. `grading` is set before it starts: see `kernel_manager`."""
+    """Starts the kernel of one submission; `kernel_manager` says with which command."""
 
     @property
     def kernel_spec(self) -> KernelSpec:
