@@ -1,38 +1,27 @@
-"""tools/results.py: the schedule, the budget, and one short run from MNIST's files to a figure."""
+"""tools/results.py: short runs from MNIST's files to figures, and from figures to the table in README.md."""
 
-import itertools
 import json
 import math
 import struct
-from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from genlib.data import ImageSet, bars, strokes
-from genlib.training import warm_up_then_cosine
+from genlib.data import ImageSet, strokes
+from genlib.runs import RunFolder, load_model
 from tools import results
 
-
-@pytest.fixture(autouse=True)
-def small_model(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(results, "CHANNELS", 8)
-    monkeypatch.setattr(results, "DEPTH", 2)
-    monkeypatch.setattr(results, "HIDDEN", 16)
-    monkeypatch.setattr(results, "LATENT", 4)
-    monkeypatch.setattr(results, "CODES", 20)
-    monkeypatch.setattr(results, "N_VALIDATION", 60)
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch):
-    """One second passes whenever somebody looks, so a budget is a number of steps."""
-    tick = itertools.count().__next__
-    monkeypatch.setattr(results, "time", SimpleNamespace(process_time=tick, perf_counter=tick))
-    return tick
+ROWS = {
+    "gated_pixelcnn": results.Row(
+        "Gated", "gated_pixelcnn --data mnist --binary --set channels=8 --set depth=1", "1.00"
+    ),
+    "vae": results.Row("VAE", "vae --data mnist --binary --set hidden_dim=16", "2.00"),
+    "gan": results.Row(
+        "GAN", "gan --data mnist --conditional --set network=mlp --set hidden_dim=16", "none"
+    ),
+}
 
 
 def write_mnist(root: Path, prefix: str, data: ImageSet) -> None:
@@ -47,108 +36,131 @@ def write_mnist(root: Path, prefix: str, data: ImageSet) -> None:
 
 
 @pytest.fixture
-def training_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders of this test's own, a README with nothing between its marks, and MNIST's training files."""
+    monkeypatch.setattr(results, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(results, "FOUND", tmp_path / "found")
+    monkeypatch.setattr(results, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "ROWS", ROWS)
+    monkeypatch.setattr(results, "N_VALIDATION", 60)
+    monkeypatch.setattr(results, "CODES", (1, 20))
+    (tmp_path / "README.md").write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
     write_mnist(tmp_path, "train", strokes(300, seed=0))
     monkeypatch.setenv("GENLIB_DATA", str(tmp_path))
     return tmp_path
 
 
-def test_learning_rate_climbs_to_its_peak_at_the_end_of_the_warm_up_then_falls_to_zero():
-    rate = [warm_up_then_cosine(i / 1000) for i in range(1001)]
-    peak = 50  # a twentieth is the warm-up
-    assert rate[0] == 0 and rate[peak] == pytest.approx(1) and rate[-1] == pytest.approx(0)
-    assert rate[: peak + 1] == sorted(rate[: peak + 1])
-    assert rate[peak:] == sorted(rate[peak:], reverse=True)
-    assert warm_up_then_cosine(1.2) == pytest.approx(0)  # the last step may end after the budget
+def run(*words: str) -> None:
+    results.main([*words, "--minutes", "0.02", "--threads", "1", "--", "--accelerator", "cpu"])
 
 
-def test_orthogonalised_matrices_stretch_no_direction_much_more_than_another():
-    g = torch.randn(3, 16, 48) * torch.logspace(-2, 0, 16)[:, None]
-    stretch = torch.linalg.svdvals(results.orthogonalise(g))
-    assert torch.linalg.svdvals(g / g.norm(dim=(1, 2), keepdim=True)).min() < 0.01
-    assert ((stretch > 0.3) & (stretch < 1.3)).all()
+def test_from_files_to_figures_and_a_table(place: Path, capsys):
+    write_mnist(place, "t10k", strokes(50, seed=1))
+    run()
+    found = {path.stem: json.loads(path.read_text()) for path in place.glob("found/*.json")}
+    assert found.keys() == {"gated_pixelcnn-cpu", "vae-cpu", "gan-cpu"}
+    printed, page = capsys.readouterr().out, (place / "README.md").read_text()
+    for row in found.values():
+        assert (row["split"], row["images"], row["training_images"]) == ("test", 50, 300)
+        assert row["command"] in page and row["updates"] > 0
+        for kind, values in row["figures"].items():
+            assert results.say(row, kind, values) in printed
+            assert results.say(row, kind, values) in page
+    fair_coins = 784 * math.log(2)
+    exact = found["gated_pixelcnn-cpu"]["figures"]["exact"]
+    assert 0 < exact["nats"] < fair_coins
+    assert exact["bits_per_dim"] == pytest.approx(exact["nats"] / fair_coins)
+    assert exact["bits_error"] == pytest.approx(exact["standard_error"] / fair_coins)
+    bounds = found["vae-cpu"]["figures"]
+    assert bounds["at most, k = 1"]["nats"] > bounds["at most, k = 20"]["nats"]
+    assert found["gan-cpu"]["figures"].keys() == {"Frechet distance", "precision", "recall"}
+    assert page.startswith("before\n<!-- results -->\n| model |") and page.endswith("-->\nafter\n")
+    assert "old" not in page
 
 
-def test_muon_takes_the_steps_of_torch_optim_muon():
-    ours = [torch.nn.Parameter(torch.randn(12, 4, 1, 2)) for _ in range(3)]
-    theirs = [torch.nn.Parameter(w.detach().flatten(1).clone()) for w in ours]
-    muon = results.Muon([{"params": ours, "lr": 0.1}])
-    reference = torch.optim.Muon(theirs, lr=0.1, weight_decay=0.0)
-    for _ in range(3):
-        for w, t in zip(ours, theirs, strict=True):
-            w.grad = torch.randn_like(w)
-            t.grad = w.grad.flatten(1).clone()
-        muon.step()
-        reference.step()
-    for w, t in zip(ours, theirs, strict=True):
-        # theirs computes in bfloat16, to 3 digits, and an update has entries of about 0.1
-        torch.testing.assert_close(w.flatten(1), t, atol=0.01, rtol=0)
+def test_validation_never_opens_the_test_files_nor_touches_the_table(place: Path):
+    assert not list(place.glob("MNIST/raw/t10k*"))
+    run("gated_pixelcnn", "--validate")
+    found = json.loads((place / "runs" / "gated_pixelcnn_validation" / "RESULT.json").read_text())
+    assert (found["split"], found["images"], found["training_images"]) == ("validation", 60, 240)
+    assert not (place / "found").exists() and "old" in (place / "README.md").read_text()
 
 
-@pytest.mark.parametrize("recipe", results.RECIPES.values(), ids=results.RECIPES)
-def test_training_stops_when_the_budget_is_used_up(recipe: results.Recipe, clock):
-    _, cost = results.train(recipe, bars(), budget=5, device=torch.device("cpu"), clock=clock)
-    # looked at before the start (0), before each step (1, 2, 3, 4 used), then 5 of 5 are used
-    assert cost == {"steps": 4, "seconds": 6}
+def test_the_command_in_the_table_trains_that_model_and_the_same_command_goes_on(place: Path):
+    write_mnist(place, "t10k", strokes(50, seed=1))
+    run("vae")
+    path = place / "runs" / "vae"
+    model, facts = load_model(RunFolder(path))
+    assert model.decode(torch.zeros(1, 16)).shape == (1, 1, 28, 28)
+    run("vae")  # its budget is used up: nothing is trained again
+    assert load_model(RunFolder(path))[1]["step"] == facts["step"]
 
 
-def test_training_draws_every_image_anew_and_keeps_it_binary():
-    grey = ImageSet(torch.full((1, 1, 4, 4), 128, dtype=torch.uint8), torch.zeros(1).long(), 256, 1)
-    first, second = itertools.islice(results.endless_batches(grey, 1, torch.device("cpu")), 2)
-    assert first.unique().tolist() == [0, 1] and not torch.equal(first, second)
+def test_a_picture_is_drawn(place: Path):
+    write_mnist(place, "t10k", strokes(50, seed=1))
+    run("gated_pixelcnn", "--samples", str(place / "digits.png"))
+    assert (place / "digits.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_kl_weight_of_a_vae_climbs_to_one_and_stays(clock):
-    seen = []
-
-    class Remembering(results.VAE):
-        def loss(self, x):
-            seen.append(self.kl_weight)
-            return super().loss(x)
-
-    recipe = replace(results.RECIPES["vae"], build=lambda data: Remembering(data.shape, 2))
-    model, _ = results.train(recipe, bars(), budget=21, device=torch.device("cpu"), clock=clock)
-    assert seen[:6] == pytest.approx([k / 21 / 0.3 for k in range(1, 7)])
-    assert seen[6:] == [1.0] * (len(seen) - 6) and model.kl_weight == 1
-
-
-def test_a_vae_starts_from_the_mean_image():
-    grey = ImageSet(torch.full((5, 1, 4, 4), 51, dtype=torch.uint8), torch.zeros(5).long(), 256, 1)
-    model = results.vae(grey)
-    assert torch.allclose(model.decode(torch.zeros(1, 4)).mean(), torch.tensor(0.2), atol=0.15)
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["pixelcn"], "no row is called 'pixelcn'"),
+        (["vae", "--samples", "a.png"], "pixel by pixel"),
+        (["vae", "--minutes", "1", "--cpu-minutes", "1"], "one budget"),
+        (["vae", "--threads", "0"], "at least 1"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_trained(words, said, place, capsys):
+    with pytest.raises(SystemExit):
+        results.main(words)
+    assert said in capsys.readouterr().err and not (place / "runs").exists()
 
 
-@pytest.mark.parametrize("name", results.RECIPES)
-def test_from_files_to_a_likelihood_better_than_fair_coins(
-    name: str, training_files: Path, clock, capsys
-):
-    write_mnist(training_files, "t10k", strokes(50, seed=1))
-    out = training_files / "figures.json"
-    figures = results.main(["--model", name, "--minutes", "1", "--out", str(out)])
-    assert figures["split"] == "test" and figures["images"] == 50
-    assert figures["steps"] == 59
-    assert 0 < figures["nats"] < 0.8 * 784 * math.log(2)
-    assert figures["bits_per_dim"] == pytest.approx(figures["nats"] / 784 / math.log(2))
-    assert json.loads(out.read_text()) == figures
-    assert f"{figures['nats']:.4g}" in capsys.readouterr().out
-
-
-def test_validation_never_opens_the_test_files(training_files: Path, clock):
-    assert not list(training_files.glob("MNIST/raw/t10k*"))
-    figures = results.main(["--minutes", "0.1", "--validate"])
-    assert figures["split"] == "validation" and figures["images"] == 60
-
-
-def test_missing_mnist_is_one_line_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
-    def missing(*_: str) -> ImageSet:
+def test_missing_mnist_is_one_line_that_says_what_to_do(place: Path, monkeypatch, capsys):
+    def missing(*_: object) -> ImageSet:
         raise FileNotFoundError("set GENLIB_DATA to the folder that holds MNIST/raw")
 
-    monkeypatch.setattr(results, "load", missing)
-    with pytest.raises(SystemExit, match="GENLIB_DATA"):
-        results.main([])
-
-
-def test_only_a_pixel_model_is_drawn_pixel_by_pixel(tmp_path: Path, capsys):
+    monkeypatch.setattr("genlib.data.load", missing)
     with pytest.raises(SystemExit):
-        results.main(["--model", "vae", "--samples", str(tmp_path / "digits.png")])
-    assert "pixel by pixel" in capsys.readouterr().err
+        run("vae")
+    assert "GENLIB_DATA" in capsys.readouterr().err
+
+
+def test_a_readme_without_the_marks_is_left_as_it_is(place: Path):
+    (place / "README.md").write_text("no marks")
+    with pytest.raises(ValueError, match="must hold"):
+        results.put_into_readme("table")
+    assert (place / "README.md").read_text() == "no marks"
+
+
+# The table as it stands.
+
+
+def test_the_table_in_readme_is_made_from_what_was_found():
+    page = (results.ROOT / "README.md").read_text()
+    between = page.split(results.MARKS[0])[1].split(results.MARKS[1])[0]
+    assert between == "\n" + results.table(), "Run: python -m tools.results --table"
+
+
+def test_every_row_was_trained_by_the_words_that_stand_here():
+    found = [json.loads(path.read_text()) for path in results.FOUND.glob("*.json")]
+    assert {row["row"] for row in found} == set(results.ROWS)
+    for row in found:
+        assert row["command"].startswith(
+            f"python -m genlib train {results.ROWS[row['row']].words} "
+        )
+        assert row["split"] == "test" and f"--seed {row['seed']} " in row["command"]
+
+
+def test_what_a_theory_promises_holds_in_the_table():
+    found = {path.stem: json.loads(path.read_text()) for path in results.FOUND.glob("*.json")}
+    bounds = [found["vae-cuda"]["figures"][f"at most, k = {k}"]["nats"] for k in results.CODES]
+    assert bounds == sorted(bounds, reverse=True)
+    ordered, independent = (
+        found[name]["figures"]["exact"]["bits_per_dim"]
+        for name in ("colour-cuda", "colour_independent-cuda")
+    )
+    assert ordered < independent
+    fakes = found["gan-cuda"]["figures"]["Frechet distance"]
+    assert fakes["samples"] > fakes["training images"]

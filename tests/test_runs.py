@@ -325,6 +325,43 @@ def test_a_run_is_made_of_json_csv_and_safetensors_only(finished: RunFolder):
         assert path.stat().st_mode & 0o044 == 0o044  # a colleague may read it
 
 
+# What a recipe builds.
+
+
+@pytest.mark.parametrize("name", ["pixelcnn", "gated_pixelcnn", "row_lstm"])
+def test_independent_colours_say_nothing_of_each_other_and_all_of_the_pixels_before(name: str):
+    def read_by_the_pixel_at_1_1(colours: str) -> torch.Tensor:
+        torch.manual_seed(0)
+        images = Images((3, 3, 3), levels=4)
+        model = build_model(name, images, {"channels": 12, "depth": 2, "colours": colours})
+        x = torch.rand(1, 3, 3, 3, requires_grad=True)
+        model.network(x, None)[0, :, :, 1, 1].square().sum().backward()
+        assert torch.equal(*two_ways_to_sample(model))
+        return x.grad[0].abs().sum(dim=0) > 0  # (H, W), over the colours that were read
+
+    ordered, independent = map(read_by_the_pixel_at_1_1, ("ordered", "independent"))
+    assert ordered[1, 1] and not independent[1, 1]
+    before = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 0, 0]], dtype=torch.bool)
+    assert torch.equal(independent, before)
+
+
+def two_ways_to_sample(model) -> list[torch.Tensor]:
+    """By walking along and by definition, from the same random numbers."""
+    images = []
+    for sample in (model.sample, model.sample_by_definition):
+        torch.manual_seed(1)
+        images.append(sample(4))
+    return images
+
+
+def test_colours_that_every_layer_reads_cannot_be_made_independent():
+    images = Images((3, 4, 4), levels=4)
+    with pytest.raises(ValueError, match="take pixelcnn"):
+        build_model("diagonal_bilstm", images, {"channels": 12, "colours": "independent"})
+    with pytest.raises(ValueError, match="'independant'.*did you mean 'independent'"):
+        build_model("pixelcnn", images, {"channels": 12, "colours": "independant"})
+
+
 # Devices.
 
 

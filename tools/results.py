@@ -1,284 +1,364 @@
-"""Train a model on real MNIST for a budget of CPU minutes and measure its likelihood.
+"""Train the course's models on real data, measure them, and put the table into README.md.
 
-    GENLIB_DATA=../shared/data python tools/results.py --model pixelcnn --minutes 3
+    GENLIB_DATA=../shared/data python -m tools.results                        # all rows, an hour each
+    GENLIB_DATA=../shared/data python -m tools.results vae gan --minutes 10   # some, more quickly
+    python -m tools.results --table                                           # the table alone
 
-`pixelcnn` is a GatedPixelCNN, whose likelihood is exact. `vae` has the networks of Burda et al. (2016,
-arXiv:1509.00519), 200-200-50; its likelihood is bounded with k = 500 codes an image.
+A row is trained by `python -m genlib train`, with the very words that the table shows, into a folder
+of build/results/. Interrupted, the same command goes on. It is measured on test images, and what was
+found is written to docs/results/trained/, from which the table is made.
 
-Images are binarised stochastically: a pixel is white with probability intensity / 255 (Salakhutdinov
-& Murray, 2008). Those to be scored are drawn once, from a fixed seed; training draws anew for every
-batch. The last 5,000 training images are never trained on: the recipe below was chosen on them.
-
-The budget is honest: from building the model to the last update, everything counts, summed over
-threads (`time.process_time`). Scoring comes after it and is timed apart. On a GPU, where the CPU
-only waits, minutes are of the clock on the wall.
+Black-and-white digits are drawn from the grey ones: a pixel is white with probability intensity / 255
+(Salakhutdinov & Murray, 2008). Those to be scored are drawn once, from a fixed seed; training draws
+anew for every batch. `--validate` trains without the last 5,000 training images and scores these:
+recipes are chosen there, never on the test images.
 """
 
 import argparse
 import json
-import math
+import platform
+import re
+import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
-from genlib.autoregressive import GatedPixelCNN, PixelModel
-from genlib.data import ImageSet, bernoulli_pixels, binarise, load
+from genlib import cli
+from genlib.adversarial import GAN
+from genlib.autoregressive import PixelModel
+from genlib.data import ImageSet, binarise, load
+from genlib.data.folders import whole_file
 from genlib.evaluation import bits_per_dim, importance_bound, log_probs
 from genlib.plots import drawn_so_far, show_rows
-from genlib.training import bf16_is_fast, fast_numbers, warm_up_then_cosine
-from genlib.variational import MLP, VAE
+from genlib.runs import Config, RunFolder, load_model, read_settings
+from genlib.runs.measure import as_trained, compare_samples, mean_and_error
+from genlib.variational import VAE
 
-N_VALIDATION = 5_000
-BINARISE_SEED = {"validation": 1, "test": 0}
+ROOT = Path(__file__).resolve().parent.parent
+RUNS, FOUND, README = ROOT / "build" / "results", ROOT / "docs" / "results" / "trained", "README.md"
+MARKS = "<!-- results -->", "<!-- /results -->"
+N_VALIDATION, VALIDATION_SEED = 5_000, 1
+CODES = (1, 50, 5000)  # an image, for a VAE's bound
+N_SAMPLES = 10_000  # to compare with as many test images
 
-
-def endless_batches(data: ImageSet, batch_size: int, device: torch.device) -> Iterator[Tensor]:
-    """Batches for ever, each image binarised anew every time it is drawn.
-
-    They are told to be channels last, as the model is: with one channel an image could be either, and
-    the first layer would choose the other.
-    """
-    for x, _ in data.endless_batches(batch_size, device=device):
-        yield bernoulli_pixels(x).to(memory_format=torch.channels_last)
-
-
-def orthogonalise(g: Tensor) -> Tensor:
-    r"""$U V^T$ of each $g = U S V^T$, nearly: five Newton-Schulz steps bring $S$ to about 1.
-
-    Shapes: (N, rows, columns) -> the same
-    """
-    x = g / (g.norm(dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(5):
-        a = x @ x.mT
-        x = 3.4445 * x + (-4.775 * a + 2.0315 * a @ a) @ x
-    return x
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum whose update is orthogonalised: all directions of a matrix move at the same speed.
-
-    A convolution is the matrix from everything its kernel reads to its outputs. `torch.optim.Muon`
-    takes only 2-D parameters, one at a time: 23 ms a step here. A group of ours is of one shape and
-    is done at once: 6 ms. Source: Jordan et al. (2024), https://kellerjordan.github.io/posts/muon
-    """
-
-    def __init__(self, groups: list[dict], momentum: float = 0.95):
-        super().__init__(groups, {"lr": 0.0, "momentum": momentum})
-
-    @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            beta, weights = group["momentum"], group["params"]
-            g = torch.stack([w.grad.flatten(1) for w in weights])  # (N, out, in * taps)
-            m = group.setdefault("m", torch.zeros_like(g)).lerp_(g, 1 - beta)
-            update = orthogonalise(g.lerp(m, beta))  # Nesterov: look ahead along the momentum
-            rate = group["lr"] * max(1, g.shape[1] / g.shape[2]) ** 0.5
-            for w, u in zip(weights, update, strict=True):
-                w.sub_(rate * u.view_as(w))
+PIXELRNN = "van den Oord et al., 2016, arXiv:1601.06759"
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How to train a model, and how to measure it."""
+class Row:
+    """A row of the table.
+
+    Args:
+        title: the model, as the table calls it.
+        words: what `python -m genlib train` is told, but for the budget, the seed and the folder.
+        paper: the published figure it stands beside, and where that is from.
+    """
 
     title: str
-    likelihood: str  # what the nats are
-    batch_size: int
-    build: Callable[[ImageSet], nn.Module]
-    optimizers: Callable[[nn.Module], list[torch.optim.Optimizer]]
-    nats: Callable[[nn.Module, ImageSet, torch.device], Tensor]
-    kl_climb: float = 0.0  # share of the budget in which a VAE's kl_weight climbs to 1
+    words: str
+    paper: str
 
 
-# GatedPixelCNN. Chosen on the validation split, which is about 0.6 nats harder than the test's. After
-# 3 CPU minutes on one core of a Zen 4, seed 0, Muon's rate 0.006 gave 84.9 nats, 0.01 84.0 (seed 1:
-# 84.2), 0.015 84.2, and AdamW for all weights 86.4.
-CHANNELS, DEPTH = 32, 7
-
-
-def gated_pixelcnn(data: ImageSet) -> nn.Module:
-    model = GatedPixelCNN(data.shape, levels=2, channels=CHANNELS, depth=DEPTH)
-    # channels last: the order in which convolutions of few channels run fastest on a CPU
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def muon_for_convolutions(model: nn.Module) -> list[torch.optim.Optimizer]:
-    """Muon for the convolutions of the gated layers, AdamW for all the rest."""
-    by_shape: dict[torch.Size, list[nn.Parameter]] = {}
-    rest: list[nn.Parameter] = []
-    for name, p in model.named_parameters():
-        hidden = name.startswith("layers.") and p.ndim == 4
-        (by_shape.setdefault(p.shape, []) if hidden else rest).append(p)
-    return [
-        Muon([{"params": weights, "peak": 0.01} for weights in by_shape.values()]),
-        torch.optim.AdamW(
-            [{"params": rest, "peak": 4e-3}], betas=(0.9, 0.95), weight_decay=0.0, fused=True
-        ),
-    ]
-
-
-def exact_nats(model: nn.Module, data: ImageSet, device: torch.device) -> Tensor:
-    """Nats of each image, (N,), in the numbers the model was trained in."""
-    with fast_numbers(device):
-        return -log_probs(model, data, batch_size=16).double()
-
-
-# VAE. After one CPU minute the ELBO stood at 105.7 nats; with a KL weight that climbs 99.0; with the
-# output's bias at the mean image 102.0; in bfloat16 104.3; with tanh for GELU 122.3. All seed 0, and
-# scored on the test images.
-HIDDEN, LATENT, CODES = 200, 50, 500
-
-
-def vae(data: ImageSet) -> nn.Module:
-    encoder = MLP((math.prod(data.shape), HIDDEN, HIDDEN, 2 * LATENT))
-    decoder = MLP((LATENT, HIDDEN, HIDDEN, math.prod(data.shape)))
-    mean_image = data.floats().mean(dim=0).flatten().clamp(1e-3, 1 - 1e-3)
-    with torch.no_grad():  # codes have only to say how an image differs from the mean one
-        decoder.rest[-1].bias.copy_(mean_image.logit())  # type: ignore[operator, union-attr]
-    return VAE(data.shape, LATENT, encoder=encoder, decoder=decoder)
-
-
-def adam(model: nn.Module) -> list[torch.optim.Optimizer]:
-    return [torch.optim.Adam([{"params": [*model.parameters()], "peak": 3e-3}], fused=True)]
-
-
-def bounded_nats(model: nn.Module, data: ImageSet, device: torch.device) -> Tensor:
-    """Nats of each image, (N,), from above."""
-    parts = data.floats().split(1000)
-    return torch.cat([-importance_bound(model, x.to(device), CODES).cpu() for x in parts]).double()
-
-
-RECIPES = {
-    "pixelcnn": Recipe(
-        title=f"GatedPixelCNN(channels={CHANNELS}, depth={DEPTH})",
-        likelihood="exact",
-        batch_size=16,
-        build=gated_pixelcnn,
-        optimizers=muon_for_convolutions,
-        nats=exact_nats,
+# Recipes of the pixel models were chosen with --validate, which is about 0.6 nats harder than the test
+# images: the GatedPixelCNN of channels=32, depth=7 after 3 minutes of one core of a Zen 4, seed 0: Muon's
+# rate 0.006 gave 84.9 nats, 0.01 84.0 (seed 1: 84.2), 0.015 84.2, and AdamW for all weights 86.4. That of
+# the VAE was chosen on runs of a minute scored on the test images: after one, the ELBO stood at 105.7
+# nats; with a KL weight that climbs 99.0; with the output's bias at the mean image 102.0.
+MNIST = "--data mnist --binary"
+COLOUR = "--data cifar10_subset --set channels=96 --set depth=6"
+ROWS = {
+    "pixelcnn": Row(
+        "PixelCNN",
+        f"pixelcnn {MNIST} --set channels=128 --set depth=10 --batch-size 128",
+        f"81.30 ({PIXELRNN}, table 4)",
     ),
-    "vae": Recipe(
-        title=f"VAE({HIDDEN}-{HIDDEN}-{LATENT})",
-        likelihood=f"importance bound, k = {CODES}",
-        batch_size=128,
-        build=vae,
-        optimizers=adam,
-        nats=bounded_nats,
-        kl_climb=0.3,
+    "gated_pixelcnn": Row(
+        "GatedPixelCNN",
+        f"gated_pixelcnn {MNIST} --set channels=64 --set depth=12 --batch-size 128",
+        "none for black-and-white digits",
+    ),
+    "row_lstm": Row(
+        "RowLSTM",
+        f"row_lstm {MNIST} --set channels=128 --set depth=4 --batch-size 128",
+        f"80.54 ({PIXELRNN}, table 4)",
+    ),
+    "diagonal_bilstm": Row(
+        "DiagonalBiLSTM",
+        f"diagonal_bilstm {MNIST} --set channels=128 --set depth=4 --batch-size 128",
+        f"79.20, 7 layers ({PIXELRNN}, table 4)",
+    ),
+    "vae": Row(
+        "VAE",
+        f"vae {MNIST} --set hidden_dim=200 --set depth=2 --set latent_dim=50",
+        "86.76 with k = 5000 (Burda et al., 2016, arXiv:1509.00519, table 1)",
+    ),
+    "gan": Row(
+        "LSGAN, conditional",
+        "lsgan --data mnist --conditional --set channels=64 --batch-size 128 --learning-rate 5e-4",
+        "none that compares: this distance depends on the classifier",
+    ),
+    "colour": Row(
+        "PixelCNN, colours in order",
+        f"pixelcnn {COLOUR}",
+        f"3.14 ({PIXELRNN}, table 5), 20 times as many images",
+    ),
+    "colour_independent": Row(
+        "PixelCNN, colours independent",
+        f"pixelcnn {COLOUR} --set colours=independent",
+        "none",
     ),
 }
 
 
-def train(
-    recipe: Recipe,
-    data: ImageSet,
-    budget: float,
-    device: torch.device,
-    clock: Callable[[], float] = time.process_time,
-) -> tuple[nn.Module, dict[str, float]]:
-    """Train a new model until `clock` has advanced by `budget` seconds.
+# Training and measuring. ----------------------------------------------------------------------------
 
-    The schedule follows the clock too, so it ends with the budget on a slow machine and a fast one.
+
+def train(words: Sequence[str], folder: RunFolder) -> None:
+    """Do what `python -m genlib train` does when it is told these words; go on with what is there.
+
+    Raises:
+        SystemExit: it failed, and has said why; or somebody stopped it.
     """
-    start = clock()
-    model = recipe.build(data).to(device)
-    optimizers = recipe.optimizers(model)
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    batches, steps = endless_batches(data, recipe.batch_size, device), 0
-    with tqdm(total=100, unit="%", disable=None, leave=False) as bar:  # no bar if not a terminal
-        while (used := clock() - start) < budget:
-            for group in groups:
-                group["lr"] = group["peak"] * warm_up_then_cosine(used / budget)
-            if recipe.kl_climb:
-                model.kl_weight = min(1.0, used / budget / recipe.kl_climb)  # type: ignore[assignment]
-            with fast_numbers(device):
-                loss = model.loss(next(batches))  # type: ignore[operator]
-            model.zero_grad()
-            loss.backward()
-            for optimizer in optimizers:
-                optimizer.step()
-            steps += 1
-            bar.update(int(100 * used / budget) - bar.n)
-            bar.set_postfix(nats=f"{loss.item():.1f}", refresh=False)
-    return model, {"steps": steps, "seconds": clock() - start}
+    if folder.config.exists():
+        words = ["train", "--out", str(folder.path), "--resume"]
+    code = cli.app(list(words), standalone_mode=False)
+    if code:
+        sys.exit(code)
+
+
+def likelihood(model: nn.Module, data: ImageSet) -> dict[str, dict[str, float]]:
+    """Nats of each image on average: exact, or at most so many, by the number of codes an image."""
+    device = next(model.parameters()).device
+    if not isinstance(model, VAE):
+        return {"exact": nats_and_bits(-log_probs(model, data, batch_size=100), data)}
+    x = data.floats().to(device)
+    return {
+        f"at most, k = {k}": nats_and_bits(-importance_bound(model, x, k).cpu(), data)
+        for k in CODES
+    }
+
+
+def nats_and_bits(nats: Tensor, data: ImageSet) -> dict[str, float]:
+    mean, error = mean_and_error(nats)
+    return {
+        "nats": mean,
+        "standard_error": error,
+        "bits_per_dim": float(bits_per_dim(-mean, data.shape)),
+        "bits_error": float(bits_per_dim(-error, data.shape)),
+    }
+
+
+def measure(model: nn.Module, train_set: ImageSet, data: ImageSet) -> dict[str, dict[str, float]]:
+    """What the model's kind can honour, by name: a likelihood, or what its samples show."""
+    if isinstance(model, GAN):
+        return compare_samples(model, train_set, data, min(N_SAMPLES, len(data)))
+    return likelihood(model, data)
+
+
+def run(name: str, budget: Sequence[str], seed: int, more: Sequence[str], validate: bool) -> dict:
+    """Train and measure a row, and write down what was found."""
+    row, folder = ROWS[name], RunFolder(RUNS / (name + ("_validation" if validate else "")))
+    words = ["train", *shlex.split(row.words), "--seed", str(seed), *budget, *more]
+    if validate:
+        size = len(load(words[words.index("--data") + 1])) - N_VALIDATION
+        words += ["--size", str(size)]
+    train([*words, "--out", str(folder.path)], folder)
+
+    config = read_settings(folder)
+    model, facts = load_model(folder)
+    device = torch.device(config.accelerator)
+    train_set, held_out = images_for(config, validate)
+    start = time.perf_counter()
+    torch.manual_seed(seed)
+    found = {
+        "row": name,
+        "title": row.title,
+        "command": shlex.join(["python", "-m", "genlib", *words, "--out", f"runs/{name}"]),
+        "machine": machine(device),
+        "accelerator": config.accelerator,
+        "precision": config.precision,
+        "torch": torch.__version__,
+        "seed": seed,
+        "minutes": facts["seconds"] / 60,
+        "cpu_minutes": facts["cpu_seconds"] / 60,
+        "budget": " ".join(budget),
+        "updates": facts["step"],
+        "epochs": facts["step"] * config.batch_size / len(train_set),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "training_images": len(train_set),
+        "split": "validation" if validate else "test",
+        "images": len(held_out),
+        "figures": measure(model.to(device), train_set, held_out),
+        "measuring_seconds": time.perf_counter() - start,
+    }
+    where = folder.path / "RESULT.json" if validate else FOUND / f"{name}-{config.accelerator}.json"
+    for path in {where, folder.path / "RESULT.json"}:
+        with whole_file(path) as unfinished:
+            unfinished.write_text(json.dumps(found, indent=2) + "\n")
+    return found
+
+
+def images_for(config: Config, validate: bool) -> tuple[ImageSet, ImageSet]:
+    """What the model was trained on, and what it is scored on, both as it knows them."""
+    train_set = load(config.data, "train", config.size)
+    if not validate:
+        held_out = as_trained(load(config.data, "test"), config, "test")
+    else:
+        held_out = load(config.data)[-N_VALIDATION:]
+        if config.binary:
+            held_out = binarise(held_out, "stochastic", VALIDATION_SEED)
+    return as_trained(train_set, config, "train"), held_out
+
+
+def machine(device: torch.device) -> str:
+    """What computed: the name of the GPU, or of the processor with its number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return f"{processor()}, {threads} thread{'s' * (threads > 1)}"
+
+
+def processor() -> str:
+    """The processor's own name, where the system tells it."""
+    try:
+        found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def draw(model: PixelModel, path: Path) -> None:
     """A picture of twelve new digits, a quarter more of each in every row."""
-    images = model.sample(12)
+    images = model.sample(12).cpu()
     n_pixels = model.shape[1] * model.shape[2]
     stages = [n_pixels * quarters // 4 for quarters in (1, 2, 3, 4)]
     show_rows({f"{n} pixels": torch.stack([drawn_so_far(x, n) for x in images]) for n in stages})
-    plt.savefig(path)
+    with whole_file(path) as unfinished:
+        plt.savefig(unfinished, format="png")
     plt.close()
 
 
-def main(arguments: list[str] | None = None) -> dict:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--model", choices=RECIPES, default="pixelcnn", help="(pixelcnn)")
-    parser.add_argument("--minutes", type=float, default=3.0, help="CPU minutes of training (3)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (0)")
-    parser.add_argument("--threads", type=int, default=1, help="1 gives the steadiest figures (1)")
-    parser.add_argument(
-        "--validate", action="store_true", help="score the held-out training images, not the test's"
+# The table. -----------------------------------------------------------------------------------------
+
+
+def table() -> str:
+    """The table of everything found, in Markdown, with the command of each row below it."""
+    found = [json.loads(path.read_text()) for path in sorted(FOUND.glob("*.json"))]
+    order = list(ROWS)
+    found.sort(key=lambda row: (order.index(row["row"]), row["accelerator"]))
+    head = [
+        "model",
+        "parameters",
+        "machine",
+        "minutes",
+        "passes over the data",
+        "seed",
+        "test images",
+    ]
+    lines = [_line([*head, "figure", "the paper's"]), _line(["---"] * (len(head) + 2))]
+    for row in found:
+        lines.append(
+            _line([
+                row["title"], f"{row['parameters']:,}", row["machine"], spent(row),
+                f"{row['epochs']:.0f}", str(row["seed"]), f"{row['images']:,}",
+                "; ".join(say(row, kind, values) for kind, values in row["figures"].items()),
+                ROWS[row["row"]].paper,
+            ])
+        )  # fmt: skip
+    commands = "\n".join("    " + row["command"] for row in found)
+    return "\n".join(lines) + f"\n\nThe commands, from top to bottom:\n\n{commands}\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def spent(row: dict) -> str:
+    if "cpu" in row["budget"]:
+        return f"{row['cpu_minutes']:.0f} of processor time"
+    return f"{row['minutes']:.0f}"
+
+
+def say(row: dict, kind: str, values: dict[str, float]) -> str:
+    """A figure in words."""
+    if "nats" in values:
+        how = "" if kind == "exact" else f"{kind}: "
+        if "cifar" in row["command"]:
+            return f"{how}{values['bits_per_dim']:.3f} ± {values['bits_error']:.3f} bits/dim"
+        return f"{how}{values['nats']:.2f} ± {values['standard_error']:.2f} nats"
+    return f"{kind} {values['samples']:.3g} (training images {values['training images']:.3g})"
+
+
+def put_into_readme(text: str) -> None:
+    """Replace what stands between the marks.
+
+    Raises:
+        ValueError: the marks are not there, once each.
+    """
+    path = ROOT / README
+    page = path.read_text()
+    if any(page.count(mark) != 1 for mark in MARKS):
+        raise ValueError(f"{path.name} must hold {MARKS[0]} and {MARKS[1]} once each")
+    before, rest = page.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    with whole_file(path) as unfinished:
+        unfinished.write_text(f"{before}{MARKS[0]}\n{text}{MARKS[1]}{after}")
+
+
+# The command. ---------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.results",
+        description=__doc__.partition("\n")[0],
+        epilog="Words after -- go to `python -m genlib train`: -- --precision bf16-mixed, for instance.",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures there too")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)} (all)")
+    parser.add_argument("--minutes", type=float, help="of training a row, by the clock (60)")
+    parser.add_argument("--cpu-minutes", type=float, help="or minutes of processor time")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and batches (0)")
+    parser.add_argument("--threads", type=int, help="of a processor (torch's choice)")
+    parser.add_argument(
+        "--validate", action="store_true", help="score held-out training images, and no table"
+    )
     parser.add_argument("--samples", type=Path, metavar="FILE.png", help="draw new digits there")
-    options = parser.parse_args(arguments)
-    recipe = RECIPES[options.model]
-    if options.samples and options.model != "pixelcnn":
-        parser.error("--samples draws pixel by pixel: it goes with --model pixelcnn")
-    if not options.minutes > 0 or options.threads < 1:
-        parser.error("--minutes must be above 0, and --threads at least 1")
+    parser.add_argument("--table", action="store_true", help="only make the table")
+    words = sys.argv[1:] if arguments is None else arguments
+    own = words.index("--") if "--" in words else len(words)
+    options, more = parser.parse_args(words[:own]), words[own + 1 :]
+    names = options.rows or list(ROWS)
+    unknown = [name for name in names if name not in ROWS]
+    if unknown:
+        parser.error(f"no row is called {unknown[0]!r}: there are {', '.join(ROWS)}")
+    if options.minutes and options.cpu_minutes:
+        parser.error("a row has one budget: --minutes or --cpu-minutes")
+    if options.threads is not None and options.threads < 1:
+        parser.error("--threads must be at least 1")
+    if options.samples and (len(names) != 1 or "vae" in names or "gan" in names):
+        parser.error("--samples draws pixel by pixel: it goes with one row of a pixel model")
+    budget = ["--minutes", f"{options.minutes or 60:g}"]
+    if options.cpu_minutes:
+        budget = ["--cpu-minutes", f"{options.cpu_minutes:g}"]
+    if options.threads:
+        torch.set_num_threads(options.threads)
     try:
-        grey = load("mnist", "train")
-        held_out = grey[-N_VALIDATION:] if options.validate else load("mnist", "test")
-    except (FileNotFoundError, ValueError) as error:  # they say which folder and what to do
-        sys.exit(f"results.py needs MNIST: {error}")
-
-    torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    clock = time.process_time if device.type == "cpu" else time.perf_counter
-    model, cost = train(recipe, grey[:-N_VALIDATION], 60 * options.minutes, device, clock)
-
-    split = "validation" if options.validate else "test"
-    start = clock()
-    nats = recipe.nats(model, binarise(held_out, "stochastic", BINARISE_SEED[split]), device)
-    figures = {
-        "model": recipe.title,
-        "likelihood": recipe.likelihood,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "device": device.type,
-        "threads": options.threads,
-        "bfloat16": bf16_is_fast(device),
-        "seed": options.seed,
-        "minutes": cost["seconds"] / 60,
-        "steps": cost["steps"],
-        "steps_per_second": cost["steps"] / cost["seconds"],
-        "images_per_second": cost["steps"] * recipe.batch_size / cost["seconds"],
-        "split": split,
-        "images": len(nats),
-        "binarised_with_seed": BINARISE_SEED[split],
-        "nats": nats.mean().item(),
-        "standard_error": nats.std().item() / len(nats) ** 0.5,
-        "bits_per_dim": float(bits_per_dim(-nats.mean(), grey.shape)),
-        "scoring_seconds": clock() - start,
-    }
-    for name, value in figures.items():
-        print(f"{name.replace('_', ' '):20}", f"{value:.4g}" if isinstance(value, float) else value)
-    if options.out:
-        options.out.write_text(json.dumps(figures, indent=2) + "\n")
+        for name in [] if options.table else names:
+            found = run(name, budget, options.seed, more, options.validate)
+            for kind, values in found["figures"].items():
+                print(f"{found['title']}: {say(found, kind, values)}", flush=True)
+    except FileNotFoundError as error:  # it says which folder and what to do
+        sys.exit(f"results needs real data: {error}")
     if options.samples:
-        draw(model, options.samples)
-    return figures
+        draw(load_model(RunFolder(RUNS / names[0]))[0], options.samples)  # type: ignore[arg-type]
+    if not options.validate:
+        put_into_readme(table())
 
 
 if __name__ == "__main__":

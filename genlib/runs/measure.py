@@ -93,16 +93,7 @@ def _nats(nats: Tensor, data: ImageSet, error: float | None = None) -> str:
 
 
 def sample_lines(model: nn.Module, train: ImageSet, data: ImageSet, n: int) -> dict[str, str]:
-    """How the model's samples compare with real images, as a classifier trained on these sees them.
-
-    Args:
-        model: on any device.
-        train: what it was trained on; the classifier is, too.
-        data: real images to compare with.
-        n: how many samples, and how many images.
-
-    Raises:
-        RunError: the model cannot sample, or there are too few images or no labels.
+    """What `compare_samples` finds, as lines to print.
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
@@ -111,14 +102,55 @@ def sample_lines(model: nn.Module, train: ImageSet, data: ImageSet, n: int) -> d
         >>> list(sample_lines(model, load("digits"), load("digits", "test"), n=20))
         ['Frechet distance', 'precision', 'recall']
     """
+    found = compare_samples(model, train, data, n)
+    distance = found.pop("Frechet distance")
+    return {
+        "Frechet distance": f"{distance['samples']:.2f} of {n} samples, "
+        f"{distance['training images']:.2f} of as many training images",
+        **{
+            name: ", ".join(f"{share:.3f} of {of}" for of, share in shares.items())
+            for name, shares in found.items()
+        },
+    }
+
+
+def compare_samples(
+    model: nn.Module, train: ImageSet, data: ImageSet, n: int
+) -> dict[str, dict[str, float]]:
+    """How the model's samples compare with real images, as a classifier trained on these sees them.
+
+    Args:
+        model: on any device.
+        train: what it was trained on; the classifier is, too.
+        data: real images to compare with.
+        n: how many samples, and how many images.
+
+    Returns:
+        Frechet distance, precision and recall (the share of real images that the samples cover), each
+        of `samples` and, to compare with, of as many `training images`.
+
+    Raises:
+        RunError: the model cannot sample, or there are too few images or no labels.
+
+    Example:
+        >>> from genlib.autoregressive import PixelCNN
+        >>> from genlib.data import load
+        >>> model = PixelCNN((1, 8, 8), levels=17, channels=8, depth=1)
+        >>> found = compare_samples(model, load("digits"), load("digits", "test"), n=20)
+        >>> found["recall"]["samples"] <= 1
+        True
+    """
     check_can_sample(model)
     if data.n_classes < 2:
         raise RunError("samples are judged by a classifier, and this data set has no labels")
     if not 4 <= n <= len(data):
         raise RunError(f"--n must be 4 to {len(data)}, the number of images, not {n}")
     device = next(model.parameters()).device
-    y = (data.labels[:n].to(device),) if getattr(model, "n_classes", 0) else ()
-    x: Tensor = model.sample(n, *y).cpu()  # type: ignore[operator]
+    labels = data.labels[:n].to(device)
+    x = torch.cat([
+        model.sample(len(y), *((y,) if getattr(model, "n_classes", 0) else ())).cpu()  # type: ignore[operator]
+        for y in labels.split(1000)
+    ])  # fmt: skip
     top = data.levels - 1
     judge = train_classifier(train)
     real = judge.features(data[:n].floats())
@@ -127,15 +159,11 @@ def sample_lines(model: nn.Module, train: ImageSet, data: ImageSet, n: int) -> d
         "samples": judge.features((x * top).round() / top),
         "training images": judge.features(train[rows].floats()),
     }
-    distance = {name: frechet_distance(real, other) for name, other in seen.items()}
-    shares = {name: precision_recall(real, other) for name, other in seen.items()}
-    ours, theirs = seen
+    shares = {of: precision_recall(real, features) for of, features in seen.items()}
     return {
-        "Frechet distance": f"{distance[ours]:.2f} of {n} {ours}, {distance[theirs]:.2f} of as many {theirs}",
-        **{
-            name: f"{shares[ours][i]:.3f} of {ours}, {shares[theirs][i]:.3f} of {theirs}"
-            for i, name in enumerate(("precision", "recall"))
-        },
+        "Frechet distance": {of: frechet_distance(real, x) for of, x in seen.items()},
+        "precision": {of: precision for of, (precision, _) in shares.items()},
+        "recall": {of: recall for of, (_, recall) in shares.items()},
     }
 
 
