@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser: a server of its own, notebooks that are run in it, explorers that are moved."""
+"""JupyterLab in a real browser: notebooks that are run, explorers that are moved, live decks that are gone through."""
 
 import json
 import os
@@ -66,6 +66,58 @@ PROGRESS = """() => {
     };
 }"""
 
+# Where a live deck is.
+PLACE = """() => {
+    const slides = [...document.querySelectorAll(".reveal section > section")];
+    const slide = document.querySelector(".reveal section.present > section.present");
+    return {
+        at: slides.indexOf(slide), all: slides.length,
+        scrolled: Math.round(slide.scrollTop),
+        below: Math.round(slide.scrollHeight - slide.clientHeight - slide.scrollTop),
+        shown: slide.querySelectorAll(".fragment.visible").length,
+        hidden: slide.querySelectorAll(".fragment:not(.visible)").length,
+    };
+}"""
+
+# What is wrong with the slide that is shown: what cannot be seen, not even by scrolling, and what is too
+# small. Of what an ancestor scrolls, its own box must be in sight; what it clips must lie inside.
+FAULTS = """() => {
+    const slide = document.querySelector(".reveal section.present > section.present");
+    const parts = "img, p, li, td, h1, h2, h3, pre, .cm-line, mjx-container, button, select, " +
+        ".widget-label, .widget-readout, .noUi-target";
+    const sides = [["left", "right", "overflowX", "scrollLeft", "scrollWidth", "innerWidth"],
+                   ["top", "bottom", "overflowY", "scrollTop", "scrollHeight", "innerHeight"]];
+    function isCut(part) {
+        for (const [start, end, overflow, scrolled, size, inner] of sides) {
+            let {[start]: from, [end]: to} = part.getBoundingClientRect();
+            for (let box = part.parentElement; box; box = box.parentElement) {
+                const view = box.getBoundingClientRect(), how = getComputedStyle(box)[overflow];
+                if (how === "visible") continue;
+                if (how === "auto" || how === "scroll") {
+                    const first = view[start] - box[scrolled];
+                    if (from < first - 2 || to > first + box[size] + 2) return true;
+                } else if (from < view[start] - 2 || to > view[end] + 2) return true;
+                [from, to] = [Math.max(from, view[start]), Math.min(to, view[end])];
+            }
+            if (from < -2 || to > window[inner] + 2) return true;
+        }
+        return false;
+    }
+    const seen = [...slide.querySelectorAll(parts)].filter(part => {
+        const box = part.getBoundingClientRect();
+        return box.width > 1 && box.height > 1 && !part.closest("mjx-assistive-mml");
+    });
+    const size = part => parseFloat(getComputedStyle(part).fontSize);
+    return [
+        ...seen.filter(isCut).map(part => `cut: ${part.outerHTML.slice(0, 150)}`),
+        ...seen.filter(part => part.matches("p, li, pre") && size(part) < innerHeight / 48)
+            .map(part => `small: ${part.textContent.slice(0, 60)}`),
+        ...(seen.length ? [] : ["nothing on it"]),
+    ];
+}"""
+# of a deck in half of the window, on what is left of it by the bars of JupyterLab
+DECK_WINDOW = {"width": 2960, "height": 830}
+
 
 class Lab:
     """A server whose files are copies of notebooks, and a browser beside it.
@@ -98,7 +150,10 @@ class Lab:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
         nbformat.write(notebook, self.folder / path.name)
-        context = self._browser.new_context(viewport={"width": 1440, "height": 1000})
+        context = self._browser.new_context(
+            viewport={"width": 1440, "height": 1000},
+            reduced_motion="reduce",  # a slide that scrolls is there at once
+        )
         try:
             page = context.new_page()
             page.set_default_timeout(SLOW)
@@ -232,6 +287,76 @@ class Notebook:
             ) from error
         return [ExplorerOnPage(self.page, found.nth(i)) for i in range(found.count())]
 
+    def present(self, number: int) -> "Deck":
+        """Turn it into a live deck, as a lecturer does; what has run is not run again.
+
+        Args:
+            number: of its explorers.
+        """
+        self.page.set_viewport_size(DECK_WINDOW)
+        self.page.locator(".jp-NotebookPanel-toolbar [data-command='RISE:preview']").click()
+        frame = self.page.locator(".jp-Document iframe").element_handle().content_frame()
+        frame.locator(".reveal section.present > section.present").wait_for()
+        # they are made anew, from what the kernel has
+        found = frame.locator(".genlib-explorer img.widget-image")
+        try:
+            if number:
+                found.nth(number - 1).wait_for(state="attached")
+        except Exception as error:  # Playwright's own error says less
+            raise AssertionError(
+                f"{found.count()} explorers are in the live deck where there must be {number}"
+            ) from error
+        return Deck(frame)
+
+
+class Deck:
+    """A live deck of slides (jupyterlab-rise), beside the notebook that it shows."""
+
+    def __init__(self, frame):
+        self.frame = frame
+
+    def place(self) -> dict[str, int]:
+        return self.frame.evaluate(PLACE)
+
+    def press(self, key: str) -> None:
+        """Press a key that goes on or back, and wait until the deck has moved."""
+        before = self.place()
+        # as by a click into it; where it has the keyboard, this changes nothing
+        self.frame.frame_element().focus()
+        self.frame.page.keyboard.press(key)
+        try:
+            self.frame.wait_for_function(
+                f"""before => {{
+                    const now = ({PLACE})();
+                    return ["at", "scrolled", "shown"].some(it => now[it] !== before[it]);
+                }}""",
+                arg=before,
+                timeout=SLOW,
+                polling=50,
+            )
+        except Exception as error:  # Playwright's own error says less
+            where = f"slide {before['at'] + 1} of {before['all']}"
+            raise AssertionError(f"{where}: the key {key!r} did nothing") from error
+
+    def walk(self) -> Iterator[int]:
+        """Go through it with the space bar alone: the number of each slide, from 0, when all of it was seen."""
+        while True:
+            place = self.place()
+            if place["below"] <= 4 and not place["hidden"]:
+                yield place["at"]
+                if place["at"] == place["all"] - 1:
+                    return
+            self.press(" ")
+
+    def faults(self) -> list[str]:
+        """What is wrong with the slide that is shown."""
+        return self.frame.evaluate(FAULTS)
+
+    def explorers(self) -> list["ExplorerOnPage"]:
+        """Those on the slide that is shown."""
+        found = self.frame.locator("section.present > section.present .genlib-explorer")
+        return [ExplorerOnPage(self.frame, found.nth(i)) for i in range(found.count())]
+
 
 class ExplorerOnPage:
     """An explorer as a user meets it: keys, buttons and a mouse.
@@ -241,7 +366,7 @@ class ExplorerOnPage:
     """
 
     def __init__(self, page, root):
-        self.page, self.root = page, root
+        self.page, self.root, self.mouse = page, root, root.page.mouse  # a frame has no mouse
         classes = root.get_attribute("class").split()
         (self.name,) = (
             name.removeprefix("genlib-")
@@ -373,22 +498,22 @@ class ExplorerOnPage:
     def _go(self, x: float, y: float) -> None:
         """To a place on the picture, of which both sides are 1 long, y downwards."""
         box = self.picture.bounding_box()
-        self.page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+        self.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
 
     def click(self, *places: tuple[float, float]) -> None:
         for place in places:
             self.picture.scroll_into_view_if_needed()
             self._go(*place)
-            self.move(f"click at {place}", lambda: (self.page.mouse.down(), self.page.mouse.up()))
+            self.move(f"click at {place}", lambda: (self.mouse.down(), self.mouse.up()))
 
     def drag(self, start: tuple[float, float], *way: tuple[float, float]) -> None:
         """Press the button at the start, and go along the way: each point changes the picture."""
         self.picture.scroll_into_view_if_needed()
         self._go(*start)
-        self.move(f"mouse down at {start}", self.page.mouse.down)
+        self.move(f"mouse down at {start}", self.mouse.down)
         for place in way:
             self.move(f"drag to {place}", lambda place=place: self._go(*place))
-        self.page.mouse.up()
+        self.mouse.up()
         self.still()
 
 

@@ -1,5 +1,7 @@
 """The course as a student sees it: every lesson run in JupyterLab, every explorer moved by keys and mouse.
 
+And as a class sees it: the same lesson, still running, as a live deck of slides, gone through with the space bar.
+
     .venv/bin/python -m pytest tests/test_browser.py -s -k 06              one lesson, and its times
     SCREENSHOTS=shots .venv/bin/python -m pytest tests/test_browser.py     pictures of all explorers
 
@@ -8,12 +10,13 @@ Times are printed and not judged: on a loaded machine they say nothing.
 
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from genlib import widgets
-from tests.lab_browser import ExplorerOnPage, lab, timing_table
+from tests.lab_browser import Deck, ExplorerOnPage, lab, timing_table
 from tests.page_browser import needs_chromium
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +79,34 @@ def move_everything(explorer: ExplorerOnPage) -> None:
     explorer.play()
 
 
+def move_a_little(explorer: ExplorerOnPage) -> None:
+    """What a lecturer does first: drag or click, and a step of a slider or two."""
+    explorer.click(*CLICKS.get(explorer.name, [])[:1])
+    if explorer.name in DRAGS:
+        explorer.drag(*DRAGS[explorer.name][:3])
+    for handle in explorer.handles()[:2]:
+        explorer.push(handle)
+
+
+def go_through(deck: Deck) -> list[ExplorerOnPage]:
+    """Every slide, all of it; each explorer is moved on its slide, and does not turn the page."""
+    seen: list[int] = []
+    faults: list[str] = []
+    moved: list[ExplorerOnPage] = []
+    for at in deck.walk():
+        if at in seen:  # an explorer was scrolled to
+            continue
+        seen.append(at)
+        faults += [f"slide {at + 1}: {fault}" for fault in deck.faults()]
+        for explorer in deck.explorers():
+            move_a_little(explorer)
+            moved.append(explorer)
+        assert deck.place()["at"] == at
+    assert seen == list(range(deck.place()["all"]))
+    assert not faults, "\n".join(faults)
+    return moved
+
+
 def test_the_table_has_every_lesson_and_every_explorer():
     assert list(EXPLORERS) == [path.stem for path in LESSONS]
     shown = {f"{name}_explorer" for names in EXPLORERS.values() for name in names}
@@ -90,7 +121,7 @@ def test_the_table_has_what_the_lessons_call():
 
 @needs_chromium
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_the_lesson_runs_and_its_explorers_move(path, opened, record_property):
+def test_the_lesson_runs_and_presents_and_its_explorers_move(path, opened, record_property):
     running, moved = opened
     names = EXPLORERS[path.stem]
     with running.open(path) as notebook:
@@ -105,4 +136,9 @@ def test_the_lesson_runs_and_its_explorers_move(path, opened, record_property):
             move_everything(explorer)
             moved.append((path.stem[:2], explorer))
             record_property(f"{explorer.name}, median ms", round(explorer.median()))
+        began = time.monotonic()
+        shown = go_through(notebook.present(len(names)))
+        record_property("live deck, seconds", round(time.monotonic() - began))
+        moved += [(f"{path.stem[:2]} live", explorer) for explorer in shown]
+        assert [explorer.name for explorer in shown] == names
         assert notebook.complaints == []

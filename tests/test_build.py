@@ -203,7 +203,8 @@ def test_metadata_of_no_use_to_a_reader_is_dropped(built):
     nb = read(built, LECTURE_NB)
     assert nb.cells[0].metadata == {"slideshow": {"slide_type": "slide"}}
     assert nb.cells[2].metadata == {}
-    assert nb.metadata == build.NOTEBOOK_METADATA
+    assert nb.metadata == build.NOTEBOOK_METADATA | {"rise": build.LIVE_DECK}
+    assert read(built, STUDENT_NB).metadata == build.NOTEBOOK_METADATA
     assert [cell.id for cell in nb.cells] == [f"03-{i:03d}" for i in range(5)]
 
 

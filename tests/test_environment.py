@@ -1,6 +1,7 @@
 """pyproject.toml says what the course needs, constraints.txt which versions, environment.yml the same for conda."""
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -89,3 +90,17 @@ def test_no_file_names_a_package_index_or_a_folder_of_one_machine():
         assert not re.search(r"index-url|find-links|file://|https?://|/opt/|/home/|/tmp/", text), (
             name
         )
+
+
+def test_the_extension_for_live_decks_is_installed_as_it_stands_here():
+    """An editable install copies it: setup.py sees to that, and `make setup` to the next copy."""
+    source = ROOT / "genlib" / "widgets" / "live"
+    installed = Path(sys.prefix, "share", "jupyter", "labextensions", "genlib-live")
+    places = {
+        "package.json": "package.json",
+        "live.js": "static/live.js",
+        "live.css": "static/live.css",
+    }
+    assert places.keys() == {path.name for path in source.iterdir()}
+    for name, place in places.items():
+        assert (installed / place).read_bytes() == (source / name).read_bytes(), "Run: make setup"

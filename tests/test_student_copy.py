@@ -33,11 +33,13 @@ def secret():
 
 def test_it_holds_what_a_student_needs_and_nothing_else(copy):
     assert {path.name for path in copy.iterdir()} == {
-        "genlib", "notebooks", "tools", "Makefile", "README.md", "environment.yml", "pyproject.toml",
+        "genlib", "notebooks", "tools", "Makefile", "README.md", "environment.yml", "pyproject.toml", "setup.py",
         "constraints.txt", "LICENSE", "LICENSE-text.md", "CITATION.cff",
     }  # fmt: skip
     assert not (copy / "genlib" / "graders").exists()
     assert [path.name for path in (copy / "tools").iterdir()] == ["find_python.sh"]
+    box = {path.name for path in (ROOT / "genlib" / "box").iterdir()} - {"__pycache__"}
+    assert {path.name for path in (copy / "genlib" / "box").iterdir()} == box >= {"box.json"}
     assert {p.name for p in (copy / "notebooks" / "assignments").iterdir()} == {
         p.name for p in (ROOT / "notebooks" / "assignments").iterdir()
     }

@@ -55,6 +55,15 @@ NOTEBOOK_METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
+# How a lecture looks as a live deck of slides (jupyterlab-rise); genlib/widgets/live/ does the rest.
+LIVE_DECK = {
+    "theme": "white",  # the default one asks the network for its fonts
+    "start_slideshow_at": "beginning",  # after "run all cells" the last cell is selected
+    "center": False,  # the style sheet does, also when an output comes late
+    "scroll": True,  # where the style sheet is not installed
+    "slideNumber": "c/t",
+    "transition": "none",
+}
 # As `make test` sets them: the number of threads changes the order of sums, and so the last printed digit.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 CELL_TIMEOUT = 600  # seconds; twice what the tests allow, so that a slow machine can still build
@@ -144,6 +153,8 @@ def read_source(root, lesson, variant=None):
         )
     nb.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
     nb.nbformat, nb.nbformat_minor = 4, 5
+    if lesson.student is None:
+        nb.metadata["rise"] = nbformat.from_dict(LIVE_DECK)
     if lesson.release:
         variant = stored_variant(root, lesson) if variant is None else variant
         nb.metadata["genlib"] = nbformat.from_dict({"variant": variant})

@@ -19,6 +19,7 @@ from tools.build import ROOT, BuildError, find_lessons, read_source
 
 FILES = [
     "pyproject.toml",
+    "setup.py",
     "constraints.txt",
     "LICENSE",
     "LICENSE-text.md",
