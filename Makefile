@@ -8,6 +8,8 @@ SUBMISSIONS ?=
 PRIVATE_TESTS ?=
 JOBS ?= 2
 UNSAFE ?=
+RUN ?=
+NAME ?=
 ARGS ?=
 LAB_ARGS ?=
 
@@ -19,14 +21,14 @@ READY := $(VENV)/.ready
 CODE := $(wildcard genlib tools tests lessons conftest.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test check lessons release student grade marks slides book results bench format clean
+.PHONY: help setup lab test check lessons release student grade marks slides book results box bench format clean
 
 help:  ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## create .venv with everything the course needs (the others do so on first use)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt $(wildcard genlib/widgets/live/*)
 	@rm -f $(READY)
 	@python=$$(sh tools/find_python.sh $(PYTHON)) || exit 1; \
 	$(PY) -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -75,11 +77,15 @@ slides: $(READY)  ## make a deck of slides of every lesson, build/slides/NN_topi
 book: $(READY)  ## make the website, build/book/html/index.html
 	$(PY) -m tools.book
 
-results: $(READY)  ## measure the figures that README.md reports (ARGS for tools/results.py)
-	$(PY) tools/results.py $(ARGS)
+results: $(READY)  ## train on real data, measure, and make README.md's table (ARGS="vae gan --minutes 10")
+	$(PY) -m tools.results $(ARGS)
 
-bench: $(READY)  ## measure what the course says about speed, as ratios (ARGS="--out FILE.json")
-	$(PY) tools/bench.py $(ARGS)
+box: $(READY)  ## pack a trained run into genlib/box, where genlib.pretrained finds it (RUN=folder NAME=vae-mnist)
+	@test -n "$(RUN)" -a -n "$(NAME)" || { echo "make box RUN=folder NAME=gated_pixelcnn-mnist"; exit 2; }
+	$(PY) -m tools.box "$(RUN)" $(NAME) $(ARGS)
+
+bench: $(READY)  ## measure speed: ratios, then how time and memory grow with size (ARGS="--parts ratios --out FILE.json")
+	$(PY) -m tools.bench $(ARGS)
 
 format: $(READY)  ## put the code in ruff's format and mend what it can
 	$(PY) -m ruff check --fix $(CODE)

@@ -1,19 +1,19 @@
-"""Measure what the course says about speed, most claims as a ratio in one run on one thread.
+"""Measure what the course says about speed: ratios, most claims in one run on one thread, then how cost grows.
 
-    python tools/bench.py [--out FILE.json]
+    python -m tools.bench [--parts ratios growth throughput flags] [--out FILE.json]
 
-Times are process time. The ways that a row compares take turns, and each counts with the fastest of
-its runs: whatever else the machine does can only make a run slower. The figures move with the
-machine; the ratios are what to look at.
+Ratios are made here; `tools.scale` has the rest. Times of ratios are process time. The ways that a
+row compares take turns, and each counts with the fastest of its runs: whatever else the machine does
+can only make a run slower. The figures move with the machine; the ratios are what to look at.
 """
 
 import argparse
-import json
-import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -38,6 +38,8 @@ from genlib.training import (
 )
 from genlib.variational import VAE
 from genlib.variational.networks import MLP
+from tools import scale
+from tools.scale import Job, Row, fastest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from test_pixelrnn import diagonal_bilstm_pixel_by_pixel  # tests hold it equal to the layer
@@ -51,29 +53,14 @@ NETWORKS = CONVOLUTIONAL | {
     "RowLSTM 7x64": lambda side: RowLSTM((1, side, side), channels=64, depth=7),
     "DiagonalBiLSTM 7x64": lambda side: DiagonalBiLSTM((1, side, side), channels=64, depth=7),
 }
-SIDES = (8, 16, 32, 64)
 BATCH = 16
-
-Row = dict[str, str | float]
-
-
-def fastest(*ways: Callable[[], object], repeats: int) -> list[float]:
-    """Seconds of the fastest run of each way, after one that does not count."""
-    best = [math.inf] * len(ways)
-    for run in range(repeats + 1):
-        for k, way in enumerate(ways):
-            start = time.process_time()
-            way()
-            if run:
-                best[k] = min(best[k], time.process_time() - start)
-    return best
 
 
 def ratio(what: str, slow: str, fast: str, seconds: list[float], times: int = 1) -> Row:
     """One row of the table: the slow way takes `times` runs of what was measured."""
     slow_s, fast_s = times * seconds[0], seconds[1]
-    return {"what": what, "slow": slow, "fast": fast, "slow_s": slow_s, "fast_s": fast_s,
-            "ratio": slow_s / fast_s}  # fmt: skip
+    return {"kind": "ratio", "what": what, "slow": slow, "fast": fast, "slow_s": slow_s,
+            "fast_s": fast_s, "ratio": slow_s / fast_s}  # fmt: skip
 
 
 def sampling(name: str) -> Row:
@@ -87,18 +74,6 @@ def sampling(name: str) -> Row:
     return ratio(
         f"{name}: draw 16 images", "a whole pass a pixel", "cached", seconds, times=28 * 28
     )
-
-
-def sampling_growth(name: str) -> Row:
-    """The exponent a in seconds ~ side^a, by least squares on logarithms."""
-    seconds = []
-    for side in SIDES:
-        model = NETWORKS[name](side)
-        seconds += fastest(lambda model=model: model.sample(BATCH), repeats=3)
-    x, y = torch.tensor(SIDES).log(), torch.tensor(seconds).log()
-    exponent = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
-    return {"what": f"{name}: cached sampling grows with side to the power", "theory": 2.0,
-            "exponent": exponent.item()}  # fmt: skip
 
 
 def training_step(model: nn.Module, x: torch.Tensor, fast: bool) -> Callable[[], None]:
@@ -248,19 +223,18 @@ def learning(name: str) -> Row:
     fit(model, train, epochs=epochs, batch_size=batch_size, learning_rate=rate)
     seconds = time.process_time() - start
     bits = bits_per_dim(log_probs(model, test).mean().item(), test.shape)
-    return {"what": f"{name}: digits, held out", "bits_per_dim": float(bits), "seconds": seconds}
+    return {
+        "kind": "ratio",
+        "what": f"{name}: digits, held out",
+        "bits_per_dim": float(bits),
+        "seconds": seconds,
+    }
 
 
-def main(arguments: list[str] | None = None) -> list[Row]:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the table there too")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    rows = []
+def ratio_jobs() -> Iterator[Job]:
+    """What is measured here: a name for each, and what yields its row."""
     for measure, cases in (
         (sampling, NETWORKS),
-        (sampling_growth, NETWORKS),
         (training, CONVOLUTIONAL),
         (diagonals, (16, 32)),
         (vae_epoch, (12_800,)),
@@ -268,18 +242,17 @@ def main(arguments: list[str] | None = None) -> list[Row]:
         (learning, ON_DIGITS),
     ):
         for case in cases:
-            row = measure(case)  # type: ignore[arg-type]
-            rows.append(row)
-            print(describe(row), flush=True)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(rows, indent=2) + "\n")
-    return rows
+            yield f"{measure.__name__} of {case}", partial(one_row, measure, case)
+
+
+def one_row(measure: Callable, case: str | int) -> Iterator[Row]:
+    torch.manual_seed(0)  # the same networks, whatever was measured before
+    yield measure(case)
 
 
 def describe(row: Row) -> str:
-    if "exponent" in row:
-        return f"{row['what']:<56} {row['exponent']:6.2f}  (theory {row['theory']:.0f})"
+    if row["kind"] != "ratio":
+        return scale.describe(row)
     if "bits_per_dim" in row:
         return f"{row['what']:<56} {row['bits_per_dim']:6.3f} bits/dim after {row['seconds']:.1f} s"
     return (
@@ -288,5 +261,16 @@ def describe(row: Row) -> str:
     )
 
 
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parts = ("ratios", *scale.PARTS)
+    scale.arguments_of(parser, parts)
+    options = parser.parse_args(arguments)
+    chosen = scale.chosen_parts(options, parts)
+    jobs = scale.all_jobs(chosen, options.models, torch.device(options.device))
+    ratios = ratio_jobs() if "ratios" in chosen and options.device == "cpu" else iter(())
+    return scale.run(chain(ratios, jobs), options, scale.Table(describe))
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

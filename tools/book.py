@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 
 import genlib
 from genlib.taxonomy import TREE, Branch, Leaf
-from tools import build, pages
+from tools import build, pages, scale_page
 
 WRITTEN = build.ROOT / "docs" / "book"
 # which lessons build the models of a family
@@ -317,6 +317,9 @@ def write_source(root: Path, source: Path) -> None:
     section = redirect(grading_section(readme), Path("README.md"), places(root))
     text = grade.read_text(encoding="utf-8").replace("<!-- grading -->", section)
     grade.write_text(text, encoding="utf-8")
+    scale = source / "scale.md"
+    text = scale_page.fill(scale.read_text(encoding="utf-8"), root / "docs" / "results")
+    scale.write_text(text, encoding="utf-8")
 
 
 def make_book(out: Path, root: Path = build.ROOT) -> int:

@@ -22,12 +22,12 @@ from lightning_fabric.plugins.environments import TorchElasticEnvironment
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 
-from genlib.adversarial import GAN, WGANGP
-from genlib.autoregressive import PixelModel
+from genlib.adversarial import GAN
 from genlib.data import ImageSet, bernoulli_pixels
 from genlib.runs.config import Config, as_facts, fingerprint, load_weights
 from genlib.runs.folder import RunError, RunFolder, pack, restore_optimizer, unpack
 from genlib.runs.recipes import build_model, images_of, recipe
+from genlib.runs.speed import compile_networks, use_tf32
 from genlib.training import GAN_RECORD, Machine, train_epoch, train_gan_epoch
 from genlib.variational import VAE
 
@@ -226,8 +226,7 @@ def check_devices(config: Config) -> None:
 
 def make_fabric(config: Config) -> Fabric:
     """Fabric for the devices and the precision of a run; the processes are not launched yet."""
-    torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = config.tf32
+    use_tf32(config.tf32)
     strategy: str | DDPStrategy = "auto"
     if config.world_size > 1:
         # a GAN's update leaves one of its networks alone; its buffers are equal in all processes,
@@ -247,24 +246,6 @@ def make_fabric(config: Config) -> Fabric:
 def is_game(name: str) -> bool:
     """Whether the recipe of this name builds a GAN: its optimisers are two."""
     return "discriminator_steps" in recipe(name).options
-
-
-def compile_networks(model: nn.Module) -> None:
-    """Have torch compile the networks of a model, at their first use.
-
-    Raises:
-        RunError: the model has none that could gain by it.
-    """
-    if isinstance(model, PixelModel):
-        model.network = torch.compile(model.network)  # type: ignore[method-assign]
-        return
-    networks = [child for child in model.children() if next(child.parameters(), None) is not None]
-    if isinstance(model, WGANGP):  # the penalty asks for a gradient of a gradient
-        networks.remove(model.discriminator)
-    if not networks:
-        raise RunError(f"{type(model).__name__} is no network to compile: leave --compile out")
-    for network in networks:
-        network.compile()
 
 
 # Training. ------------------------------------------------------------------------------------------
