@@ -23,6 +23,7 @@ TARGETS = [
     "slides",
     "book",
     "results",
+    "box",
     "bench",
     "format",
     "clean",
@@ -184,7 +185,10 @@ def test_arguments_reach_the_tools(checkout):
     (checkout / ".venv/.ready").touch()
     assert "tools/build.py 03" in make(checkout, "-n", "lessons", "LESSON=03").stdout
     assert "--no-browser" in make(checkout, "-n", "lab", "LAB_ARGS=--no-browser").stdout
-    assert "tools/results.py --quick" in make(checkout, "-n", "results", "ARGS=--quick").stdout
+    assert (
+        '-m tools.box "runs/a" b-c' in make(checkout, "-n", "box", "RUN=runs/a", "NAME=b-c").stdout
+    )
+    assert "-m tools.results --quick" in make(checkout, "-n", "results", "ARGS=--quick").stdout
 
 
 def test_clean_spares_notebooks_data_grades_and_the_environment(checkout):
