@@ -39,7 +39,7 @@ from tools.grading.submissions import (
 )
 
 PS = os.environ.get("PSX", "ps1_autoregressive")
-# A cell may take half of it. The first one imports torch, which took 12 s where two slow cores had three kernels to run.
+# A cell may take half of it. The first one imports torch: 12 s where two slow cores ran three kernels.
 SECONDS = 60
 SECRET = "only-the-gradebook-knows"
 try:
