@@ -7,11 +7,13 @@ from Okabe & Ito's palette, which colour-blind readers can tell apart.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.patches import Circle, Patch, Rectangle
 from matplotlib.ticker import NullLocator
@@ -66,11 +68,12 @@ def show_images(
         size: width of an image in inches.
 
     Raises:
-        ValueError: the shape is not that of a batch of grey or colour images.
+        ValueError: the shape is not that of a batch of grey or colour images, or there are more or
+            fewer titles than images.
 
     Example:
         >>> show_images(torch.rand(8, 1, 4, 4), columns=4, title="noise")
-        >>> len(plt.gcf().axes)
+        >>> len(plt.gca().images)
         8
         >>> plt.close()
     """
@@ -78,20 +81,11 @@ def show_images(
         raise ValueError(
             f"images must have shape (N, 1, H, W) or (N, 3, H, W), not {tuple(images.shape)}"
         )
-    columns = columns or math.ceil(math.sqrt(len(images)))
-    columns = min(columns, len(images))
-    rows = math.ceil(len(images) / columns)
-    tall = images.shape[2] / images.shape[3]
-    head = 0.35 * bool(title) + 0.25 * rows * bool(titles)
-    figure = plt.figure(figsize=(columns * size, rows * size * tall + head))
-    for i, image in enumerate(images):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        _draw_image(axes, image)
-        if titles:
-            axes.set_title(titles[i], fontsize=9, pad=3)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
-    if title:
-        figure.suptitle(title)
+    if titles is not None and len(titles) != len(images):
+        raise ValueError(f"each of {len(images)} images has a title, not {len(titles)} titles")
+    columns = min(columns or math.ceil(math.sqrt(len(images))), len(images))
+    rows = [images[i : i + columns] for i in range(0, len(images), columns)]
+    _draw_rows(rows, size, titles=titles or [], title=title)
 
 
 def show_rows(rows: Mapping[str, Tensor], *, title: str = "", size: float = 0.8) -> None:
@@ -104,37 +98,82 @@ def show_rows(rows: Mapping[str, Tensor], *, title: str = "", size: float = 0.8)
 
     Example:
         >>> show_rows({"noise": torch.rand(5, 1, 4, 4), "black": torch.zeros(5, 1, 4, 4)})
-        >>> len(plt.gcf().axes)
+        >>> len(plt.gca().images)
         10
         >>> plt.close()
     """
-    columns = max(len(images) for images in rows.values())
-    margin = 0.09 * max(len(name) for name in rows)
-    tall = max(images.shape[2] / images.shape[3] for images in rows.values())
-    figure, axes = plt.subplots(
-        len(rows),
-        columns,
-        figsize=(columns * size + margin, len(rows) * size * tall + 0.35 * bool(title)),
-        squeeze=False,
-    )
-    for row, (name, images) in zip(axes, rows.items(), strict=True):
-        for cell in row:
-            cell.set_axis_off()
-        for cell, image in zip(row, images, strict=False):
-            _draw_image(cell, image)
-        row[0].text(-0.15, 0.5, name, transform=row[0].transAxes, ha="right", va="center")
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0.02, hspace=0.02)
+    _draw_rows(list(rows.values()), size, names=list(rows), title=title)
+
+
+def _draw_rows(
+    rows: Sequence[Tensor],
+    size: float,
+    *,
+    names: Sequence[str] = (),
+    titles: Sequence[str] = (),
+    title: str = "",
+) -> None:
+    """A figure of rows of images, all on one pair of axes: a pair for each takes five times as long.
+
+    Lengths are inches, y goes downwards. An image is `size` wide with the gap at its side.
+
+    Args:
+        rows: each (N, C, H, W).
+        size: width of an image.
+        names: of the rows, at the left.
+        titles: of the images, above each.
+        title: above all.
+    """
+    gap, head = 0.04, 0.25 * bool(titles)
+    wide = size - gap
+    tall = wide * max(images.shape[2] / images.shape[3] for images in rows)
+    width = max(len(images) for images in rows) * size - gap
+    height = len(rows) * (head + tall + gap) - gap
+
+    figure = plt.figure()
+    figure.set_layout_engine("none")  # all places are known
+    labels = [figure.text(0, 0, name, ha="right", va="center") for name in names]
+    widest = max((label.get_window_extent().width / figure.dpi for label in labels), default=0)
+    left, top = widest + 0.1 * bool(names), 0.35 * bool(title)
+    figure.set_size_inches(left + width, top + height)
+    axes = figure.add_axes(
+        (left / (left + width), 0, width / (left + width), height / (top + height)),
+        xlim=(0, width), ylim=(height, 0), autoscale_on=False,
+    )  # fmt: skip
+    axes.set_axis_off()
+
+    frames, above = [], iter(titles)
+    for i, images in enumerate(rows):
+        middle = i * (head + tall + gap) + head + tall / 2
+        if names:
+            labels[i].set(transform=axes.transData, position=(-0.1, middle))
+        for j, image in enumerate(images):
+            high = wide * image.shape[1] / image.shape[2]
+            x, y = j * size, middle - high / 2
+            _imshow(axes, image, extent=(x, x + wide, y + high, y), aspect="auto")
+            frames.append(Rectangle((x, y), wide, high))
+            if titles:
+                axes.text(x + wide / 2, y - 0.05, next(above), fontsize=9, ha="center")
+    # a thin frame, or a white image ends nowhere
+    frame = PatchCollection(frames, facecolor="none", edgecolor="0.6", linewidth=0.5, zorder=3)
+    frame.set_clip_on(False)
+    axes.add_collection(frame)
     if title:
         figure.suptitle(title)
 
 
-def _draw_image(axes: Axes, image: Tensor) -> None:
+def _imshow(axes: Axes, image: Tensor, **where: Any) -> None:
+    """An image (C, H, W), grey or in colour; what is NaN is "not there"."""
     picture = image.detach().float().cpu().permute(1, 2, 0).numpy()
     if picture.shape[2] == 1:
         grey = plt.get_cmap("gray").with_extremes(bad=NOT_THERE)
-        axes.imshow(np.ma.masked_invalid(picture[:, :, 0]), cmap=grey, vmin=0, vmax=1)
+        axes.imshow(np.ma.masked_invalid(picture[:, :, 0]), cmap=grey, vmin=0, vmax=1, **where)
     else:
-        axes.imshow(np.where(np.isnan(picture), to_rgb(NOT_THERE), picture))
+        axes.imshow(np.where(np.isnan(picture), to_rgb(NOT_THERE), picture), **where)
+
+
+def _draw_image(axes: Axes, image: Tensor) -> None:
+    _imshow(axes, image)
     axes.set_axis_on()
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():  # a thin frame, or a white image ends nowhere
@@ -623,15 +662,36 @@ def receptive_field(model: PixelModel, pixel: tuple[int, int], n_images: int = 1
         >>> bool(field[1, 1] > 0), field[2, 1].item(), field[3, 3].item()
         (True, 0.0, 0.0)
     """
-    i, j = pixel
+    return receptive_fields(model, [pixel], n_images)[0]
+
+
+def receptive_fields(
+    model: PixelModel, pixels: Sequence[tuple[int, int]], n_images: int = 16
+) -> Tensor:
+    """What `receptive_field` computes, of P pixels in one pass: (P, H, W).
+
+    Raises:
+        ValueError: one of the pixels lies outside the image.
+
+    Example:
+        >>> from genlib.autoregressive import PixelCNN
+        >>> receptive_fields(PixelCNN((1, 4, 4), channels=8, depth=1), [(2, 1), (0, 0)]).shape
+        torch.Size([2, 4, 4])
+    """
     _, height, width = model.shape
-    if not (0 <= i < height and 0 <= j < width):
-        raise ValueError(f"pixel {pixel} lies outside an image of {height} rows, {width} columns")
+    for i, j in pixels:
+        if not (0 <= i < height and 0 <= j < width):
+            raise ValueError(
+                f"pixel {(i, j)} lies outside an image of {height} rows, {width} columns"
+            )
     device = next(model.parameters()).device
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(n_images, *model.shape, generator=generator).to(device).requires_grad_()
-    (gradient,) = torch.autograd.grad(model(x)[:, :, :, i, j].sum(), x)
-    return gradient.abs().sum(dim=1).mean(dim=0)
+    images = torch.rand(n_images, *model.shape, generator=generator).to(device)
+    x = images.repeat(len(pixels), 1, 1, 1).requires_grad_()  # the same images for every pixel
+    i, j = torch.tensor(pixels, device=device).repeat_interleave(n_images, dim=0).T
+    logits = model(x)[torch.arange(len(x), device=device), :, :, i, j]
+    (gradient,) = torch.autograd.grad(logits.sum(), x)
+    return gradient.abs().sum(dim=1).unflatten(0, (len(pixels), n_images)).mean(dim=1)
 
 
 def field_layers(field: Tensor, pixel: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -470,7 +470,10 @@ class ExplorerOnPage:
                 )
 
     def play(self) -> None:
-        """From the start of the film: play goes on by itself, and pause stops it."""
+        """From the start of the film: play goes on by itself, and pause stops it; then back to the start.
+
+        A film that stood where it happened to stop might stand where the next move wants to go.
+        """
         for play in self.root.locator(".widget-play").all():
             handle = play.locator("xpath=..").locator(".noUi-handle")
 
@@ -492,6 +495,8 @@ class ExplorerOnPage:
             self.page.wait_for_timeout(1500)  # of more than five frames
             went_on = position() != at or self._element.evaluate("root => root.watch.changes")
             assert not went_on, f"{self.name} explorer: the film went on after pause"
+            handle.press("Home")
+            self.still()
 
     # ------------------------------------------------------------ the mouse on the picture
 

@@ -27,6 +27,7 @@ from genlib.runs.measure import as_trained, mean_and_error
 from genlib.sample_quality import FeatureClassifier, train_classifier
 from genlib.variational import VAE
 from tools import box as packer
+from tools import report
 from tools.build import ROOT
 
 KINDS = {
@@ -454,8 +455,8 @@ def test_readme_and_lessons_name_models_that_are_there():
         named = re.findall(r'(?:pretrained|card)\("([^"]+)"\)', page.read_text(encoding="utf-8"))
         assert set(named) <= set(REAL), page
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert packer.with_table(readme, [box.card(name) for name in REAL]) == readme
-    assert packer.MARKS[0] in readme
+    table = packer.table([box.card(name) for name in REAL])
+    assert report.between_marks(readme, "box", table) == readme
 
 
 def test_weights_and_cards_ship_with_the_package(tmp_path):
@@ -572,12 +573,7 @@ def mnist_or_skip(about: box.Card) -> ImageSet:
     return as_trained(load(about.data, "test"), config, "test")[torch.arange(0, 10_000, 20)]
 
 
-def test_the_table_of_the_readme_stands_between_its_marks(packed):
-    cards = [box.card(name, packed) for name in KINDS]
-    start, end = packer.MARKS
-    readme = packer.with_table(f"# C\n\n{start}old\n{end}\n\nrest\n", cards)
-    assert readme == f"# C\n\n{start}{packer.table(cards)}{end}\n\nrest\n"
-    assert packer.with_table(readme, cards) == readme
+def test_the_table_names_every_model_and_links_its_card(packed):
+    table = packer.table([box.card(name, packed) for name in KINDS])
     for name in KINDS:
-        assert f"| [`{name}`](genlib/box/{name}.md) |" in readme
-    assert packer.with_table("# no marks", cards) == "# no marks"
+        assert f"| [`{name}`](genlib/box/{name}.md) |" in table

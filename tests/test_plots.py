@@ -70,7 +70,37 @@ def test_images_are_drawn_as_they_are_grey_or_in_colour():
 
 def test_rows_of_unequal_length_leave_the_rest_empty():
     plots.show_rows({"three": torch.zeros(3, 1, 2, 2), "one": torch.ones(1, 1, 2, 2)})
-    assert [len(axes.images) for axes in plt.gcf().axes] == [1, 1, 1, 1, 0, 0]
+    white = [float(image.get_array().mean()) for image in plt.gca().images]
+    assert white == [0, 0, 0, 1]
+    left, top = zip(
+        *((image.get_extent()[0], image.get_extent()[3]) for image in plt.gca().images), strict=True
+    )
+    assert left[0] < left[1] < left[2] and left[3] == left[0]
+    assert top[0] == top[1] == top[2] < top[3]
+    assert plt.gca().get_xlim()[1] == pytest.approx(left[2] + left[1] - left[0], abs=0.05)
+
+
+def test_images_do_not_overlap_and_each_has_its_title_above_it():
+    plots.show_images(torch.rand(5, 1, 6, 3), columns=3, titles=list("abcde"))
+    extents = [image.get_extent() for image in plt.gca().images]
+    for i, (left, right, bottom, top) in enumerate(extents):
+        assert bottom - top == pytest.approx(2 * (right - left))
+        for other in extents[i + 1 :]:
+            assert right < other[0] or other[1] < left or bottom < other[3] or other[2] < top
+    for text, (left, right, _, top) in zip(plt.gca().texts, extents, strict=True):
+        x, y = text.get_position()
+        assert x == pytest.approx((left + right) / 2) and top - 0.2 < y < top
+
+
+def test_a_long_name_of_a_row_is_not_cut():
+    plots.show_rows({"a name that is WWWWider than its images": torch.zeros(1, 1, 2, 2)})
+    figure = plt.gcf()
+    (name,) = figure.texts
+    assert name.get_window_extent().x0 >= 0
+    (image,) = plt.gca().images
+    box = image.get_window_extent()
+    assert box.width == pytest.approx(box.height)
+    assert box.width == pytest.approx(0.76 * figure.dpi)
 
 
 def test_a_mask_is_drawn_as_the_whole_kernel_of_the_textbook():

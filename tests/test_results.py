@@ -11,7 +11,7 @@ import torch
 
 from genlib.data import ImageSet, strokes
 from genlib.runs import RunFolder, load_model
-from tools import results
+from tools import report, results
 
 ROWS = {
     "gated_pixelcnn": results.Row(
@@ -139,8 +139,8 @@ def test_a_readme_without_the_marks_is_left_as_it_is(place: Path):
 
 def test_the_table_in_readme_is_made_from_what_was_found():
     page = (results.ROOT / "README.md").read_text()
-    between = page.split(results.MARKS[0])[1].split(results.MARKS[1])[0]
-    assert between == "\n" + results.table(), "Run: python -m tools.results --table"
+    made = report.between_marks(page, "results", results.table())
+    assert page == made, "Run: python -m tools.results --table"
 
 
 def test_every_row_was_trained_by_the_words_that_stand_here():

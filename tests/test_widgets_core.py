@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 import torch
 from ipywidgets.widgets.widget import _instances
-from matplotlib.colors import to_rgb
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from genlib.plots import NOT_THERE, RED
-from genlib.widgets.core import Explorer, Picture, Player, own_random_numbers, tile
+from genlib.widgets.core import Explorer, Picture, Player, own_random_numbers, show_blocks, tile
 from tools.build import WIDGET_VIEW, clean_outputs
 
 
@@ -241,3 +243,41 @@ def test_what_cannot_be_tiled_is_refused(shape: tuple[int, ...]):
         tile(torch.zeros(shape), columns=2)
     with pytest.raises(ValueError, match="at least one column"):
         tile(torch.zeros(2, 1, 4, 4), columns=0)
+
+
+@pytest.mark.parametrize("extent", [None, (-3.0, 3.0, -2.0, 2.0)])
+def test_blocks_are_where_matplotlib_draws_them(extent):
+    """Their middles, that is: along an edge one may round otherwise."""
+    torch.manual_seed(0)
+    pixels = torch.rand(4, 6, 3).numpy()
+    drawn = []
+    for draw in (show_blocks, lambda axes, pixels, extent: axes.imshow(pixels, extent=extent)):
+        figure = Figure(figsize=(4, 3), dpi=100)
+        canvas = FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        image = draw(axes, pixels, extent)
+        image.set_interpolation("nearest")
+        canvas.draw()
+        left, right, bottom, top = image.get_extent()
+        x = left + (torch.arange(6) + 0.5) * (right - left) / 6
+        y = top + (torch.arange(4) + 0.5) * (bottom - top) / 4
+        middles = torch.cartesian_prod(y, x).flip(1)
+        column, row = axes.transData.transform(middles.numpy()).astype(int).T
+        drawn.append(np.asarray(canvas.buffer_rgba())[::-1][row, column])
+    assert (drawn[0] == drawn[1]).all()
+    given = torch.cat([torch.from_numpy(pixels).reshape(24, 3), torch.ones(24, 1)], dim=1)
+    torch.testing.assert_close(
+        torch.from_numpy(drawn[0] / 255).float(), given, atol=1 / 255, rtol=0
+    )
+
+
+def test_blocks_have_colours_of_a_map_and_leave_out_what_is_masked():
+    figure = Figure(figsize=(2, 2), dpi=100, layout="none")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    two = np.ma.masked_invalid(np.array([[0.0, np.nan], [2.0, 4.0]]))
+    show_blocks(axes, two, cmap=ListedColormap(["black", "red"]), limits=(0, 4))
+    canvas.draw()
+    seen = np.asarray(canvas.buffer_rgba())[50::100, 50::100, :3]
+    assert seen.tolist() == [[[0, 0, 0], [255, 255, 255]], [[255, 0, 0], [255, 0, 0]]]

@@ -10,7 +10,7 @@ from ipywidgets.widgets.widget import _instances
 
 from genlib import widgets
 from genlib.autoregressive import GatedPixelCNN, PixelCNN
-from genlib.plots import receptive_field
+from genlib.plots import receptive_field, receptive_fields
 from genlib.widgets.core import own_random_numbers
 
 SHAPE, K = (1, 6, 5), 4
@@ -73,17 +73,21 @@ def test_a_click_on_any_of_the_upper_panels_chooses_the_pixel(models):
     assert explorer._squares[0].get_xy() == (2.5, 3.5)
 
 
-def test_a_field_is_computed_once(models, monkeypatch):
+@pytest.mark.parametrize("ahead", [0, 30])
+def test_fields_are_those_of_each_pixel_and_computed_once(models, monkeypatch, ahead: int):
     calls = []
     monkeypatch.setattr(
-        "genlib.widgets.pixels.receptive_field",
-        lambda model, pixel: (calls.append(pixel), receptive_field(model, pixel))[1],
+        "genlib.widgets.pixels.receptive_fields",
+        lambda model, pixels: (calls.append(len(pixels)), receptive_fields(model, pixels))[1],
     )
+    monkeypatch.setattr("genlib.widgets.pixels.AHEAD", ahead)
     explorer = widgets.pixel_explorer(models, IMAGES, pixel=(1, 1))
     explorer.row.value = 2
     explorer.row.value = 1
     explorer.image.value = 1
-    assert calls == [(1, 1), (1, 1), (2, 1), (2, 1)]
+    assert calls == ([30, 30] if ahead else [1, 1, 1, 1])
+    for name, model in models.items():
+        torch.testing.assert_close(explorer.field(name), receptive_field(model, (1, 1)))
 
 
 def test_pixel_explorer_refuses_what_it_cannot_show(models):

@@ -37,6 +37,7 @@ from genlib.runs.config import images_in
 from genlib.runs.measure import as_trained, compare_samples, mean_and_error
 from genlib.sample_quality import train_classifier
 from genlib.variational import VAE
+from tools import report
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = re.compile(r"[a-z0-9_]+-[a-z0-9_]+")
@@ -503,21 +504,17 @@ def _wrapped(paragraph: str) -> str:
 
 # ---------------------------------------------------------------- the README's table
 
-MARKS = ("<!-- box -->\n", "<!-- /box -->")
-
 
 def table(cards: list[Card]) -> str:
-    """The models of the box as a table: what README.md shows; nothing of an empty box."""
-    if not cards:
-        return ""
-    lines = ["| `genlib.pretrained(...)` | what | trained | file | how good |", "|" + 5 * " --- |"]
+    """The models of the box as a table: what README.md shows."""
+    rows = []
     for about in cards:
         labels = ", conditional" if about.images.n_classes else ""
-        lines.append(
-            f"| [`{about.name}`](genlib/box/{about.name}.md) | {about.what}{labels} | {about.training} | "
-            f"{_mb(about.size)} | {headline(about)} |"
-        )
-    return "\n".join(lines) + "\n"
+        rows.append([
+            f"[`{about.name}`](genlib/box/{about.name}.md)", f"{about.what}{labels}", about.training,
+            _mb(about.size), headline(about),
+        ])  # fmt: skip
+    return report.table(["`genlib.pretrained(...)`", "what", "trained", "file", "how good"], rows)
 
 
 def headline(about: Card) -> str:
@@ -532,20 +529,14 @@ def headline(about: Card) -> str:
     )
 
 
-def with_table(readme: str, cards: list[Card]) -> str:
-    """The README with the table of these models between its marks."""
-    start, end = MARKS
-    before, _, rest = readme.partition(start)
-    return f"{before}{start}{table(cards)}{end}{rest.partition(end)[2]}" if rest else readme
-
-
 def write_pages(folder: Path) -> None:
     """All cards anew from the catalogue; if it is the course's own, the table of README.md too."""
     cards = [box.card(name, folder) for name in box.names(folder)]
     pages = {folder / f"{about.name}.md": card_text(about) for about in cards}
     readme = ROOT / "README.md"
     if folder == box.FOLDER:
-        pages[readme] = with_table(readme.read_text(encoding="utf-8"), cards)
+        text = readme.read_text(encoding="utf-8")
+        pages[readme] = report.between_marks(text, "box", table(cards))
     for path, text in pages.items():
         with whole_file(path) as unfinished:
             unfinished.write_text(text, encoding="utf-8")

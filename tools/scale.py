@@ -29,8 +29,6 @@ import gc
 import importlib
 import json
 import math
-import platform
-import re
 import sys
 import time
 import traceback
@@ -49,6 +47,7 @@ from torch.utils.flop_counter import flop_registry
 from genlib.runs.recipes import RECIPES, Images, Option, build_model, recipe
 from genlib.runs.speed import compile_networks, use_tf32
 from genlib.training import Machine, bf16_is_fast, train_epoch, train_gan_epoch
+from tools.report import device_name
 
 Row = dict[str, Any]
 Way = Callable[[], object]
@@ -873,15 +872,9 @@ def flags_gain(name: str, batch: int, device: torch.device, compiled: bool) -> I
 
 def machine_facts(device: torch.device) -> dict[str, str | int]:
     """What was measured on, for every row."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    elif cpuinfo.exists() and (found := re.search(r"model name\s*: (.*)", cpuinfo.read_text())):
-        name = found.group(1)
     return {
         "device": device.type,
-        "name": name,
+        "name": device_name(device),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "date": datetime.date.today().isoformat(),

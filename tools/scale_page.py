@@ -6,11 +6,12 @@ measured has no column; without any, the page says how to measure one.
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from genlib.runs.recipes import RECIPES
+from tools.report import table
 from tools.scale import LAWS, STEPS, TABLE, VARIED, Row
 
 # trainings that a course asks for: passes over the training images of MNIST and CIFAR-10
@@ -63,20 +64,6 @@ def machines(folder: Path) -> list[Machine]:
         if rows:
             found.append(Machine(rows[0]["machine"], tuple(rows)))
     return sorted(found, key=lambda machine: machine.facts["device"] != "cpu")
-
-
-def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown.
-
-    Example:
-        >>> print(table(["a", "b"], [["1", "2"]]))
-        | a | b |
-        | --- | --- |
-        | 1 | 2 |
-    """
-    head = list(head)
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def model_name(recipe: str) -> str:

@@ -8,7 +8,7 @@ from torch import Tensor
 from genlib.markov import RBM
 from genlib.nn import at_least_one, check_images
 from genlib.plots import BLUE, ORANGE
-from genlib.widgets.core import Explorer, Picture, Player, own_random_numbers, tile
+from genlib.widgets.core import Explorer, Picture, Player, own_random_numbers, show_blocks, tile
 
 STRIP = 12  # steps that can be seen at once
 
@@ -34,8 +34,8 @@ class GibbsExplorer(Explorer):
         strip = picture.figure.add_subplot(grid[1, :])
         self._run()
         self._rescale = True
-        self._large = large.imshow(_in_a_row(self.chain[:1]))
-        self._strip = strip.imshow(_in_a_row(torch.ones(STRIP, *model.shape)))
+        self._large = show_blocks(large, _in_a_row(self.chain[:1]))
+        self._strip = show_blocks(strip, _in_a_row(torch.ones(STRIP, *model.shape)))
         for axes in (large, strip):
             axes.set_axis_off()
         self._title = large.set_title("round 00000")

@@ -9,13 +9,12 @@ import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.image import AxesImage
 from matplotlib.patches import Circle, Rectangle
 from torch import Tensor
 
 from genlib.plots import BLUE, ORANGE, RED, TEN_COLOURS
 from genlib.variational import VAE
-from genlib.widgets.core import Explorer, Picture, Player, tile
+from genlib.widgets.core import Blocks, Explorer, Picture, Player, show_blocks, tile
 
 LIMIT = 3.0  # a standard normal number lies further out once in 370 times
 STEP = 0.05  # of a slider
@@ -167,12 +166,8 @@ class FactorExplorer(Explorer):
         self._shown = [_image(axes, self._images[0]) for axes in row[:3]]
         for axes, title in zip(row, titles, strict=True):
             axes.set_title(title)
-        self._change = row[3].imshow(
-            self._images[0].mean(dim=0).numpy(),
-            cmap=CHANGE,
-            vmin=-1,
-            vmax=1,
-            interpolation="nearest",
+        self._change = show_blocks(
+            row[3], self._images[0].mean(dim=0).numpy(), cmap=CHANGE, limits=(-1, 1)
         )
         _bare(row[3])
         picture.move_only(*self._shown, self._change)
@@ -268,14 +263,14 @@ class InterpolationExplorer(Explorer):
         self._large = [
             _image(axes, self.images[name][0]) for axes, name in zip(large, WAYS, strict=True)
         ]
-        self._strips: list[AxesImage] = []
+        self._strips: list[Blocks] = []
         self._frames: list[Rectangle] = []
         for axes, name, colour in zip(strips, WAYS, (BLUE, ORANGE), strict=True):
             step = 1 / SHOWN
             mosaic = tile(self.images[name][::2], SHOWN + 1)
             tall = step * mosaic.shape[0] / (mosaic.shape[1] / (SHOWN + 1))
             extent = (-step / 2, 1 + step / 2, 0, tall)  # so that x is t
-            self._strips.append(axes.imshow(mosaic, extent=extent))
+            self._strips.append(show_blocks(axes, mosaic, extent))
             frame = Rectangle(
                 (-step / 2, 0), step, tall, fill=False, ec=colour, lw=4, clip_on=False
             )
@@ -404,13 +399,13 @@ def _mosaic(images: Tensor) -> np.ndarray:
 
 
 def _pixels(image: Tensor) -> np.ndarray:
-    """An image (C, H, W) as `imshow` takes it, grey as colour."""
+    """An image (C, H, W) as `show_blocks` takes it, grey as colour."""
     return image.detach().float().expand(3, *image.shape[1:]).permute(1, 2, 0).numpy()
 
 
-def _image(axes: Axes, image: Tensor) -> AxesImage:
+def _image(axes: Axes, image: Tensor) -> Blocks:
     _bare(axes)
-    return axes.imshow(_pixels(image), interpolation="nearest")
+    return show_blocks(axes, _pixels(image))
 
 
 def _bare(axes: Axes) -> None:

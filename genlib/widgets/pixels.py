@@ -20,9 +20,11 @@ from genlib.plots import (
     RED,
     drawn_so_far,
     field_layers,
-    receptive_field,
+    receptive_fields,
 )
-from genlib.widgets.core import Explorer, Picture, Player, own_random_numbers, tile
+from genlib.widgets.core import Explorer, Picture, Player, own_random_numbers, show_blocks, tile
+
+AHEAD = 256  # pixels of an image whose receptive fields are found before anybody asks; of a larger, when chosen
 
 
 class _Levels:
@@ -52,7 +54,7 @@ def _square(axes: Axes) -> Rectangle:
 
 
 def _rgb(image: Tensor) -> np.ndarray:
-    """(C, H, W) -> (H, W, 3) for `imshow`; NaN, "not there", is grey-blue."""
+    """(C, H, W) -> (H, W, 3) for `show_blocks`; NaN, "not there", is grey-blue."""
     height, width = image.shape[1:]
     rgb = image.detach().float().cpu().expand(3, height, width).permute(1, 2, 0).numpy()
     return np.where(np.isnan(rgb), to_rgba(NOT_THERE)[:3], rgb)
@@ -98,6 +100,13 @@ class PixelExplorer(Explorer):
         self._level = _levels_of(images, levels)
         self._expected = {name: _predictions(model, images) for name, model in models.items()}
         self._fields: dict[tuple[str, int, int], Tensor] = {}
+        if height * width <= AHEAD:
+            pixels = [divmod(place, width) for place in range(height * width)]
+            for name, model in models.items():
+                fields = receptive_fields(model, pixels).cpu()
+                self._fields |= {
+                    (name, *at): field for at, field in zip(pixels, fields, strict=True)
+                }
         self.image = ipywidgets.IntSlider(0, min=0, max=len(images) - 1, description="image")
         self.row, self.column = (
             ipywidgets.IntSlider(at, min=0, max=size - 1, description=name)
@@ -120,14 +129,14 @@ class PixelExplorer(Explorer):
         rows = figure.subplots(2, n, squeeze=False, height_ratios=(1.5, 1))
         blank = np.zeros((*size, 4))
         first = rows[0, 0]
-        self._shown = first.imshow(blank[..., :3])
-        self._veil = first.imshow(blank)
+        self._shown = show_blocks(first, blank[..., :3])
+        self._veil = show_blocks(first, blank)
         first.set_title("click a pixel")
         self._squares, self._drawn, self._bars = [_square(first)], {}, {}
         picture.on_click(first, self._choose)
         for name, axes, below in zip(self._models, rows[0, 1:], rows[1, 1:], strict=True):
-            read = axes.imshow(np.zeros(size), cmap=READ, vmin=-4, vmax=0)
-            blind = axes.imshow(np.zeros(size), cmap=ListedColormap([ORANGE]))
+            read = show_blocks(axes, np.zeros(size), cmap=READ, limits=(-4, 0))
+            blind = show_blocks(axes, np.zeros(size), cmap=ListedColormap([ORANGE]))
             axes.set_title(name)
             self._drawn[name] = (read, blind)
             self._squares.append(_square(axes))
@@ -150,7 +159,7 @@ class PixelExplorer(Explorer):
         """The receptive field (H, W) of a model at the pixel that is chosen; computed once."""
         key = (name, self.row.value, self.column.value)
         if key not in self._fields:
-            self._fields[key] = receptive_field(self._models[name], key[1:]).cpu()
+            self._fields[key] = receptive_fields(self._models[name], [key[1:]])[0].cpu()
         return self._fields[key]
 
     def expected(self, name: str) -> Tensor:
@@ -227,13 +236,13 @@ class DrawingExplorer(Explorer):
         picture = Picture((9.5, 3.9), about="images as a model draws them, pixel by pixel")
         figure = picture.figure
         large, bars, small = figure.subplots(1, 3, width_ratios=(3, 3, 3.2))
-        self._large = large.imshow(_rgb(self.images[0]))
+        self._large = show_blocks(large, _rgb(self.images[0]))
         self._large_title = large.set_title("drawn: 0")
         self._square = _square(large)
         bars.set_ylabel("probability")
         self._bars = _Levels(bars, model.levels)
         self._columns = -(-n // -(-n // 4))  # rows of at most four, as even as can be
-        self._small = small.imshow(tile(self.images, self._columns), interpolation="nearest")
+        self._small = show_blocks(small, tile(self.images, self._columns))
         small.set_axis_off()
         small.set_title("all of them")
         picture.move_only(
@@ -336,12 +345,12 @@ class CompletionExplorer(Explorer):
 
     def _make_figure(self, picture: Picture) -> None:
         given, draws = picture.figure.subplots(1, 2, width_ratios=(1, 1.9))
-        self._given = given.imshow(_rgb(self._images[0]))
+        self._given = show_blocks(given, _rgb(self._images[0]))
         given.set(xticks=[], yticks=[], title="drag to erase")
         given.spines[["top", "right"]].set_visible(True)
         self._across = -(-self._n // (2 if self._n > 3 else 1))
         blank = self._images[:1].expand(self._n, -1, -1, -1)
-        self._draws = draws.imshow(tile(blank, self._across), interpolation="nearest")
+        self._draws = show_blocks(draws, tile(blank, self._across))
         draws.set_axis_off()
         self._title = draws.set_title("known pixels after the first hole: 0 of 0")
         picture.move_only(self._given, self._draws, self._title)

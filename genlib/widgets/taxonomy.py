@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from genlib.evaluation import format_table
 from genlib.plots import BLUE, ORANGE, RED, draw_tree
 from genlib.taxonomy import leaves, path, place
-from genlib.widgets.core import Explorer, Picture, own_random_numbers, tile
+from genlib.widgets.core import Explorer, Picture, own_random_numbers, show_blocks, tile
 
 ACROSS, DOWN, PAGES = 15, 4, 5  # samples shown, and how often there are others
 BINS, SHOWN = 48, 24  # of a histogram; images of each kind
@@ -88,7 +88,7 @@ class TaxonomyExplorer(Explorer):
         for axes in (shown, words, numbers):
             axes.set_axis_off()
         blank = tile(torch.ones(ACROSS * DOWN, 1, 4, 4), ACROSS)
-        self._images = shown.imshow(blank, interpolation="nearest", aspect="equal")
+        self._images = show_blocks(shown, blank)
         self._title = shown.set_title(" ", loc="left")
         self._words = words.text(0, 1, "", va="top", linespacing=1.4)
         self._numbers = numbers.text(0, 1, "", va="top", family="monospace")
@@ -258,7 +258,7 @@ class OutlierExplorer(Explorer):
             axes = picture.figure.add_subplot(grid[1 + row, column])
             axes.set_axis_off()
             title = axes.set_title(" ", loc="left", color="black" if row == column else RED)
-            self._cells[row, column] = (axes.imshow(blank, interpolation="nearest"), title)
+            self._cells[row, column] = (show_blocks(axes, blank), title)
         shown = (artist for cell in self._cells.values() for artist in cell)
         picture.move_only(*self._stairs, *self._lines, self._legend, *shown)
 
