@@ -170,7 +170,7 @@ class FactorExplorer(Explorer):
             row[3], self._images[0].mean(dim=0).numpy(), cmap=CHANGE, limits=(-1, 1)
         )
         _bare(row[3])
-        picture.move_only(*self._shown, self._change)
+        picture.move_only(*self._shown, self._change, *row[3].spines.values())  # white needs a rim
         pairs = zip(self.latents, self.meanings, strict=True)
         rows = [ipywidgets.HBox(pair) for pair in pairs]
         half = (len(rows) + 1) // 2
@@ -276,7 +276,8 @@ class InterpolationExplorer(Explorer):
             )
             axes.add_patch(frame)
             self._frames.append(frame)
-            _bare(axes)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
             axes.set_ylabel(
                 name.replace(" ", "\n", 1), color=colour, rotation=0, ha="right", va="center"
             )
