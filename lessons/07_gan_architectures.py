@@ -41,7 +41,7 @@ from genlib.sample_quality import (
 )
 from genlib.training import fit_gan, gan_optimizers, train_gan_epoch
 
-DATASET, UPDATES = "strokes", 600  # on a GPU try "mnist" or "fashion_mnist", and more updates
+DATASET, UPDATES, BATCH = "strokes", 600, 32  # on a GPU try "mnist", more updates and larger batches
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 torch.set_num_threads(1)  # on networks this small a second thread waits more than it works
 torch.manual_seed(0);
@@ -261,7 +261,7 @@ print(f"with batch norm a pixel varies at least 20 times as much: {spread > 20 *
 # %%
 z = gan.noise(12)
 for_g, for_d = gan_optimizers(gan, learning_rate=2e-3)
-stream, looks, begin = train.endless_batches(64, device=DEVICE), {}, time.perf_counter()
+stream, looks, begin = train.endless_batches(BATCH, device=DEVICE), {}, time.perf_counter()
 for stage in range(12):
     if stage % 2 == 0:
         looks[f"{stage * UPDATES // 12} updates"] = gan.generate(z).detach().cpu()
@@ -275,15 +275,15 @@ looks[f"{UPDATES} updates"] = gan.generate(z).detach().cpu()
 plots.show_rows(looks | {"real": fresh[:12]})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Grey at first: to make images, batch norm takes running averages, which a new network has yet to learn. Then blobs, then strokes, then digits. A row is a second or
-# two of training. Some of the last row you would read without trouble. Others are made of strokes and are no digit.
+# Grey at first: to make images, batch norm takes running averages, which a new network has yet to learn. Then blobs, then strokes, then digits. A row is a few seconds
+# of training. Some of the last row you would read without trouble. Others are made of strokes and are no digit.
 #
 # What did the convolutions bring? The opponent is a pair of perceptrons, with as many updates at the same rate.
 
 # %%
 perceptrons = MLPGenerator(shape, 64, hidden_dim=256), MLPDiscriminator(shape, hidden_dim=256)
 mlp = GAN(*perceptrons, latent_dim=64).to(DEVICE)
-fit_gan(mlp, train, updates=UPDATES, learning_rate=2e-3)
+fit_gan(mlp, train, updates=UPDATES, batch_size=BATCH, learning_rate=2e-3)
 drawn = {"MLP pair": mlp.sample(2000).cpu(), "DCGAN": gan.sample(2000).cpu()}
 scores |= {name: judged(x) for name, x in drawn.items()}
 plots.show_rows({name: x[:12] for name, x in {"pixels": pixels, **drawn, "real": fresh}.items()})
@@ -483,7 +483,7 @@ except ValueError as error:
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Three losses, one budget
 #
-# The same generator, the same number of features, batches of 64, and about the same time on a processor. WGAN-GP's penalty
+# The same generator, the same number of features, batches of 32, and about the same time on a processor. WGAN-GP's penalty
 # needs a gradient of a gradient. In the time of 600 updates of the others it makes 400.
 #
 # A critic should be near its best, and the paper gives it five steps for each of the generator's. At so small a budget that
@@ -495,7 +495,7 @@ for name, model, updates, rate in (
     ("LSGAN", squares, UPDATES, 2e-3), ("WGAN-GP", critic, UPDATES * 2 // 3, 1e-3),
 ):
     begin = time.perf_counter()
-    fit_gan(model, train, updates=updates, learning_rate=rate, fast=True)
+    fit_gan(model, train, updates=updates, batch_size=BATCH, learning_rate=rate, fast=True)
     seconds[name] = time.perf_counter() - begin
     drawn[name] = model.sample(2000).cpu()
     scores[name] = judged(drawn[name])
@@ -556,7 +556,7 @@ print("to join a label to z is to add a bias of its own")
 
 # %%
 begin = time.perf_counter()
-fit_gan(conditional, train, updates=UPDATES, learning_rate=2e-3, fast=True)
+fit_gan(conditional, train, updates=UPDATES, batch_size=BATCH, learning_rate=2e-3, fast=True)
 seconds["conditional"] = time.perf_counter() - begin
 y = torch.arange(2000, device=DEVICE) % 10
 drawn["conditional"] = conditional.sample(2000, y).cpu()
@@ -585,7 +585,7 @@ def agreement(x, y):
 
 obeys = agreement(drawn["conditional"], y)
 real, blind = agreement(fresh, test.labels[2000:]), agreement(drawn["DCGAN"], y)
-print(f"the conditional GAN obeys its label on at least 90 %: {obeys >= 0.9}")
+print(f"the conditional GAN obeys its label on at least 80 %: {obeys >= 0.8}")
 print(f"fresh images agree with theirs on at least 98 %:      {real >= 0.98}")
 print(f"DCGAN, not told, meets it on 6 to 14 %:               {0.06 < blind < 0.14}")
 

@@ -281,3 +281,25 @@ def test_blocks_have_colours_of_a_map_and_leave_out_what_is_masked():
     canvas.draw()
     seen = np.asarray(canvas.buffer_rgba())[50::100, 50::100, :3]
     assert seen.tolist() == [[[0, 0, 0], [255, 255, 255]], [[255, 0, 0], [255, 0, 0]]]
+
+
+def test_a_text_that_was_kept_looks_as_if_it_were_drawn_anew(monkeypatch):
+    monkeypatch.setattr("genlib.widgets.core.MOST_WRITTEN", 2)
+    picture = Picture((3, 2), about="a title and a line")
+    axes = picture.figure.add_subplot()
+    (line,) = axes.plot([0, 1])
+    title = axes.set_title("the longest of all titles")
+    picture.draw()
+    picture.move_only(line, title)
+    drawn: dict[tuple[str, str], bytes] = {}
+    for words, colour in [("one", "red"), ("two", "red"), ("two", "blue"), ("", "red")] * 2:
+        title.set(text=words, color=colour)
+        picture.draw()
+        seen = bytes(picture.value)
+        picture.draw(everything=True)  # forgets what was kept
+        assert bytes(picture.value) == seen == drawn.setdefault((words, colour), seen)
+    assert len(set(drawn.values())) == 4
+    for words in ("one", "two", "three", "one"):  # more than are kept
+        title.set(text=words, color="red")
+        picture.draw()
+    assert bytes(picture.value) == drawn["one", "red"]

@@ -33,7 +33,7 @@ class GibbsExplorer(Explorer):
         large, curve = (picture.figure.add_subplot(grid[0, i]) for i in range(2))
         strip = picture.figure.add_subplot(grid[1, :])
         self._run()
-        self._rescale = True
+        self._new_chain, self._last = True, 0  # the round at which the axes end
         self._large = show_blocks(large, _in_a_row(self.chain[:1]))
         self._strip = show_blocks(strip, _in_a_row(torch.ones(STRIP, *model.shape)))
         for axes in (large, strip):
@@ -81,7 +81,7 @@ class GibbsExplorer(Explorer):
         with self.together():
             self.image.disabled = self.start.value == "noise"
             self._run()
-            self._rescale = True
+            self._new_chain = True
             self.player.slider.value = 0
 
     def _other(self, _: object) -> None:
@@ -105,18 +105,21 @@ class GibbsExplorer(Explorer):
         self._dot.set_data([every * i], [self.energy[i].item()])
         self._title.set_text(f"round {every * i}")
         self._met.set_text(f"{self.met} of the {len(self._data)} images met so far")
-        if self._rescale:
-            self._scale()
-        self.picture.draw(everything=self._rescale)
-        self._rescale = False
+        self.picture.draw(everything=self._new_chain and self._scale())
+        self._new_chain = False
 
-    def _scale(self) -> None:
-        """Axes on which the whole chain has room."""
+    def _scale(self) -> bool:
+        """Axes on which the whole chain has room; False if it has room on those that are there."""
         low = min(self.energy.min().item(), self._level)
         high = max(self.energy.max().item(), self._level)
         margin = 0.1 * (high - low) + 0.1
         last = self.every.value * self.player.slider.max
+        bottom, top = self._axes.get_ylim()
+        if self._last == last and bottom <= low and high + 2 * margin <= top:
+            return False
+        self._last = last
         self._axes.set(xlim=(-0.02 * last, 1.02 * last), ylim=(low - margin, high + 3 * margin))
+        return True
 
 
 def _in_a_row(images: Tensor) -> np.ndarray:

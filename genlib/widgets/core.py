@@ -23,7 +23,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, Normalize, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.transforms import Affine2D
+from matplotlib.text import Text
+from matplotlib.transforms import Affine2D, Bbox
 from PIL import Image
 from torch import Tensor
 from traitlets import Unicode
@@ -31,6 +32,7 @@ from traitlets import Unicode
 from genlib.plots import NOT_THERE, RED
 
 DPI = 100
+MOST_WRITTEN = 500  # texts that a picture keeps as pixels
 
 
 class Picture(ipywidgets.Image):
@@ -66,6 +68,7 @@ class Picture(ipywidgets.Image):
         self._laid_out = False
         self._moving: tuple[Artist, ...] | None = None
         self._still: Any = None
+        self._written: dict[tuple[object, ...], Any] = {}  # texts, and their pixels
         # a notebook may answer a slider in another thread than the one that runs its cells
         self._one_at_a_time = threading.RLock()
         self._mouse: Event | None = None
@@ -99,9 +102,14 @@ class Picture(ipywidgets.Image):
                     artist.set_animated(True)  # so the canvas leaves it out
                 canvas.draw()
                 self._still = canvas.copy_from_bbox(self.figure.bbox)
+                self._written.clear()
             canvas.restore_region(self._still)
+            texts = [artist for artist in self._moving if isinstance(artist, Text)]
+            for text in texts:
+                self._write(text)
             for artist in self._moving:
-                self.figure.draw_artist(artist)
+                if artist not in texts:
+                    self.figure.draw_artist(artist)
         png = io.BytesIO()
         pixels = canvas.buffer_rgba()
         picture = Image.frombuffer("RGBA", pixels.shape[1::-1], pixels, "raw", "RGBA", 0, 1)
@@ -109,11 +117,24 @@ class Picture(ipywidgets.Image):
         picture.convert("RGB").save(png, "png", compress_level=1)
         self.value = png.getvalue()
 
+    def _write(self, text: Text) -> None:
+        """Draw a text; one that stood there before is kept as pixels, since glyphs take long."""
+        words = (text, text.get_text(), text.get_position(), text.get_color())
+        if words in self._written:
+            self._canvas.restore_region(self._written[words])
+            return
+        self.figure.draw_artist(text)
+        room = Bbox.intersection(text.get_window_extent().padded(2), self.figure.bbox)
+        if room is not None:
+            if len(self._written) == MOST_WRITTEN:
+                self._written.clear()
+            self._written[words] = self._canvas.copy_from_bbox(room)
+
     def move_only(self, *artists: Artist) -> None:
         """Let `draw` render only these anew, on a stored picture of all others: several times faster.
 
-        They are drawn in this order and above everything else. Without this call `draw` renders all
-        there is.
+        They are drawn above everything else, first the texts, then the others in this order: no text
+        may lie where others move. Without this call `draw` renders all there is.
         """
         self._moving, self._still = artists, None
 
