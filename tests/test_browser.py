@@ -3,7 +3,7 @@
 And as a class sees it: the same lesson, still running, as a live deck of slides, gone through with the space bar.
 
     .venv/bin/python -m pytest tests/test_browser.py -s -k 06              one lesson, and its times
-    SCREENSHOTS=shots .venv/bin/python -m pytest tests/test_browser.py     pictures of all explorers
+    SCREENSHOTS=shots .venv/bin/python -m pytest tests/test_browser.py     pictures of all explorers and slides
 
 Times are printed and not judged: on a loaded machine they say nothing.
 """
@@ -88,7 +88,7 @@ def move_a_little(explorer: ExplorerOnPage) -> None:
         explorer.push(handle)
 
 
-def go_through(deck: Deck) -> list[ExplorerOnPage]:
+def go_through(deck: Deck, lesson: str) -> list[ExplorerOnPage]:
     """Every slide, all of it; each explorer is moved on its slide, and does not turn the page."""
     seen: list[int] = []
     faults: list[str] = []
@@ -98,6 +98,10 @@ def go_through(deck: Deck) -> list[ExplorerOnPage]:
             continue
         seen.append(at)
         faults += [f"slide {at + 1}: {fault}" for fault in deck.faults()]
+        if SCREENSHOTS:
+            deck.frame.frame_element().screenshot(
+                path=Path(SCREENSHOTS) / f"{lesson}_slide_{at + 1:02}.png"
+            )
         for explorer in deck.explorers():
             move_a_little(explorer)
             moved.append(explorer)
@@ -137,7 +141,7 @@ def test_the_lesson_runs_and_presents_and_its_explorers_move(path, opened, recor
             moved.append((path.stem[:2], explorer))
             record_property(f"{explorer.name}, median ms", round(explorer.median()))
         began = time.monotonic()
-        shown = go_through(notebook.present(len(names)))
+        shown = go_through(notebook.present(len(names)), path.stem)
         record_property("live deck, seconds", round(time.monotonic() - began))
         moved += [(f"{path.stem[:2]} live", explorer) for explorer in shown]
         assert [explorer.name for explorer in shown] == names
