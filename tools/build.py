@@ -66,7 +66,7 @@ LIVE_DECK = {
 }
 # As `make test` sets them: the number of threads changes the order of sums, and so the last printed digit.
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-CELL_TIMEOUT = 600  # seconds; twice what the tests allow, so that a slow machine can still build
+CELL_TIMEOUT = 1200  # seconds; twice what the tests allow, so that a slow machine can still build
 SLOW = 120  # seconds a lesson may take before a class grows restless
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
