@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections import deque
+from contextlib import suppress
 from queue import Empty
 
 from nbval.kernel import RunningKernel
@@ -18,7 +20,7 @@ os.environ.pop("MPLBACKEND", None)
 collect_ignore_glob = ["notebooks/*_exercises.ipynb", "notebooks/assignments/*"]
 
 
-# ---------------------------------------------------------------- three things nbval 0.11 does otherwise than Jupyter
+# ---------------------------------------------------------------- four things nbval 0.11 does otherwise than Jupyter
 
 
 def execute_as_jupyter_does(kernel, source, allow_stdin=None):
@@ -29,18 +31,38 @@ def execute_as_jupyter_does(kernel, source, allow_stdin=None):
 
 
 def await_reply_while_alive(kernel, msg_id, timeout=None, await_reply=RunningKernel.await_reply):
-    """A kernel that died will not answer: say so in a second, not after the whole timeout."""
+    """A kernel that died will not answer: say so at once, not after the whole timeout."""
     start = time.monotonic()
     while True:
         try:
-            return await_reply(kernel, msg_id, timeout=1)
+            return await_reply(kernel, msg_id, timeout=0.2)
         except Empty:
+            collect_outputs(kernel)
             if not kernel.is_alive():
                 raise RuntimeError("the kernel died in this cell (out of memory?)") from None
             if timeout is not None and time.monotonic() - start > timeout:
                 raise
 
 
+def collect_outputs(kernel, get_message=RunningKernel.get_message):
+    """Take what has been printed so far: of what nobody takes, only some thousand messages are kept."""
+    with suppress(Empty):
+        while True:
+            outputs_of(kernel).append(get_message(kernel, "iopub", timeout=0))
+
+
+def next_message(kernel, stream, timeout=None, get_message=RunningKernel.get_message):
+    """What was collected comes first."""
+    if stream == "iopub" and outputs_of(kernel):
+        return outputs_of(kernel).popleft()
+    return get_message(kernel, stream, timeout)
+
+
+def outputs_of(kernel):
+    return vars(kernel).setdefault("collected", deque())
+
+
+RunningKernel.get_message = next_message
 RunningKernel.execute_cell_input = execute_as_jupyter_does
 RunningKernel.await_reply = await_reply_while_alive
 # after a cell has run, nbval waits 5 seconds for each message it printed: too few where other work fills the machine

@@ -70,6 +70,8 @@ class Machine:
 
 
 HERE = Machine()
+# seconds between two looks of a progress bar: a notebook is sent a few messages for each
+REFRESH = 0.5
 
 
 def warm_up_then_cosine(progress: float, warm_up: float = 0.05) -> float:
@@ -193,11 +195,11 @@ def fit(
     steps = max(updates, 8)
     scheduler = OneCycleLR(optimizer, max_lr=learning_rate, total_steps=steps, pct_start=0.25)
     losses = []
-    with trange(epochs, desc=type(model).__name__, unit="epoch") as bar:
+    with trange(epochs, desc=type(model).__name__, unit="epoch", mininterval=REFRESH) as bar:
         for _ in bar:
             batches = data.batches(batch_size, device=device)
             losses.append(train_epoch(model, batches, optimizer, scheduler))
-            bar.set_postfix(loss=f"{losses[-1]:.3f}")
+            bar.set_postfix(loss=f"{losses[-1]:.3f}", refresh=False)
     return losses
 
 
@@ -361,7 +363,7 @@ def fit_gan(
     device = next(model.parameters()).device
     stream = _endless(data, batch_size, device)
     record: dict[str, list[float]] = {name: [] for name in GAN_RECORD}
-    with trange(updates, desc=type(model).__name__, unit="update") as bar:
+    with trange(updates, desc=type(model).__name__, unit="update", mininterval=REFRESH) as bar:
         for i in bar:
             for optimizer in optimizers:
                 optimizer.param_groups[0]["lr"] = learning_rate * fall_in_second_half(i / updates)

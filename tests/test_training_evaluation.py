@@ -1,6 +1,7 @@
 """The loop averages and steps as it says; the measures agree with sums done by hand."""
 
 import math
+import time
 
 import pytest
 import torch
@@ -81,6 +82,15 @@ def test_fit_needs_an_epoch_and_ends_with_a_small_step():
     losses = fit(MeanSquare(), three_images(), epochs=60, batch_size=2, learning_rate=0.1)
     assert len(losses) == 60
     assert losses[-1] == pytest.approx(2 / 9, abs=0.02)  # the variance of 0, 0, 1
+
+
+def test_a_bar_is_drawn_twice_a_second_and_ends_with_the_last_loss(capsys: pytest.CaptureFixture):
+    """A notebook is sent messages for each time: thousands would drown it."""
+    start = time.monotonic()
+    losses = fit(MeanSquare(), three_images(), epochs=200, batch_size=3)
+    seconds, drawn = time.monotonic() - start, capsys.readouterr().err
+    assert 1 <= drawn.count("\r") <= 4 + 2 * seconds
+    assert "200/200 " in drawn and f"loss={losses[-1]:.3f}" in drawn
 
 
 def test_numbers_are_fast_only_where_the_processor_makes_them_so(monkeypatch: pytest.MonkeyPatch):

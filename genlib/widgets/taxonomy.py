@@ -203,7 +203,7 @@ class OutlierExplorer(Explorer):
         # a pair for each score: a slider that is given other ends loses its place in the browser
         self._pairs = {by: self._sliders(by, float(at)) for by, at in thresholds.items()}
         self._moving: ipywidgets.FloatSlider | None = None
-        self._drawn = ("", "")
+        self._drawn = ""
         picture = Picture(
             (9.5, 5.4), about="scores of data and outliers, and which images a threshold refuses"
         )
@@ -263,7 +263,7 @@ class OutlierExplorer(Explorer):
             title = axes.set_title(" ", loc="left", color="black" if row == column else RED)
             self._cells[row, column] = (show_blocks(axes, blank), title)
         shown = (artist for cell in self._cells.values() for artist in cell)
-        picture.move_only(*self._stairs, *self._lines, *shown)
+        picture.move_only(*self._stairs, *self._lines, self._legend, *shown)
 
     def _on_score(self, _: object) -> None:
         self._bottom.children = self._pairs[self.by.value]
@@ -307,9 +307,8 @@ class OutlierExplorer(Explorer):
         self._axes.set(
             xlim=(least - beside, most + beside), ylim=(0, 1.05 * highest), xlabel=self.by.value
         )
-        drawn = (self.by.value, self.kind.value)  # another has other axes, or another legend
-        self.picture.draw(everything=drawn != self._drawn)
-        self._drawn = drawn
+        self.picture.draw(everything=self.by.value != self._drawn)  # another score, another axis
+        self._drawn = self.by.value
 
     def _nearest(self, name: str, chosen: Tensor) -> np.ndarray:
         """Of the images chosen, those whose score is nearest to a threshold, nearest first."""
