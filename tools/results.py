@@ -38,7 +38,6 @@ from genlib.runs import Config, RunFolder, load_model, read_settings
 from genlib.runs.measure import as_trained, compare_samples, mean_and_error
 from genlib.variational import VAE
 from tools import report
-from tools.report import device_name
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, FOUND, README = ROOT / "build" / "results", ROOT / "docs" / "results" / "trained", "README.md"
@@ -219,9 +218,9 @@ def images_for(config: Config, validate: bool) -> tuple[ImageSet, ImageSet]:
 def machine(device: torch.device) -> str:
     """What computed: the name of the GPU, or of the processor with its number of threads."""
     if device.type == "cuda":
-        return device_name(device)
+        return report.device_name(device)
     threads = torch.get_num_threads()
-    return f"{device_name(device)}, {threads} thread{'s' * (threads > 1)}"
+    return f"{report.device_name(device)}, {threads} thread{'s' * (threads > 1)}"
 
 
 def draw(model: PixelModel, path: Path) -> None:

@@ -66,10 +66,9 @@ class TaxonomyExplorer(Explorer):
         self._make_figure(picture, models)
         picture.on_click(self._tree, self._choose)
         super().__init__("taxonomy", [ipywidgets.HBox([self.leaf, self.more]), picture], picture)
+        self.redraw_with(self.leaf)
         for name in reversed(self._here):  # ahead, for its words take longer to draw than to read
             self.leaf.value = name
-            self.redraw()
-        self.redraw_with(self.leaf)
 
     def _make_figure(self, picture: Picture, models: Mapping[str, nn.Module]) -> None:
         grid = picture.figure.add_gridspec(
