@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import nbformat
+from grading_class import MASTER, PS, TASKS, answered, grade, needs_jail, place, table
 from test_graders_ps1_autoregressive import bank
-from test_grading import MASTER, PS, TASKS, answered, grade, needs_jail, place, table
 
 from tools.grading.submissions import grade_id
 

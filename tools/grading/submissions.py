@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import nbformat
-from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 THEIRS = "theirs-"  # how the ids of cells begin that a student added
@@ -331,59 +330,3 @@ def defined(source: str) -> list[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return []
     return [x.name for x in tree.body if isinstance(x, ast.FunctionDef | ast.ClassDef)]
-
-
-# ---------------------------------------------------------------- what a person should look at
-
-NETWORK = {"socket", "urllib", "requests", "http", "ftplib", "smtplib", "aiohttp"}
-SYSTEM = {"subprocess", "multiprocessing", "ctypes", "pty", "signal", "gc", "inspect"}
-OWNED = {"torch", "np", "numpy", "builtins", "__builtins__", "math", "F", "nn", "genlib", "checks"}
-ENDS = {"_exit", "fork", "kill", "abort", "system", "popen", "execv"}
-WORDS = ("genlib.graders", "solutions/", "hand_in", "GENLIB_INPUTS", "gradebook", "connection_file")
-
-
-def suspicious(nb: NotebookNode) -> list[str]:
-    """What in a submission's own cells has no place in an answer. Words for a person: it costs no points.
-
-    Example:
-        >>> nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("torch.allclose = print")])
-        >>> suspicious(nb)
-        ['cell 1 assigns torch.allclose']
-    """
-    found = []
-    for i, cell in enumerate(nb.cells):
-        about = cell.metadata.get("nbgrader", {})
-        if cell.cell_type != "code" or (about and not is_answer(cell)):
-            continue
-        found += [f"cell {i + 1} {words}" for words in suspicious_code(cell.source)]
-    return list(dict.fromkeys(found))
-
-
-def suspicious_code(source: str) -> list[str]:
-    found = [f"mentions {word}" for word in WORDS if word in source]
-    if re.search(r"^\s*[!%]", source, re.MULTILINE):
-        found.append("uses a magic or shell command")
-    try:
-        tree = ast.parse(TransformerManager().transform_cell(source))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return [*found, "is not Python"]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                if name.split(".")[0] in NETWORK | SYSTEM:
-                    found.append(f"imports {name}")
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store | ast.Del):
-            path = ast.unparse(node)
-            if path.split(".")[0] in OWNED:
-                found.append(f"assigns {path}")
-        elif isinstance(node, ast.Call):
-            name = ast.unparse(node.func)[:60]
-            if name == "setattr" and node.args and ast.unparse(node.args[0]).split(".")[0] in OWNED:
-                found.append(f"assigns an attribute of {ast.unparse(node.args[0])[:60]}")
-            if name in ("eval", "exec", "__import__", "get_ipython", "open", "compile"):
-                found.append(f"calls {name}")
-            if name.split(".")[0] == "os" and name.split(".")[-1] in ENDS:
-                found.append(f"calls {name}")
-    return list(dict.fromkeys(found))

@@ -1,0 +1,221 @@
+"""The command `make grade`: it goes on where it stopped, and says what it cannot do."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import nbformat
+import pytest
+from grading_class import (
+    FIRST,
+    FULL,
+    GRADERS,
+    MASTER,
+    PS,
+    RELEASE,
+    TASKS,
+    answered,
+    function,
+    grade,
+    in_function,
+    needs_jail,
+    place,
+    release,
+    table,
+)
+from nbgrader.api import Gradebook
+
+from genlib.checks.core import Wrong
+from genlib.checks.hand_in import answer_questions, pack
+from genlib.graders import Part, Task
+from tools.build import ROOT
+from tools.grading.execution import Grading
+from tools.grading.jail import Limits
+from tools.grading.submissions import (
+    grade_id,
+    is_answer,
+)
+
+
+@pytest.fixture
+def small_class(tmp_path):
+    """Three students, quickly graded, as a folder of one notebook each."""
+    folder = tmp_path / "handed in"
+    folder.mkdir()
+    for name, nb in {"ada": answered(), "bob": release(), "eve": in_function("return 1")}.items():
+        nbformat.write(nb, folder / f"{name}.ipynb")
+    return folder
+
+
+def points(out):
+    return {name: float(row["points"]) for name, row in table(out).items()}
+
+
+POINTS = {"ada": FULL, "bob": 0.0, "eve": 0.0}
+
+
+@needs_jail
+def test_grading_goes_on_where_it_was_killed(small_class, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "tools.grade",
+        PS,
+        str(small_class),
+        "--out",
+        str(tmp_path),
+        "--jobs",
+        "1",
+    ]
+    first = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+    done = tmp_path / PS / "results" / "ada.json"
+    deadline = time.monotonic() + 300
+    while not done.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    stamp = done.stat().st_mtime_ns
+    assert not (tmp_path / PS / "grades.csv").exists()
+    again = grade(PS, small_class, "--out", tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert done.stat().st_mtime_ns == stamp  # ada's work was not run again
+    assert points(tmp_path) == POINTS
+
+
+@needs_jail
+def test_a_zip_is_graded_like_a_folder_and_only_what_changed_is_graded_again(small_class, tmp_path):
+    archive = tmp_path / "download.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in small_class.iterdir():
+            file.write(path, f"{path.stem} Smith_4711_assignsubmission_file/{PS}.ipynb")
+        file.writestr("../../evil.ipynb", "no notebook")
+    assert grade(PS, archive, "--out", tmp_path).returncode == 0
+    assert points(tmp_path) == {"ada_Smith": FULL, "bob_Smith": 0, "eve_Smith": 0, "evil": 0}
+    assert not list(tmp_path.parent.glob("**/evil.ipynb"))
+    stamps = {p.name: p.stat().st_mtime_ns for p in (tmp_path / PS / "results").iterdir()}
+    with zipfile.ZipFile(tmp_path / "later.zip", "w") as file:
+        file.write(small_class / "ada.ipynb", "ada Smith_4711_assignsubmission_file/late.ipynb")
+        file.write(small_class / "ada.ipynb", f"bob Smith_4712_assignsubmission_file/{PS}.ipynb")
+    assert grade(PS, tmp_path / "later.zip", "--out", tmp_path).returncode == 0
+    assert points(tmp_path) == {"ada_Smith": FULL, "bob_Smith": FULL}
+    eve = tmp_path / PS / "results" / "eve_Smith.json"
+    assert eve.stat().st_mtime_ns == stamps["eve_Smith.json"]
+
+
+@needs_jail
+def test_marks_that_a_person_gives_reach_the_table_and_the_page(small_class, tmp_path):
+    written = next(
+        grade_id(c) for c in RELEASE.cells if is_answer(c) and c.metadata.nbgrader.get("grade")
+    )
+    nb = answered()
+    nb.cells[place(nb, written)].source = "Because <b>it</b> is."
+    nbformat.write(nb, small_class / "ada.ipynb")
+    (small_class / "eve.ipynb").unlink()
+    said = grade(PS, small_class, "--out", tmp_path)
+    assert "make marks" in said.stdout
+    rows = table(tmp_path)
+    assert rows["ada"]["to_read"] == "1" and rows["ada"][written] == ""
+    assert rows["bob"]["to_read"] == "0" and rows["bob"][written] == "0"  # nothing to read
+    with Gradebook(f"sqlite:///{tmp_path}/{PS}/gradebook.db", "genlib") as gradebook:
+        gradebook.find_grade(written, PS, PS, "ada").manual_score = 2
+        gradebook.find_comment(written, PS, PS, "ada").manual_comment = "Half of it <script>"
+        gradebook.db.commit()
+    assert grade(PS, small_class, "--out", tmp_path).returncode == 0
+    row = table(tmp_path)["ada"]
+    assert (row[written], row["to_read"], float(row["points"])) == ("2", "0", FULL + 2)
+    page = (tmp_path / PS / "feedback" / "ada.html").read_text()
+    assert "Half of it &lt;script&gt;" in page and "Because &lt;b&gt;it&lt;/b&gt; is." in page
+
+
+PRIVATE = """
+from genlib.checks.core import Wrong
+from genlib.graders import Part, Task, problem_set
+
+public = problem_set("{ps}").tasks["{task}"]
+
+def judge(name, questions, outcomes, variant):
+    if {condition}:
+        raise Wrong("not what I asked for.")
+
+TASKS = {{"{task}": Task(public.questions, [Part(1, "my own test", judge)])}}
+"""
+
+
+@needs_jail
+def test_a_lecturers_own_tests_are_asked_too(small_class, tmp_path):
+    (small_class / "bob.ipynb").unlink()
+    folder = tmp_path / "private"
+    folder.mkdir()
+    path = folder / f"{PS}.py"
+    arguments = (PS, small_class, "--out", tmp_path, "--private-tests", folder)
+    assert "there is no" in grade(*arguments).stderr
+    path.write_text(PRIVATE.format(ps=PS, task=FIRST, condition="len(outcomes) == 0"))
+    assert grade(*arguments).returncode == 0
+    assert points(tmp_path) == {"ada": FULL, "eve": 0}
+    # a test that the solution fails is wrong itself: nobody may lose points for it
+    path.write_text(PRIVATE.format(ps=PS, task=FIRST, condition="True"))
+    refused = grade(*arguments)
+    assert (
+        refused.returncode == 2 and "the solution itself does not get full marks" in refused.stderr
+    )
+    assert "not what I asked for" in refused.stderr
+    assert points(tmp_path) == {"ada": FULL, "eve": 0}
+    path.write_text("TASKS = {'no such task': 1}")
+    assert "must be a genlib.graders.Task" in grade(*arguments).stderr
+
+
+def test_a_private_test_costs_its_points_and_never_more():
+    def refuse(name, questions, outcomes, variant):
+        raise Wrong("no.")
+
+    def mine(cost):
+        task = Task(TASKS[FIRST].questions, [Part(cost, "mine", refuse)])
+        return Grading(GRADERS, {FIRST: task}, GRADERS.variant(0), Limits(), seed=1)
+
+    namespace = {}
+    for cell in MASTER.cells:
+        if cell.cell_type == "code" and grade_id(cell) not in TASKS:
+            exec(cell.source, namespace)
+        if grade_id(cell) == f"{FIRST}-answer":
+            break
+    for cost, left in ((1, FULL - 1), (FULL + 5, 0)):
+        grading = mine(cost)
+        questions, seed = grading.inputs()[FIRST]
+        outcomes = answer_questions(FIRST, namespace[function()], questions, seed)
+        assert grading.judge(FIRST, pack(outcomes)).points == left
+
+
+def test_without_bubblewrap_it_refuses_and_says_what_installs_it(small_class, tmp_path):
+    bare = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+    refused = grade(PS, small_class, "--out", tmp_path, env=bare)
+    assert refused.returncode == 2
+    assert "apt install bubblewrap" in refused.stderr and "UNSAFE=1" in refused.stderr
+    assert not (tmp_path / PS).exists()
+
+
+def test_without_a_jail_it_grades_only_when_told_so(small_class, tmp_path):
+    bare = {**os.environ, "PATH": str(tmp_path)}
+    for name in ("bob", "eve"):
+        (small_class / f"{name}.ipynb").unlink()
+    done = grade(PS, small_class, "--out", tmp_path, "--unsafe", env=bare)
+    assert done.returncode == 0, done.stderr
+    assert "UNSAFE" in done.stdout and points(tmp_path) == {"ada": FULL}
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("ps9_nothing", "."), "There are: ps1_autoregressive"),
+        ((PS, "no such folder"), "no such folder or zip"),
+        ((PS, "genlib/data"), "no notebook in it"),
+        ((PS, "README.md"), "is no zip"),
+        ((PS, ".", "--jobs", "0"), "at least one"),
+    ],
+)
+def test_what_cannot_be_graded_is_said_in_one_line(arguments, words, tmp_path):
+    refused = grade(*arguments, "--out", tmp_path, "--unsafe")
+    assert refused.returncode == 2
+    assert words in refused.stderr and "Traceback" not in refused.stderr
