@@ -5,6 +5,7 @@ mischief in a cell of its own. For each: what it gets, what is said of it, and t
 """
 
 import json
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -97,6 +98,13 @@ for folder, below, names in os.walk("/"):
     below[:] = [x for x in below if x not in ("proc", "sys", "usr", "site-packages", "lib")]
     found += [os.path.join(folder, name) for name in names if "gradebook" in name or name.endswith(".ipynb")]
 print("FOUND", found)
+"""
+# in the environment of whoever grades; a submission looks for it in every process it can see
+PLANTED = "planted-in-the-environment"
+ENVIRONMENTS = """
+import glob, os
+seen = sorted(glob.glob("/proc/[0-9]*/environ"))
+print("SEEN", len(seen), [open(path).read() for path in seen if os.access(path, os.R_OK)])
 """
 WRITE = f"""
 import os
@@ -226,6 +234,44 @@ STUDENTS = {
         "limit",
         says=("MB of files",),
     ),
+    "deep_folders": Student(
+        lambda: with_cell(
+            "import os, time\n"
+            "os.chdir(os.path.dirname(__import__('ipykernel').get_connection_file()))\n"
+            "for i in range(3000):\n    os.mkdir('x')\n    os.chdir('x')\n"
+            "time.sleep(20)"
+        ),
+        0,
+        "limit",
+        says=("MB of files",),
+    ),
+    "memory_files": Student(
+        lambda: with_cell(
+            "import os, time\nhidden = [os.memfd_create('hidden') for i in range(60)]\n"
+            "for file in hidden: os.write(file, b'x' * 60_000_000)\ntime.sleep(20)"
+        ),
+        0,
+        "limit",
+        says=("GB of memory",),
+    ),
+    "answers_as_output": Student(
+        lambda: with_cell(
+            "from IPython.display import display\n"
+            "for i in range(50):\n"
+            "    display({'application/vnd.genlib.answer+json': {'x': 'x' * 1_000_000}}, raw=True)"
+        ),
+        FULL,
+        flagged=("prints more than",),
+    ),
+    "large_figure": Student(
+        lambda: with_cell(
+            "import matplotlib.pyplot as plt, torch\nplt.figure(figsize=(12, 12))\n"
+            "plt.scatter(*torch.rand(2, 9000), c=torch.rand(9000))\nplt.show()"
+        ),
+        FULL,
+        says=("data:image/png",),
+        never=("cut: a cell may print",),
+    ),
     # ---- notebooks that are not what was handed out
     "deleted_tests": Student(deleted_tests, FULL, noted=("was missing; it was put back",)),
     "edited_tests": Student(
@@ -258,6 +304,9 @@ STUDENTS = {
         FULL,
         never=(SECRET, "root:x", "Deep generative"),
         says=("FOUND []",),
+    ),
+    "environments": Student(
+        lambda: with_cell(ENVIRONMENTS), FULL, never=(PLANTED,), says=("SEEN 2",)
     ),
     "writes": Student(lambda: with_cell(WRITE), FULL, says=("WROTE []",)),
     "network": Student(
@@ -321,7 +370,17 @@ def graded(tmp_path_factory):
     (folder / "linked" / PS / f"{PS}.ipynb").symlink_to("/etc/passwd")
     out.mkdir()
     (out / "gradebook-secret.txt").write_text(SECRET)
-    run = grade(PS, folder, "--out", out, "--jobs", 2, "--seconds", SECONDS)
+    run = grade(
+        PS,
+        folder,
+        "--out",
+        out,
+        "--jobs",
+        2,
+        "--seconds",
+        SECONDS,
+        env={**os.environ, "TOKEN": PLANTED},
+    )
     assert run.returncode == 0, run.stderr[-3000:] + run.stdout[-3000:]
     return Graded(folder, out, run, table(out))
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from grading_class import FIRST, MASTER, PS, RELEASE, Student, content, place, release, with_cell
 
-from tools.grading.jail import Limits, Watch, used
+from tools.grading.jail import Limits, Watch, folder_size, remove, used
 from tools.grading.review import suspicious_code
 from tools.grading.submissions import (
     Unreadable,
@@ -45,6 +45,32 @@ def test_the_watch_counts_shared_memory_once():
         )
     finally:
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_watch_that_fails_ends_the_jail(tmp_path):
+    process = subprocess.Popen(["sleep", "60"])
+    watch = Watch(process.pid, tmp_path, Limits())
+    watch.too_much = lambda: 1 / 0
+    watch.run()
+    assert process.wait(5) == -signal.SIGKILL
+    assert "ZeroDivisionError" in watch.reason
+
+
+def test_what_cannot_be_counted_is_too_much_and_is_removed(tmp_path):
+    full = tmp_path / "full"
+    full.mkdir()
+    (full / "one").write_bytes(b"x" * 1000)
+    assert folder_size(full) == 1000
+    at = os.open(full, os.O_RDONLY)
+    for _ in range(3000):  # by file descriptors: the path is longer than any call takes
+        os.mkdir("x", dir_fd=at)
+        below = os.open("x", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    assert folder_size(full) == float("inf")
+    remove(full)
+    assert not full.exists()
 
 
 def test_an_answer_stands_where_the_student_had_it_with_what_they_added():

@@ -118,7 +118,7 @@ class Submission(NotebookClient):
         self.ended: str | None = None
         self.watch: Watch | None = None
         self.started = time.monotonic()
-        self.printed = 0
+        self.printed = self.shown = self.answers = 0
 
     async def async_start_new_kernel_client(self):
         # waits for the kernel; the watch must be there before the first line of strangers' code
@@ -144,7 +144,8 @@ class Submission(NotebookClient):
     async def async_execute_cell(self, cell, cell_index, execution_count=None, store_history=True):
         if cell.cell_type != "code":
             return cell
-        cell.outputs, cell.execution_count, self.printed = [], None, 0
+        cell.outputs, cell.execution_count = [], None
+        self.printed = self.shown = self.answers = 0
         left = self.limits.seconds - (time.monotonic() - self.started)
         if self.ended is None and left <= 0:
             self.end("time limit", f"the notebook ran for more than {self.limits.seconds:g} s")
@@ -169,9 +170,8 @@ class Submission(NotebookClient):
                 cell.outputs.append(stopped(self.ended))
         else:
             cell.outputs.append(stopped(self.ended))
-        about = cell.metadata.get("nbgrader", {})
-        if about.get("grade") and not about.get("solution"):
-            self.judge(cell, about["grade_id"])
+        if is_test(cell):
+            self.judge(cell, cell.metadata.nbgrader.grade_id)
         return cell
 
     async def _async_handle_timeout(self, timeout, cell=None):
@@ -193,10 +193,22 @@ class Submission(NotebookClient):
             "error",
             "update_display_data",
         ):
-            answer = MIME in content.get("data", {})
-            size = len(str(content)) if not answer else 0
-            if answer and len(str(content["data"][MIME])) > 2 * MAX_BYTES:
-                return None
+            data = content.get("data", {})
+            answers = MIME in data and is_test(cell)
+            if answers:  # the first counts, and the second shows that there were more
+                self.answers += 1
+                if self.answers > 2 or len(str(data[MIME])) > 2 * MAX_BYTES:
+                    return None
+                content["data"], content["metadata"] = {MIME: data[MIME]}, {}
+            elif "image/png" in data:
+                # figures of honest answers are larger than any text
+                content["data"] = {k: data[k] for k in ("image/png", "text/plain") if k in data}
+                self.shown += len(str(data["image/png"]))
+                if self.shown > self.limits.pictures:
+                    self.grading.flag(f"a cell shows more than {self.limits.pictures:,} bytes")
+                    return None
+                data = {"text/plain": data.get("text/plain", "")}
+            size = 0 if answers else len(str({**content, "data": data}))
             self.printed += size
             if self.printed > self.limits.output:
                 if size and not cell.metadata.get("cut"):
@@ -236,6 +248,12 @@ class Submission(NotebookClient):
                 "execute_result", data={"text/plain": points}, execution_count=1
             ),
         ]
+
+
+def is_test(cell: NotebookNode) -> bool:
+    """Whether a cell is one of the graders' own: answers come out of no other."""
+    about = cell.metadata.get("nbgrader", {})
+    return bool(about.get("grade") and not about.get("solution"))
 
 
 def stopped(words: str | None) -> NotebookNode:

@@ -46,6 +46,7 @@ class Limits:
         processes: how many, threads not counted.
         files: bytes it may write, and bytes of its largest file.
         output: bytes that one cell may print.
+        pictures: bytes of the pictures that one cell may show.
     """
 
     seconds: float = 300
@@ -54,6 +55,7 @@ class Limits:
     processes: int = 64
     files: int = 64_000_000
     output: int = 200_000
+    pictures: int = 5_000_000
 
 
 def check_jail() -> None:
@@ -85,7 +87,9 @@ def jail(argv: list[str], *, sockets: Path, inputs: Path, limits: Limits) -> lis
         limits: of memory and files; the `Watch` keeps the others.
     """
     environment = Path(sys.prefix)
-    command = ["bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    # bubblewrap stays inside as the first process, and /proc shows its environment: it gets an empty one
+    command = ["env", "-i", shutil.which("bwrap") or "bwrap"]
+    command += ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     command += ["--hostname", "jail", "--clearenv"]
     command += ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "sbin", "lib", "lib32", "lib64"):
@@ -174,11 +178,15 @@ class Watch(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(0.2):
-            self.reason = self.too_much()
-            if self.reason:
-                self.end()
-                return
+        try:
+            while not self.over.wait(0.2):
+                self.reason = self.too_much()
+                if self.reason:
+                    break
+        except BaseException as error:  # nothing runs unwatched, whatever ended the watch
+            self.reason = f"what it used could not be measured ({type(error).__name__})"
+        if self.reason:
+            self.end()
 
     def too_much(self) -> str | None:
         """Which limit is passed, in words."""
@@ -189,7 +197,10 @@ class Watch(threading.Thread):
         if len(processes) > self.limits.processes:
             return f"it started more than {self.limits.processes} processes"
         # pages that forks share count several times in the first, quick sum
-        if used(processes, "rss") > self.limits.memory < used(processes, "pss"):
+        unmapped = memory_files(processes)
+        if used(processes, "rss") + unmapped > self.limits.memory and (
+            used(processes, "pss") + unmapped > self.limits.memory
+        ):
             return f"it used more than {self.limits.memory / 1e9:g} GB of memory"
         if folder_size(self.sockets) > self.limits.files:
             return f"it wrote more than {self.limits.files / 1e6:g} MB of files"
@@ -228,13 +239,57 @@ def used(processes: list[psutil.Process], kind: str) -> int:
     return total
 
 
-def folder_size(folder: Path) -> int:
-    """Bytes in a folder's files."""
-    size = 0
-    for path, _, names in os.walk(folder):
-        for name in names:
-            try:
-                size += os.lstat(os.path.join(path, name)).st_size
-            except OSError:
-                continue
+def memory_files(processes: list[psutil.Process]) -> int:
+    """Bytes of the files in memory (memfd_create) that processes hold open: no process's own memory counts them."""
+    sizes = {}
+    for process in processes:
+        try:
+            for entry in os.scandir(f"/proc/{process.pid}/fd"):
+                try:
+                    if os.readlink(entry.path).startswith("/memfd:"):
+                        about = os.stat(entry.path)
+                        sizes[about.st_dev, about.st_ino] = 512 * about.st_blocks
+                except OSError:  # closed in the meantime
+                    continue
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+    return sum(sizes.values())
+
+
+MAX_DEPTH, MAX_ENTRIES = 20, 10_000  # of a folder that a submission fills
+
+
+def folder_size(folder: Path) -> float:
+    """Bytes in a folder's files; infinite where they are too deep or too many to be counted.
+
+    Example:
+        >>> folder_size(Path("/nonexistent"))
+        0
+    """
+    size, entries, waiting = 0, 0, [(str(folder), 0)]
+    while waiting:
+        path, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            return float("inf")
+        try:
+            with os.scandir(path) as found:
+                for entry in found:
+                    entries += 1
+                    if entries > MAX_ENTRIES:
+                        return float("inf")
+                    try:
+                        size += entry.stat(follow_symlinks=False).st_size
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append((entry.path, depth + 1))
+                    except FileNotFoundError:
+                        continue
+        except FileNotFoundError:  # removed in the meantime
+            continue
+        except OSError:  # locked against whoever counts
+            return float("inf")
     return size
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder that a submission filled, however deep: Python's own way ends in a RecursionError."""
+    subprocess.run(["rm", "-rf", "--", str(folder)], capture_output=True)

@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import secrets
-import shutil
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from tqdm import tqdm
 from tools.build import write, write_text
 from tools.grading.course import CannotGrade, Course, digest
 from tools.grading.execution import Grading, Submission
-from tools.grading.jail import kernel_manager, kernel_settings
+from tools.grading.jail import kernel_manager, kernel_settings, remove
 from tools.grading.review import suspicious
 from tools.grading.submissions import Handed, Unreadable, read_notebook, rebuild
 
@@ -57,7 +56,7 @@ def run_notebook(nb: NotebookNode, course: Course) -> Grading:
                 cwd=str(sockets), env=env, stdout=nowhere, stderr=nowhere, cleanup_kc=True
             )
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
     return grading
 
 
