@@ -1,6 +1,7 @@
 """The command `make grade`: it goes on where it stopped, and says what it cannot do."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import zipfile
 
 import nbformat
 import pytest
+import torch
 from grading_class import (
     FIRST,
     FULL,
@@ -27,11 +29,14 @@ from grading_class import (
     table,
 )
 from nbgrader.api import Gradebook
+from torch.distributions import Normal, kl_divergence
 
 from genlib.checks.core import Wrong
 from genlib.checks.hand_in import answer_questions, pack
-from genlib.graders import Part, Task
+from genlib.graders import Part, Task, problem_set
+from genlib.graders import grade as grade_task
 from tools.build import ROOT
+from tools.grading.course import private_tasks
 from tools.grading.execution import Grading
 from tools.grading.jail import Limits
 from tools.grading.submissions import (
@@ -186,6 +191,26 @@ def test_a_private_test_costs_its_points_and_never_more():
         questions, seed = grading.inputs()[FIRST]
         outcomes = answer_questions(FIRST, namespace[function()], questions, seed)
         assert grading.judge(FIRST, pack(outcomes)).points == left
+
+
+def test_the_private_test_in_the_readme_runs_as_printed(tmp_path):
+    readme = (ROOT / "README.md").read_text()
+    [example] = [x for x in re.findall(r"```python\n(.*?)```", readme, re.S) if "TASKS = " in x]
+    (tmp_path / "ps2_vae.py").write_text(example)
+    graders = problem_set("ps2_vae")
+    tasks, text = private_tasks(tmp_path, graders)
+    assert set(tasks) <= set(graders.tasks) and text == example
+    variant = graders.variant(0)
+    generator = torch.Generator().manual_seed(0)
+    [(name, task)] = tasks.items()
+    questions = task.questions(generator, variant)
+    prior = Normal(variant["PRIOR_MEAN"], variant["PRIOR_SCALE"])
+    for answer, points in (
+        (lambda mean, log_std: kl_divergence(Normal(mean, log_std.exp()), prior).sum(1), 1),
+        (lambda mean, log_std: mean.square().sum(1) + 1, 0),
+    ):
+        outcomes = answer_questions(name, answer, questions)
+        assert grade_task(task, name, questions, outcomes, variant).points == points
 
 
 def test_without_bubblewrap_it_refuses_and_says_what_installs_it(small_class, tmp_path):
