@@ -134,6 +134,30 @@ def test_marks_that_a_person_gives_reach_the_table_and_the_page(small_class, tmp
     page = (tmp_path / PS / "feedback" / "ada.html").read_text()
     assert "Half of it &lt;script&gt;" in page and "Because &lt;b&gt;it&lt;/b&gt; is." in page
 
+    def hand_in(text):
+        nb.cells[place(nb, written)].source = text
+        nbformat.write(nb, small_class / "ada.ipynb")
+        assert grade(PS, small_class, "--out", tmp_path).returncode == 0
+        row = table(tmp_path)["ada"]
+        return row[written], row["to_read"], float(row["points"])
+
+    def mark(score):
+        with Gradebook(f"sqlite:///{tmp_path}/{PS}/gradebook.db", "genlib") as gradebook:
+            gradebook.find_grade(written, PS, PS, "ada").manual_score = score
+            gradebook.db.commit()
+
+    # a mark is for the answer that was read, and for no other
+    changed = f"the answer {written} changed after it was marked"
+    assert hand_in("It is not.") == ("", "1", FULL)
+    page = (tmp_path / PS / "feedback" / "ada.html").read_text()
+    assert changed in page and "Half of it" not in page
+    mark(1)
+    assert hand_in("It is not.") == ("1", "0", FULL + 1)
+    assert changed not in (tmp_path / PS / "feedback" / "ada.html").read_text()
+    assert hand_in(RELEASE.cells[place(RELEASE, written)].source) == ("0", "0", FULL)
+    mark(2)
+    assert hand_in(" ") == ("0", "0", FULL)
+
 
 PRIVATE = """
 from genlib.checks.core import Wrong

@@ -8,12 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import psutil
 import pytest
 from grading_class import FIRST, MASTER, PS, RELEASE, Student, content, place, release, with_cell
 
 from tools.grading.jail import Limits, Watch, folder_size, remove, used
-from tools.grading.review import suspicious_code
+from tools.grading.review import suspicious_code, untrained, without_magic
 from tools.grading.submissions import (
     Unreadable,
     collect,
@@ -128,3 +129,42 @@ def test_what_does_not_belong_in_an_answer_is_pointed_out():
     assert suspicious_code("setattr(torch, 'allclose', print)") == ["assigns an attribute of torch"]
     assert suspicious_code("from urllib.request import urlopen") == ["imports urllib.request"]
     assert suspicious_code("!ls") == ["uses a magic or shell command", "calls get_ipython"]
+    assert suspicious_code("x = torch.load('a.pt')") == ["uses torch.load"]
+    assert suspicious_code("import glob") == ["imports glob"]
+    assert suspicious_code("list(Path('.').rglob('*'))") == ["uses rglob"]
+    assert suspicious_code("Path('/proc/1')") == ["mentions /proc"]
+    assert suspicious_code("Path('data/processed')") == []
+    assert suspicious_code("pickle.loads(x)") == ["uses pickle.loads"]
+
+
+# what is asked for and missing, and what is not run without a jail
+
+
+def small(*sources, answer=None):
+    cells = [nbformat.v4.new_code_cell(x) for x in sources]
+    if answer is not None:
+        about = {"grade_id": "train-answer", "solution": True}
+        cells.append(nbformat.v4.new_code_cell(answer, metadata={"nbgrader": about}))
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def test_an_answer_that_does_not_train_is_pointed_out():
+    master = small("setup = 'optim'", answer="torch.optim.Adam(p)")
+    gap = small("setup = 'optim'", answer="...")
+    words = ["train-answer: no optimiser in the answer, and training was asked"]
+    assert untrained(small("setup = 'optim'", answer="return 1"), master, gap) == words
+    assert untrained(small("loss.backward()", answer="return 1"), master, gap) == []
+    assert untrained(small(answer="fit(model)"), master, gap) == []
+    assert untrained(gap, master, gap) == []
+    assert untrained(master, master, gap) == []
+
+
+def test_no_magic_is_run_without_a_jail():
+    bad = ["!ls", "x = !ls", "x = %pip", "%%bash\nls", "if 1:\n    %run a.py", "get_ipython()"]
+    nb, flags = without_magic(small("%ours", *bad, "x = 5 % 3", "pip install x"), small("%ours"))
+    assert flags == [f"cell {i} was not run: it uses a shell command or magic" for i in range(2, 8)]
+    assert nb.cells[0].source == "%ours"
+    assert all("raise RuntimeError" in c.source for c in nb.cells[1:7])
+    # IPython takes bare names for magics in cells of one line only
+    assert all(len(c.source.splitlines()) > 1 for c in nb.cells[7:])
+    assert "x = 5 % 3" in nb.cells[7].source

@@ -25,6 +25,11 @@ def results(course: Course, everybody: Sequence[Handed]) -> list[Result]:
             grades = {}
             if about["status"] not in ("no notebook", "grader failed"):
                 grades, result.comments = given(gradebook, course, handed.student, written)
+            result.notes = list(result.notes) + [
+                f"the answer {name} changed after it was marked: it waits for a reader again"
+                for name in about.get("changed", [])
+                if name in grades and grades[name] is None
+            ]
             for name, most in points.items():
                 messages = about["tasks"].get(name, [])
                 result.tasks.append(TaskResult(name, grades.get(name, 0.0), most, messages))
@@ -47,9 +52,12 @@ def given(gradebook: Gradebook, course: Course, student: str, written: set[str])
     points = {}
     for grade in notebook.grades:
         score = grade.manual_score if grade.manual_score is not None else grade.auto_score
-        if grade.name in written and grade.manual_score is None:
+        if grade.name in written:
             # an empty answer needs no reader
-            score = 0.0 if answers[grade.name] == release[grade.name] else None
+            if answers[grade.name].strip() in ("", release[grade.name].strip()):
+                score = 0.0
+            elif grade.manual_score is None:
+                score = None
         points[grade.name] = None if score is None else score + (grade.extra_credit or 0.0)
     comments = {x.name: x.manual_comment for x in notebook.comments if x.manual_comment}
     return points, comments

@@ -13,9 +13,11 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+import nbformat
 import torch
 from nbconvert.preprocessors import ClearMetadataPreprocessor
 from nbformat import NotebookNode
+from nbgrader.api import MissingEntry
 from nbgrader.preprocessors import (
     AssignLatePenalties,
     CheckCellMetadata,
@@ -29,8 +31,8 @@ from tools.build import write, write_text
 from tools.grading.course import CannotGrade, Course, digest
 from tools.grading.execution import Grading, Submission
 from tools.grading.jail import kernel_manager, kernel_settings, remove
-from tools.grading.review import suspicious
-from tools.grading.submissions import Handed, Unreadable, read_notebook, rebuild
+from tools.grading.review import suspicious, untrained, without_magic
+from tools.grading.submissions import Handed, Unreadable, is_answer, read_notebook, rebuild
 
 
 def run_notebook(nb: NotebookNode, course: Course) -> Grading:
@@ -71,7 +73,9 @@ def grade_one(course: Course, handed: Handed, key: str) -> None:
         submitted = read_notebook(handed.content)
         nb, notes = rebuild(submitted, course.master, course.release)
         about["notes"] += notes
-        about["flags"] += suspicious(nb)
+        about["flags"] += suspicious(nb) + untrained(nb, course.master, course.release)
+        # before the new notebook is there: interrupted here, the next run finds the same changes
+        about["changed"] = forget_marks(course, handed.student, nb)
         write(nb, course.path("submitted", handed.student))
         grading = autograde(course, handed.student)
         about["status"], about["flags"] = grading.status, about["flags"] + grading.flags
@@ -82,13 +86,47 @@ def grade_one(course: Course, handed: Handed, key: str) -> None:
     write_text(course.out / "results" / f"{handed.student}.json", json.dumps(about, indent=1))
 
 
+def forget_marks(course: Course, student: str, nb: NotebookNode) -> list[str]:
+    """Take back what a person said of answers that are no longer the ones they read; the answers' names."""
+    path = course.path("submitted", student)
+    known = set(stored(course, student).get("changed", []))
+    if not path.exists():
+        return sorted(known)
+    before = {
+        c.metadata.nbgrader.grade_id: c.source
+        for c in nbformat.read(path, as_version=4).cells
+        if is_answer(c)
+    }
+    now = {c.metadata.nbgrader.grade_id: c.source for c in nb.cells if is_answer(c)}
+    with course.gradebook() as gradebook:
+        try:
+            marked = gradebook.find_submission_notebook(course.name, course.name, student)
+        except MissingEntry:
+            return sorted(known)
+        for grade in marked.grades:
+            if before.get(grade.name) == now.get(grade.name):
+                continue
+            if grade.manual_score is not None:
+                known.add(grade.name)
+            grade.manual_score, grade.extra_credit, grade.needs_manual_grade = None, None, True
+        for comment in marked.comments:
+            if before.get(comment.name) != now.get(comment.name):
+                comment.manual_comment = None
+        gradebook.db.commit()
+    return sorted(known)
+
+
 def autograde(course: Course, student: str) -> Grading:
     """nbgrader's autograde, with the jail where it would have run the notebook."""
     done = []
 
     class RunInJail(NbGraderPreprocessor):
         def preprocess(self, nb, resources):
+            flags = []
+            if not course.jailed:
+                nb, flags = without_magic(nb, course.master)
             done.append(run_notebook(nb, course))
+            done[-1].flags.extend(flags)
             return nb, resources
 
     config = course.config()
