@@ -2,6 +2,7 @@
 
 import functools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -23,8 +24,10 @@ from torch.distributions import (
 )
 from torch.distributions.transforms import AffineTransform, SigmoidTransform
 
+from genlib.checks.hand_in import Outcome, answer_questions, pack, unpack
 from genlib.data import binarise, load
 from genlib.graders import ps2_vae as graders
+from genlib.graders.core import grade
 
 torch.set_num_threads(1)
 VARIANTS = [graders.variant(seed) for seed in range(4)]
@@ -99,7 +102,7 @@ def kl_of_a_variance(v):
     return lambda mean, log_std: price(mean, log_std, m, s).sum(-1)
 
 
-@bank.wrong("kl", loses=4, says="logarithm of the prior's scale is missing")
+@bank.wrong("kl", loses=3, says="logarithm of the prior's scale is missing")
 def kl_without_log_scale(v):
     m, s = v["PRIOR_MEAN"], v["PRIOR_SCALE"]
     return lambda mean, log_std: (
@@ -128,6 +131,12 @@ def kl_half_detached(v):
     return lambda mean, log_std: (
         ((2 * log_std.detach()).exp() + (mean - m) ** 2) / (2 * s**2) - 0.5 + math.log(s) - log_std
     ).sum(-1)
+
+
+@bank.wrong("kl", loses=3, says="is wrong")
+def kl_without_its_constant(v):
+    m, s = v["PRIOR_MEAN"], v["PRIOR_SCALE"]
+    return lambda mean, log_std: (price(mean, log_std, m, s) + 0.5).sum(-1)
 
 
 # ---------------------------------------------------------------- 2. log_evidence
@@ -455,7 +464,7 @@ def elbo_adds_kl(v, at_mean, cost, paid, a):
     return at_mean - cost + paid
 
 
-@_elbo(3, "this is the loss")  # the gradient of a square is that of its negative's
+@_elbo(5, "this is the loss")
 def elbo_negative(v, at_mean, cost, paid, a):
     return -(at_mean - cost - paid)
 
@@ -472,14 +481,7 @@ def elbo_mean_of_pixels(v, at_mean, cost, paid, a):
 
 @_elbo(3, "constant with 2 pi is missing")
 def elbo_without_constant(v, at_mean, cost, paid, a):
-    # its gradient is that of the square of another number, but each part is said only once
-    return _constant_gradient(at_mean - cost - paid, 0.5 * a[0].shape[1] * math.log(2 * math.pi))
-
-
-def _constant_gradient(right, constant):
-    """Another value with the gradient of the right one's square."""
-    wrong = right.detach() + constant
-    return wrong + (right.square() - right.square().detach()) / (2 * wrong)
+    return at_mean - cost - paid + 0.5 * a[0].shape[1] * math.log(2 * math.pi)
 
 
 @_elbo(2, "the gradient of `weight` is not right")
@@ -828,8 +830,7 @@ def log_mean_exp(w, dim=0):
 
 @_bound(4, "you leave the sum")
 def bound_forgets_k(v, ll, prior, q, a):
-    right = log_mean_exp(ll + prior - q)
-    return _constant_gradient(right, math.log(len(ll)))
+    return (ll + prior - q).logsumexp(0)
 
 
 @_bound(5, "average the logarithms")
@@ -1218,3 +1219,58 @@ def test_the_release_holds_no_answer_and_no_rubric():
         assert never not in text, never
     assert text.count("YOUR ANSWER HERE") == 2
     assert text.count("raise NotImplementedError()") == 8
+
+
+# ---------------------------------------------------------------- what is a wrong constant, and what is detached
+
+
+@pytest.mark.parametrize(
+    ("task", "factory"),
+    [
+        ("kl", kl_without_its_constant),
+        ("linear_elbo", elbo_without_constant),
+        ("importance_bound", bound_forgets_k),
+    ],
+)
+def test_a_wrong_constant_keeps_the_gradients_points_and_detached_does_not(task, factory):
+    for variant in range(4):
+        assert "the gradient" not in str(bank.verdict(task, factory, variant))
+
+        def detached(v):
+            answer = factory(v)
+            return lambda *arguments: answer(*arguments).detach()
+
+        assert "no gradient reaches" in str(bank.verdict(task, detached, variant))
+
+
+def test_gradients_that_were_not_asked_for_are_refused_in_words():
+    task = graders.PROBLEM_SET.tasks["kl"]
+    v = VARIANTS[0]
+    questions = task.questions(torch.Generator().manual_seed(0), v)
+    outcomes = answer_questions("kl", kl_by_ratios(v), questions)
+    for change in (lambda g: g[:1], lambda g: g[::-1], lambda g: (*g, *g)):
+        forged = [replace(x, gradients=change(x.gradients)) for x in outcomes]
+        assert "not the ones asked for" in str(grade(task, "kl", questions, forged, v))
+
+
+def test_a_result_of_no_ordinary_numbers_is_refused_in_words():
+    answer = bank.verdict("kl", lambda v: lambda mean, _: mean.sum(-1).to(torch.float8_e4m3fn))
+    assert answer.points == 0 and "return ordinary numbers" in str(answer)
+
+
+def test_words_that_no_file_takes_are_changed():
+    [outcome], [flag] = unpack(pack([Outcome(words="a\ud800b")], ["\udfff"]))
+    assert (outcome.words, flag) == ("a?b", "?")
+
+
+@pytest.mark.parametrize(
+    "gradients",
+    [
+        (("x", torch.ones(2)), ("x", torch.ones(2))),
+        (("x", torch.ones(2, dtype=torch.int64)),),
+        (("x", torch.ones(2).to(torch.float8_e4m3fn)),),
+    ],
+)
+def test_forged_gradients_are_not_unpacked(gradients):
+    with pytest.raises(ValueError, match="a gradient is"):
+        unpack(pack([Outcome(tensors=(torch.ones(2),), gradients=gradients)]))

@@ -355,7 +355,6 @@ def one_by_one(v):
 
 @wrong("f_gan", loses=3, says="which the discriminator raises")
 def bound_not_loss(v):
-    # the squares of the losses have the same gradients, whatever the sign: only the values can tell
     def f_gan(real, fake, log_ratio):
         return played(v["DIVERGENCE"], sign=-1.0, cut=True)(real, fake, log_ratio)
 
@@ -398,7 +397,7 @@ def generator_of_real(v):
     return with_others(v, generator=lambda g, conjugate, real, fake: -g(real).mean())
 
 
-@wrong("f_gan", loses=1, says="look at the sign of its loss")
+@wrong("f_gan", loses=2, says="look at the sign of its loss")
 def generator_upside_down(v):
     return with_others(v, generator=lambda g, conjugate, real, fake: g(fake).mean())
 

@@ -30,6 +30,17 @@ INPUTS = "GENLIB_INPUTS"  # the environment variable that names the file with th
 MIME = "application/vnd.genlib.answer+json"
 MAX_BYTES = 16_000_000  # of one answer's tensors; the largest honest one takes a million
 
+# dtypes that an answer may have: the comparisons, and safetensors, know what to do with them
+_FLOATING = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
+_ORDINARY = _FLOATING | {
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+}
+
 # what the comparisons of visible examples rest on; an answer that replaces one of them is worth a look
 _OURS = {
     "torch.allclose": (torch, "allclose", torch.allclose),
@@ -55,7 +66,8 @@ class Question(Case):
         label: what to call it in a message.
         arguments: by name, in order. They travel by pickle, so: tensors, numbers, strings, modules of
             torch or genlib, and nothing that genlib.graders defines.
-        trained: names of the arguments for which the gradient of the sum of the squared results is wanted.
+        trained: names of the arguments for which the gradient of a weighted sum of the results is wanted
+            (`weights_of`). It is linear in the results: one that misses a constant has the right gradient.
     """
 
     trained: tuple[str, ...] = ()
@@ -95,7 +107,7 @@ def answer_questions(
         >>> outcome.tensors
         (tensor([2., 2.]),)
         >>> outcome.gradients
-        (('x', tensor([8., 8.])),)
+        (('x', tensor([-2.9401,  2.4156])),)
         >>> answer_questions("half", lambda x: None, [question])[0].words
         '`half` returns None: is there a `return` at its end?'
     """
@@ -119,8 +131,12 @@ def _outcome(name: str, answer: Answer, question: Question) -> Outcome:
         key: question.arguments[key].detach().clone().requires_grad_() for key in question.trained
     }
     learning = call(name, answer, Case(question.label, {**question.arguments, **leaves}))
-    parts = [x for x in (learning if several else (learning,)) if isinstance(x, Tensor)]
-    total = torch.stack([x.square().sum() for x in parts if x.is_floating_point()]).sum()
+    parts = [
+        (weights_of(i, x) * x).sum()
+        for i, x in enumerate(learning if isinstance(learning, tuple | list) else (learning,))
+        if isinstance(x, Tensor) and x.is_floating_point()
+    ]
+    total = torch.stack(parts).sum() if parts else torch.zeros(())
     gradients: Sequence[Tensor | None] = [None] * len(leaves)
     if total.requires_grad:
         try:
@@ -135,6 +151,22 @@ def _outcome(name: str, answer: Answer, question: Question) -> Outcome:
     return Outcome(tensors=tensors, several=several, gradients=named)
 
 
+def weights_of(index: int, result: Tensor) -> Tensor:
+    """Weights of a result's numbers in the sum whose gradient is taken: of size 0.5 to 1.5 and random sign,
+    always the same for the same place among the results and the same shape.
+
+    They differ between the numbers, so that a sum which is the same for all arguments, as of
+    probabilities, still has a gradient.
+
+    Example:
+        >>> weights_of(0, torch.zeros(2)).equal(weights_of(0, torch.ones(2)))
+        True
+    """
+    generator = torch.Generator().manual_seed(index)
+    sizes, signs = torch.rand(2, *result.shape, generator=generator, dtype=torch.float64)
+    return ((0.5 + sizes) * torch.where(signs < 0.5, -1.0, 1.0)).to(result)
+
+
 def _tensor(name: str, x: Any) -> Tensor:
     if isinstance(x, bool | int | float):
         return torch.tensor(x, dtype=torch.float64 if isinstance(x, float) else None)
@@ -142,7 +174,7 @@ def _tensor(name: str, x: Any) -> Tensor:
         raise Wrong(f"`{name}` returns None: is there a `return` at its end?")
     if not isinstance(x, Tensor):
         raise Wrong(f"`{name}` returns a {type(x).__name__} where a tensor is wanted.")
-    if x.is_complex() or x.is_sparse or x.is_quantized:
+    if x.dtype not in _ORDINARY or x.layout is not torch.strided:
         raise Wrong(f"`{name}` returns a tensor of {x.dtype}: return ordinary numbers.")
     return x.detach().cpu().contiguous().clone()
 
@@ -185,7 +217,8 @@ def unpack(packed: Any) -> tuple[list[Outcome], list[str]]:
     """The outcomes and flags in what a kernel sent. Nothing in it is trusted, and nothing of it is run.
 
     Raises:
-        ValueError: it is not what `pack` makes.
+        ValueError: it is not what `pack` makes. Whether the gradients are the ones that were asked for, their
+            judge finds out.
     """
     try:
         if len(packed["tensors"]) > MAX_BYTES:
@@ -194,21 +227,39 @@ def unpack(packed: Any) -> tuple[list[Outcome], list[str]]:
         outcomes = []
         for i, about in enumerate(packed["outcomes"]):
             words = about["words"]
+            results = tuple(tensors[f"{i}.result.{j}"] for j in range(int(about["tensors"])))
+            gradients = _gradients(i, about["gradients"], tensors)
+            if any(x.dtype not in _ORDINARY for x in results):
+                raise ValueError("a result is not of ordinary numbers")
             outcomes.append(
                 Outcome(
-                    words=None if words is None else str(words)[:1000],
-                    tensors=tuple(tensors[f"{i}.result.{j}"] for j in range(int(about["tensors"]))),
+                    words=None if words is None else _writable(words)[:1000],
+                    tensors=results,
                     several=bool(about["several"]),
-                    gradients=tuple(
-                        (str(key), tensors[f"{i}.gradient.{key}"]) for key in about["gradients"]
-                    ),
+                    gradients=gradients,
                 )
             )
-        return outcomes, [str(flag)[:200] for flag in packed["flags"]][:20]
+        return outcomes, [_writable(flag)[:200] for flag in packed["flags"]][:20]
     except ValueError:
         raise
     except Exception as error:  # whatever a forged answer can provoke
         raise ValueError(f"the answer cannot be read ({type(error).__name__})") from error
+
+
+def _writable(words: Any) -> str:
+    """Text that can be written to a file: a lone surrogate, which UTF-8 refuses, becomes a question mark."""
+    return str(words).encode("utf-8", "replace").decode()
+
+
+def _gradients(i: int, names: Any, tensors: dict[str, Tensor]) -> tuple[tuple[str, Tensor], ...]:
+    if not isinstance(names, list) or not all(isinstance(x, str) for x in names):
+        raise ValueError("the gradients' names are not a list of names")
+    if len(set(names)) < len(names):
+        raise ValueError("a gradient is there twice")
+    named = tuple((key, tensors[f"{i}.gradient.{key}"]) for key in names)
+    if any(x.dtype not in _FLOATING for _, x in named):
+        raise ValueError("a gradient is not of ordinary numbers")
+    return named
 
 
 def rebound() -> list[str]:

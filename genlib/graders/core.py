@@ -234,7 +234,8 @@ def values(
 
 
 def gradients(right: Right) -> Judge:
-    """A judge of gradients, for questions that ask for some.
+    """A judge of gradients, for questions that ask for some: of a weighted sum of the results, so a wrong
+    constant in them costs the values' points and not these.
 
     Args:
         right: the right function, written so that gradients flow as they should.
@@ -244,6 +245,10 @@ def gradients(right: Right) -> Judge:
         name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], variant: Variant
     ) -> None:
         for question, outcome in zip(questions, outcomes, strict=True):
+            if [key for key, _ in outcome.gradients] != list(question.trained):
+                raise Wrong(
+                    f"the gradients that came (for {question.label}) are not the ones asked for."
+                )
             [wanted] = answer_questions(name, right, [question])
             for (key, given), (_, gradient) in zip(
                 outcome.gradients, wanted.gradients, strict=True
@@ -260,8 +265,8 @@ def gradients(right: Right) -> Judge:
                     given.double(), gradient.double(), rtol=1e-3, atol=1e-4 * scale
                 ):
                     raise Wrong(
-                        f"the gradient of `{key}` is not right (for {question.label}): is something on "
-                        "its way detached, or computed twice?"
+                        f"the gradient of `{key}` is not right (for {question.label}): is a sign wrong "
+                        "on its way, or something detached, or computed twice?"
                     )
 
     return judge_gradients
