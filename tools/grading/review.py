@@ -21,6 +21,7 @@ def suspicious(nb: NotebookNode) -> list[str]:
     """What in a submission's own cells has no place in an answer. Words for a person: it costs no points.
 
     Example:
+        >>> import nbformat
         >>> nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("torch.allclose = print")])
         >>> suspicious(nb)
         ['cell 1 assigns torch.allclose']
