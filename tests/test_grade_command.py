@@ -59,6 +59,7 @@ def points(out):
     return {name: float(row["points"]) for name, row in table(out).items()}
 
 
+IDS = {"ada": 4711, "bob": 4712, "eve": 4713}  # of a learning platform
 POINTS = {"ada": FULL, "bob": 0.0, "eve": 0.0}
 
 
@@ -95,19 +96,24 @@ def test_a_zip_is_graded_like_a_folder_and_only_what_changed_is_graded_again(sma
     archive = tmp_path / "download.zip"
     with zipfile.ZipFile(archive, "w") as file:
         for path in small_class.iterdir():
-            file.write(path, f"{path.stem} Smith_4711_assignsubmission_file/{PS}.ipynb")
+            file.write(path, f"{path.stem} Smith_{IDS[path.stem]}_assignsubmission_file/{PS}.ipynb")
         file.writestr("../../evil.ipynb", "no notebook")
     assert grade(PS, archive, "--out", tmp_path).returncode == 0
-    assert points(tmp_path) == {"ada_Smith": FULL, "bob_Smith": 0, "eve_Smith": 0, "evil": 0}
+    assert points(tmp_path) == {
+        "ada_Smith_4711": FULL,
+        "bob_Smith_4712": 0,
+        "eve_Smith_4713": 0,
+        "evil": 0,
+    }
     assert not list(tmp_path.parent.glob("**/evil.ipynb"))
     stamps = {p.name: p.stat().st_mtime_ns for p in (tmp_path / PS / "results").iterdir()}
     with zipfile.ZipFile(tmp_path / "later.zip", "w") as file:
         file.write(small_class / "ada.ipynb", "ada Smith_4711_assignsubmission_file/late.ipynb")
         file.write(small_class / "ada.ipynb", f"bob Smith_4712_assignsubmission_file/{PS}.ipynb")
     assert grade(PS, tmp_path / "later.zip", "--out", tmp_path).returncode == 0
-    assert points(tmp_path) == {"ada_Smith": FULL, "bob_Smith": FULL}
-    eve = tmp_path / PS / "results" / "eve_Smith.json"
-    assert eve.stat().st_mtime_ns == stamps["eve_Smith.json"]
+    assert points(tmp_path) == {"ada_Smith_4711": FULL, "bob_Smith_4712": FULL}
+    eve = tmp_path / PS / "results" / "eve_Smith_4713.json"
+    assert eve.stat().st_mtime_ns == stamps["eve_Smith_4713.json"]
 
 
 @needs_jail

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -121,6 +122,109 @@ def test_names_of_students_are_safe_and_nobody_is_lost(tmp_path):
     assert all(re.fullmatch(r"[\w.-]+", x.student) for x in handed)
     assert all("several notebooks" in " ".join(x.notes) for x in handed)
     assert len({x.student for x in handed}) == len(handed) == 5
+
+
+# ---------------------------------------------------------------- what platforms hand over
+
+
+def zipped(path, *names, content=b"x"):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, content)
+    return {x.student: x for x in collect(path, PS)}
+
+
+MOODLE = "_assignsubmission_file"
+
+
+@pytest.mark.parametrize(
+    "names, students",
+    [
+        # Moodle: folders, older folders with a text beside them, flat
+        ([f"Bo Li_1{MOODLE}/{PS}.ipynb", f"Bo Li_2{MOODLE}/{PS}.ipynb"], {"Bo_Li_1", "Bo_Li_2"}),
+        (
+            [
+                f"Bo Li_1{MOODLE}_/{PS}.ipynb",
+                "Bo Li_1_assignsubmission_onlinetext_/onlinetext.html",
+            ],
+            {"Bo_Li_1"},
+        ),
+        ([f"Bo Li_1{MOODLE}_{PS}.ipynb", f"Ada_2{MOODLE}_my work.ipynb"], {"Bo_Li_1", "Ada_2"}),
+        # Canvas: two users of one name, and a user late
+        (
+            [f"smithbob_13_20_{PS}.ipynb", f"smithbob_14_21_{PS}.ipynb"],
+            {"smithbob_13", "smithbob_14"},
+        ),
+        ([f"smithbob_LATE_13_20_{PS}.ipynb"], {"smithbob_13"}),
+        # one folder around all, or two; a file beside them is nobody's
+        ([f"all/ada/{PS}.ipynb", f"all/bob/{PS}/{PS}.ipynb"], {"ada", "bob"}),
+        ([f"all/{PS}/ada/{PS}.ipynb", f"all/{PS}/bob/x.ipynb", "list.csv"], {"ada", "bob"}),
+        (["all/ada.ipynb", "all/bob.ipynb"], {"ada", "bob"}),
+        ([f"all/Bo Li_1{MOODLE}/{PS}.ipynb"], {"Bo_Li_1"}),
+        # one student
+        ([f"ada/{PS}.ipynb", "ada/try.ipynb"], {"ada"}),
+        ([f"ada/{PS}/{PS}.ipynb", "ada/old/try.ipynb"], {"ada"}),
+        # umlauts, composed and not
+        (["Zo\u00eb/a.ipynb", "Zoe\u0308/b.ipynb", "bob/a.ipynb"], {"Zo\u00eb", "bob"}),
+        (["ada/essay.pdf", f"bob/{PS}.ipynb", "cleo/"], {"ada", "bob", "cleo"}),
+        (
+            ["__MACOSX/ada/._x.ipynb", f"ada/{PS}.ipynb", "ada/.DS_Store", "bob/x.ipynb"],
+            {"ada", "bob"},
+        ),
+    ],
+)
+def test_every_student_of_a_platforms_zip_is_there_once(names, students, tmp_path):
+    handed = zipped(tmp_path / "class.zip", *names)
+    assert set(handed) == students
+    with zipfile.ZipFile(tmp_path / "class.zip") as archive:
+        archive.extractall(tmp_path / "class")
+    if "\u00eb" not in "".join(names):  # two folders on this disk, one on others
+        unpacked = {x.student: x for x in collect(tmp_path / "class", PS)}
+        assert {k: (x.problem, x.notes) for k, x in unpacked.items()} == {
+            k: (x.problem, x.notes) for k, x in handed.items()
+        }
+
+
+def test_a_class_marked_blind_keeps_its_200_rows(tmp_path):
+    names = [f"Participant_{i}{MOODLE}/{PS}.ipynb" for i in range(4711, 4911)]
+    assert len(zipped(tmp_path / "class.zip", *names)) == 200
+
+
+def test_the_last_attempt_counts_and_the_choice_is_said(tmp_path):
+    names = [
+        f"smithbob_13_{n}_{PS}{x}.ipynb"
+        for n, x in [(9, ""), (30, "-1"), (8, "-2"), (99, "_draft")]
+    ]
+    path = tmp_path / "class.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
+        archive.writestr(f"lee_LATE_7_5_{PS}.ipynb", "x")
+    bob, lee = sorted(collect(path, PS), key=lambda x: x.student, reverse=True)
+    assert bob.content.decode() == names[2]
+    assert all(name in " ".join(bob.notes) for name in names)
+    assert lee.notes == ["handed in late, says Canvas"]
+
+
+def test_namesakes_and_what_is_no_notebook_are_said(tmp_path):
+    handed = zipped(tmp_path / "a.zip", f"Bo_1{MOODLE}/{PS}.ipynb", f"Bo_2{MOODLE}/essay.pdf")
+    assert "another student is called 'Bo' too: this is number 1" in handed["Bo_1"].notes
+    assert handed["Bo_2"].problem == "no notebook was handed in, only essay.pdf"
+
+
+def test_a_broken_entry_costs_that_entry(tmp_path):
+    path = tmp_path / "class.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("ada", "bob"):
+            archive.writestr(f"{name}/{PS}.ipynb", bytes(range(256)) * 40)
+        archive.writestr("bob/older.ipynb", "older")
+        at = archive.getinfo(f"bob/{PS}.ipynb").header_offset + 30 + len(f"bob/{PS}.ipynb")
+    raw = bytearray(path.read_bytes())
+    raw[at : at + 20] = b"\xff" * 20
+    path.write_bytes(raw)
+    ada, bob = collect(path, PS)
+    assert ada.problem is None and len(ada.content) == 256 * 40
+    assert bob.content == b"older" and "cannot be unpacked" in " ".join(bob.notes)
 
 
 def test_what_does_not_belong_in_an_answer_is_pointed_out():

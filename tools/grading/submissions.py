@@ -6,10 +6,13 @@ deleted or edited test, changed points, stripped or doubled metadata change noth
 
 import ast
 import copy
+import lzma
 import re
 import stat
 import unicodedata
 import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -18,9 +21,17 @@ from nbformat import NotebookNode
 
 THEIRS = "theirs-"  # how the ids of cells begin that a student added
 MAX_NOTEBOOK = 20_000_000  # bytes; a problem set with its figures has a tenth
-# what learning platforms put around a student's name
-MOODLE = re.compile(r"(?P<name>.+?)_\d+_assignsubmission_[a-z]+_?$")
-CANVAS = re.compile(r"(?P<name>[^_]+)(_LATE)?_\d+_\d+_.+$")
+# What learning platforms put around a file. Moodle: in the name of a folder or, downloaded flat, of the file
+# ("Ada Lovelace_4711_assignsubmission_file_/ps2_vae.ipynb"; marked blind, "Participant_4711_..."). Canvas: in that
+# of the file ("lovelaceada_LATE_12_345_ps2_vae-1.ipynb": user 12, file 345, second upload). Numbers tell users apart.
+PLATFORMS = (
+    re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_[a-z]+_?(?P<file>.*)$"),
+    re.compile(r"(?P<name>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_(?P<upload>\d+)_(?P<file>.+)$"),
+)
+# what can go wrong in one entry of a zip; it costs that entry
+BROKEN = (RuntimeError, NotImplementedError, OSError, EOFError, ValueError)
+BROKEN += (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+NOTHING = "nothing"  # stands for the content of an empty folder
 
 
 class Unreadable(Exception):
@@ -50,13 +61,19 @@ class Handed:
 
 # ---------------------------------------------------------------- finding
 
+Content = (
+    bytes | str | None
+)  # of a notebook; what is wrong with it; None for a file that is no notebook
+Files = list[tuple[PurePosixPath, Content]]
+
 
 def collect(where: Path, problem_set: str) -> list[Handed]:
     """Everybody's submission in a folder or zip, in the order of the names.
 
     Args:
         where: a folder with STUDENT/psN/psN.ipynb or STUDENT/anything.ipynb, or with one notebook a student
-            (its name is then the student's); or a zip of either, as learning platforms make it.
+            (its name is then the student's); or a zip of either, as learning platforms make it. All of it may
+            lie in one more folder.
         problem_set: its name.
 
     Raises:
@@ -64,36 +81,131 @@ def collect(where: Path, problem_set: str) -> list[Handed]:
     """
     if not where.exists():
         raise NoSubmissions(f"{where}: there is no such folder or zip.")
-    files = from_zip(where) if where.is_file() else from_folder(where)
-    everybody: dict[str, list[tuple[PurePosixPath, bytes | str]]] = {}
+    found = from_zip(where) if where.is_file() else from_folder(where)
+    files, outer = inside([(path, x) for path, x in found if not hidden(path)], problem_set)
+    everybody: dict[tuple[str, str], Files] = {}
     for path, content in files:
-        everybody.setdefault(student_name(path, problem_set), []).append((path, content))
+        if content is None and len(path.parts) == 1 and platform(path.name) is None:
+            continue  # a file beside the students' folders is nobody's
+        everybody.setdefault(student_of(path), []).append((path, content))
     if not everybody:
         raise NoSubmissions(
             f"{where}: no notebook in it. Wanted: STUDENT/{problem_set}/{problem_set}.ipynb, or one notebook a student."
         )
-    handed, taken = [], set()
-    for name in sorted(everybody):
-        safe, n = safe_name(name), 2
-        while safe in taken:  # "a b" and "a_b" are two students
-            safe, n = f"{safe_name(name)}_{n}", n + 1
-        taken.add(safe)
-        handed.append(choose(safe, everybody[name], problem_set))
+    handed: list[Handed] = []
+    taken: set[str] = set()
+    for name, number in sorted(everybody):
+        # always with the platform's number: a row keeps its name when a namesake hands in later
+        plain = safe_name(name) + (f"_{number}" if number else "")
+        safe, n = plain, 2
+        while (
+            safe.casefold() in taken
+        ):  # "a b" and "a_b" are two students, "Ada" and "ada" one folder on some disks
+            safe, n = f"{plain}_{n}", n + 1
+        taken.add(safe.casefold())
+        one = choose(safe, everybody[name, number], problem_set)
+        if safe != plain:
+            one.notes.append(f"the name {name!r} would be {plain} too: this is {safe}")
+        if sum(other == name for other, _ in everybody) > 1:
+            one.notes.append(f"another student is called {name!r} too: this is number {number}")
+        if outer:
+            one.notes.append(f"found in the folder {outer}")
+        handed.append(one)
     return handed
 
 
-def from_folder(folder: Path):
-    """(path, bytes or what is wrong) of each notebook, and of each student's folder without one."""
-    notebooks = [
-        path
-        for path in sorted(folder.rglob("*.ipynb"))
-        if ".ipynb_checkpoints" not in path.parts and not path.name.startswith("._")
-    ]
-    for path in notebooks:
+def hidden(path: PurePosixPath) -> bool:
+    """Whether nobody handed a file in on purpose: caches, and what an operating system leaves."""
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+
+
+def platform(name: str) -> re.Match | None:
+    """What a learning platform says in the name of a file or folder."""
+    return next((found for x in PLATFORMS if (found := x.match(name))), None)
+
+
+def inside(files: Files, problem_set: str) -> tuple[Files, str]:
+    """Without the folders around the whole class, and which these were.
+
+    Example:
+        >>> class_files = [(PurePosixPath(f"all/{name}/a.ipynb"), b"") for name in ("ada", "bob")]
+        >>> inside(class_files, "ps2_vae")
+        ([(PurePosixPath('ada/a.ipynb'), b''), (PurePosixPath('bob/a.ipynb'), b'')], 'all')
+        >>> inside([(PurePosixPath("ada/ps2_vae/ps2_vae.ipynb"), b"")], "ps2_vae")[1]
+        ''
+    """
+    outer: list[str] = []
+    while True:
+        within = [(path, x) for path, x in files if len(path.parts) > 1 or x is not None]
+        tops = {path.parts[0] for path, _ in within}
+        if len(tops) != 1 or any(len(path.parts) < 2 for path, _ in within):
+            return files, "/".join(outer)
+        [top] = tops
+        if is_student(top, [path for path, _ in within], problem_set):
+            return files, "/".join(outer)
+        outer.append(top)
+        files = [(PurePosixPath(*path.parts[1:]), x) for path, x in within]
+
+
+def is_student(top: str, paths: list[PurePosixPath], problem_set: str) -> bool:
+    """Whether the one folder that holds all paths is one student's and not the whole class's."""
+    if platform(top):
+        return True
+    if top == problem_set:  # a zip of the problem set's folder
+        return False
+    folders = {path.parts[1] for path in paths if len(path.parts) > 2}
+    direct = [path for path in paths if len(path.parts) == 2 and path.suffix == ".ipynb"]
+    if any(platform(name) for name in folders | {path.name for path in direct}):
+        return False
+    if any(attempt(path.name)[0] == problem_set for path in direct):
+        return True
+    if any(path.parts[1] == problem_set and len(path.parts) == 3 for path in paths):
+        return True
+    return not folders and len(direct) < 2
+
+
+def student_of(path: PurePosixPath) -> tuple[str, str]:
+    """Whose submission lies at a path: a name, and the number that a platform gives it ("" without one).
+
+    Example:
+        >>> student_of(PurePosixPath("ada/ps2_vae/ps2_vae.ipynb"))
+        ('ada', '')
+        >>> student_of(PurePosixPath("Ada Lovelace_4711_assignsubmission_file/ps2_vae.ipynb"))
+        ('Ada Lovelace', '4711')
+        >>> student_of(PurePosixPath("lovelaceada_LATE_12_345_ps2_vae-1.ipynb"))
+        ('lovelaceada', '12')
+    """
+    about = platform(path.parts[0])
+    name = about["name"] if about else path.parts[0].removesuffix(".ipynb")
+    return unicodedata.normalize("NFC", name), about["id"] if about else ""
+
+
+def attempt(name: str) -> tuple[str, int, int]:
+    """What a notebook is called without a platform's words, and which attempt it is: (name, attempt, upload).
+
+    Example:
+        >>> attempt("smithbob_13_20_ps2_vae-2.ipynb"), attempt("ps2_vae.ipynb")
+        (('ps2_vae', 2, 20), ('ps2_vae', 0, 0))
+    """
+    about = platform(name)
+    upload = int(about.groupdict().get("upload") or 0) if about else 0
+    stem = (about["file"] if about else name).removesuffix(".ipynb")
+    again = re.fullmatch(r"(.+)-(\d{1,4})", stem)
+    return (again[1], int(again[2]), upload) if again else (stem, 0, upload)
+
+
+def from_folder(folder: Path) -> Iterator[tuple[PurePosixPath, Content]]:
+    """(path, content) of each file; an empty folder counts as one file that is no notebook."""
+    for path in sorted(folder.rglob("*")):
         relative = PurePosixPath(path.relative_to(folder).as_posix())
         try:
             about = path.lstat()
-            if not stat.S_ISREG(about.st_mode):
+            if stat.S_ISDIR(about.st_mode):
+                if not any(path.iterdir()):
+                    yield relative / NOTHING, None
+            elif path.suffix != ".ipynb":
+                yield relative, None
+            elif not stat.S_ISREG(about.st_mode):
                 yield relative, "it is a link or a device, not a file"
             elif not path.resolve().is_relative_to(folder.resolve()):
                 yield relative, "it lies behind a link"
@@ -103,57 +215,40 @@ def from_folder(folder: Path):
                 yield relative, path.read_bytes()
         except OSError as error:
             yield relative, f"it cannot be read ({error.strerror})"
-    with_notebook = {path.relative_to(folder).parts[0] for path in notebooks}
-    for path in sorted(folder.iterdir()):
-        if (
-            path.is_dir()
-            and path.name not in with_notebook
-            and not path.name.startswith((".", "__"))
-        ):
-            yield PurePosixPath(path.name, "nothing"), "no notebook was handed in"
 
 
-def from_zip(archive: Path):
+def from_zip(archive: Path) -> Iterator[tuple[PurePosixPath, Content]]:
     """The same for a zip, without unpacking it anywhere."""
     try:
         with zipfile.ZipFile(archive) as opened:
             for entry in sorted(opened.infolist(), key=lambda x: x.filename):
-                path = PurePosixPath(entry.filename.replace("\\", "/"))
-                hidden = any(part.startswith(("._", "__MACOSX", ".ipynb")) for part in path.parts)
-                if entry.is_dir() or path.suffix != ".ipynb" or hidden:
-                    continue
-                path = PurePosixPath(*[part for part in path.parts if part not in ("/", "..")])
-                if entry.file_size > MAX_NOTEBOOK:
+                parts = PurePosixPath(readable(entry).replace("\\", "/")).parts
+                path = PurePosixPath(*[part for part in parts if part not in ("/", "..")])
+                if entry.is_dir():
+                    yield path / NOTHING, None
+                elif path.suffix != ".ipynb":
+                    yield path, None
+                elif entry.file_size > MAX_NOTEBOOK:
                     yield path, f"it is larger than {MAX_NOTEBOOK / 1e6:g} MB"
-                    continue
-                try:
-                    with opened.open(entry) as file:
-                        yield path, file.read(MAX_NOTEBOOK)
-                except (RuntimeError, zipfile.BadZipFile, NotImplementedError) as error:
-                    yield path, f"it cannot be unpacked ({error})"
+                else:
+                    try:
+                        with opened.open(entry) as file:
+                            content: Content = file.read(MAX_NOTEBOOK)
+                    except BROKEN as error:
+                        content = f"it cannot be unpacked ({error})"
+                    yield path, content
     except zipfile.BadZipFile as error:
         raise NoSubmissions(f"{archive}: is no zip that can be read ({error}).") from error
 
 
-def student_name(path: PurePosixPath, problem_set: str) -> str:
-    """Whose submission lies at a path.
-
-    Example:
-        >>> student_name(PurePosixPath("ada/ps2_vae/ps2_vae.ipynb"), "ps2_vae")
-        'ada'
-        >>> student_name(PurePosixPath("Ada Lovelace_4711_assignsubmission_file/ps2_vae.ipynb"), "ps2_vae")
-        'Ada Lovelace'
-        >>> student_name(PurePosixPath("lovelaceada_LATE_12_345_ps2_vae-1.ipynb"), "ps2_vae")
-        'lovelaceada'
-    """
-    parts = [part for part in path.parts if part not in ("..", "/")]
-    if len(parts) > 2 and parts[0] == problem_set:
-        parts = parts[1:]  # a zip of the folder itself
-    name = parts[0].removesuffix(".ipynb")
-    for platform in (MOODLE, CANVAS):
-        if match := platform.match(name):
-            name = match["name"]
-    return unicodedata.normalize("NFC", name)
+def readable(entry: zipfile.ZipInfo) -> str:
+    """The name of an entry: many programs write UTF-8 and do not set the bit that says so."""
+    if not entry.flag_bits & 0x800:
+        try:
+            return entry.filename.encode("cp437").decode("utf-8")
+        except UnicodeError:
+            pass
+    return entry.filename
 
 
 def safe_name(name: str) -> str:
@@ -166,23 +261,36 @@ def safe_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("._-")[:100] or "nameless"
 
 
-def choose(
-    student: str, files: list[tuple[PurePosixPath, bytes | str]], problem_set: str
-) -> Handed:
-    """The notebook to grade, if a student handed in several."""
-    wanted = f"{problem_set}.ipynb"
-    named = [(path, content) for path, content in files if path.name == wanted]
-    path, content = (named or files)[0]
+def choose(student: str, files: Files, problem_set: str) -> Handed:
+    """The notebook to grade, if a student handed in several: the last attempt that can be read, and no draft."""
     handed = Handed(student)
+    notebooks = [(path, content) for path, content in files if content is not None]
+    if not notebooks:
+        others = ", ".join(path.name for path, _ in files if path.name != NOTHING)
+        handed.problem = "no notebook was handed in" + (f", only {others}" if others else "")
+        return handed
+
+    def worth(file: tuple[PurePosixPath, Content]) -> tuple[bool, bool, bool, int, int]:
+        stem, again, upload = attempt(file[0].name)
+        read, draft = isinstance(file[1], bytes), "draft" in stem.lower()
+        return read, not draft, stem == problem_set, again, upload
+
+    path, content = max(notebooks, key=worth)  # of equals the first
     if isinstance(content, str):
         handed.problem = content
     else:
         handed.content = content
-    if len(files) > 1:
-        others = ", ".join(str(other) for other, _ in files if other != path)
+    if len(notebooks) > 1:
+        others = ", ".join(str(other) for other, _ in notebooks if other != path)
         handed.notes.append(f"several notebooks: {path} is graded, not {others}")
-    if len(path.parts) > 1 and path.name not in (wanted, "nothing"):
-        handed.notes.append(f"called {path.name}, not {wanted}")
+    for other, wrong in notebooks:
+        if isinstance(wrong, str) and other != path:
+            handed.notes.append(f"{other}: {wrong}")
+    about = platform(path.parts[0])
+    if about and about.groupdict().get("late"):
+        handed.notes.append("handed in late, says Canvas")
+    if len(path.parts) > 1 and path.name != f"{problem_set}.ipynb":
+        handed.notes.append(f"called {path.name}, not {problem_set}.ipynb")
     return handed
 
 
