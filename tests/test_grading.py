@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,6 +106,36 @@ ENVIRONMENTS = """
 import glob, os
 seen = sorted(glob.glob("/proc/[0-9]*/environ"))
 print("SEEN", len(seen), [open(path).read() for path in seen if os.access(path, os.R_OK)])
+"""
+# in a neighbour's notebook, in the gradebook, in the environment: read all there is, but for the installed
+# files of Python and the system, and look for the three (put together here, so that the search does not find itself)
+NEIGHBOUR = "planted-in-another-submission"
+GREP = f"""
+import os, stat
+wanted = [" ".join(x).replace(" ", "-").encode() for x in {[x.split("-") for x in (PLANTED, NEIGHBOUR, SECRET)]}]
+installed = {{"/usr", "/sys", "/lib", "/dev", "/proc", {sys.base_prefix!r}, {sys.prefix!r}}}
+read, found = 0, []
+
+def look(path):
+    global read
+    try:
+        if not path.startswith("/proc/") and not stat.S_ISREG(os.lstat(path).st_mode):
+            return
+        with open(path, "rb") as file:
+            text = file.read(5_000_000)
+    except OSError:
+        return
+    read += 1
+    found.extend((path, word) for word in wanted if word in text)
+
+for folder, below, names in os.walk("/"):
+    below[:] = [x for x in below if os.path.join(folder, x) not in installed]
+    for name in names:
+        look(os.path.join(folder, name))
+for number in filter(str.isdigit, os.listdir("/proc")):
+    for name in ("environ", "cmdline", "mountinfo", "status", "maps", "comm", "cgroup", "limits"):
+        look(f"/proc/{{number}}/{{name}}")
+print("GREPPED" if read > 100 else "read only", found)
 """
 WRITE = f"""
 import os
@@ -308,6 +339,8 @@ STUDENTS = {
     "environments": Student(
         lambda: with_cell(ENVIRONMENTS), FULL, never=(PLANTED,), says=("SEEN 2",)
     ),
+    "greps": Student(lambda: with_cell(GREP), FULL, says=("GREPPED []",)),
+    "neighbour": Student(lambda: with_cell(f"# {NEIGHBOUR}"), FULL),
     "writes": Student(lambda: with_cell(WRITE), FULL, says=("WROTE []",)),
     "network": Student(
         lambda: with_cell(NET),

@@ -66,10 +66,9 @@ class Course:
         self.limits = Limits(seconds, seconds / 2)
         self.private, private_text = private_tasks(private, self.graders)
         # what a grade depends on, next to the submission: a change of any of it grades anew
-        sources = [
-            ROOT / "genlib" / "graders" / f"{name}.py",
-            ROOT / "genlib" / "graders" / "core.py",
-        ]
+        genlib = ROOT / "genlib"
+        sources = [genlib / "graders" / f"{name}.py", genlib / "graders" / "core.py"]
+        sources += [genlib / "checks" / "hand_in.py", genlib / "checks" / "core.py"]
         text = "".join(path.read_text() for path in sources)
         self.key = digest(nbformat.writes(self.master), text, private_text, str(self.limits))
 

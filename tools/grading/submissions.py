@@ -116,7 +116,7 @@ def collect(where: Path, problem_set: str) -> list[Handed]:
 
 def hidden(path: PurePosixPath) -> bool:
     """Whether nobody handed a file in on purpose: caches, and what an operating system leaves."""
-    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return any(part.startswith((".", "__")) for part in path.parts)
 
 
 def platform(name: str) -> re.Match | None:
