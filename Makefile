@@ -7,6 +7,12 @@ SEED ?=
 SUBMISSIONS ?=
 PRIVATE_TESTS ?=
 JOBS ?= 2
+ROSTER ?=
+DUE ?=
+TIMES ?=
+LATE ?= none
+EXPORT ?=
+ASSIGNMENT ?=
 UNSAFE ?=
 RUN ?=
 NAME ?=
@@ -61,10 +67,12 @@ release: $(READY)  ## build a problem set for students (PS=ps2_vae, SEED=7 for a
 student: $(READY)  ## make the copy of the course that a class gets, as a folder and a zip
 	$(PY) -m tools.student
 
-grade: $(READY)  ## grade a class (PS=ps2_vae SUBMISSIONS=folder; JOBS=, PRIVATE_TESTS=folder, UNSAFE=1)
+grade: $(READY)  ## grade a class (PS=ps2_vae SUBMISSIONS=folder; JOBS=, PRIVATE_TESTS=, ROSTER=, DUE=, TIMES=, LATE=, EXPORT=, UNSAFE=1)
 	@test -n "$(PS)" -a -n "$(SUBMISSIONS)" || { echo "make grade PS=ps2_vae SUBMISSIONS=folder-or-zip"; exit 2; }
 	@OMP_NUM_THREADS=1 $(PY) -m tools.grade $(PS) "$(SUBMISSIONS)" --jobs $(JOBS) \
-	    $(if $(PRIVATE_TESTS),--private-tests "$(PRIVATE_TESTS)") $(if $(UNSAFE),--unsafe) $(ARGS)
+	    $(if $(PRIVATE_TESTS),--private-tests "$(PRIVATE_TESTS)") $(if $(UNSAFE),--unsafe) \
+	    $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DUE),--due "$(DUE)") $(if $(TIMES),--times "$(TIMES)") \
+	    --late "$(LATE)" $(if $(EXPORT),--export "$(EXPORT)") $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(ARGS)
 
 marks: $(READY)  ## read the written answers of a graded class in nbgrader's formgrader (PS=ps2_vae)
 	@test -f "grading/$(PS)/nbgrader_config.py" || { echo "Grade first: make grade PS=ps2_vae SUBMISSIONS=folder"; exit 2; }

@@ -1,6 +1,8 @@
 """Grade a class's submissions of a problem set, each in a jail of its own.
 
     make grade PS=ps2_vae SUBMISSIONS=folder [JOBS=2] [PRIVATE_TESTS=folder] [UNSAFE=1]
+        [ROSTER=class.csv] [DUE="2026-12-01 23:59"] [TIMES=times.csv] [LATE=zero]
+        [EXPORT=moodle|canvas|gradescope] [ASSIGNMENT="title (id)"]
 
 Leaves grading/ps2_vae/ with grades.csv, feedback/STUDENT.html and nbgrader's gradebook, in which the written
 answers wait for a reader. Run it again to go on after an interruption, to grade what has come in since, or
@@ -18,8 +20,11 @@ import torch
 from genlib.evaluation import format_table
 from tools.build import ROOT, BuildError
 from tools.grading.course import CannotGrade, Course
+from tools.grading.export import PLATFORMS, export
 from tools.grading.jail import NoJail, check_jail
+from tools.grading.late import POLICIES, read_time, set_times, tell_due
 from tools.grading.marks import publish, results
+from tools.grading.roster import BadTable, match, shared
 from tools.grading.run import grade_all, try_solution
 from tools.grading.submissions import NoSubmissions, collect
 
@@ -35,6 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, help="a submission may run, on a slow machine")
     parser.add_argument("--out", type=Path, default=ROOT / "grading", help="where grades go")
     parser.add_argument("--unsafe", action="store_true", help="run strangers' code without a jail")
+    parser.add_argument("--roster", type=Path, help="a table: student, id, email, group")
+    parser.add_argument("--due", help="until when to hand in, 2026-12-01 23:59, local time")
+    parser.add_argument("--times", type=Path, help="a table: student, time")
+    parser.add_argument("--late", default="none", help=f"what late work costs: {POLICIES}")
+    parser.add_argument("--export", help=f"grades for a platform: {PLATFORMS}")
+    parser.add_argument("--assignment", default="", help='as Canvas calls it: "title (id)"')
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     # nbgrader calls one of its helpers by its bare name
@@ -43,27 +54,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args.jobs < 1:
             raise CannotGrade(f"JOBS={args.jobs}: at least one.")
+        if args.late not in POLICIES:
+            raise CannotGrade(f"LATE={args.late}: it may be {' or '.join(POLICIES)}.")
+        if args.export not in (None, *PLATFORMS):
+            raise CannotGrade(f"EXPORT={args.export}: it may be {', '.join(PLATFORMS)}.")
+        due = read_time(args.due, "DUE") if args.due else None
         if args.unsafe:
             print("UNSAFE: the submissions run without a jail, with all that you may do.")
         else:
             check_jail()
         everybody = collect(args.submissions, args.problem_set)
-        course = Course(args.problem_set, out, not args.unsafe, args.private_tests, args.seconds)
+        said = set_times(everybody, due, args.times, args.submissions, args.late)
+        everybody, roster = match(everybody, args.roster)
+        course = Course(
+            args.problem_set, out, not args.unsafe, args.private_tests, args.seconds, due, args.late
+        )
         course.prepare()
+        said += tell_due(course) + roster.said
         try_solution(course)
         grade_all(course, everybody, args.jobs)
-    except (CannotGrade, NoJail, NoSubmissions, BuildError) as error:
+    except (BadTable, CannotGrade, NoJail, NoSubmissions, BuildError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on where this one stopped.", file=sys.stderr)
         return 130
-    made = results(course, everybody)
+    made = shared(results(course, everybody), roster)
     publish(course, made)
     rows = {
         x.student: {
             "points": f"{x.points:g} of {x.max_points:g}",
             "status": x.status,
+            **({"late": x.late or "-"} if any(y.late for y in made) else {}),
             "to read": x.waiting,
             "look at": len(x.flags),
             "seconds": f"{x.seconds:.1f}",
@@ -77,6 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(
             f"Written answers wait for a reader: make marks PS={args.problem_set}, then this again."
         )
+    if args.export:
+        times = {x.student: x.time for x in everybody}
+        folder = short / "export"
+        said += export(
+            args.export, folder, args.problem_set, made, roster.people, times, args.assignment
+        )
+    for line in said:
+        print(line)
     return 0
 
 

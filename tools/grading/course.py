@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 
 import nbformat
@@ -40,6 +41,8 @@ class Course:
         jailed: False runs strangers' code in the open.
         private: a folder with a lecturer's own tests.
         seconds: a submission may run, if not as long as the problem set says.
+        due: until when to hand in.
+        late: what late work costs, as nbgrader's LateSubmissionPlugin calls it.
     """
 
     def __init__(
@@ -49,8 +52,11 @@ class Course:
         jailed: bool = True,
         private: Path | None = None,
         seconds: float | None = None,
+        due: datetime | None = None,
+        late: str = "none",
     ):
         self.name, self.out, self.jailed = name, out, jailed
+        self.due, self.late = due, late
         self.graders = graders_of(name)
         lesson = next(x for x in find_lessons(ROOT) if x.name == name)
         try:
@@ -81,6 +87,7 @@ class Course:
         c.CourseDirectory.course_id = "genlib"
         # several graders write to it by turns
         c.CourseDirectory.db_url = f"sqlite:///{self.out}/gradebook.db?timeout=60"
+        c.LateSubmissionPlugin.penalty_method = self.late
         c.Autograde.log_level = c.GenerateAssignment.log_level = "WARNING"
         return c
 

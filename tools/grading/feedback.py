@@ -45,7 +45,13 @@ class TaskResult:
 
 @dataclass
 class Result:
-    """Everything that is known about one student's submission."""
+    """Everything that is known about one student's submission.
+
+    Attributes:
+        source: whose submission it is, where that is another member of a group.
+        late: by how many hours, or "yes"; empty in time.
+        penalty: points that are subtracted for it.
+    """
 
     student: str
     status: str
@@ -55,10 +61,13 @@ class Result:
     flags: list[str] = field(default_factory=list)
     tasks: list[TaskResult] = field(default_factory=list)
     comments: dict[str, str] = field(default_factory=dict)
+    source: str = ""
+    late: str = ""
+    penalty: float = 0.0
 
     @property
     def points(self) -> float:
-        return sum(task.points or 0.0 for task in self.tasks)
+        return sum(task.points or 0.0 for task in self.tasks) - self.penalty
 
     @property
     def max_points(self) -> float:
@@ -77,6 +86,8 @@ def write_page(path: Path, problem_set: str, result: Result, nb: NotebookNode | 
         points=f"{result.points:g}",
         max_points=f"{result.max_points:g}",
         waiting=result.waiting,
+        late=result.late,
+        penalty=result.penalty,
         problem=result.problem,
         notes=result.notes,
         tasks=result.tasks,
@@ -140,6 +151,8 @@ def write_grades(path: Path, results: Sequence[Result]) -> None:
             "points",
             "max_points",
             *names,
+            "late",
+            "late_penalty",
             "to_read",
             "status",
             "seconds",
@@ -153,7 +166,18 @@ def write_grades(path: Path, results: Sequence[Result]) -> None:
         writer.writerow(
             [result.student, f"{result.points:g}", f"{result.max_points:g}"]
             + ["" if x is None else f"{x:g}" for x in cells]
+            + [result.late, f"{result.penalty:g}" if result.penalty else ""]
             + [result.waiting, result.status, f"{result.seconds:.1f}"]
-            + ["; ".join(result.flags), "; ".join(result.notes)]
+            + [safe_cell("; ".join(result.flags)), safe_cell("; ".join(result.notes))]
         )
     write_text(path, table.getvalue())
+
+
+def safe_cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula.
+
+    Example:
+        >>> safe_cell("=cmd()"), safe_cell(" +1"), safe_cell("Zoë, O'Hara")
+        ("'=cmd()", "' +1", "Zoë, O'Hara")
+    """
+    return f"'{text}" if text.lstrip()[:1] in tuple("=+-@") or text[:1] in tuple("\t\r\n") else text

@@ -7,6 +7,7 @@ from nbgrader.api import Gradebook, MissingEntry
 
 from tools.grading.course import Course
 from tools.grading.feedback import Result, TaskResult, write_grades, write_page
+from tools.grading.late import charge
 from tools.grading.run import stored
 from tools.grading.submissions import Handed, is_answer
 
@@ -33,6 +34,7 @@ def results(course: Course, everybody: Sequence[Handed]) -> list[Result]:
             for name, most in points.items():
                 messages = about["tasks"].get(name, [])
                 result.tasks.append(TaskResult(name, grades.get(name, 0.0), most, messages))
+            charge(course, gradebook, result, handed)
             made.append(result)
     return made
 
@@ -66,7 +68,7 @@ def given(gradebook: Gradebook, course: Course, student: str, written: set[str])
 def publish(course: Course, made: Sequence[Result]) -> None:
     """Write the table and the pages."""
     for result in made:
-        path = course.path("autograded", result.student)
+        path = course.path("autograded", result.source or result.student)
         nb = None
         if result.problem is None and path.exists():
             nb = nbformat.read(path, as_version=4)

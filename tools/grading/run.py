@@ -31,6 +31,7 @@ from tools.build import write, write_text
 from tools.grading.course import CannotGrade, Course, digest
 from tools.grading.execution import Grading, Submission
 from tools.grading.jail import kernel_manager, kernel_settings, remove
+from tools.grading.late import tell_time
 from tools.grading.review import suspicious, untrained, without_magic
 from tools.grading.submissions import Handed, Unreadable, is_answer, read_notebook, rebuild
 
@@ -77,6 +78,7 @@ def grade_one(course: Course, handed: Handed, key: str) -> None:
         # before the new notebook is there: interrupted here, the next run finds the same changes
         about["changed"] = forget_marks(course, handed.student, nb)
         write(nb, course.path("submitted", handed.student))
+        tell_time(course, handed)
         grading = autograde(course, handed.student)
         about["status"], about["flags"] = grading.status, about["flags"] + grading.flags
         about["tasks"] = {name: list(x.messages) for name, x in grading.verdicts.items()}

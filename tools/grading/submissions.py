@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 import nbformat
@@ -48,15 +49,29 @@ class Handed:
 
     Attributes:
         student: a name that is safe as the name of a folder.
+        name: as the platform or the folder says it.
+        number: that the platform gives the student; empty without one.
+        platform: "moodle" or "canvas", where the file's name shows it.
+        path: of the notebook, in the folder or zip.
         content: the file's bytes; empty where there was none.
         problem: why there is nothing to read; None where there is.
         notes: what a person should know.
+        late: whether the platform says so.
+        time: when it was handed in, and
+        time_from: who says so; `late.py` fills both in.
     """
 
     student: str
     content: bytes = b""
     problem: str | None = None
     notes: list[str] = field(default_factory=list)
+    name: str = ""
+    number: str = ""
+    platform: str = ""
+    path: PurePosixPath | None = None
+    late: bool = False
+    time: datetime | None = None
+    time_from: str = ""
 
 
 # ---------------------------------------------------------------- finding
@@ -104,6 +119,9 @@ def collect(where: Path, problem_set: str) -> list[Handed]:
             safe, n = f"{plain}_{n}", n + 1
         taken.add(safe.casefold())
         one = choose(safe, everybody[name, number], problem_set)
+        one.name, one.number = name, number
+        if one.path is not None:
+            one.path = PurePosixPath(outer) / one.path
         if safe != plain:
             one.notes.append(f"the name {name!r} would be {plain} too: this is {safe}")
         if sum(other == name for other, _ in everybody) > 1:
@@ -222,8 +240,7 @@ def from_zip(archive: Path) -> Iterator[tuple[PurePosixPath, Content]]:
     try:
         with zipfile.ZipFile(archive) as opened:
             for entry in sorted(opened.infolist(), key=lambda x: x.filename):
-                parts = PurePosixPath(readable(entry).replace("\\", "/")).parts
-                path = PurePosixPath(*[part for part in parts if part not in ("/", "..")])
+                path = entry_path(entry)
                 if entry.is_dir():
                     yield path / NOTHING, None
                 elif path.suffix != ".ipynb":
@@ -239,6 +256,12 @@ def from_zip(archive: Path) -> Iterator[tuple[PurePosixPath, Content]]:
                     yield path, content
     except zipfile.BadZipFile as error:
         raise NoSubmissions(f"{archive}: is no zip that can be read ({error}).") from error
+
+
+def entry_path(entry: zipfile.ZipInfo) -> PurePosixPath:
+    """Where an entry lies, without anything that leads out of the zip."""
+    parts = PurePosixPath(readable(entry).replace("\\", "/")).parts
+    return PurePosixPath(*[part for part in parts if part not in ("/", "..")])
 
 
 def readable(entry: zipfile.ZipInfo) -> str:
@@ -264,6 +287,9 @@ def safe_name(name: str) -> str:
 def choose(student: str, files: Files, problem_set: str) -> Handed:
     """The notebook to grade, if a student handed in several: the last attempt that can be read, and no draft."""
     handed = Handed(student)
+    about = platform(files[0][0].parts[0])
+    if about:
+        handed.platform = "canvas" if "upload" in about.groupdict() else "moodle"
     notebooks = [(path, content) for path, content in files if content is not None]
     if not notebooks:
         others = ", ".join(path.name for path, _ in files if path.name != NOTHING)
@@ -276,6 +302,7 @@ def choose(student: str, files: Files, problem_set: str) -> Handed:
         return read, not draft, stem == problem_set, again, upload
 
     path, content = max(notebooks, key=worth)  # of equals the first
+    handed.path = path
     if isinstance(content, str):
         handed.problem = content
     else:
@@ -288,6 +315,7 @@ def choose(student: str, files: Files, problem_set: str) -> Handed:
             handed.notes.append(f"{other}: {wrong}")
     about = platform(path.parts[0])
     if about and about.groupdict().get("late"):
+        handed.late = True
         handed.notes.append("handed in late, says Canvas")
     if len(path.parts) > 1 and path.name != f"{problem_set}.ipynb":
         handed.notes.append(f"called {path.name}, not {problem_set}.ipynb")
