@@ -161,6 +161,11 @@ MOODLE = "_assignsubmission_file"
         ([f"all/{PS}/ada/{PS}.ipynb", f"all/{PS}/bob/x.ipynb", "list.csv"], {"ada", "bob"}),
         (["all/ada.ipynb", "all/bob.ipynb"], {"ada", "bob"}),
         ([f"all/Bo Li_1{MOODLE}/{PS}.ipynb"], {"Bo_Li_1"}),
+        # a notebook, or odd names, beside the students' folders
+        ([f"all/{PS}.ipynb", f"all/ada/{PS}.ipynb", "all/bob/x.ipynb"], {"ada", "bob", PS}),
+        (["..", ".", f"ada/{PS}.ipynb", "bob/x.ipynb", "eve\\"], {"ada", "bob", "eve"}),
+        # one file each, and not all of them notebooks
+        (["ada.ipynb", "bob.pdf", "grades.csv"], {"ada", "bob"}),
         # one student
         ([f"ada/{PS}.ipynb", "ada/try.ipynb"], {"ada"}),
         ([f"ada/{PS}/{PS}.ipynb", "ada/old/try.ipynb"], {"ada"}),
@@ -176,6 +181,8 @@ MOODLE = "_assignsubmission_file"
 def test_every_student_of_a_platforms_zip_is_there_once(names, students, tmp_path):
     handed = zipped(tmp_path / "class.zip", *names)
     assert set(handed) == students
+    if ".." in names:
+        return
     with zipfile.ZipFile(tmp_path / "class.zip") as archive:
         archive.extractall(tmp_path / "class")
     if "\u00eb" not in "".join(names):  # two folders on this disk, one on others
@@ -204,6 +211,19 @@ def test_the_last_attempt_counts_and_the_choice_is_said(tmp_path):
     assert bob.content.decode() == names[2]
     assert all(name in " ".join(bob.notes) for name in names)
     assert lee.notes == ["handed in late, says Canvas"]
+    handed = zipped(tmp_path / "b.zip", f"lee_7_5_{PS}.ipynb", "lee_7_30_final-1.ipynb")
+    assert "lee_7_30_final-1.ipynb is graded" in handed["lee_7"].notes[0]
+
+
+def test_a_link_to_a_folder_is_a_student_without_a_notebook(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.ipynb").write_text("x")
+    for name in ("ada", "bob"):
+        (tmp_path / "class" / name).mkdir(parents=True)
+        (tmp_path / "class" / name / "a.ipynb").write_text("x")
+    (tmp_path / "class" / "eve").symlink_to(tmp_path / "elsewhere")
+    handed = {x.student: x.problem for x in collect(tmp_path / "class", PS)}
+    assert handed == {"ada": None, "bob": None, "eve": "no notebook was handed in"}
 
 
 def test_namesakes_and_what_is_no_notebook_are_said(tmp_path):

@@ -32,6 +32,8 @@ PLATFORMS = (
 # what can go wrong in one entry of a zip; it costs that entry
 BROKEN = (RuntimeError, NotImplementedError, OSError, EOFError, ValueError)
 BROKEN += (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+# what students hand in in place of a notebook, where each hands in one file
+DOCUMENTS = {".pdf", ".doc", ".docx", ".odt", ".html", ".py", ".zip"}
 NOTHING = "nothing"  # stands for the content of an empty folder
 
 
@@ -97,11 +99,15 @@ def collect(where: Path, problem_set: str) -> list[Handed]:
     if not where.exists():
         raise NoSubmissions(f"{where}: there is no such folder or zip.")
     found = from_zip(where) if where.is_file() else from_folder(where)
-    files, outer = inside([(path, x) for path, x in found if not hidden(path)], problem_set)
+    files, outer = inside(
+        [(path, x) for path, x in found if path.parts and not hidden(path)], problem_set
+    )
+    flat = any(len(path.parts) == 1 and content is not None for path, content in files)
     everybody: dict[tuple[str, str], Files] = {}
     for path, content in files:
         if content is None and len(path.parts) == 1 and platform(path.name) is None:
-            continue  # a file beside the students' folders is nobody's
+            if not (flat and path.suffix.lower() in DOCUMENTS):
+                continue  # a file beside the students' folders is nobody's
         everybody.setdefault(student_of(path), []).append((path, content))
     if not everybody:
         raise NoSubmissions(
@@ -175,9 +181,15 @@ def is_student(top: str, paths: list[PurePosixPath], problem_set: str) -> bool:
     direct = [path for path in paths if len(path.parts) == 2 and path.suffix == ".ipynb"]
     if any(platform(name) for name in folders | {path.name for path in direct}):
         return False
-    if any(attempt(path.name)[0] == problem_set for path in direct):
-        return True
     if any(path.parts[1] == problem_set and len(path.parts) == 3 for path in paths):
+        return True
+    # of two wrong guesses this is the smaller one: a student in two rows is seen, two students in one are not
+    if (
+        len({path.parts[1] for path in paths if len(path.parts) > 2 and path.suffix == ".ipynb"})
+        > 1
+    ):
+        return False
+    if any(attempt(path.name)[0] == problem_set for path in direct):
         return True
     return not folders and len(direct) < 2
 
@@ -194,7 +206,9 @@ def student_of(path: PurePosixPath) -> tuple[str, str]:
         ('lovelaceada', '12')
     """
     about = platform(path.parts[0])
-    name = about["name"] if about else path.parts[0].removesuffix(".ipynb")
+    name = about["name"] if about else path.parts[0]
+    if about is None and len(path.parts) == 1:
+        name = path.stem
     return unicodedata.normalize("NFC", name), about["id"] if about else ""
 
 
@@ -218,8 +232,8 @@ def from_folder(folder: Path) -> Iterator[tuple[PurePosixPath, Content]]:
         relative = PurePosixPath(path.relative_to(folder).as_posix())
         try:
             about = path.lstat()
-            if stat.S_ISDIR(about.st_mode):
-                if not any(path.iterdir()):
+            if path.is_dir():  # a link to a folder is not followed
+                if path.is_symlink() or not any(path.iterdir()):
                     yield relative / NOTHING, None
             elif path.suffix != ".ipynb":
                 yield relative, None
@@ -241,7 +255,9 @@ def from_zip(archive: Path) -> Iterator[tuple[PurePosixPath, Content]]:
         with zipfile.ZipFile(archive) as opened:
             for entry in sorted(opened.infolist(), key=lambda x: x.filename):
                 path = entry_path(entry)
-                if entry.is_dir():
+                if readable(entry).endswith(
+                    ("/", "\\")
+                ):  # some programs write the folders of Windows
                     yield path / NOTHING, None
                 elif path.suffix != ".ipynb":
                     yield path, None
@@ -296,10 +312,15 @@ def choose(student: str, files: Files, problem_set: str) -> Handed:
         handed.problem = "no notebook was handed in" + (f", only {others}" if others else "")
         return handed
 
-    def worth(file: tuple[PurePosixPath, Content]) -> tuple[bool, bool, bool, int, int]:
+    def worth(file: tuple[PurePosixPath, Content]) -> tuple:
         stem, again, upload = attempt(file[0].name)
-        read, draft = isinstance(file[1], bytes), "draft" in stem.lower()
-        return read, not draft, stem == problem_set, again, upload
+        read, draft, named = (
+            isinstance(file[1], bytes),
+            "draft" in stem.lower(),
+            stem == problem_set,
+        )
+        # Canvas counts uploads, and the last one counts whatever it is called
+        return read, not draft, named and not upload, again, upload, named
 
     path, content = max(notebooks, key=worth)  # of equals the first
     handed.path = path
