@@ -54,9 +54,9 @@ check: $(READY)  ## what needs no running: style, types, notebooks built from le
 lessons: $(READY)  ## build notebooks/ and solutions/ from lessons/ (LESSON=03 for those whose name starts so)
 	$(PY) tools/build.py $(LESSON)
 
-release: $(READY)  ## build a problem set for students (PS=ps2_vae, SEED=7 for a variant with other constants)
+release: $(READY)  ## hand out and grade a variant of a problem set (PS=ps2_vae SEED=7; without SEED the repository's own)
 	@test -n "$(PS)" || { echo "Which problem set? make release PS=ps2_vae [SEED=7]"; exit 2; }
-	$(PY) tools/build.py $(PS) $(if $(SEED),--variant $(SEED))
+	$(PY) -m tools.release $(PS) $(if $(SEED),--seed $(SEED))
 
 student: $(READY)  ## make the copy of the course that a class gets, as a folder and a zip
 	$(PY) -m tools.student
