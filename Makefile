@@ -8,6 +8,7 @@ SUBMISSIONS ?=
 PRIVATE_TESTS ?=
 JOBS ?= 2
 UNSAFE ?=
+ONLY ?=
 RUN ?=
 NAME ?=
 ARGS ?=
@@ -61,10 +62,11 @@ release: $(READY)  ## hand out and grade a variant of a problem set (PS=ps2_vae 
 student: $(READY)  ## make the copy of the course that a class gets, as a folder and a zip
 	$(PY) -m tools.student
 
-grade: $(READY)  ## grade a class (PS=ps2_vae SUBMISSIONS=folder; JOBS=, PRIVATE_TESTS=folder, UNSAFE=1)
+grade: $(READY)  ## grade a class (PS=ps2_vae SUBMISSIONS=folder; JOBS=, PRIVATE_TESTS=folder, UNSAFE=1, ONLY=student)
 	@test -n "$(PS)" -a -n "$(SUBMISSIONS)" || { echo "make grade PS=ps2_vae SUBMISSIONS=folder-or-zip"; exit 2; }
 	@OMP_NUM_THREADS=1 $(PY) -m tools.grade $(PS) "$(SUBMISSIONS)" --jobs $(JOBS) \
-	    $(if $(PRIVATE_TESTS),--private-tests "$(PRIVATE_TESTS)") $(if $(UNSAFE),--unsafe) $(ARGS)
+	    $(if $(PRIVATE_TESTS),--private-tests "$(PRIVATE_TESTS)") $(if $(UNSAFE),--unsafe) \
+	    $(if $(ONLY),--only "$(ONLY)") $(ARGS)
 
 marks: $(READY)  ## read the written answers of a graded class in nbgrader's formgrader (PS=ps2_vae)
 	@test -f "grading/$(PS)/nbgrader_config.py" || { echo "Grade first: make grade PS=ps2_vae SUBMISSIONS=folder"; exit 2; }

@@ -1,6 +1,6 @@
 """Release a variant of a problem set: other constants in the notebook, the same ones in its hidden tests.
 
-    make release PS=ps2_vae SEED=7    build variant 7; from then on `make student` hands it out and `make grade` grades it
+    make release PS=ps2_vae SEED=7    build variant 7: `make student` hands it out, and `make grade` grades it
     make release PS=ps2_vae           go back to the repository's own, variant 0
 
 The variant lies in release/ps2_vae/, which git ignores, so the checkout stays clean:
