@@ -126,6 +126,7 @@ def test_override_one_anew_and_who_left_through_the_command(tmp_path):
         nbformat.write(nb, folder / f"{name}.ipynb")
     command = (PS, folder, "--out", tmp_path)
     assert grade(*command).returncode == 0
+    assert (out / "similar.csv").read_text() == "first,second,share,tasks\n"
     path = out / "overrides.csv"
     assert path.read_text() == HEAD
     path.write_text(HEAD + f"bob,{FIRST},1,By <b>mail</b>.\n")

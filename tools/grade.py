@@ -23,6 +23,7 @@ from tools.grading.course import CannotGrade, Course
 from tools.grading.jail import NoJail, check_jail
 from tools.grading.marks import publish, results
 from tools.grading.run import grade_all, try_solution
+from tools.grading.similarity import write_similar
 from tools.grading.submissions import NoSubmissions, collect
 
 
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = results(course, again.beside(course, everybody, one) if one else everybody)
     overrides.apply(changed, made)
     publish(course, made)
+    pairs = write_similar(course, [x.student for x in made])
     left = [] if one else again.put_aside(out / "feedback", [x.student for x in made])
     rows = {
         x.student: {
@@ -83,6 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(format_table(rows))
     short = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
     print(f"\nGrades: {short / 'grades.csv'}\nPages:  {short / 'feedback'}/STUDENT.html")
+    if pairs:
+        print(f"Read alike, for you to judge: {pairs} pairs in {short / 'similar.csv'}")
     if left:
         print(f"No longer here: {', '.join(left)}; their pages are in {short / 'feedback'}/left/.")
     if any(x.waiting for x in made):
