@@ -14,6 +14,7 @@ LATE ?= none
 EXPORT ?=
 ASSIGNMENT ?=
 UNSAFE ?=
+ONLY ?=
 RUN ?=
 NAME ?=
 ARGS ?=
@@ -60,19 +61,20 @@ check: $(READY)  ## what needs no running: style, types, notebooks built from le
 lessons: $(READY)  ## build notebooks/ and solutions/ from lessons/ (LESSON=03 for those whose name starts so)
 	$(PY) tools/build.py $(LESSON)
 
-release: $(READY)  ## build a problem set for students (PS=ps2_vae, SEED=7 for a variant with other constants)
+release: $(READY)  ## hand out and grade a variant of a problem set (PS=ps2_vae SEED=7; without SEED the repository's own)
 	@test -n "$(PS)" || { echo "Which problem set? make release PS=ps2_vae [SEED=7]"; exit 2; }
-	$(PY) tools/build.py $(PS) $(if $(SEED),--variant $(SEED))
+	$(PY) -m tools.release $(PS) $(if $(SEED),--seed $(SEED))
 
 student: $(READY)  ## make the copy of the course that a class gets, as a folder and a zip
 	$(PY) -m tools.student
 
-grade: $(READY)  ## grade a class (PS=ps2_vae SUBMISSIONS=folder; JOBS=, PRIVATE_TESTS=, ROSTER=, DUE=, TIMES=, LATE=, EXPORT=, UNSAFE=1)
+grade: $(READY)  ## grade a class (PS=ps2_vae SUBMISSIONS=folder; JOBS=, PRIVATE_TESTS=, ROSTER=, DUE=, TIMES=, LATE=, EXPORT=, ONLY=, UNSAFE=1)
 	@test -n "$(PS)" -a -n "$(SUBMISSIONS)" || { echo "make grade PS=ps2_vae SUBMISSIONS=folder-or-zip"; exit 2; }
 	@OMP_NUM_THREADS=1 $(PY) -m tools.grade $(PS) "$(SUBMISSIONS)" --jobs $(JOBS) \
 	    $(if $(PRIVATE_TESTS),--private-tests "$(PRIVATE_TESTS)") $(if $(UNSAFE),--unsafe) \
 	    $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DUE),--due "$(DUE)") $(if $(TIMES),--times "$(TIMES)") \
-	    --late "$(LATE)" $(if $(EXPORT),--export "$(EXPORT)") $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") $(ARGS)
+	    --late "$(LATE)" $(if $(EXPORT),--export "$(EXPORT)") $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") \
+	    $(if $(ONLY),--only "$(ONLY)") $(ARGS)
 
 marks: $(READY)  ## read the written answers of a graded class in nbgrader's formgrader (PS=ps2_vae)
 	@test -f "grading/$(PS)/nbgrader_config.py" || { echo "Grade first: make grade PS=ps2_vae SUBMISSIONS=folder"; exit 2; }

@@ -11,13 +11,14 @@ import nbformat
 import pytest
 
 from genlib.graders import problem_set
-from tools.build import ROOT
+from tools.build import ROOT, find_lessons
 from tools.grading.jail import NoJail, check_jail
 from tools.grading.submissions import (
     defined,
     grade_id,
     is_answer,
 )
+from tools.release import released
 
 PS = os.environ.get("PSX", "ps1_autoregressive")
 # A cell may take half of it. The first one imports torch: 12 s where two slow cores ran three kernels.
@@ -32,8 +33,9 @@ needs_jail = pytest.mark.skipif(
     not JAIL, reason="bubblewrap is missing: sudo apt install bubblewrap"
 )
 
-MASTER = nbformat.read(ROOT / "solutions" / PS / f"{PS}.ipynb", as_version=4)
-RELEASE = nbformat.read(ROOT / "notebooks" / "assignments" / PS / f"{PS}.ipynb", as_version=4)
+# the released variant, where there is one: the command grades that
+[LESSON] = [lesson for lesson in find_lessons(ROOT) if lesson.name == PS]
+MASTER, RELEASE = (nbformat.read(path, as_version=4) for path in released(ROOT, LESSON))
 GRADERS = problem_set(PS)
 TASKS = GRADERS.tasks
 FIRST = next(iter(TASKS))

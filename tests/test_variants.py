@@ -3,7 +3,6 @@
 import re
 import shutil
 
-import nbformat
 import pytest
 
 from genlib.graders import problem_set
@@ -13,7 +12,6 @@ from tools.build import (
     find_lessons,
     main,
     read_source,
-    stored_variant,
     student_version,
 )
 
@@ -49,20 +47,6 @@ def course(tmp_path):
     folder.mkdir(parents=True)
     shutil.copy(ROOT / SETS[0].source, folder)
     return tmp_path
-
-
-def test_a_build_keeps_the_variant_that_was_released(course):
-    lesson = find_lessons(course)[0]
-    path = course / lesson.student
-    path.parent.mkdir(parents=True)
-    assert stored_variant(course, lesson) == 0
-    nbformat.write(student_version(read_source(course, lesson, 5), lesson), path)
-    assert stored_variant(course, lesson) == 5
-    again = read_source(course, lesson)
-    assert again.metadata["genlib"]["variant"] == 5
-    assert variant_cell(again).source.startswith("VARIANT = 5\n")
-    path.write_text("no notebook")
-    assert stored_variant(course, lesson) == 0
 
 
 def test_constants_that_are_not_those_of_variant_0_are_refused(course, capsys):

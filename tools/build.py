@@ -2,7 +2,6 @@
 
     python tools/build.py            build all of them, executed
     python tools/build.py 03 ps1     those whose name starts with 03 or ps1
-    python tools/build.py ps2 --variant 7    that problem set with other constants (genlib/graders/ps2_*.py has them)
     python tools/build.py --check    fail, executing nothing, when a notebook does not come from its source
 
     lessons/NN_topic.py              notebooks/NN_topic.ipynb             executed
@@ -136,7 +135,7 @@ def find_lessons(root, prefixes=()):
 # ---------------------------------------------------------------- source -> notebook
 
 
-def read_source(root, lesson, variant=None):
+def read_source(root, lesson, variant=0):
     """The notebook with everything but its outputs; a problem set with the constants of a variant."""
     try:
         nb = jupytext.read(root / lesson.source, fmt="py:percent")
@@ -156,19 +155,9 @@ def read_source(root, lesson, variant=None):
     if lesson.student is None:
         nb.metadata["rise"] = nbformat.from_dict(LIVE_DECK)
     if lesson.release:
-        variant = stored_variant(root, lesson) if variant is None else variant
         nb.metadata["genlib"] = nbformat.from_dict({"variant": variant})
         set_variant(nb, lesson, variant)
     return nb
-
-
-def stored_variant(root, lesson):
-    """Which variant of a problem set was built last; 0, the repository's own, where none was."""
-    try:
-        stored = nbformat.read(root / lesson.student, as_version=4)
-        return int(stored.metadata["genlib"]["variant"])
-    except (OSError, ValueError, KeyError, TypeError, nbformat.reader.NotJSONError):
-        return 0
 
 
 def set_variant(nb, lesson, variant):
@@ -353,8 +342,8 @@ def write(nb, path):
     write_text(path, nbformat.writes(nb).rstrip("\n") + "\n")
 
 
-def build_lesson(root, lesson, variant=None):
-    nb = read_source(root, lesson, variant)
+def build_lesson(root, lesson):
+    nb = read_source(root, lesson)
     student = student_version(nb, lesson) if lesson.student else None
     (root / lesson.executed).parent.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
@@ -369,12 +358,12 @@ def build_lesson(root, lesson, variant=None):
         print(f"          {lesson.student}", flush=True)
 
 
-def build(root, prefixes=(), variant=None):
+def build(root, prefixes=()):
     """Build the chosen lessons; one that fails keeps its old notebooks and does not stop the others."""
     failed = []
     for lesson in find_lessons(root, prefixes):
         try:
-            build_lesson(root, lesson, variant)
+            build_lesson(root, lesson)
         except BuildError as error:
             failed.append(str(error))
             print(f"  failed  {lesson.source}", flush=True)
@@ -458,16 +447,13 @@ def main(argv=None):
     parser.add_argument(
         "--check", action="store_true", help="compare only; execute and write nothing"
     )
-    parser.add_argument(
-        "--variant", type=int, help="of problem sets: a seed (default: the one that was built last)"
-    )
     parser.add_argument("--root", type=Path, default=ROOT, help="the course's folder")
     args = parser.parse_args(argv)
     try:
         if args.check:
             wrong = check(args.root.resolve(), args.prefix)
         else:
-            wrong = build(args.root.resolve(), args.prefix, args.variant)
+            wrong = build(args.root.resolve(), args.prefix)
     except BuildError as error:
         wrong = [str(error)]
     for line in wrong:

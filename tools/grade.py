@@ -6,7 +6,8 @@
 
 Leaves grading/ps2_vae/ with grades.csv, feedback/STUDENT.html and nbgrader's gradebook, in which the written
 answers wait for a reader. Run it again to go on after an interruption, to grade what has come in since, or
-to bring marks that a person gave into the table and the pages; what is graded already is not graded again.
+to bring marks that a person gave into the table and the pages; what is graded already is not graded again,
+but for a student who is named: ONLY=ada.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import torch
 
 from genlib.evaluation import format_table
 from tools.build import ROOT, BuildError
+from tools.grading import again, overrides
 from tools.grading.course import CannotGrade, Course
 from tools.grading.export import PLATFORMS, export
 from tools.grading.jail import NoJail, check_jail
@@ -26,6 +28,7 @@ from tools.grading.late import POLICIES, read_time, set_times, tell_due
 from tools.grading.marks import publish, results
 from tools.grading.roster import BadTable, match, shared
 from tools.grading.run import grade_all, try_solution
+from tools.grading.similarity import write_similar
 from tools.grading.submissions import NoSubmissions, collect
 
 
@@ -37,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="how many at once")
     parser.add_argument("--private-tests", type=Path, help="a folder with tests of your own")
+    parser.add_argument("--only", help="the one student to grade anew; other rows stay")
     parser.add_argument("--seconds", type=float, help="a submission may run, on a slow machine")
     parser.add_argument("--out", type=Path, default=ROOT / "grading", help="where grades go")
     parser.add_argument("--unsafe", action="store_true", help="run strangers' code without a jail")
@@ -69,18 +73,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         course = Course(
             args.problem_set, out, not args.unsafe, args.private_tests, args.seconds, due, args.late
         )
+        one = again.only_one(everybody, args.only) if args.only else None
+        known = {x.stem for x in (out / "results").glob("*.json")} | {x.student for x in everybody}
+        most = {name: task.max_points for name, task in course.graders.tasks.items()}
+        changed = overrides.read_overrides(out / "overrides.csv", most, known)
         course.prepare()
+        overrides.template(out / "overrides.csv")
         said += tell_due(course) + roster.said
         try_solution(course)
-        grade_all(course, everybody, args.jobs)
+        grade_all(course, [one] if one else everybody, args.jobs, anew=one is not None)
     except (BadTable, CannotGrade, NoJail, NoSubmissions, BuildError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on where this one stopped.", file=sys.stderr)
         return 130
-    made = shared(results(course, everybody), roster)
+    made = results(course, again.beside(course, everybody, one) if one else everybody)
+    overrides.apply(changed, made)
+    pairs = write_similar(course, [x.student for x in made])
+    made = shared(made, roster)
     publish(course, made)
+    left = [] if one else again.put_aside(out / "feedback", [x.student for x in made])
     rows = {
         x.student: {
             "points": f"{x.points:g} of {x.max_points:g}",
@@ -95,6 +108,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(format_table(rows))
     short = out.relative_to(Path.cwd()) if out.is_relative_to(Path.cwd()) else out
     print(f"\nGrades: {short / 'grades.csv'}\nPages:  {short / 'feedback'}/STUDENT.html")
+    if pairs:
+        print(f"Read alike, for you to judge: {pairs} pairs in {short / 'similar.csv'}")
+    if left:
+        print(f"No longer here: {', '.join(left)}; their pages are in {short / 'feedback'}/left/.")
     if any(x.waiting for x in made):
         print(
             f"Written answers wait for a reader: make marks PS={args.problem_set}, then this again."

@@ -16,6 +16,7 @@ from pathlib import Path
 import nbformat
 
 from tools.build import ROOT, BuildError, find_lessons, read_source
+from tools.release import released, released_variant
 
 FILES = [
     "pyproject.toml",
@@ -46,7 +47,8 @@ def answers(root: Path) -> dict[str, str]:
     """
     hidden, public = {}, set()
     for lesson in find_lessons(root):
-        for cell in read_source(root, lesson).cells:
+        variant = released_variant(root, lesson) if lesson.release else 0
+        for cell in read_source(root, lesson, variant).cells:
             for part in HIDDEN.findall(cell.source):
                 hidden |= {line.strip(): str(lesson.source) for line in part.splitlines()}
             public |= {line.strip() for line in HIDDEN.sub("", cell.source).splitlines()}
@@ -77,6 +79,9 @@ def make_copy(root: Path, folder: Path) -> None:
     hidden = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "graders", ".*")
     shutil.copytree(root / "genlib", folder / "genlib", ignore=hidden)
     shutil.copytree(root / "notebooks", folder / "notebooks", ignore=hidden)
+    for lesson in find_lessons(root):
+        if lesson.release:  # the variant that was released
+            shutil.copy2(released(root, lesson)[1], folder / lesson.student)
     for name in FILES:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, folder / name)  # with its date: `make` compares it

@@ -15,6 +15,7 @@ from traitlets.config import Config
 from genlib.graders import ProblemSet, Task, problem_set
 from tools.build import ROOT, find_lessons, write, write_text
 from tools.grading.jail import Limits
+from tools.release import released, released_variant
 
 CONFIG = '''"""For nbgrader's formgrader, which `make marks` opens: where the work of this problem set lies."""
 
@@ -59,14 +60,10 @@ class Course:
         self.due, self.late = due, late
         self.graders = graders_of(name)
         lesson = next(x for x in find_lessons(ROOT) if x.name == name)
-        try:
-            self.master = nbformat.read(ROOT / lesson.executed, as_version=4)
-            self.release = nbformat.read(ROOT / lesson.student, as_version=4)
-        except OSError as error:
-            raise CannotGrade(
-                f"{error.filename} is missing. Run: make release PS={name}"
-            ) from error
-        self.seed = self.master.metadata.get("genlib", {}).get("variant", 0)
+        self.seed = released_variant(ROOT, lesson)
+        self.master, self.release = (
+            nbformat.read(path, as_version=4) for path in released(ROOT, lesson)
+        )
         self.variant = self.graders.variant(self.seed)
         seconds = self.graders.seconds if seconds is None else seconds
         self.limits = Limits(seconds, seconds / 2)

@@ -146,12 +146,12 @@ def autograde(course: Course, student: str) -> Grading:
     return done[0]
 
 
-def grade_all(course: Course, everybody: Sequence[Handed], jobs: int) -> None:
-    """Grade whoever is not graded yet, several at once, each in a process of its own."""
+def grade_all(course: Course, everybody: Sequence[Handed], jobs: int, anew: bool = False) -> None:
+    """Grade whoever is not graded yet (or everybody anew), several at once, each in a process of its own."""
     waiting = []
     for handed in everybody:
         key = digest(course.key, handed.content, handed.problem or "", str(handed.notes))
-        if stored(course, handed.student).get("key") != key:
+        if anew or stored(course, handed.student).get("key") != key:
             waiting.append((handed, key))
     fork = multiprocessing.get_context("fork")  # imports are paid for once
     running: dict[Handed, tuple] = {}
