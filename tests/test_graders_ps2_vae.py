@@ -1274,3 +1274,30 @@ def test_words_that_no_file_takes_are_changed():
 def test_forged_gradients_are_not_unpacked(gradients):
     with pytest.raises(ValueError, match="a gradient is"):
         unpack(pack([Outcome(tensors=(torch.ones(2),), gradients=gradients)]))
+
+
+@pytest.mark.parametrize("huge", [10**30, -(10**30), 2**64])
+def test_a_whole_number_that_no_tensor_holds_is_refused_in_words(huge):
+    for result in (huge, (torch.ones(2), huge)):
+        verdict = bank.verdict("kl", lambda v, result=result: lambda mean, _: result)
+        assert verdict.points == 0 and "a whole number that no tensor can hold" in str(verdict)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, NotImplementedError, SystemExit])
+def test_whatever_stops_a_backward_of_ones_own_is_told(error):
+    class Own(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(context, gradient):
+            raise error("not thought of")
+
+    def factory(v):
+        right = kl_by_ratios(v)
+        return lambda mean, log_std: right(Own.apply(mean), log_std)
+
+    verdict = bank.verdict("kl", factory)
+    assert verdict.points == 0
+    assert "backward stops" in str(verdict) and "not thought of" in str(verdict)
