@@ -21,12 +21,16 @@ from genlib.graders.core import (
     Judge,
     Part,
     ProblemSet,
+    Table,
     Task,
     Variant,
+    all_results,
     extreme,
     gradients,
     ordinary,
+    table_of,
     values,
+    with_table,
 )
 
 EULER = 0.5772156649015329  # the mean of the standard Gumbel distribution
@@ -63,7 +67,7 @@ def of_variant(make: Callable[[Variant], Judge]) -> Judge:
     ) -> None:
         make(v)(name, questions, outcomes, v)
 
-    return judge
+    return with_table(judge, lambda v: table_of(make(v), v))
 
 
 def result(n: int, results: Sequence[str], judge: Judge) -> Judge:
@@ -80,7 +84,13 @@ def result(n: int, results: Sequence[str], judge: Judge) -> Judge:
                 )
         judge(name, questions, [Outcome(tensors=(x.tensors[n],)) for x in outcomes], v)
 
-    return judge_one
+    def table(v: Variant) -> Table:
+        def placed(wrong: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
+            return all_results(lambda **named: wrong(**named)[0], n, len(results))
+
+        return [(words, placed(wrong)) for words, wrong in table_of(judge, v)]
+
+    return with_table(judge_one, table)
 
 
 def one_judge(judges: Callable[[Variant], Sequence[Judge]], n: int, v: Variant) -> Judge:
@@ -222,17 +232,18 @@ def kl_judge(v: Variant) -> Judge:
     )
 
 
+KL_VALUES = of_variant(kl_judge)  # one judge, so that two parts share its table
 KL = Task(
     kl_questions,
     [
-        Part(2, "the values", of_variant(kl_judge), ordinary),
+        Part(2, "the values", KL_VALUES, ordinary),
         Part(
             1,
             "the gradient",
             of_variant(lambda v: gradients(lambda mean, log_std: kl(v, mean, log_std))),
             ordinary,
         ),
-        Part(1, "an extreme case", of_variant(kl_judge), extreme),
+        Part(1, "an extreme case", KL_VALUES, extreme),
     ],
 )
 
@@ -356,11 +367,12 @@ def evidence_judge(v: Variant) -> Judge:
     )
 
 
+EVIDENCE_VALUES = of_variant(evidence_judge)  # one judge, so that two parts share its table
 EVIDENCE = Task(
     evidence_questions,
     [
-        Part(3, "the values", of_variant(evidence_judge), ordinary),
-        Part(1, "an extreme case", of_variant(evidence_judge), extreme),
+        Part(3, "the values", EVIDENCE_VALUES, ordinary),
+        Part(1, "an extreme case", EVIDENCE_VALUES, extreme),
     ],
 )
 
@@ -901,17 +913,18 @@ def draw_judge(v: Variant) -> Judge:
     )
 
 
+DRAW_VALUES = of_variant(draw_judge)  # one judge, so that two parts share its table
 DRAW = Task(
     draw_questions,
     [
-        Part(2, "the values", of_variant(draw_judge), ordinary),
+        Part(2, "the values", DRAW_VALUES, ordinary),
         Part(
             1,
             "the gradient",
             of_variant(lambda v: gradients(lambda *a: draw(v, *a))),
             lambda question: bool(question.trained),
         ),
-        Part(1, "an extreme case", of_variant(draw_judge), extreme),
+        Part(1, "an extreme case", DRAW_VALUES, extreme),
     ],
 )
 
@@ -1055,17 +1068,18 @@ def bound_judge(v: Variant) -> Judge:
     )
 
 
+BOUND_VALUES = of_variant(bound_judge)  # one judge, so that two parts share its table
 BOUND = Task(
     bound_questions,
     [
-        Part(3, "the values", of_variant(bound_judge), ordinary),
+        Part(3, "the values", BOUND_VALUES, ordinary),
         Part(
             1,
             "the gradient",
             of_variant(lambda v: gradients(lambda *a: importance_bound(v, *a))),
             ordinary,
         ),
-        Part(1, "extreme cases", of_variant(bound_judge), extreme),
+        Part(1, "extreme cases", BOUND_VALUES, extreme),
     ],
 )
 
