@@ -1002,8 +1002,15 @@ def mean_in_logs(log_weight: Tensor) -> Tensor:
     return logsumexp(log_weight, dim=0) - math.log(len(log_weight))
 
 
-def importance_bound(v: Variant, *arguments: Tensor, euler: float = EULER) -> Tensor:
-    return mean_in_logs(log_weights(v, *arguments, euler=euler))
+def importance_bound(
+    v: Variant,
+    likelihood: Tensor,
+    z: Tensor,
+    mean: Tensor,
+    log_std: Tensor,
+    euler: float = EULER,
+) -> Tensor:
+    return mean_in_logs(log_weights(v, likelihood, z, mean, log_std, euler))
 
 
 def bound_questions(g: torch.Generator, v: Variant) -> list[Question]:
