@@ -76,6 +76,10 @@ class GraderBank:
 
         return remember
 
+    def seeds(self, task: str) -> range:
+        """Of the runs of a wrong answer."""
+        return range(len(VARIANTS) if task in self.slow else RUNS)
+
     def verdict(self, task: str, factory: Factory, variant: int = 0, seed: int = 0):
         answer = factory(self.graders.variant(variant))
         return grade_here(self.name, task, answer, variant, seed)
@@ -106,7 +110,7 @@ class GradersOfAProblemSet:
     def test_a_wrong_answer_loses_its_points_and_is_told_why(self, wrong):
         """The same points and words whatever the inputs: one mistake, one grade."""
         task, loses, says, factory = wrong
-        for seed in range(len(VARIANTS) if task in self.bank.slow else RUNS):
+        for seed in self.bank.seeds(task):
             variant = seed % len(VARIANTS)
             verdict = self.bank.verdict(task, factory, variant, seed)
             if not self.bank.where[factory](self.bank.graders.variant(variant)):
@@ -118,7 +122,7 @@ class GradersOfAProblemSet:
     def test_every_known_mistake_is_told_in_its_own_words(self, task):
         """The wrong functions in a judge's table, fed back to it. Where parts share a judge, one is enough."""
         about, silent, tables = self.bank.graders.tasks[task], set(), 0
-        for seed in range(RUNS):
+        for seed in self.bank.seeds(task):
             v = self.bank.graders.variant(seed % len(VARIANTS))
             questions = about.questions(torch.Generator().manual_seed(seed), v)
             for judge in {part.judge: None for part in about.parts}:
