@@ -16,33 +16,54 @@ wrong answers and two right ones, written differently.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import jupytext
 import pytest
 import torch
 
+from genlib.checks.core import Wrong, own_random_numbers
+from genlib.checks.hand_in import Outcome
 from genlib.graders import grade_here, problem_set
+from genlib.graders.core import table_of
 
 ROOT = Path(__file__).resolve().parent.parent
 Answer = Callable[..., object]
 Factory = Callable[[Mapping], Answer]
 VARIANTS = range(4)  # 0 is the repository's own
+RUNS = 8  # of a wrong answer, each with inputs of its own, over the variants
 
 
 class GraderBank:
-    """Answers to the graded tasks of a problem set."""
+    """Answers to the graded tasks of a problem set.
 
-    def __init__(self, name: str):
+    Args:
+        name: of the problem set.
+        slow: tasks whose wrong answers are run only once in each variant.
+    """
+
+    def __init__(self, name: str, slow: Collection[str] = ()):
         self.name = name
+        self.slow = slow
+        self.where: dict[Factory, Callable[[Mapping], bool]] = {}
         self.graders = problem_set(name)
         self.source = ROOT / "lessons" / "assignments" / f"{name}.py"
         self.wrongs: list[tuple[str, float, str, Factory]] = []
         self.rights: list[tuple[str, Factory]] = []
 
-    def wrong(self, task: str, *, loses: float, says: str) -> Callable[[Factory], Factory]:
+    def wrong(
+        self,
+        task: str,
+        *,
+        loses: float,
+        says: str,
+        where: Callable[[Mapping], bool] = lambda variant: True,
+    ) -> Callable[[Factory], Factory]:
+        """Args: `where` says in which variants the answer is wrong; in the others it is right."""
+
         def remember(factory: Factory) -> Factory:
+            self.where[factory] = where
             self.wrongs.append((task, loses, says, factory))
             return factory
 
@@ -54,6 +75,10 @@ class GraderBank:
             return factory
 
         return remember
+
+    def seeds(self, task: str) -> range:
+        """Of the runs of a wrong answer."""
+        return range(len(VARIANTS) if task in self.slow else RUNS)
 
     def verdict(self, task: str, factory: Factory, variant: int = 0, seed: int = 0):
         answer = factory(self.graders.variant(variant))
@@ -83,11 +108,43 @@ class GradersOfAProblemSet:
                 metafunc.parametrize(name, entries, ids=ids)
 
     def test_a_wrong_answer_loses_its_points_and_is_told_why(self, wrong):
+        """The same points and words whatever the inputs: one mistake, one grade."""
         task, loses, says, factory = wrong
-        for variant in VARIANTS:  # whatever the inputs: no verdict may be luck
-            verdict = self.bank.verdict(task, factory, variant, seed=variant + 1)
-            assert verdict.max_points - verdict.points == loses, str(verdict)
-            assert says in str(verdict)
+        for seed in self.bank.seeds(task):
+            variant = seed % len(VARIANTS)
+            verdict = self.bank.verdict(task, factory, variant, seed)
+            if not self.bank.where[factory](self.bank.graders.variant(variant)):
+                assert verdict.points == verdict.max_points, (variant, str(verdict))
+                continue
+            assert verdict.max_points - verdict.points == loses, (seed, str(verdict))
+            assert says in str(verdict), (seed, str(verdict))
+
+    def test_every_known_mistake_is_told_in_its_own_words(self, task):
+        """The wrong functions in a judge's table, fed back to it. Where parts share a judge, one is enough."""
+        about, silent, tables = self.bank.graders.tasks[task], set(), 0
+        for seed in self.bank.seeds(task):
+            v = self.bank.graders.variant(seed % len(VARIANTS))
+            questions = about.questions(torch.Generator().manual_seed(seed), v)
+            for judge in {part.judge: None for part in about.parts}:
+                table = table_of(judge, v)
+                tables += bool(table)
+                for words, mistake in table:
+                    told = set()
+                    for part in about.parts:
+                        if part.judge is not judge:
+                            continue
+                        asked = [question for question in questions if part.only(question)]
+                        with own_random_numbers(0):
+                            outcomes = [Outcome(tensors=mistake(**x.arguments)) for x in asked]
+                            try:
+                                judge(task, asked, outcomes, v)
+                            except Wrong as error:
+                                told.add(str(error))
+                    if words not in told:
+                        silent.add((seed, words, *told))
+        if not tables:
+            pytest.skip("no table of mistakes to read")
+        assert not silent, "\n".join(map(str, sorted(silent)))
 
     def test_a_right_answer_gets_full_marks(self, right):
         task, factory = right

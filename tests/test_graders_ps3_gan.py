@@ -17,7 +17,7 @@ from scipy.stats import permutation_test, wasserstein_distance
 
 from genlib.graders import grade_here, ps3_gan
 
-bank = GraderBank("ps3_gan")
+bank = GraderBank("ps3_gan", slow={"ring"})
 wrong, right = bank.wrong, bank.right
 
 
@@ -748,7 +748,7 @@ def generator_first(v):
     return contraction
 
 
-@wrong("contraction", loses=3, says="You linearise another game")
+@wrong("contraction", loses=4, says="You linearise another game")
 def another_game(v):
     # alternating turns that circle shrink by the root of 1 - c, however hard the players pull
     return turns(0.5 if v["GAME"] == "Wasserstein" else 1.0)
@@ -791,7 +791,7 @@ def penalty_forgotten(v):
     return turns(pull_of(v), lambda rate_d, rate_g, weight: 0 * weight)
 
 
-@wrong("contraction", loses=5, says="you take the real parts")
+@wrong("contraction", loses=3, says="you take the real parts")
 def real_parts(v):
     return turns(pull_of(v), modulus=lambda x: x.real.abs())
 
@@ -810,7 +810,7 @@ def generator_uphill(v):
     return turns(pull_of(v), sign=-1.0)
 
 
-@wrong("contraction", loses=1, says="contains NaN")
+@wrong("contraction", loses=3, says="contains NaN")
 def real_roots_forgotten(v):
     # as if the eigenvalues always were a complex pair
     def contraction(rate_d, rate_g, weight):
@@ -827,7 +827,7 @@ def real_roots_forgotten(v):
     return contraction
 
 
-@wrong("contraction", loses=1, says="strong penalties and long steps (-1)")
+@wrong("contraction", loses=3, says="alternating turns with real eigenvalues (-1)")
 def only_the_larger_root(v):
     # of two real eigenvalues that with the larger value, though the other may be larger in size
     def contraction(rate_d, rate_g, weight):
@@ -840,6 +840,43 @@ def only_the_larger_root(v):
             root = torch.complex(trace**2 - 4 * det, torch.zeros_like(trace)).sqrt()
             factors.append((trace + root).abs() / 2)
         return tuple(factors)
+
+    return contraction
+
+
+def first_of_two(generator_on_top):
+    """`abs()[:, 0]` in place of the largest, with the players in either order."""
+
+    def factory(v):
+        def contraction(rate_d, rate_g, weight):
+            a, b, c = pull_of(v) * rate_g, pull_of(v) * rate_d, rate_d * weight
+            one, factors = torch.ones_like(a), []
+            for first, second in (((one, a), (-b, 1 - c)), ((1 - a * b, a * (1 - c)), (-b, 1 - c))):
+                rows = [*first, *second] if generator_on_top else [*second[::-1], *first[::-1]]
+                matrix = torch.stack(rows, dim=-1).unflatten(-1, (2, 2))
+                factors.append(torch.linalg.eigvals(matrix).abs()[:, 0])
+            return tuple(factors)
+
+        return contraction
+
+    return factory
+
+
+@wrong("contraction", loses=2, says="with real eigenvalues")
+def first_eigenvalue(v):
+    return first_of_two(generator_on_top=True)(v)
+
+
+@wrong("contraction", loses=3, says="with real eigenvalues")
+def first_eigenvalue_of_the_other_order(v):
+    return first_of_two(generator_on_top=False)(v)
+
+
+@wrong("contraction", loses=3, says="two real eigenvalues need not be of one size")
+def root_of_the_determinant(v):
+    def contraction(rate_d, rate_g, weight):
+        product, damping = pull_of(v) ** 2 * rate_d * rate_g, rate_d * weight
+        return (1 - damping + product).abs().sqrt(), (1 - damping).abs().sqrt()
 
     return contraction
 
@@ -1044,6 +1081,20 @@ def by_a_bell(v):
 @wrong("luck", loses=1, says="divide by how many there are")
 def number_of_ways(v):
     return judged(p=lambda a, b, d, means: (means.abs() >= d.mean().abs() - 1e-9).double().sum())
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_no_two_meanings_of_a_constant_share_a_value(seed):
+    v = ps3_gan.variant(seed)
+    slope, share = v["SLOPE"], v["REAL_SHARE"]
+    for meanings in (
+        (slope, 1.0, slope**2, slope**0.5),
+        (slope, 2 * slope, slope**2, 1 / slope**2),
+        (share, 1 - share, 0.5, 1.0, share**2, 2 * share, 1 / share),
+        (share / (1 - share), (1 - share) / share, 1.0, share, 1 - share, math.log(share)),
+    ):
+        for one, other in itertools.combinations(meanings, 2):
+            assert not math.isclose(one, other, rel_tol=0.02), (meanings, v)
 
 
 # ---------------------------------------------------------------- the theorems behind the right answers

@@ -141,7 +141,7 @@ def _outcome(name: str, answer: Answer, question: Question) -> Outcome:
     if total.requires_grad:
         try:
             gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-        except RuntimeError as error:
+        except (Exception, SystemExit) as error:  # a backward of the student's own may raise any
             words = f"`{name}` gives values, but backward stops: {str(error)[:160]}"
             return Outcome(words=words)
     named = tuple(
@@ -169,7 +169,11 @@ def weights_of(index: int, result: Tensor) -> Tensor:
 
 def _tensor(name: str, x: Any) -> Tensor:
     if isinstance(x, bool | int | float):
-        return torch.tensor(x, dtype=torch.float64 if isinstance(x, float) else None)
+        try:
+            return torch.tensor(x, dtype=torch.float64 if isinstance(x, float) else None)
+        except (RuntimeError, ValueError, OverflowError):
+            words = f"`{name}` returns a whole number that no tensor can hold: more than 64 bits."
+            raise Wrong(words) from None
     if x is None:
         raise Wrong(f"`{name}` returns None: is there a `return` at its end?")
     if not isinstance(x, Tensor):

@@ -21,12 +21,16 @@ from genlib.graders.core import (
     Judge,
     Part,
     ProblemSet,
+    Table,
     Task,
     Variant,
+    all_results,
     extreme,
     gradients,
     ordinary,
+    table_of,
     values,
+    with_table,
 )
 
 EULER = 0.5772156649015329  # the mean of the standard Gumbel distribution
@@ -40,7 +44,7 @@ def variant(seed: int) -> dict[str, Any]:
 
     Example:
         >>> variant(0)
-        {'PRIOR_MEAN': -2.0, 'PRIOR_SCALE': 2.0, 'NOISE': 'gumbel', 'ACTIVE': 0.02}
+        {'PRIOR_MEAN': -1.9, 'PRIOR_SCALE': 1.7, 'NOISE': 'gumbel', 'ACTIVE': 0.025}
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -48,10 +52,10 @@ def variant(seed: int) -> dict[str, Any]:
         return choices[int(torch.randint(len(choices), (), generator=generator))]
 
     return {
-        "PRIOR_MEAN": one_of((-3.0, -2.5, -2.0, 2.0, 2.5, 3.0)),
-        "PRIOR_SCALE": one_of((0.5, 0.7, 1.5, 2.0)),
+        "PRIOR_MEAN": one_of((-2.7, -2.3, -1.9, 1.9, 2.3, 2.7)),
+        "PRIOR_SCALE": one_of((0.6, 0.7, 1.4, 1.7)),  # nobody takes the double for the square
         "NOISE": one_of(NOISES),
-        "ACTIVE": one_of((0.02, 0.04, 0.08)),
+        "ACTIVE": one_of((0.025, 0.04, 0.08)),
     }
 
 
@@ -63,7 +67,7 @@ def of_variant(make: Callable[[Variant], Judge]) -> Judge:
     ) -> None:
         make(v)(name, questions, outcomes, v)
 
-    return judge
+    return with_table(judge, lambda v: table_of(make(v), v))
 
 
 def result(n: int, results: Sequence[str], judge: Judge) -> Judge:
@@ -80,7 +84,13 @@ def result(n: int, results: Sequence[str], judge: Judge) -> Judge:
                 )
         judge(name, questions, [Outcome(tensors=(x.tensors[n],)) for x in outcomes], v)
 
-    return judge_one
+    def table(v: Variant) -> Table:
+        def placed(wrong: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
+            return all_results(lambda **named: wrong(**named)[0], n, len(results))
+
+        return [(words, placed(wrong)) for words, wrong in table_of(judge, v)]
+
+    return with_table(judge_one, table)
 
 
 def one_judge(judges: Callable[[Variant], Sequence[Judge]], n: int, v: Variant) -> Judge:
@@ -222,17 +232,18 @@ def kl_judge(v: Variant) -> Judge:
     )
 
 
+KL_VALUES = of_variant(kl_judge)  # one judge, so that two parts share its table
 KL = Task(
     kl_questions,
     [
-        Part(2, "the values", of_variant(kl_judge), ordinary),
+        Part(2, "the values", KL_VALUES, ordinary),
         Part(
             1,
             "the gradient",
             of_variant(lambda v: gradients(lambda mean, log_std: kl(v, mean, log_std))),
             ordinary,
         ),
-        Part(1, "an extreme case", of_variant(kl_judge), extreme),
+        Part(1, "an extreme case", KL_VALUES, extreme),
     ],
 )
 
@@ -240,10 +251,12 @@ KL = Task(
 # ---------------------------------------------------------------- 2 to 4. the linear model
 
 
-def linear_model(g: torch.Generator, v: Variant, b: int, n: int, d: int, log_noise: float) -> dict:
+def linear_model(
+    g: torch.Generator, v: Variant, b: int, n: int, d: int, log_noise: float, spread: float = 1.0
+) -> dict:
     """Parameters, and images that the model might have drawn."""
     weight, bias = normal(g, n, d) / v["PRIOR_SCALE"], normal(g, n)
-    z = v["PRIOR_MEAN"] + v["PRIOR_SCALE"] * normal(g, b, d)
+    z = v["PRIOR_MEAN"] + spread * v["PRIOR_SCALE"] * normal(g, b, d)
     x = z @ weight.T + bias + math.exp(log_noise) * normal(g, b, n)
     noise = torch.tensor(log_noise, dtype=torch.float64)
     return {"x": x, "weight": weight, "bias": bias, "log_noise": noise}
@@ -269,7 +282,8 @@ def evidence_questions(g: torch.Generator, v: Variant) -> list[Question]:
         Question("one pixel and one latent", linear_model(g, v, 3, 1, 1, -0.4)),
         Question("four pixels and two latents", linear_model(g, v, 5, 4, 2, -0.7)),
         Question("three pixels and five latents", linear_model(g, v, 4, 3, 5, 0.3)),
-        Question("extremely many pixels", linear_model(g, v, 2, 300, 6, -6.0)),
+        # of codes near the prior's mean, where what a wrong scale does to the two terms does not cancel
+        Question("extremely many pixels", linear_model(g, v, 2, 300, 6, -6.0, spread=0.1)),
     ]
 
 
@@ -315,6 +329,10 @@ def evidence_judge(v: Variant) -> Judge:
                 with_prior(m, math.sqrt(s)),
             ),
             (
+                "your covariance holds twice the prior's scale where its square belongs.",
+                with_prior(m, math.sqrt(2 * s)),
+            ),
+            (
                 "this is the likelihood of one code, the mean of the prior. The evidence counts all codes: they add to "
                 "the covariance.",
                 at_the_mean,
@@ -356,11 +374,12 @@ def evidence_judge(v: Variant) -> Judge:
     )
 
 
+EVIDENCE_VALUES = of_variant(evidence_judge)  # one judge, so that two parts share its table
 EVIDENCE = Task(
     evidence_questions,
     [
-        Part(3, "the values", of_variant(evidence_judge), ordinary),
-        Part(1, "an extreme case", of_variant(evidence_judge), extreme),
+        Part(3, "the values", EVIDENCE_VALUES, ordinary),
+        Part(1, "an extreme case", EVIDENCE_VALUES, extreme),
     ],
 )
 
@@ -655,14 +674,16 @@ def sweep_questions(g: torch.Generator, v: Variant) -> list[Question]:
     The first unit's share of the prior's variance takes values on both sides of the threshold, and of
     what a student may take for it.
     """
-    active = v["ACTIVE"]
-    edges = sorted({active, active / v["PRIOR_SCALE"] ** 2, active**2, 0.01})
+    active, s = v["ACTIVE"], v["PRIOR_SCALE"]
+    taken = {active / s**2, active / s, 2 * active / s, active / s**4, active**2, 0.01}
+    edges = sorted({active} | {x for x in taken if x < 0.5})
     between = [math.sqrt(a * b) for a, b in itertools.pairwise(edges)]
     shares = [-0.3, -0.02, edges[0] / 2, *between, 0.015, 0.04, 0.07, 0.3, 0.6, 0.9, 0.995]
-    shares = [share for share in shares if abs(share / active - 1) > 0.15]
+    shares = [share for share in shares if abs(share / active - 1) > 0.06]
+    shares.append(active * math.sqrt(4 / 5))  # of 5 images: dead, but not for who divides by B - 1
     questions = []
     for label, b, n, d in (
-        ("12 images of 3 pixels, 2 latents", 12, 3, 2),
+        ("5 images of 3 pixels, 2 latents", 5, 3, 2),
         ("20 images of 6 pixels, 4 latents", 20, 6, 4),
         ("15 images of 8 pixels, 8 latents", 15, 8, 8),
     ):
@@ -747,6 +768,15 @@ def sweep_judges(v: Variant) -> Sequence[Judge]:
                     lambda *a: (sweep(v, *a)[3] * s**2 > v["ACTIVE"]).sum(dim=1).double(),
                 ),
                 (
+                    "in the variance of the posterior means you divide by one image less than there are: divide by B "
+                    "here too.",
+                    lambda x, *a: (
+                        (sweep(v, x, *a)[3] * len(x) / (len(x) - 1) > v["ACTIVE"])
+                        .sum(dim=1)
+                        .double()
+                    ),
+                ),
+                (
                     "you compare standard deviations with a threshold for variances.",
                     lambda *a: (sweep(v, *a)[3].sqrt() > v["ACTIVE"]).sum(dim=1).double(),
                 ),
@@ -783,17 +813,17 @@ SWEEP_TASK = Task(
 # ---------------------------------------------------------------- 6. a posterior with heavier tails
 
 
-def unit_quantile(noise: str, u: Tensor) -> Tensor:
+def unit_quantile(noise: str, u: Tensor, euler: float = EULER) -> Tensor:
     """Inverse distribution function of the noise with mean 0 and standard deviation 1."""
     if noise == "laplace":
         tail = torch.where(u < 0.5, u, 1 - u)
         return torch.where(u < 0.5, (2 * tail).log(), -(2 * tail).log()) / math.sqrt(2)
     if noise == "logistic":
         return (u.log() - torch.log1p(-u)) * math.sqrt(3) / PI
-    return (-(-u.log()).log() - EULER) * math.sqrt(6) / PI
+    return (-(-u.log()).log() - euler) * math.sqrt(6) / PI
 
 
-def unit_log_density(noise: str, y: Tensor) -> Tensor:
+def unit_log_density(noise: str, y: Tensor, euler: float = EULER) -> Tensor:
     """log density of the noise with mean 0 and standard deviation 1."""
     if noise == "laplace":
         return -math.sqrt(2) * y.abs() - math.log(2) / 2
@@ -802,7 +832,7 @@ def unit_log_density(noise: str, y: Tensor) -> Tensor:
     if noise == "logistic":
         standard = standard.abs()
         return -standard - 2 * torch.log1p((-standard).exp()) - math.log(scale)
-    standard = standard + EULER
+    standard = standard + euler
     return -standard - (-standard).exp() - math.log(scale)
 
 
@@ -817,8 +847,24 @@ def raw_mean(noise: str) -> float:
     return EULER if noise == "gumbel" else 0.0
 
 
-def draw(v: Variant, mean: Tensor, log_std: Tensor, u: Tensor) -> Tensor:
-    return mean + log_std.exp() * unit_quantile(v["NOISE"], u)
+def draw(v: Variant, mean: Tensor, log_std: Tensor, u: Tensor, euler: float = EULER) -> Tensor:
+    return mean + log_std.exp() * unit_quantile(v["NOISE"], u, euler)
+
+
+def with_rounded(f: Callable[..., Tensor], v: Variant) -> list[tuple[str, Callable[..., Tensor]]]:
+    """A function with Euler's constant rounded to 2 to 5 digits; more differ by less than is looked for."""
+    words = (
+        "your Euler's constant, the mean of the standard Gumbel distribution, is rounded too much: the table of "
+        "task 7 has more digits."
+    )
+    digits = range(2, 6) if v["NOISE"] == "gumbel" else ()
+    return [(words, partial(f, v, euler=round(EULER, n))) for n in digits]
+
+
+def rounded_gradients(f: Callable[..., Tensor], v: Variant) -> Judge:
+    """Of gradients, where a rounded constant costs the values alone."""
+    as_good = [wrong for _, wrong in with_rounded(f, v)]
+    return gradients(lambda *a: f(v, *a), as_good=as_good)
 
 
 def draw_questions(g: torch.Generator, v: Variant) -> list[Question]:
@@ -832,11 +878,17 @@ def draw_questions(g: torch.Generator, v: Variant) -> list[Question]:
 
     edge = question("extreme uniform numbers", 2, 2, 3, torch.float32)
     u = torch.tensor([1e-30, 1e-12, 1 - 2**-24]).expand(2, 2, 3).contiguous()
+    # far from zero, so that a constant rounded to three digits, which the values show, costs nothing here
+    mean = torch.zeros(2, 3)
+    near = question("wide draws near zero", 2, 1, 3)
+    wide = torch.full((1, 3), 2.0, dtype=torch.float64)
+    to_zero = -wide.exp() * unit_quantile(v["NOISE"], near.arguments["u"][0])
     return [
         question("one draw for one image", 1, 1, 1),
         question("draws for three images", 5, 3, 2),
         question("draws in float32", 4, 2, 6, torch.float32),
-        Question(edge.label, {**edge.arguments, "u": u}),
+        Question(edge.label, {**edge.arguments, "mean": mean, "u": u}),
+        Question(near.label, {**near.arguments, "mean": to_zero, "log_std": wide}, near.trained),
     ]
 
 
@@ -852,6 +904,11 @@ def draw_judge(v: Variant) -> Judge:
     def not_scaled(mean: Tensor, log_std: Tensor, u: Tensor) -> Tensor:
         return mean + log_std.exp() * unit_quantile(noise, u) * raw_std(noise)
 
+    # without a mean to take away these are the standard form, or right
+    not_standard = [
+        ("the noise has the right standard deviation, but its mean is not 0.", not_centred),
+        ("the noise has mean 0, but its standard deviation is not 1.", not_scaled),
+    ]
     others = [
         (
             f"your noise is {other}, not the one of this problem set.",
@@ -868,8 +925,8 @@ def draw_judge(v: Variant) -> Judge:
                 "draws do not have the mean and the standard deviation that are asked for.",
                 standard_form,
             ),
-            ("the noise has the right standard deviation, but its mean is not 0.", not_centred),
-            ("the noise has mean 0, but its standard deviation is not 1.", not_scaled),
+            *(not_standard if raw_mean(noise) else []),
+            *with_rounded(draw, v),
             (
                 "small u should give small codes: yours fall where u grows.",
                 lambda mean, log_std, u: draw(v, mean, log_std, 1 - u),
@@ -901,17 +958,18 @@ def draw_judge(v: Variant) -> Judge:
     )
 
 
+DRAW_VALUES = of_variant(draw_judge)  # one judge, so that two parts share its table
 DRAW = Task(
     draw_questions,
     [
-        Part(2, "the values", of_variant(draw_judge), ordinary),
+        Part(2, "the values", DRAW_VALUES, ordinary),
         Part(
             1,
             "the gradient",
-            of_variant(lambda v: gradients(lambda *a: draw(v, *a))),
+            of_variant(partial(rounded_gradients, draw)),
             lambda question: bool(question.trained),
         ),
-        Part(1, "an extreme case", of_variant(draw_judge), extreme),
+        Part(1, "an extreme case", DRAW_VALUES, extreme),
     ],
 )
 
@@ -924,21 +982,35 @@ def log_prior(v: Variant, z: Tensor) -> Tensor:
     return (-0.5 * ((z - m) / s) ** 2 - math.log(s) - 0.5 * LOG_2PI).sum(dim=-1)
 
 
-def log_q(v: Variant, z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+def log_q(v: Variant, z: Tensor, mean: Tensor, log_std: Tensor, euler: float = EULER) -> Tensor:
     y = (z - mean) * (-log_std).exp()
-    return (unit_log_density(v["NOISE"], y) - log_std).sum(dim=-1)
+    return (unit_log_density(v["NOISE"], y, euler) - log_std).sum(dim=-1)
 
 
-def log_weights(v: Variant, likelihood: Tensor, z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-    return likelihood + log_prior(v, z) - log_q(v, z, mean, log_std)
+def log_weights(
+    v: Variant,
+    likelihood: Tensor,
+    z: Tensor,
+    mean: Tensor,
+    log_std: Tensor,
+    euler: float = EULER,
+) -> Tensor:
+    return likelihood + log_prior(v, z) - log_q(v, z, mean, log_std, euler)
 
 
 def mean_in_logs(log_weight: Tensor) -> Tensor:
     return logsumexp(log_weight, dim=0) - math.log(len(log_weight))
 
 
-def importance_bound(v: Variant, *arguments: Tensor) -> Tensor:
-    return mean_in_logs(log_weights(v, *arguments))
+def importance_bound(
+    v: Variant,
+    likelihood: Tensor,
+    z: Tensor,
+    mean: Tensor,
+    log_std: Tensor,
+    euler: float = EULER,
+) -> Tensor:
+    return mean_in_logs(log_weights(v, likelihood, z, mean, log_std, euler))
 
 
 def bound_questions(g: torch.Generator, v: Variant) -> list[Question]:
@@ -952,9 +1024,10 @@ def bound_questions(g: torch.Generator, v: Variant) -> list[Question]:
         level: float = 5.0,
         dtype: torch.dtype = torch.float64,
         tail: float = 0.0,
+        vary: float = 0.3,
     ) -> Question:
         mean = m + 0.5 * s * normal(g, b, d, dtype=dtype)
-        log_std = math.log(0.5 * s) + 0.3 * normal(g, b, d, dtype=dtype)
+        log_std = math.log(0.4 * s) + vary * normal(g, b, d, dtype=dtype)
         u = 0.05 + 0.9 * torch.rand(k, b, d, generator=g, dtype=torch.float64).to(dtype)
         z = draw(v, mean, log_std, u)
         if tail:
@@ -967,13 +1040,28 @@ def bound_questions(g: torch.Generator, v: Variant) -> list[Question]:
         arguments = {"log_likelihood": likelihood, "z": z, "mean": mean, "log_std": log_std}
         return Question(label, arguments, ("log_likelihood", "mean", "log_std"))
 
+    # bounds of about 0, of codes on one side of q: nothing hides an error in its density
+    near = question("bounds near zero", 2, 3, 5)
+    _, z, mean, log_std = near.arguments.values()
+    z = draw(v, mean, log_std, 0.9 + 0.02 * torch.rand(z.shape, generator=g, dtype=torch.float64))
+    likelihood = log_q(v, z, mean, log_std) - log_prior(v, z) + 0.01 * normal(g, 2, 3)
+    arguments = {**near.arguments, "z": z, "log_likelihood": likelihood}
     return [
         question("one draw for one image", 1, 1, 1),
         question("four draws for three images", 4, 3, 2),
+        Question(near.label, arguments, near.trained),
         question("as many draws as images", 3, 3, 4),
         question("draws in float32", 16, 2, 5, dtype=torch.float32),
-        question("extremely unlikely images", 8, 3, 2, level=5000.0),
-        question("extreme codes, far in the tail of q", 4, 2, 2, dtype=torch.float32, tail=120.0),
+        question("extremely unlikely images", 8, 3, 4, level=5000.0, vary=0.05),
+        question(
+            "extreme codes, far in the tail of q",
+            4,
+            2,
+            2,
+            dtype=torch.float32,
+            tail=120.0,
+            vary=0.05,
+        ),
     ]
 
 
@@ -1050,22 +1138,24 @@ def bound_judge(v: Variant) -> Judge:
                 "the sign is wrong: this is the loss, not the bound.",
                 lambda *a: -importance_bound(v, *a),
             ),
+            *with_rounded(importance_bound, v),
         ],
         probe=not_finite,
     )
 
 
+BOUND_VALUES = of_variant(bound_judge)  # one judge, so that two parts share its table
 BOUND = Task(
     bound_questions,
     [
-        Part(3, "the values", of_variant(bound_judge), ordinary),
+        Part(3, "the values", BOUND_VALUES, ordinary),
         Part(
             1,
             "the gradient",
-            of_variant(lambda v: gradients(lambda *a: importance_bound(v, *a))),
+            of_variant(partial(rounded_gradients, importance_bound)),
             ordinary,
         ),
-        Part(1, "extreme cases", of_variant(bound_judge), extreme),
+        Part(1, "extreme cases", BOUND_VALUES, extreme),
     ],
 )
 

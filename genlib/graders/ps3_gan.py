@@ -6,7 +6,7 @@ forbids and that finds the whole distance will do), and the generator that `ring
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,12 +22,15 @@ from genlib.graders.core import (
     Judge,
     Part,
     ProblemSet,
+    Table,
     Task,
     Variant,
+    all_results,
     extreme,
     gradients,
     ordinary,
     values,
+    with_table,
 )
 from genlib.sample_quality import mode_counts
 
@@ -49,9 +52,9 @@ def variant(seed: int) -> dict[str, Any]:
         return choices[int(torch.randint(len(choices), (), generator=generator))]
 
     return {
-        "REAL_SHARE": one_of(0.2, 0.25, 0.3, 0.6, 0.7, 0.8),
+        "REAL_SHARE": one_of(0.2, 0.22, 0.3, 0.6, 0.7, 0.8),
         "DIVERGENCE": DIVERGENCES[seed % 4],
-        "SLOPE": one_of(0.5, 2.0, 3.0),
+        "SLOPE": one_of(0.5, 1.7, 2.6),
         "PENALTY": SIDES[seed % 2],
         "GAME": GAMES[seed % 3],
         "LATENT": one_of(2, 3, 4),
@@ -63,11 +66,12 @@ def variant(seed: int) -> dict[str, Any]:
 # ---------------------------------------------------------------- what the tasks share
 
 OfVariant = Callable[..., Any]  # the constants, then the arguments of the student's function
+Mistakes = Sequence[tuple[str, OfVariant]]
 
 
 def compare(
     right: OfVariant,
-    mistakes: Sequence[tuple[str, OfVariant]],
+    mistakes: Mistakes | Callable[[Variant], Mistakes],
     results: Sequence[str],
     pick: int | None = None,
     probe: Callable[..., str | None] | None = None,
@@ -76,7 +80,7 @@ def compare(
 
     Args:
         right: the constants and the arguments -> all results, a tuple.
-        mistakes: words, and a function like `right`.
+        mistakes: words, and a function like `right`; or the variant -> such pairs.
         results: what each result is.
         pick: which of them is judged; all if None.
         probe: as in `values`.
@@ -98,12 +102,18 @@ def compare(
                 )
         if pick is not None:
             outcomes = [replace(x, tensors=x.tensors[pick : pick + 1]) for x in outcomes]
-        known = [(words, partial(picked, wrong, v)) for words, wrong in mistakes]
-        values(partial(picked, right, v), known, results=judged, probe=probe)(
+        values(partial(picked, right, v), known(v), results=judged, probe=probe)(
             name, questions, outcomes, v
         )
 
-    return judge_one
+    def known(v: Variant) -> list[tuple[str, Callable[..., Any]]]:
+        made = mistakes(v) if callable(mistakes) else mistakes
+        return [(words, partial(picked, wrong, v)) for words, wrong in made]
+
+    def table(v: Variant) -> Table:
+        return [(words, all_results(wrong, pick or 0, len(results))) for words, wrong in known(v)]
+
+    return with_table(judge_one, table)
 
 
 def normal(generator: torch.Generator, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -145,7 +155,7 @@ def entropy_of_labels(v: Variant) -> float:
 
 
 GAME_RESULTS = ("the best logit", "the value")
-LOGIT_MISTAKES: list[tuple[str, OfVariant]] = [
+LOGIT_MISTAKES: Mistakes = [
     (
         "this is the best logit where a batch holds as many fakes as real examples: yours does not.",
         lambda v, log_p, log_q: game_value(v, log_p, log_q, 0.0),
@@ -167,7 +177,7 @@ LOGIT_MISTAKES: list[tuple[str, OfVariant]] = [
         lambda v, log_p, log_q: (F.logsigmoid(skewed_game(v, log_p, log_q)[0]), torch.zeros(())),
     ),
 ]
-VALUE_MISTAKES: list[tuple[str, OfVariant]] = [
+VALUE_MISTAKES: Mistakes = [
     (
         "you add up the two expectations as if each had the weight 1: they have the shares of a batch.",
         lambda v, log_p, log_q: game_value(
@@ -222,6 +232,7 @@ def ask_skewed_game(generator: torch.Generator, v: Variant) -> list[Question]:
     log_p, log_q = cells(generator, 8), cells(generator, 8)
     log_p[2:6] = -150 - 600 * torch.rand(4, generator=generator)
     log_q[4:7] = -150 - 600 * torch.rand(3, generator=generator)
+    log_p[2], log_q[6] = -750, -750  # where the other is not small: too much for float64 too
     tiny = {"log_p": log_p.log_softmax(dim=0), "log_q": log_q.log_softmax(dim=0)}
     return [*questions, Question("extreme: probabilities that round to zero", tiny)]
 
@@ -246,7 +257,7 @@ def ratio_as_is(v: Variant, logit: Tensor) -> Tensor:
 
 
 CORRECTED_RESULTS = ("the log ratio", "the mean", "the effective number", "the chance to be kept")
-RATIO_MISTAKES: list[tuple[str, OfVariant]] = [
+RATIO_MISTAKES: Mistakes = [
     (
         "this is the log ratio for a discriminator that saw as many fakes as real examples.",
         lambda v, logit, f: (logit,),
@@ -269,7 +280,7 @@ RATIO_MISTAKES: list[tuple[str, OfVariant]] = [
         lambda v, logit, f: (F.logsigmoid(logit),),
     ),
 ]
-MEAN_MISTAKES: list[tuple[str, OfVariant]] = [
+MEAN_MISTAKES: Mistakes = [
     (
         "your weights are D: a fake's weight is the ratio of the densities, which D is not.",
         lambda v, logit, f: (0, (logit.sigmoid() / logit.sigmoid().sum()) @ f),
@@ -292,7 +303,7 @@ MEAN_MISTAKES: list[tuple[str, OfVariant]] = [
         lambda v, logit, f: (0, (-logit).softmax(dim=0) @ f),
     ),
 ]
-NUMBER_MISTAKES: list[tuple[str, OfVariant]] = [
+NUMBER_MISTAKES: Mistakes = [
     (
         "the effective number is between 1 and n: yours is the inverse.",
         lambda v, logit, f: (0, 0, logit.softmax(dim=0).square().sum()),
@@ -310,7 +321,7 @@ NUMBER_MISTAKES: list[tuple[str, OfVariant]] = [
         lambda v, logit, f: (0, 0, torch.distributions.Categorical(logits=logit).entropy().exp()),
     ),
 ]
-KEPT_MISTAKES: list[tuple[str, OfVariant]] = [
+KEPT_MISTAKES: Mistakes = [
     (
         "you keep a fake with the probability D: then what is kept does not follow the data.",
         lambda v, logit, f: (0, 0, 0, logit.sigmoid()),
@@ -334,7 +345,10 @@ def ask_corrected(generator: torch.Generator, v: Variant) -> list[Question]:
         arguments = {"logit": 2 * normal(generator, n, dtype=dtype)}
         arguments["f"] = 1 + normal(generator, n, d, dtype=dtype)
         questions.append(Question(f"{n} fakes, {dtype}", arguments))
-    for words, level, n in (("fakes that are all found out", -700.0, 6), ("sure logits", 800.0, 5)):
+    for words, level, n in (
+        ("fakes that are all found out", -1000.0, 6),
+        ("sure logits", 1000.0, 5),
+    ):
         arguments = {"logit": level + normal(generator, n), "f": normal(generator, n, 2)}
         questions.append(Question(f"extreme: {words}", arguments))
     return questions
@@ -380,8 +394,26 @@ def activated(v: Variant, x: Tensor) -> Tensor:
 
 F_RESULTS = ("the discriminator's loss", "the generator's loss", "the best output")
 ANOTHER = "this belongs to the divergence {}: DIVERGENCE says another."
-OTHERS = [(ANOTHER.format(name), partial(swapped_divergence, name)) for name in DIVERGENCES]
-LOSS_D_MISTAKES: list[tuple[str, OfVariant]] = [
+SAME_G = {"KL", "Pearson"}  # their g is the identity, so T = v and their generators' losses are one
+
+
+def others(v: Variant, same: Collection[str] = ()) -> Mistakes:
+    """What belongs to another divergence; of those in `same` the first speaks for all."""
+    names = [name for name in DIVERGENCES if name != v["DIVERGENCE"]]
+    if v["DIVERGENCE"] in same:
+        names = [name for name in names if name not in same]
+    alike = [name for name in names if name in same]
+    return [
+        (
+            ANOTHER.format(" or ".join(alike) if name in same else name),
+            partial(swapped_divergence, name),
+        )
+        for name in names
+        if name not in alike[1:]
+    ]
+
+
+LOSS_D_MISTAKES: Mistakes = [
     (
         "this is the bound, which the discriminator raises: return a loss, which it lowers.",
         lambda v, real, fake, log_ratio: (-f_gan(v, real, fake, log_ratio)[0],),
@@ -400,9 +432,8 @@ LOSS_D_MISTAKES: list[tuple[str, OfVariant]] = [
             conjugate_of_scores(v, fake).sum() - len(real) * activated(v, real),
         ),
     ),
-    *OTHERS,
 ]
-LOSS_G_MISTAKES: list[tuple[str, OfVariant]] = [
+LOSS_G_MISTAKES: Mistakes = [
     (
         "this is the part of the bound that depends on the generator. The task wants the other loss, "
         "which does not fade when fakes are found out.",
@@ -420,9 +451,8 @@ LOSS_G_MISTAKES: list[tuple[str, OfVariant]] = [
         "you add up over the fakes where a mean is wanted.",
         lambda v, real, fake, log_ratio: (0, -len(fake) * activated(v, fake)),
     ),
-    *OTHERS,
 ]
-BEST_MISTAKES: list[tuple[str, OfVariant]] = [
+BEST_MISTAKES: Mistakes = [
     (
         "this is the best output for the ratio of fake to real.",
         lambda v, real, fake, log_ratio: (0, 0, f_gan(v, real, fake, -log_ratio)[2]),
@@ -431,7 +461,6 @@ BEST_MISTAKES: list[tuple[str, OfVariant]] = [
         "you return the ratio itself: which output does the discriminator's best T come from?",
         lambda v, real, fake, log_ratio: (0, 0, log_ratio.exp()),
     ),
-    *OTHERS,
     (
         "this is the best T = g(v): the raw output v is wanted.",
         lambda v, real, fake, log_ratio: (
@@ -441,6 +470,16 @@ BEST_MISTAKES: list[tuple[str, OfVariant]] = [
         ),
     ),
 ]
+
+
+def f_gan_mistakes(pick: int, v: Variant) -> Mistakes:
+    """What is known of one result in a variant."""
+    if pick == 0:
+        return [*LOSS_D_MISTAKES, *others(v)]
+    if pick == 1:
+        return [*LOSS_G_MISTAKES, *others(v, SAME_G)]
+    *known, best_t = BEST_MISTAKES
+    return [*known, *others(v), *([] if v["DIVERGENCE"] in SAME_G else [best_t])]
 
 
 def judge_f_gan_gradient(
@@ -500,7 +539,7 @@ def same_number(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 W_RESULTS = ("the distance", "the scores at x", "the scores at y")
-W_MISTAKES: list[tuple[str, OfVariant]] = [
+W_MISTAKES: Mistakes = [
     (
         "you pair the points in the order they come in. The cheapest way to move earth along a line "
         "never lets two loads cross.",
@@ -614,24 +653,30 @@ def judge_critic(
 
 
 def ask_wasserstein(generator: torch.Generator, v: Variant) -> list[Question]:
-    def question(words: str, x: Tensor, y: Tensor, weigh: bool) -> Question:
+    def question(
+        words: str, x: Tensor, y: Tensor, weigh: bool, gap: float | None = None
+    ) -> Question:
+        """`gap`: of the weighted means, on either side somewhere, so that a lost sign shows."""
         weights = [torch.ones_like(a) for a in (x, y)]
         if weigh:
             weights = [(0.2 + torch.rand(len(a), generator=generator)).to(a) for a in (x, y)]
             weights[0][0] = 0.0
+        if gap is not None:
+            x = x + gap - mean_gap(x, y, *weights)
         arguments = {"x": x, "y": y, "weight_x": weights[0], "weight_y": weights[1]}
         return Question(words, arguments)
 
     three = torch.tensor([0.0, 1.0, 3.0]), torch.tensor([5.0, 6.0, 8.0])
     questions = [question("three points moved by five", *three, False)]
-    for n, dtype in ((6, torch.float32), (50, torch.float64)):
-        x, y = normal(generator, n, dtype=dtype), 0.3 + 2 * normal(generator, n, dtype=dtype)
-        questions.append(question(f"{n} points on each side", x, y, False))
-    x = torch.randint(4, (8,), generator=generator).float()
+    for n, gap, dtype in ((6, 0.3, torch.float32), (50, -0.3, torch.float64)):
+        x, y = normal(generator, n, dtype=dtype), 2 * normal(generator, n, dtype=dtype)
+        questions.append(question(f"{n} points on each side", x, y, False, gap))
+    # two of them at 2 and two at 3, where there are points of y too, whatever the order
+    x = (torch.randperm(8, generator=generator) % 4).float()
     questions.append(question("points that meet", x, 3 - x.roll(1) / 2, False))
-    for n, m, dtype in ((4, 7, torch.float32), (40, 25, torch.float64)):
-        x, y = normal(generator, n, dtype=dtype), 0.3 + 2 * normal(generator, m, dtype=dtype)
-        questions.append(question(f"weights: {n} and {m} points", x, y, True))
+    for n, m, gap, dtype in ((4, 7, 0.3, torch.float32), (40, 25, -0.3, torch.float64)):
+        x, y = normal(generator, n, dtype=dtype), 2 * normal(generator, m, dtype=dtype)
+        questions.append(question(f"weights: {n} and {m} points", x, y, True, gap))
     return questions
 
 
@@ -679,7 +724,7 @@ def bent(v: Variant, discriminator: nn.Module, x: Tensor, **how: Any) -> tuple[T
 
 
 PENALTY_RESULTS = ("the penalty", "its gradient")
-PENALTY_MISTAKES: list[tuple[str, OfVariant]] = [
+PENALTY_MISTAKES: Mistakes = [
     (
         "your penalty punishes other slopes than PENALTY says: above SLOPE only, or on both sides of it?",
         lambda v, **a: penalty_as(other_sides(v), v["SLOPE"], **a),
@@ -718,7 +763,7 @@ PENALTY_MISTAKES: list[tuple[str, OfVariant]] = [
         lambda v, **a: bent(v, length=lambda s: s.flatten(1).abs().sum(dim=1), **a),
     ),
 ]
-GRADIENT_MISTAKES: list[tuple[str, OfVariant]] = [
+GRADIENT_MISTAKES: Mistakes = [
     (
         "no gradient reaches the parameters: the slope must stay on the graph while you differentiate "
         "by x, or nothing can differentiate it again.",
@@ -762,13 +807,18 @@ def small_network(
 
 
 def ask_penalty(generator: torch.Generator, v: Variant) -> list[Question]:
-    line = nn.Linear(2, 1)
-    with torch.no_grad():
-        line.weight.copy_(torch.tensor([[3.0, 4.0]]))
-        line.bias.fill_(1.0)
-    straight = nn.Sequential(line, nn.Flatten(0))
-    arguments = {"discriminator": straight, "x": torch.tensor([[0.0, 0.0], [1.0, 2.0]])}
-    questions = [Question("a straight line", arguments)]
+    def line(length: float) -> nn.Module:
+        layer = nn.Linear(2, 1)
+        with torch.no_grad():
+            layer.weight.copy_(length * torch.tensor([[0.6, 0.8]]))
+            layer.bias.fill_(1.0)
+        return nn.Sequential(layer, nn.Flatten(0))
+
+    # above SLOPE and below it, whatever the networks that follow are
+    questions = []
+    for words, length in (("a straight line", 5.0), ("a line that rises little", 0.4 * v["SLOPE"])):
+        arguments = {"discriminator": line(length), "x": torch.tensor([[0.0, 0.0], [1.0, 2.0]])}
+        questions.append(Question(words, arguments))
     for n, shape, dtype in (
         (7, (2,), torch.float32),
         (5, (1, 2, 3), torch.float32),
@@ -835,8 +885,8 @@ def matrices(v: Variant, rate_d: Tensor, rate_g: Tensor, weight: Tensor) -> tupl
 CONTRACTION_RESULTS = ("the factor of simultaneous turns", "the factor of alternating turns")
 
 
-def contraction_mistakes(which: int) -> list[tuple[str, OfVariant]]:
-    common: list[tuple[str, OfVariant]] = [
+def contraction_mistakes(which: int) -> Mistakes:
+    common: Mistakes = [
         (
             "how hard do the players of GAME pull at rest? You linearise another game.",
             lambda v, **a: contraction_at(wrong_pull(v), **a),
@@ -858,6 +908,11 @@ def contraction_mistakes(which: int) -> list[tuple[str, OfVariant]]:
         (
             "the penalty changes nothing in your turns.",
             lambda v, rate_d, rate_g, weight: contraction(v, rate_d, rate_g, 0 * weight),
+        ),
+        (
+            "this is the root of the determinant's size, which is the modulus of a complex pair alone: two real "
+            "eigenvalues need not be of one size.",
+            lambda v, **a: tuple(torch.linalg.det(m).abs().sqrt() for m in matrices(v, **a)),
         ),
         (
             "you take the real parts of the eigenvalues. Where the players circle, that is not how far "
@@ -903,13 +958,32 @@ def ask_contraction(generator: torch.Generator, v: Variant) -> list[Question]:
         arguments["weight"] = rates(generator, n, *weight)
         words = "no penalty" if weight[1] == 0 else "a small penalty"
         questions.append(Question(words, arguments))
-    # no rotation is left: both eigenvalues are real
-    arguments = {"rate_d": rates(generator, 8, 0.1, 0.3), "rate_g": rates(generator, 8, 0.02, 0.05)}
-    arguments["weight"] = rates(generator, 8, 2.5, 3.0)
-    questions.append(Question("extreme: a strong penalty", arguments))
+    # no rotation is left. LAPACK names first the eigenvalue that is near the first number of the diagonal, so
+    # with the generator's row on top the larger is the first of the one question and the second of the other
+    for words, step, strong in (
+        ("real: a strong penalty", (0.1, 0.3), (2.5, 3.0)),
+        ("real: a penalty too strong for the step", (1.0, 1.2), (2.7, 3.2)),
+    ):
+        arguments = {"rate_d": rates(generator, 8, *step)}
+        arguments["rate_g"] = rates(generator, 8, 0.02, 0.05)
+        arguments["weight"] = rates(generator, 8, *strong)
+        questions.append(Question(words, arguments))
     arguments = {"rate_d": rates(generator, 8, 4.5, 6.0), "rate_g": rates(generator, 8, 4.5, 6.0)}
     arguments["weight"] = rates(generator, 8, 0.0, 0.1)
     return [*questions, Question("extreme: steps that are far too long", arguments)]
+
+
+def real(question: Question) -> bool:
+    return question.label.startswith("real: ")
+
+
+def circling(question: Question) -> bool:
+    return ordinary(question) and not real(question)
+
+
+TOGETHER, IN_TURN = (
+    compare(contraction, contraction_mistakes(n), CONTRACTION_RESULTS, n) for n in range(2)
+)
 
 
 # ---------------------------------------------------------------- 7. a generator for any ring
@@ -1053,12 +1127,12 @@ def flipped(difference: Tensor) -> Tensor:
 
 
 LUCK_RESULTS = ("the mean difference", "the standard error", "p")
-DIFFERENCE_MISTAKES: list[tuple[str, OfVariant]] = [
+DIFFERENCE_MISTAKES: Mistakes = [
     ("you subtract a from b: the other way round is wanted.", lambda v, a, b: ((b - a).mean(),)),
     ("you add up the differences: their mean is wanted.", lambda v, a, b: ((a - b).sum(),)),
     ("a difference has a sign, and yours lost it.", lambda v, a, b: ((a - b).mean().abs(),)),
 ]
-ERROR_MISTAKES: list[tuple[str, OfVariant]] = [
+ERROR_MISTAKES: Mistakes = [
     (
         "this is the standard deviation of one difference: the mean of n is known better.",
         lambda v, a, b: (0, (a - b).std()),
@@ -1082,7 +1156,7 @@ ERROR_MISTAKES: list[tuple[str, OfVariant]] = [
         lambda v, a, b: (0, (a - b).var() / len(a)),
     ),
 ]
-P_MISTAKES: list[tuple[str, OfVariant]] = [
+P_MISTAKES: Mistakes = [
     (
         "you count only one side: a difference as large of the other sign would have surprised as much.",
         lambda v, a, b: (0, 0, one_side(a, b)),
@@ -1131,13 +1205,19 @@ def by_bell(a: Tensor, b: Tensor) -> Tensor:
     return 2 * torch.special.ndtr(-score.abs())
 
 
+def dyadic(x: Tensor) -> Tensor:
+    """Rounded to 64ths: their sums are exact, so whether an answer leaves slack for rounding decides nothing."""
+    return (64 * x).round() / 64
+
+
 def ask_luck(generator: torch.Generator, v: Variant) -> list[Question]:
     up = {"a": torch.tensor([3.0, 5.0, 4.0]), "b": torch.tensor([1.0, 4.0, 1.0])}
     questions = [Question("three pairs", up)]
     for n, sign, dtype in ((5, -1, torch.float32), (8, 1, torch.float32), (11, -1, torch.float64)):
-        seed = 3 * normal(generator, n, dtype=dtype)  # what a seed does to both
-        a = seed + sign * 0.4 + 0.7 * normal(generator, n, dtype=dtype)
-        questions.append(Question(f"{n} pairs", {"a": a, "b": seed}))
+        seed = dyadic(3 * normal(generator, n, dtype=dtype))  # what a seed does to both
+        difference = 0.7 * normal(generator, n, dtype=dtype)
+        difference = dyadic(difference - difference.mean() + sign * 0.4)  # the sign is sure
+        questions.append(Question(f"{n} pairs", {"a": seed + difference, "b": seed}))
     a = torch.randint(9, (7,), generator=generator).float()
     b = torch.randint(9, (7,), generator=generator).float()
     a[0] = b[0] + 2  # not all differences are zero
@@ -1145,6 +1225,8 @@ def ask_luck(generator: torch.Generator, v: Variant) -> list[Question]:
 
 
 # ---------------------------------------------------------------- the problem set
+
+DISTANCE = compare(wasserstein, W_MISTAKES, W_RESULTS, 0)  # one judge: two parts share its table
 
 PROBLEM_SET = ProblemSet(
     "ps3_gan",
@@ -1195,9 +1277,19 @@ PROBLEM_SET = ProblemSet(
         "f_gan": Task(
             ask_f_gan,
             [
-                Part(2, "the discriminator's loss", compare(f_gan, LOSS_D_MISTAKES, F_RESULTS, 0)),
-                Part(1, "the generator's loss", compare(f_gan, LOSS_G_MISTAKES, F_RESULTS, 1)),
-                Part(1, "the best output", compare(f_gan, BEST_MISTAKES, F_RESULTS, 2)),
+                Part(
+                    2,
+                    "the discriminator's loss",
+                    compare(f_gan, partial(f_gan_mistakes, 0), F_RESULTS, 0),
+                ),
+                Part(
+                    1,
+                    "the generator's loss",
+                    compare(f_gan, partial(f_gan_mistakes, 1), F_RESULTS, 1),
+                ),
+                Part(
+                    1, "the best output", compare(f_gan, partial(f_gan_mistakes, 2), F_RESULTS, 2)
+                ),
                 Part(1, "the gradients", judge_f_gan_gradient),
             ],
         ),
@@ -1207,12 +1299,10 @@ PROBLEM_SET = ProblemSet(
                 Part(
                     2,
                     "as many points on both sides",
-                    compare(wasserstein, W_MISTAKES, W_RESULTS, 0),
+                    DISTANCE,
                     lambda question: not weighted(question),
                 ),
-                Part(
-                    2, "weighted points", compare(wasserstein, W_MISTAKES, W_RESULTS, 0), weighted
-                ),
+                Part(2, "weighted points", DISTANCE, weighted),
                 Part(2, "the critic", judge_critic),
             ],
         ),
@@ -1237,21 +1327,13 @@ PROBLEM_SET = ProblemSet(
         "contraction": Task(
             ask_contraction,
             [
-                Part(
-                    2,
-                    "simultaneous turns",
-                    compare(contraction, contraction_mistakes(0), CONTRACTION_RESULTS, 0),
-                    ordinary,
-                ),
-                Part(
-                    2,
-                    "alternating turns",
-                    compare(contraction, contraction_mistakes(1), CONTRACTION_RESULTS, 1),
-                    ordinary,
-                ),
+                Part(1, "simultaneous turns that circle", TOGETHER, circling),
+                Part(1, "alternating turns that circle", IN_TURN, circling),
+                Part(1, "simultaneous turns with real eigenvalues", TOGETHER, real),
+                Part(1, "alternating turns with real eigenvalues", IN_TURN, real),
                 Part(
                     1,
-                    "strong penalties and long steps",
+                    "steps that are far too long",
                     compare(contraction, [], CONTRACTION_RESULTS),
                     extreme,
                 ),

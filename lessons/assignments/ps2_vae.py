@@ -71,10 +71,10 @@ torch.manual_seed(0);
 
 # %% nbgrader={"grade": false, "grade_id": "variant", "locked": true, "schema_version": 3, "solution": false, "task": false} tags=["variant"]
 VARIANT = 0
-PRIOR_MEAN = -2.0
-PRIOR_SCALE = 2.0
+PRIOR_MEAN = -1.9
+PRIOR_SCALE = 1.7
 NOISE = 'gumbel'
-ACTIVE = 0.02
+ACTIVE = 0.025
 
 # %% [markdown]
 # ## Task 1. What a code costs under another prior (4 points)
