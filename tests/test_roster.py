@@ -17,7 +17,7 @@ def written(tmp_path, text, encoding="utf-8"):
 def handed(name, content=b"{}", **more):
     number = more.get("number", "")
     student = name.replace(" ", "_") + (f"_{number}" if number else "")
-    return Handed(student, content, name=name, **more)
+    return Handed(student, lambda: content, name=name, **more)
 
 
 def points(*numbers):

@@ -208,7 +208,7 @@ def test_the_last_attempt_counts_and_the_choice_is_said(tmp_path):
             archive.writestr(name, name)
         archive.writestr(f"lee_LATE_7_5_{PS}.ipynb", "x")
     bob, lee = sorted(collect(path, PS), key=lambda x: x.student, reverse=True)
-    assert bob.content.decode() == names[2]
+    assert bob.content().decode() == names[2]
     assert all(name in " ".join(bob.notes) for name in names)
     assert lee.notes == ["handed in late, says Canvas"]
     handed = zipped(tmp_path / "b.zip", f"lee_7_5_{PS}.ipynb", "lee_7_30_final-1.ipynb")
@@ -243,8 +243,8 @@ def test_a_broken_entry_costs_that_entry(tmp_path):
     raw[at : at + 20] = b"\xff" * 20
     path.write_bytes(raw)
     ada, bob = collect(path, PS)
-    assert ada.problem is None and len(ada.content) == 256 * 40
-    assert bob.content == b"older" and "cannot be unpacked" in " ".join(bob.notes)
+    assert ada.problem is None and len(ada.content()) == 256 * 40
+    assert bob.content() == b"older" and "cannot be unpacked" in " ".join(bob.notes)
 
 
 def test_what_does_not_belong_in_an_answer_is_pointed_out():

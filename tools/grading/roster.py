@@ -199,7 +199,7 @@ def share(
     def note(name: str, words: str) -> None:
         roster.notes.setdefault(name, []).append(words)
 
-    if len({x.content for x in readable}) > 1:
+    if len({x.content() for x in readable}) > 1:
         both = ", ".join(x.student for x in readable)
         for one in readable:
             note(

@@ -71,7 +71,7 @@ def grade_one(course: Course, handed: Handed, key: str) -> None:
     try:
         if handed.problem is not None:
             raise Unreadable(handed.problem)
-        submitted = read_notebook(handed.content)
+        submitted = read_notebook(handed.content())
         nb, notes = rebuild(submitted, course.master, course.release)
         about["notes"] += notes
         about["flags"] += suspicious(nb) + untrained(nb, course.master, course.release)
@@ -150,7 +150,7 @@ def grade_all(course: Course, everybody: Sequence[Handed], jobs: int, anew: bool
     """Grade whoever is not graded yet (or everybody anew), several at once, each in a process of its own."""
     waiting = []
     for handed in everybody:
-        key = digest(course.key, handed.content, handed.problem or "", str(handed.notes))
+        key = digest(course.key, handed.content(), handed.problem or "", str(handed.notes))
         if anew or stored(course, handed.student).get("key") != key:
             waiting.append((handed, key))
     fork = multiprocessing.get_context("fork")  # imports are paid for once

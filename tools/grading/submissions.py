@@ -12,9 +12,10 @@ import stat
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import nbformat
@@ -55,7 +56,7 @@ class Handed:
         number: that the platform gives the student; empty without one.
         platform: "moodle" or "canvas", where the file's name shows it.
         path: of the notebook, in the folder or zip.
-        content: the file's bytes; empty where there was none.
+        content: reads the file's bytes; none where there was no file.
         problem: why there is nothing to read; None where there is.
         notes: what a person should know.
         late: whether the platform says so.
@@ -64,7 +65,7 @@ class Handed:
     """
 
     student: str
-    content: bytes = b""
+    content: Callable[[], bytes] = bytes
     problem: str | None = None
     notes: list[str] = field(default_factory=list)
     name: str = ""
@@ -78,9 +79,9 @@ class Handed:
 
 # ---------------------------------------------------------------- finding
 
-Content = (
-    bytes | str | None
-)  # of a notebook; what is wrong with it; None for a file that is no notebook
+# Of a notebook: how to read it, since a class of large ones does not fit into memory; or what is wrong with it.
+# None for a file that is no notebook.
+Content = Callable[[], bytes] | str | None
 Files = list[tuple[PurePosixPath, Content]]
 
 
@@ -244,7 +245,8 @@ def from_folder(folder: Path) -> Iterator[tuple[PurePosixPath, Content]]:
             elif about.st_size > MAX_NOTEBOOK:
                 yield relative, f"it is larger than {MAX_NOTEBOOK / 1e6:g} MB"
             else:
-                yield relative, path.read_bytes()
+                path.open("rb").close()  # can it be read?
+                yield relative, path.read_bytes
         except OSError as error:
             yield relative, f"it cannot be read ({error.strerror})"
 
@@ -264,14 +266,20 @@ def from_zip(archive: Path) -> Iterator[tuple[PurePosixPath, Content]]:
                 elif entry.file_size > MAX_NOTEBOOK:
                     yield path, f"it is larger than {MAX_NOTEBOOK / 1e6:g} MB"
                 else:
+                    read = partial(unpack_entry, archive, entry)
                     try:
-                        with opened.open(entry) as file:
-                            content: Content = file.read(MAX_NOTEBOOK)
+                        read()
+                        yield path, read
                     except BROKEN as error:
-                        content = f"it cannot be unpacked ({error})"
-                    yield path, content
+                        yield path, f"it cannot be unpacked ({error})"
     except zipfile.BadZipFile as error:
         raise NoSubmissions(f"{archive}: is no zip that can be read ({error}).") from error
+
+
+def unpack_entry(archive: Path, entry: zipfile.ZipInfo) -> bytes:
+    """The bytes of an entry, however long it says it is."""
+    with zipfile.ZipFile(archive) as opened, opened.open(entry) as file:
+        return file.read(MAX_NOTEBOOK)
 
 
 def entry_path(entry: zipfile.ZipInfo) -> PurePosixPath:
@@ -315,7 +323,7 @@ def choose(student: str, files: Files, problem_set: str) -> Handed:
     def worth(file: tuple[PurePosixPath, Content]) -> tuple:
         stem, again, upload = attempt(file[0].name)
         read, draft, named = (
-            isinstance(file[1], bytes),
+            callable(file[1]),
             "draft" in stem.lower(),
             stem == problem_set,
         )
