@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from grader_bank import VARIANTS, GraderBank, GradersOfAProblemSet
 from torch.distributions import Bernoulli, Categorical
 
+from genlib.checks.core import Wrong
+from genlib.checks.hand_in import answer_questions
 from genlib.data import all_images, load
 from genlib.graders import ps1_autoregressive as graders
 
@@ -138,6 +140,13 @@ def forgets_the_ratio(logits, p, old, new):
     return (p + (new / old).log()).log_softmax(1)
 
 
+@wrong("prior_shift", loses=3, says="dtype of `logits`")
+@shift_with
+def shift_in_single_precision(logits, p, old, new):
+    joint = p + (new / old).log()
+    return joint.log_softmax(1).float(), joint.logsumexp(1).float()
+
+
 # ---------------------------------------------------------------- 2. level_bits
 
 
@@ -237,6 +246,24 @@ def bits_an_image(v):
 @wrong("level_bits", loses=4, says="the sign is wrong")
 def negative_bits(v):
     return lambda x, d: -bits_by_shifting(v)(x, d)
+
+
+@wrong("level_bits", loses=4, says="as if y went from -1 to 1")
+@bits_with
+def range_of_two(x, d, width, v):
+    return log_mean(x) + d * math.log(2 / v["LEVELS"])
+
+
+@wrong("level_bits", loses=4, says="as if LOW were -HIGH")
+@bits_with
+def range_on_both_sides_of_0(x, d, width, v):
+    return log_mean(x) + d * math.log(2 * v["HIGH"] / v["LEVELS"])
+
+
+@wrong("level_bits", loses=1, says="stay in log-space")
+@bits_with
+def averages_densities_in_double_precision(x, d, width, v):
+    return x.double().exp().mean(0).log().to(x) + d * math.log(width)
 
 
 # ---------------------------------------------------------------- 3. logistic_log_prob
@@ -392,6 +419,27 @@ def detaches(v, mean, log_scale, level):
     return logistic_by_softplus(v)(mean.detach(), log_scale, level)
 
 
+@wrong("logistic_log_prob", loses=3, says="dtype of `mean`")
+@logistic_with
+def logistic_in_single_precision(v, mean, log_scale, level):
+    return logistic_by_softplus(v)(mean, log_scale, level).float()
+
+
+@wrong("logistic_log_prob", loses=1, says="the gradient of `mean` is not right")
+@logistic_with
+def no_gradient_far_away(v, mean, log_scale, level):
+    right = logistic_by_softplus(v)(mean, log_scale, level)
+    return torch.where(right < -30, right.detach(), right)
+
+
+@wrong("logistic_log_prob", loses=6, says="which is the logarithm of the scale")
+@logistic_with
+def divides_by_the_log_scale(v, mean, log_scale, level):
+    top = v["LEVELS"] - 1
+    x = 2 * level / top - 1
+    return between(v, (x - 1 / top - mean) / log_scale, (x + 1 / top - mean) / log_scale, level)
+
+
 # ---------------------------------------------------------------- 4. order_mask
 
 
@@ -496,6 +544,29 @@ def mask_of_grey(v):
 @wrong("order_mask", loses=5, says="has the shape")
 def mask_with_in_and_out_swapped(v):
     return lambda *a: mask_by_turning(v)(*a).transpose(0, 1)
+
+
+@wrong("order_mask", loses=2, says="the centre of the mask")
+def mask_in_bgr(v):
+    return mask_with(COLOURS="BGR")(v)
+
+
+@wrong("order_mask", loses=2, says="from its end")
+def mask_of_colours_from_the_end(v):
+    return mask_with(COLOURS=v["COLOURS"][::-1])(v)
+
+
+@wrong("order_mask", loses=2, says="the inverse of that list")
+def mask_of_the_colour_at_a_place(v):
+    place = torch.tensor(["RGB".index(colour) for colour in v["COLOURS"]])  # not COLOURS.index
+
+    def answer(kind, size, in_group, out_group):
+        mask = mask_by_loops(v)(kind, size, in_group, out_group)
+        ahead = place[out_group][:, None] - place[in_group]
+        mask[:, :, size // 2, size // 2] = ((ahead > 0) | ((kind == "B") & (ahead == 0))).float()
+        return mask
+
+    return answer
 
 
 # ---------------------------------------------------------------- 5. reads
@@ -664,6 +735,79 @@ def sees_everything(v, height, width, depth, pixel, read, blind):
 @reads_with
 def counts_for_booleans(v, height, width, depth, pixel, read, blind):
     return read.float(), blind.float()
+
+
+def blind_spot_at(name, depth_of):
+    """The blind spot of a stack that is called deep enough; for a bank, a mistake with a depth of its own."""
+
+    def factory(v):
+        def answer(height, width, depth, pixel):
+            read = reads_by_gradient(v)(height, width, depth, pixel)[0]
+            deep = reads_by_gradient(v)(height, width, depth_of(height, width, depth), pixel)[0]
+            return read, earlier_pixels(v, height, width, pixel) & ~deep
+
+        return answer
+
+    factory.__name__ = name
+    wrong("reads", loses=2, says="the blind spot")(factory)
+
+
+for fixed in (1, 2, 3, 4, 5, 6, 8, 12):
+    blind_spot_at(f"blind_at_depth_{fixed}", lambda h, w, d, fixed=fixed: fixed)
+blind_spot_at("blind_at_the_height", lambda h, w, d: h)
+blind_spot_at("blind_at_the_width", lambda h, w, d: w)
+blind_spot_at("blind_at_the_shorter_side", lambda h, w, d: min(h, w))
+blind_spot_at("blind_a_few_layers_on", lambda h, w, d: d + 3)
+
+
+def reads_to_depth(most):
+    """What is read where the stack never gets deeper than this."""
+
+    def factory(v):
+        def answer(height, width, depth, pixel):
+            blind = reads_by_gradient(v)(height, width, depth, pixel)[1]
+            return reads_by_gradient(v)(height, width, min(depth, most), pixel)[0], blind
+
+        return answer
+
+    factory.__name__ = f"reads_to_depth_{most}"
+    wrong("reads", loses=3, says="is wrong")(factory)
+
+
+for most in (1, 2, 3, 4):
+    reads_to_depth(most)
+
+
+@wrong("reads", loses=3, says="is wrong")
+@reads_with
+def first_layer_of_the_paper(v, height, width, depth, pixel, read, blind):
+    return reads_by_gradient({**v, "FIRST": 7})(height, width, depth, pixel)[0], blind
+
+
+@wrong("reads", loses=3, says="is wrong")
+@reads_with
+def reads_round_the_edge(v, height, width, depth, pixel, read, blind):
+    """Places are counted modulo the size, as a negative index does."""
+    reach = v["FIRST"] // 2 + depth
+    far = height + 2 * reach, width + 2 * reach
+    wide, _ = reads_by_gradient(v)(*far, depth, (pixel[0] + reach, pixel[1] + reach))
+    around = torch.zeros_like(read)
+    for i, j in (wide.nonzero() - reach).tolist():
+        around[i % height, j % width] = True
+    return around, blind
+
+
+@wrong("reads", loses=3, says="your later layers have mask A")
+def later_layers_with_mask_a(v):
+    def answer(height, width, depth, pixel):
+        x = torch.zeros(1, 1, height, width, dtype=torch.float64, requires_grad=True)
+        h, grey = x, torch.zeros(1, dtype=torch.long)
+        for _, size in layers_of(v, depth):
+            h = F.conv2d(h, mask_by_loops(v)("A", size, grey, grey).double(), padding=size // 2)
+        (paths,) = torch.autograd.grad(h[0, 0, pixel[0], pixel[1]], x)
+        return paths[0, 0] > 0, reads_by_gradient(v)(height, width, depth, pixel)[1]
+
+    return answer
 
 
 # ---------------------------------------------------------------- 6. completions
@@ -1035,6 +1179,24 @@ def bars_without_a_pixel(v):
     return lambda updates, images: made(v, updates, images).sum(1)
 
 
+@wrong("bars_log_prob", loses=2, says="is it the right pixel")
+def bars_of_column_and_row(v):
+    def answer(updates, images):
+        factors = made(v, updates, images)
+        return factors.sum(1), factors[:, v["PIXEL"][0] + 4 * v["PIXEL"][1]]
+
+    return answer
+
+
+@wrong("bars_log_prob", loses=2, says="is it the right pixel")
+def bars_of_a_place_in_the_order(v):
+    def answer(updates, images):
+        factors = made(v, updates, images)
+        return factors.sum(1), factors[:, order_numbers(v).argsort()[at_pixel(v)]]
+
+    return answer
+
+
 # ---------------------------------------------------------------- 8. two_orders
 
 
@@ -1190,6 +1352,16 @@ def order_from_its_end(v):
     return answer
 
 
+@wrong("two_orders", loses=2, says="the inverse of the order")
+def order_of_numbers_for_pixels(v):
+    def answer(p, height, width):
+        order = order_of(v, height, width)
+        numbers = [order.index(pixel) for pixel in range(height * width)]
+        return torch.stack([fitted(p, list(range(height * width))), fitted(p, numbers)])
+
+    return answer
+
+
 # ---------------------------------------------------------------- theorems about the graders' own functions
 
 
@@ -1227,10 +1399,13 @@ def test_no_variant_makes_the_choice_of_a_lesson(seed):
     ],
 )
 def test_the_code_of_last_year_does_not_pass(task, factory):
-    of_last_year, this_year = graders.variant(0), graders.variant(2)
-    verdict = bank.verdict(task, lambda v: factory({**of_last_year, "UPDATES": v["UPDATES"]}), 2)
-    assert all(
-        of_last_year[key] != this_year[key] for key in ("SCAN", "START", "LEVELS", "COLOURS")
+    of_last_year = graders.variant(0)
+    keys = ("NEW_PRIOR", "LOW", "HIGH", "START", "LEVELS", "COLOURS", "FIRST", "PIXEL")
+    this_year = next(
+        i for i in range(200) if all(graders.variant(i)[k] != of_last_year[k] for k in keys)
+    )
+    verdict = bank.verdict(
+        task, lambda v: factory({**of_last_year, "UPDATES": v["UPDATES"]}), this_year
     )
     assert verdict.points < verdict.max_points
 
@@ -1374,3 +1549,93 @@ def test_no_logistic_chain_is_nearer_than_the_best():
             logits = x @ (scale * torch.randn(4, 4)).double().tril(-1).T + scale * torch.randn(4)
             log_q = Bernoulli(logits=logits).log_prob(x).sum(dim=1)
             assert (p * (p.log() - log_q)).sum() > best
+
+
+RUNS = 20
+
+
+@pytest.mark.parametrize("entry", bank.wrongs, ids=lambda entry: f"{entry[0]}-{entry[-1].__name__}")
+def test_one_mistake_has_one_grade_whatever_the_inputs(entry):
+    task, loses, _, factory = entry
+    dear = task in ("bars_log_prob", "two_orders")  # whose runs are shared out among the variants
+    for variant in VARIANTS:
+        for seed in range(variant, RUNS, len(VARIANTS)) if dear else range(RUNS):
+            verdict = bank.verdict(task, factory, variant, seed)
+            assert verdict.max_points - verdict.points == loses, (variant, seed, str(verdict))
+
+
+tables = [
+    (name, part, words, mistake)
+    for name, task in bank.graders.tasks.items()
+    for part in task.parts
+    for words, mistake in graders.TABLES.get(part.judge, [])
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "entry", tables, ids=lambda entry: f"{entry[0]}-{entry[1].title}-{entry[2][:40]}"
+)
+def test_the_words_for_a_mistake_are_told_to_whoever_makes_it(entry, variant):
+    name, part, words, mistake = entry
+    task, constants = bank.graders.tasks[name], graders.variant(variant)
+    for seed in range(1 if name == "two_orders" else 3):
+        asked = task.questions(torch.Generator().manual_seed(seed), constants)
+        asked = [question for question in asked if part.only(question)]
+        outcomes = [
+            answer_questions(
+                name,
+                lambda *given, keys=tuple(question.arguments): mistake(
+                    constants, **dict(zip(keys, given, strict=True))
+                ),
+                [question],
+            )[0]
+            for question in asked
+        ]
+        with pytest.raises(Wrong) as told:
+            part.judge(name, asked, outcomes, constants)
+        assert str(told.value) == words
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_no_two_meanings_share_a_constant(seed):
+    v = graders.variant(seed)
+    low, high, levels = v["LOW"], v["HIGH"], v["LEVELS"]
+    # how wide a level may be thought to be: the first is right
+    ranges = [high - low, 1, 2, high, -low, high + low, 2 * high, -2 * low]
+    widths = [ranges[0] / levels, *(x / k for x in ranges for k in (levels - 1, levels + 1, 256))]
+    widths += [x / levels for x in ranges[1:]]
+    assert all(not math.isclose(widths[0], x) for x in widths[1:])
+    assert len({high - low, 1, 2, 2 * high}) == 4  # each of which has words of its own
+    halves = [1 / (levels - 1), 2 / (levels - 1), 0.5 / (levels - 1), 1 / levels, 0.5 / levels]
+    halves += [1 / 255, 1 / 256]
+    assert len({round(x, 9) for x in halves}) == len(halves)
+
+    colours = v["COLOURS"]
+    turned = "".join("RGB"[colours.index(colour)] for colour in "RGB")  # its inverse
+    assert colours not in ("RGB", "BGR", colours[::-1], turned)
+
+    assert v["FIRST"] not in (3, 7)  # the later layers', the paper's
+    assert len(set(v["NEW_PRIOR"])) == 3  # no class stands for another
+    assert not torch.allclose(  # nor for the share that it has in the file
+        torch.tensor(v["NEW_PRIOR"]), load("bars").labels.bincount() / 30, atol=0.02
+    )
+
+    # pixels: an order is neither another order, nor its own inverse, nor its own end
+    orders = [{**v, "SCAN": s, "START": c} for s in ("rows", "columns") for c in graders.CORNERS]
+    others = [
+        other for other in orders if (other["SCAN"], other["START"]) != (v["SCAN"], v["START"])
+    ]
+    assert len(others) == 7 and order_numbers(v).tolist() != list(range(16))
+    assert order_numbers(v).reshape(4, 4).T.flatten().tolist() != list(range(16))  # raster, turned
+    for height, width in ((2, 3), (3, 2)):
+        order = order_of(v, height, width)
+        assert order not in ([order.index(i) for i in range(6)], order[::-1], list(range(6)))
+
+    # the pixel of task 7: not that of (column, row), not the one with its raster number in the order,
+    # with something to read and something to come, and what it reads is that of no other order
+    i, j = v["PIXEL"]
+    number = order_numbers(v)
+    assert i != j and number[4 * i + j] != 4 * i + j and 4 <= number[4 * i + j] <= 11
+    before = {tuple((order_numbers(o) < order_numbers(o)[4 * i + j]).tolist()) for o in orders}
+    assert len(before) == 8

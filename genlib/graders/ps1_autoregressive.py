@@ -29,26 +29,46 @@ ORDERS = [(scan, start) for scan in ("rows", "columns") for start in CORNERS][1:
 
 
 def variant(seed: int) -> dict[str, Any]:
-    """The constants of a variant. None of them is the choice that a lesson or a paper makes."""
-    draw = random.Random(seed)
+    """The constants of a variant. None is the choice of a lesson or a paper, and no two mistakes share a value.
+
+    So the range is neither 1 nor 2 wide nor centred; orders are neither their own inverse nor raster order turned,
+    which leaves columns and two orders of colours; and the pixel is told from its neighbours by any confusion.
+    """
+    draw = random.Random(f"ps1_autoregressive {seed}")  # a number alone gives neighbours much in common
     new_prior = draw.choice([(0.6, 0.1, 0.3), (0.1, 0.6, 0.3), (0.2, 0.5, 0.3), (0.25, 0.35, 0.4)])
-    scan, start = draw.choice(ORDERS)
-    # two coins, "both are white", "they differ": cheap in this order and dear in raster order
-    world = (0, 1, 3, 2) if (scan, start) == ("columns", "upper left") else (0, 2, 5, 4)
+    low, high = draw.choice(
+        [(-0.5, 2.0), (-0.5, 3.0), (-1.0, 2.0), (-1.0, 3.0), (-2.0, 1.5), (-2.0, 3.0)]
+    )
+    scan, start = "columns", draw.choice(["upper right", "lower left", "lower right"])
     return {
         "NEW_PRIOR": new_prior,
-        "LOW": -draw.choice([0.5, 1.0, 2.0]),
-        "HIGH": draw.choice([1.0, 2.0, 3.0]),
+        "LOW": low,
+        "HIGH": high,
         "LEVELS": draw.choice([8, 11, 16, 21, 32]),
         "SCAN": scan,
         "START": start,
-        "COLOURS": draw.choice(["RBG", "GRB", "GBR", "BRG", "BGR"]),
-        "FIRST": draw.choice([5, 7]),
+        "COLOURS": draw.choice(["GBR", "BRG"]),
+        "FIRST": draw.choice([5, 9]),
         "KL_FROM": draw.choice(["exact", "clamped"]),
         "UPDATES": draw.choice([250, 300, 350]),
-        "PIXEL": draw.choice([(1, 1), (1, 2), (2, 1), (2, 2)]),
-        "WORLD": world,
+        "PIXEL": draw.choice(_telling_pixels(scan, start)),
+        # two coins, "both are white", "they differ": cheap in these orders and dear in raster order
+        "WORLD": (0, 2, 5, 4),
     }
+
+
+def _telling_pixels(scan: str, start: str) -> list[tuple[int, int]]:
+    """Pixels of 4 x 4, neither among the first nor the last, which no misreading takes for themselves."""
+    orders = [rank(s, c, 4, 4) for s in ("rows", "columns") for c in CORNERS]
+    ours = rank(scan, start, 4, 4)
+    told = []
+    for i, j in itertools.product(range(4), range(4)):
+        n = int(ours[i, j])
+        earlier = {tuple((order < order[i, j]).flatten().tolist()) for order in orders}
+        # neither (column, row), nor the number in the order for that in raster order, nor another order
+        if 4 <= n <= 11 and i != j and n != 4 * i + j and len(earlier) == len(orders):
+            told.append((i, j))
+    return told
 
 
 def rank(scan: str, start: str, height: int, width: int) -> Tensor:
@@ -85,6 +105,10 @@ Results = tuple[Tensor, ...]
 View = Callable[[Results], Tensor | Results]
 
 
+# the mistakes that a judge knows by name: a test asks of each whether its words come
+TABLES: dict[Judge, Sequence[tuple[str, Callable[..., Any]]]] = {}
+
+
 def judged(
     right: Callable[..., Any],
     mistakes: Sequence[tuple[str, Callable[..., Any]]],
@@ -93,6 +117,7 @@ def judged(
     view: View | None = None,
     what: str = "the result",
     kind: str = "float",
+    dtype_of: str | None = None,
     probe: Callable[[Case, Tensor, Tensor, Variant], str | None] | None = None,
 ) -> Judge:
     """As `values`, for functions whose first argument is the variant, and for a part of what they return.
@@ -102,6 +127,7 @@ def judged(
         results: what the tensors are that a student returns.
         view: all results -> the one that is judged; shapes are compared before.
         what: that one is.
+        dtype_of: the argument whose dtype the result is to have, where the task says so.
         probe: as in `values`, with the variant as its last argument.
     """
 
@@ -136,6 +162,13 @@ def judged(
                     and (words := probe(question, got, want, v))
                 ):
                     raise Wrong(words)  # `judge` would speak of NaN alone
+            seen_results = outcome.tensors if view is None else view(outcome.tensors)
+            for got in seen_results if isinstance(seen_results, tuple) else (seen_results,):
+                if dtype_of and got.dtype != (dtype := question.arguments[dtype_of].dtype):
+                    raise Wrong(
+                        f"for {question.label} {what} of `{name}` is {got.dtype} where `{dtype_of}` is {dtype}: "
+                        f"return the dtype of `{dtype_of}`."
+                    )
         if view is not None:
             looked = [view(outcome.tensors) for outcome in outcomes]
             outcomes = [
@@ -153,6 +186,7 @@ def judged(
         )
         judge_values(name, questions, outcomes, v)
 
+    TABLES[judge_it] = mistakes
     return judge_it
 
 
@@ -282,6 +316,7 @@ PRIOR_SHIFT = Task(
                 results=("the first result", "the second result"),
                 view=lambda results: results[0],
                 what="the posterior",
+                dtype_of="logits",
             ),
             only=not_labelled("extreme"),
         ),
@@ -333,6 +368,7 @@ PRIOR_SHIFT = Task(
                 results=("the first result", "the second result"),
                 view=lambda results: results[1],
                 what="the ratio",
+                dtype_of="logits",
             ),
             only=not_labelled("extreme"),
         ),
@@ -384,6 +420,10 @@ def _ask_level_bits(generator: torch.Generator, v: Variant) -> list[Question]:
 
     draws, n = whole(generator, 5, 9), whole(generator, 3, 6)
     double = ask("densities in double precision", 4, 2, 7)
+    extreme = ask("extreme densities, of images of 784 values", 3, n, 784, scale=900.0)
+    extreme.arguments["log_density"][:, :2] += torch.tensor(
+        [4000.0, -4000.0]
+    )  # always out of range
     return [
         ask("one draw for each of two images", 1, 2, 4),
         ask("several draws", draws, n, whole(generator, 10, 20)),
@@ -391,7 +431,7 @@ def _ask_level_bits(generator: torch.Generator, v: Variant) -> list[Question]:
             double,
             arguments={**double.arguments, "log_density": double.arguments["log_density"].double()},
         ),
-        ask("extreme densities, of images of 784 values", 3, n, 784, scale=900.0),
+        extreme,
     ]
 
 
@@ -423,6 +463,14 @@ _LEVEL_BITS_MISTAKES: list[tuple[str, Callable[..., Any]]] = [
     (
         "a level is as wide as if y went from 0 to 1: look at LOW and HIGH.",
         _bits_with(lambda v, x, d: _log_mean(x) - d * math.log(v["LEVELS"])),
+    ),
+    (
+        "a level is as wide as if y went from -1 to 1: look at LOW and HIGH.",
+        _bits_with(lambda v, x, d: _log_mean(x) + d * math.log(2 / v["LEVELS"])),
+    ),
+    (
+        "a level is as wide as if LOW were -HIGH: look at LOW.",
+        _bits_with(lambda v, x, d: _log_mean(x) + d * math.log(2 * v["HIGH"] / v["LEVELS"])),
     ),
     (
         "a level is too wide: K levels, each as wide as the noise, fill the range from LOW to HIGH, so that "
@@ -548,10 +596,13 @@ def _ask_logistic(generator: torch.Generator, v: Variant) -> list[Question]:
 
     every = torch.arange(levels)
     one = ask("one", 2).arguments
-    same = [one[key][:1].expand(levels).clone() for key in ("mean", "log_scale")]
+    # a scale above 1: who divides by its logarithm gets numbers here, and none where it is negative
+    above = 0.05 + 0.25 * torch.rand(1, generator=generator)
+    same = [x.expand(levels).clone() for x in (one["mean"][:1], above)]
     double = ask("double precision", 7)
     arguments = {k: x.double() if x.is_floating_point() else x for k, x in double.arguments.items()}
-    far = torch.tensor([-6.0, 5.0, 6.0]).repeat_interleave(levels)
+    # and one that is near, at which the gradient of a detached answer is told from one that ends far away
+    far = torch.tensor([-6.0, 5.0, 6.0, 0.3]).repeat_interleave(levels)
     wide = torch.linspace(-0.9, 0.9, levels)
     return [
         Question(
@@ -563,7 +614,8 @@ def _ask_logistic(generator: torch.Generator, v: Variant) -> list[Question]:
         replace(double, arguments=arguments),
         Question(
             "extreme: a mean far away",
-            {"mean": far, "log_scale": torch.full_like(far, -3.0), "level": every.repeat(3)},
+            {"mean": far, "log_scale": torch.full_like(far, -3.0), "level": every.repeat(4)},
+            trained=("mean", "log_scale"),
         ),
         Question(
             "extreme: a very wide distribution",
@@ -572,10 +624,16 @@ def _ask_logistic(generator: torch.Generator, v: Variant) -> list[Question]:
     ]
 
 
+_LOG_SCALE = "you divide by log_scale, which is the logarithm of the scale."
+
+
 def _logistic_probe(case: Case, got: Tensor, want: Tensor, v: Variant) -> str | None:
-    level = case.arguments["level"]
+    level, lost = case.arguments["level"], got.isnan()
+    above = case.arguments["log_scale"] > 0
+    if lost.any() and above.any() and not lost[above].any():
+        return _LOG_SCALE
     ends = (level == 0) | (level == v["LEVELS"] - 1)
-    wrong = (got.double() - want.double()).abs() > 1e-3
+    wrong = ~((got.double() - want.double()).abs() <= 1e-3)  # NaN is wrong
     if not wrong[~ends].any():
         return "only the lowest or the highest level is wrong: where do their cells end?"
     return None
@@ -624,12 +682,6 @@ _LOGISTIC_MISTAKES: list[tuple[str, Callable[..., Any]]] = [
         _logistic_with(lambda levels: 1 / 255),
     ),
     (
-        "you divide by log_scale, which is the logarithm of the scale.",
-        lambda v, mean, log_scale, level: _log_between(
-            v, *logistic_edges(v, mean, log_scale.abs().log(), level), level
-        ),
-    ),
-    (
         "you multiply by the scale where you should divide: a larger scale makes the distribution wider.",
         lambda v, mean, log_scale, level: logistic_log_prob(v, mean, -log_scale, level),
     ),
@@ -639,33 +691,71 @@ _LOGISTIC_MISTAKES: list[tuple[str, Callable[..., Any]]] = [
     ),
 ]
 
+# very far out the middle of a cell is as good as its edges, and the ends are alike
+_WIDE_MISTAKES = [
+    *(entry for entry in _LOGISTIC_MISTAKES if entry[1] not in (_midpoint, _ends_swapped)),
+    (
+        _LOG_SCALE,
+        lambda v, mean, log_scale, level: _log_between(
+            v, *logistic_edges(v, mean, log_scale.log(), level), level
+        ),
+    ),
+]
+
+
+def _judge_logistic_gradient(
+    name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], v: Variant
+) -> None:
+    gradients(lambda *arguments: logistic_log_prob(v, *arguments))(name, questions, outcomes, v)
+
+
+_judge_far_values = judged(logistic_log_prob, _LOGISTIC_MISTAKES, probe=_logistic_far)
+
+
+def _judge_far(
+    name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], v: Variant
+) -> None:
+    """Values, and gradients where any come: to have none at all costs the points of the gradient alone."""
+    _judge_far_values(name, questions, outcomes, v)
+    for question, outcome in zip(questions, outcomes, strict=True):
+        come = tuple((key, x) for key, x in outcome.gradients if x.any())
+        asked = replace(question, trained=tuple(key for key, _ in come))
+        _judge_logistic_gradient(name, [asked], [replace(outcome, gradients=come)], v)
+
+
+TABLES[_judge_far] = _LOGISTIC_MISTAKES
+
 LOGISTIC = Task(
     _ask_logistic,
     [
         Part(
             3,
             "the values",
-            judged(logistic_log_prob, _LOGISTIC_MISTAKES, probe=_logistic_probe),
+            judged(
+                logistic_log_prob,
+                _LOGISTIC_MISTAKES,
+                what="the log-probability",
+                dtype_of="mean",
+                probe=_logistic_probe,
+            ),
             only=not_labelled("extreme"),
         ),
         Part(
             1,
             "the gradient",
-            lambda name, questions, outcomes, v: gradients(
-                lambda *arguments: logistic_log_prob(v, *arguments)
-            )(name, questions, outcomes, v),
+            _judge_logistic_gradient,
             only=not_labelled("extreme"),
         ),
         Part(
             1,
             "far from the mean",
-            judged(logistic_log_prob, _LOGISTIC_MISTAKES, probe=_logistic_far),
+            _judge_far,
             only=labelled("extreme: a mean"),
         ),
         Part(
             1,
             "very wide",
-            judged(logistic_log_prob, _LOGISTIC_MISTAKES, probe=_logistic_wide),
+            judged(logistic_log_prob, _WIDE_MISTAKES, probe=_logistic_wide),
             only=labelled("extreme: a very wide"),
         ),
     ],
@@ -839,17 +929,23 @@ def _read_from(
     first: int | None = None,
 ) -> Tensor:
     """Go back from the output, a layer at a time: the set of pixels that can still reach it."""
-    reached = torch.zeros(height, width)
-    reached[pixel] = 1
-    sizes = [(3, kinds[1])] * depth + [(first or v["FIRST"], kinds[0])]
-    for size, kind in sizes:
+
+    def back(reached: Tensor, size: int, kind: str) -> Tensor:
         number = in_order(v, size, size)
         middle = number[size // 2, size // 2]
         kernel = (number < middle if kind == "A" else number <= middle).float()
         # each reached pixel passes its kernel's footprint on, which is a convolution's transpose
         spread = F.conv_transpose2d(reached[None, None], kernel[None, None], padding=size // 2)
-        reached = (spread[0, 0] > 0).float()
-    return reached.bool()
+        return (spread[0, 0] > 0).float()
+
+    reached = torch.zeros(height, width)
+    reached[pixel] = 1
+    for _ in range(depth):
+        further = back(reached, 3, kinds[1])
+        if torch.equal(further, reached):
+            break  # and so it stays
+        reached = further
+    return back(reached, first or v["FIRST"], kinds[0]).bool()
 
 
 def _reads_with(**change: Any) -> Callable[..., Results]:
@@ -914,15 +1010,22 @@ def _ask_reads(generator: torch.Generator, v: Variant) -> list[Question]:
             {"height": height, "width": width, "depth": depth, "pixel": pixel},
         )
 
-    asked = [
-        ask(7, 7, 0, (3, 3)),
-        ask(9, 11, 1, (4, 5)),
-        ask(11, 10, 2, (5, 4)),
-    ]
+    def at(height: int, width: int, i: int, j: int) -> tuple[int, int]:
+        """The pixel i rows and j columns from where the order starts."""
+        row = i if "upper" in v["START"] else height - 1 - i
+        return row, j if "left" in v["START"] else width - 1 - j
+
+    asked = [ask(7, 7, 0, (3, 3))]
+    # far from the start, so that every layer up to these shows, and one that is missing or too many
+    asked += [ask(10, 12, depth, at(10, 12, 5, 11)) for depth in range(6)]
+    # long and thin: no depth that stands in the code, nor that of the other side, is deep enough
+    asked += [ask(3, 24, 2, at(3, 24, 1, 23)), ask(24, 3, 2, at(24, 3, 23, 1))]
+    # at the edges and the start
+    asked += [ask(8, 9, 1, at(8, 9, *place)) for place in ((0, 6), (7, 6), (4, 0), (0, 0))]
     for _ in range(2):
         height, width = whole(generator, 6, 12), whole(generator, 6, 12)
         pixel = whole(generator, 0, height - 1), whole(generator, 0, width - 1)
-        asked.append(ask(height, width, whole(generator, 0, 3), pixel))
+        asked.append(ask(height, width, whole(generator, 0, 5), pixel))
     return asked
 
 
@@ -1058,12 +1161,13 @@ def _turned(v: Variant) -> Variant:
     return {**v, "KL_FROM": "clamped" if v["KL_FROM"] == "exact" else "exact"}
 
 
-def _completed(change: Callable[..., Tensor]) -> Callable[..., Results]:
-    """A mistake in one of the three results, put at all three places; the view picks one."""
+def _completed(n: int, change: Callable[..., Tensor]) -> Callable[..., Results]:
+    """A mistake in the n-th of the three results."""
 
     def mistake(v: Variant, log_factors: Tensor, known: Tensor) -> Results:
-        made = change(v, log_factors, known)
-        return made, made, made
+        made = [*completions(v, log_factors, known)]
+        made[n] = change(v, log_factors, known)
+        return tuple(made)
 
     return mistake
 
@@ -1117,7 +1221,7 @@ def _ask_completions(generator: torch.Generator, v: Variant) -> list[Question]:
         ask("a random mask", some(whole(generator, 5, 7)), 1.5),
         ask("double precision", some(5), 1.5, dtype=torch.float64),
         # sums of thousands keep no fourth digit after the point in single precision
-        ask("extreme factors", hole, 400.0, dtype=torch.float64),
+        ask("extreme factors", hole, 2000.0, dtype=torch.float64),
         ask("extreme: completions that never happen", hole, 1.5, never=True),
     ]
 
@@ -1154,16 +1258,16 @@ COMPLETIONS = Task(
                     (
                         "these are the joint log-probabilities of whole images: the known pixels are given, so their "
                         "probability is to be divided out.",
-                        _completed(lambda v, x, known: x.sum(dim=1)),
+                        _completed(0, lambda v, x, known: x.sum(dim=1)),
                     ),
                     (
                         "this is what the sampler does, which never looks at known pixels that come later: use "
                         "Bayes' rule.",
-                        _completed(lambda v, x, known: x[:, ~known].sum(dim=1)),
+                        _completed(0, lambda v, x, known: x[:, ~known].sum(dim=1)),
                     ),
                     (
                         "these are probabilities: return their logarithms.",
-                        _completed(lambda v, x, known: x.sum(dim=1).softmax(dim=0)),
+                        _completed(0, lambda v, x, known: x.sum(dim=1).softmax(dim=0)),
                     ),
                 ],
             ),
@@ -1179,23 +1283,23 @@ COMPLETIONS = Task(
                     (
                         "this is the exact completion: the sampler draws each unknown pixel given the ones before it, "
                         "and knows nothing of later ones.",
-                        _completed(lambda v, x, known: x.sum(dim=1).log_softmax(dim=0)),
+                        _completed(1, lambda v, x, known: x.sum(dim=1).log_softmax(dim=0)),
                     ),
                     (
                         "you add up the factors of the known pixels: those are not drawn.",
-                        _completed(lambda v, x, known: x[:, known].sum(dim=1)),
+                        _completed(1, lambda v, x, known: x[:, known].sum(dim=1)),
                     ),
                     (
                         "these are the log-probabilities of whole images: the known pixels are not drawn.",
-                        _completed(lambda v, x, known: x.sum(dim=1)),
+                        _completed(1, lambda v, x, known: x.sum(dim=1)),
                     ),
                     (
                         "these are probabilities: return their logarithms.",
-                        _completed(lambda v, x, known: x[:, ~known].sum(dim=1).exp()),
+                        _completed(1, lambda v, x, known: x[:, ~known].sum(dim=1).exp()),
                     ),
                     (
                         "you average the factors of an image: the chain rule multiplies them.",
-                        _completed(lambda v, x, known: x[:, ~known].mean(dim=1)),
+                        _completed(1, lambda v, x, known: x[:, ~known].mean(dim=1)),
                     ),
                 ],
             ),
@@ -1215,29 +1319,33 @@ COMPLETIONS = Task(
                     ),
                     (
                         "the sign is wrong: a divergence is never negative.",
-                        _completed(lambda v, x, known: -completions(v, x, known)[2]),
+                        _completed(2, lambda v, x, known: -completions(v, x, known)[2]),
                     ),
                     (
                         "this is in bits: return nats.",
-                        _completed(lambda v, x, known: completions(v, x, known)[2] / math.log(2)),
+                        _completed(
+                            2, lambda v, x, known: completions(v, x, known)[2] / math.log(2)
+                        ),
                     ),
                     (
                         "you average over the completions where an expectation weighs each with its probability.",
-                        _completed(lambda v, x, known: completions(v, x, known)[2] / len(x)),
+                        _completed(2, lambda v, x, known: completions(v, x, known)[2] / len(x)),
                     ),
                     (
                         "all completions have the same weight in your sum: weigh each with its probability.",
                         _completed(
+                            2,
                             lambda v, x, known: (
                                 (-1) ** (v["KL_FROM"] != "exact")
                                 * (completions(v, x, known)[0] - completions(v, x, known)[1]).mean()
-                            )
+                            ),
                         ),
                     ),
                     (
                         "the weights are logarithms: weigh with probabilities.",
                         _completed(
-                            lambda v, x, known: _weighed_by_logs(v, *completions(v, x, known)[:2])
+                            2,
+                            lambda v, x, known: _weighed_by_logs(v, *completions(v, x, known)[:2]),
                         ),
                     ),
                 ],
@@ -1494,11 +1602,24 @@ def _orders_with(change: Callable[[Tensor, Tensor], float]) -> Callable[..., Ten
     return mistake
 
 
-_ORDER_MISTAKES: list[tuple[str, Callable[..., Tensor]]] = [
+_OTHER_ORDER_MISTAKES: list[tuple[str, Callable[..., Tensor]]] = [
     (
         "both numbers are those of raster order: read SCAN and START.",
         lambda v, **a: two_orders(raster(v), **a),
     ),
+    (
+        "SCAN and START give every pixel a number; you take the numbers for the pixels, which is the "
+        "inverse of the order.",
+        lambda v, p, height, width: torch.tensor(
+            [
+                logistic_chain_kl(p, torch.arange(height * width)),
+                logistic_chain_kl(p, in_order(v, height, width).flatten()),
+            ]
+        ),
+    ),
+]
+
+_ORDER_MISTAKES: list[tuple[str, Callable[..., Tensor]]] = [
     (
         "the two orders are the wrong way round: raster order comes first.",
         lambda v, **a: two_orders(v, **a).flip(0),
@@ -1529,23 +1650,15 @@ _ORDER_MISTAKES: list[tuple[str, Callable[..., Tensor]]] = [
         _orders_with(lambda p, order: math.log(len(p)) - _entropy(p)),  # q is uniform
     ),
     (
-        "SCAN and START give every pixel a number; you take the numbers for the pixels, which is the "
-        "inverse of the order.",
-        lambda v, p, height, width: torch.tensor(
-            [
-                logistic_chain_kl(p, torch.arange(height * width)),
-                logistic_chain_kl(p, in_order(v, height, width).flatten()),
-            ]
-        ),
-    ),
-    (
         "you run through your order from its end.",
         _orders_with(lambda p, order: logistic_chain_kl(p, order.flip(0))),
     ),
 ]
 
 
-def _judge_orders(places: tuple[int, ...]) -> Judge:
+def _judge_orders(
+    places: tuple[int, ...], mistakes: Sequence[tuple[str, Callable[..., Tensor]]]
+) -> Judge:
     def judge_orders(
         name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], v: Variant
     ) -> None:
@@ -1567,7 +1680,7 @@ def _judge_orders(places: tuple[int, ...]) -> Judge:
         if (wrong < NEAR).all():
             return
         for which in (range(2), places):
-            for words, mistake in _ORDER_MISTAKES:
+            for words, mistake in mistakes:
                 if which == places and "wrong way round" in words:
                     continue  # that takes both numbers to tell
                 if (gap(mistake, which) < NEAR).all():
@@ -1585,6 +1698,7 @@ def _judge_orders(places: tuple[int, ...]) -> Judge:
             "end, does each pixel have a bias, and does it read all earlier pixels?"
         )
 
+    TABLES[judge_orders] = mistakes
     return judge_orders
 
 
@@ -1605,6 +1719,7 @@ def _telling_places(
 
     ours = order_of(v)
     others = [order_of({**v, "SCAN": s, "START": c}) for s in ("rows", "columns") for c in CORNERS]
+    others.append([ours.index(pixel) for pixel in range(len(ours))])  # numbers taken for pixels
     left = [order for order in others if order != ours]
     all_places = list(itertools.permutations(range(height * width), 4))
     chosen = []
@@ -1641,8 +1756,8 @@ def _ask_orders(generator: torch.Generator, v: Variant) -> list[Question]:
 TWO_ORDERS = Task(
     _ask_orders,
     [
-        Part(2, "raster order", _judge_orders((0,))),
-        Part(2, "the other order", _judge_orders((1,))),
+        Part(2, "raster order", _judge_orders((0,), _ORDER_MISTAKES)),
+        Part(2, "the other order", _judge_orders((1,), [*_OTHER_ORDER_MISTAKES, *_ORDER_MISTAKES])),
     ],
 )
 

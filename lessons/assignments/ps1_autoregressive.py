@@ -60,17 +60,17 @@ torch.manual_seed(0);
 
 # %% tags=["variant"] nbgrader={"grade": false, "grade_id": "variant", "locked": true, "schema_version": 3, "solution": false, "task": false}
 VARIANT = 0
-NEW_PRIOR = (0.25, 0.35, 0.4)
-LOW = -1.0
-HIGH = 1.0
-LEVELS = 16
+NEW_PRIOR = (0.2, 0.5, 0.3)
+LOW = -2.0
+HIGH = 1.5
+LEVELS = 11
 SCAN = 'columns'
-START = 'lower right'
-COLOURS = 'BGR'
-FIRST = 7
-KL_FROM = 'clamped'
+START = 'upper right'
+COLOURS = 'BRG'
+FIRST = 9
+KL_FROM = 'exact'
 UPDATES = 300
-PIXEL = (2, 2)
+PIXEL = (0, 2)
 WORLD = (0, 2, 5, 4)
 
 # %% [markdown]
