@@ -34,7 +34,9 @@ def variant(seed: int) -> dict[str, Any]:
     So the range is neither 1 nor 2 wide nor centred; orders are neither their own inverse nor raster order turned,
     which leaves columns and two orders of colours; and the pixel is told from its neighbours by any confusion.
     """
-    draw = random.Random(f"ps1_autoregressive {seed}")  # a number alone gives neighbours much in common
+    draw = random.Random(
+        f"ps1_autoregressive {seed}"
+    )  # a number alone gives neighbours much in common
     new_prior = draw.choice([(0.6, 0.1, 0.3), (0.1, 0.6, 0.3), (0.2, 0.5, 0.3), (0.25, 0.35, 0.4)])
     low, high = draw.choice(
         [(-0.5, 2.0), (-0.5, 3.0), (-1.0, 2.0), (-1.0, 3.0), (-2.0, 1.5), (-2.0, 3.0)]
