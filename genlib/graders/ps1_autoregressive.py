@@ -1710,7 +1710,8 @@ NEAR = 4e-3  # nats; a fit that ends this close to the minimum is good enough
 def _telling_places(
     generator: torch.Generator, v: Variant, height: int, width: int
 ) -> list[tuple[int, ...]]:
-    """Half adders that are dear in one order and cheap in another, until every order is told from ours."""
+    """Half adders that are dear in one order and cheap in another, until every order is told from ours,
+    and those that have words of their own from each other."""
 
     def dear(order: list[int], places: tuple[int, ...]) -> bool:
         a, b, both, differ = (order.index(place) for place in places)
@@ -1721,15 +1722,17 @@ def _telling_places(
 
     ours = order_of(v)
     others = [order_of({**v, "SCAN": s, "START": c}) for s in ("rows", "columns") for c in CORNERS]
-    others.append([ours.index(pixel) for pixel in range(len(ours))])  # numbers taken for pixels
-    left = [order for order in others if order != ours]
+    # raster order, ours from its end, and numbers taken for pixels
+    named = [order_of(raster(v)), ours[::-1], [ours.index(i) for i in range(len(ours))]]
+    left = [(order, ours) for order in [*others, *named] if order != ours]
+    left += itertools.combinations(named, 2)
     all_places = list(itertools.permutations(range(height * width), 4))
     chosen = []
     for i in torch.randperm(len(all_places), generator=generator).tolist():
-        told = [order for order in left if dear(order, all_places[i]) != dear(ours, all_places[i])]
+        told = [pair for pair in left if len({dear(order, all_places[i]) for order in pair}) == 2]
         if told:
             chosen.append(all_places[i])
-            left = [order for order in left if order not in told]
+            left = [pair for pair in left if pair not in told]
     return chosen
 
 
