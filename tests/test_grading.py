@@ -294,6 +294,12 @@ STUDENTS = {
         FULL,
         flagged=("prints more than",),
     ),
+    # faster than it can be read: the grader would hold what waits
+    "flood": Student(
+        lambda: with_cell("while True: print('x' * 5_000_000)"),
+        None,
+        ("limit", "time limit", "graded"),
+    ),
     "large_figure": Student(
         lambda: with_cell(
             "import matplotlib.pyplot as plt, torch\nplt.figure(figsize=(12, 12))\n"

@@ -14,6 +14,7 @@ import psutil
 import pytest
 from grading_class import FIRST, MASTER, PS, RELEASE, Student, content, place, release, with_cell
 
+from tools.build import ROOT
 from tools.grading.jail import Limits, Watch, folder_size, remove, used
 from tools.grading.review import suspicious_code, untrained, without_magic
 from tools.grading.submissions import (
@@ -109,6 +110,27 @@ def test_reading_refuses_what_is_no_notebook():
     assert len(read_notebook(b"\xef\xbb\xbf" + content(Student(release))).cells) == len(
         RELEASE.cells
     )
+
+
+def test_reading_takes_little_memory_whatever_is_read():
+    """Of some MB of numbers in place of cells nbformat's complaint alone took a gigabyte."""
+    code = (
+        "import resource\n"
+        "from tools.grading.submissions import Unreadable, read_notebook\n"
+        "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000\n"
+        'end = b\'], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}\'\n'
+        "before = peak()\n"
+        "for cells in (b'1,' * 2_400_000 + b'1', b'[' * 2_400_000 + b']' * 2_400_000, b'{},' * 1_600_000 + b'{}'):\n"
+        "    try: read_notebook(b'{\"cells\": [' + cells + end)\n"
+        "    except Unreadable as error: print(error)\n"
+        "print(int(peak() - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120
+    )
+    *said, megabytes = done.stdout.splitlines()
+    assert len(said) == 3, done.stderr
+    assert int(megabytes) < 200  # 120 measured, the JSON itself; nbformat alone took over 1000
 
 
 def test_names_of_students_are_safe_and_nobody_is_lost(tmp_path):

@@ -28,7 +28,7 @@ from genlib.checks.core import Answer, Case, Wrong, call, own_random_numbers
 
 INPUTS = "GENLIB_INPUTS"  # the environment variable that names the file with the grader's questions
 MIME = "application/vnd.genlib.answer+json"
-MAX_BYTES = 16_000_000  # of one answer's tensors; the largest honest one takes a million
+MAX_BYTES = 4_000_000  # of one answer's tensors; the largest honest one takes a million
 
 # dtypes that an answer may have: the comparisons, and safetensors, know what to do with them
 _FLOATING = {torch.float16, torch.bfloat16, torch.float32, torch.float64}

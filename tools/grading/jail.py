@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+import zmq
+import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
@@ -29,6 +31,9 @@ ETC = (
     "localtime",
     "timezone",
 )
+
+
+MAX_MESSAGE = 8_000_000  # bytes; the largest answer, written as text, takes less
 
 
 class NoJail(Exception):
@@ -47,6 +52,7 @@ class Limits:
         files: bytes it may write, and bytes of its largest file.
         output: bytes that one cell may print.
         pictures: bytes of the pictures that one cell may show.
+        grader: bytes by which the grader may grow while it reads what is sent.
     """
 
     seconds: float = 300
@@ -56,6 +62,7 @@ class Limits:
     files: int = 64_000_000
     output: int = 200_000
     pictures: int = 5_000_000
+    grader: int = 150_000_000
 
 
 def check_jail() -> None:
@@ -148,8 +155,15 @@ def kernel_manager(*, sockets: Path, inputs: Path, limits: Limits, jailed: bool)
     argv += ["--log-level=ERROR", "--HistoryManager.enabled=False"]
     if jailed:
         argv = jail(argv, sockets=sockets, inputs=inputs, limits=limits)
+    context = zmq.asyncio.Context()
+    context.setsockopt(
+        zmq.MAXMSGSIZE, MAX_MESSAGE
+    )  # for its sockets: a larger message is not read at all
     manager = GradingKernel(
-        transport="ipc", ip=str(sockets / "k"), connection_file=str(sockets / "connection.json")
+        context=context,
+        transport="ipc",
+        ip=str(sockets / "k"),
+        connection_file=str(sockets / "connection.json"),
     )
     # a signal would reach bubblewrap and not the kernel
     manager._grading_spec = KernelSpec(argv=argv, interrupt_mode="message", language="python")
@@ -175,6 +189,8 @@ class Watch(threading.Thread):
             time.monotonic() + limits.seconds + 30
         )  # the last word, should all others fail
         self.reason: str | None = None
+        self.grader = psutil.Process()
+        self.grader_at_first = self.grader.memory_info().rss
         self.over = threading.Event()
 
     def run(self) -> None:
@@ -204,6 +220,8 @@ class Watch(threading.Thread):
             return f"it used more than {self.limits.memory / 1e9:g} GB of memory"
         if folder_size(self.sockets) > self.limits.files:
             return f"it wrote more than {self.limits.files / 1e6:g} MB of files"
+        if self.grader.memory_info().rss - self.grader_at_first > self.limits.grader:
+            return "it sent more than the grader can take in"
         if time.monotonic() > self.deadline:
             return f"it ran for more than {self.limits.seconds:g} s and could not be stopped"
         return None

@@ -6,6 +6,7 @@ deleted or edited test, changed points, stripped or doubled metadata change noth
 
 import ast
 import copy
+import json
 import lzma
 import re
 import stat
@@ -22,7 +23,9 @@ import nbformat
 from nbformat import NotebookNode
 
 THEIRS = "theirs-"  # how the ids of cells begin that a student added
-MAX_NOTEBOOK = 20_000_000  # bytes; a problem set with its figures has a tenth
+MAX_NOTEBOOK = 5_000_000  # bytes; a problem set with its figures has a tenth
+MAX_CELLS = 1000
+MAX_TEXT = 1_000_000  # of them without outputs; an honest one has a tenth
 # What learning platforms put around a file. Moodle: in the name of a folder or, downloaded flat, of the file
 # ("Ada Lovelace_4711_assignsubmission_file_/ps2_vae.ipynb"; marked blind, "Participant_4711_..."). Canvas: in that
 # of the file ("lovelaceada_LATE_12_345_ps2_vae-1.ipynb": user 12, file 345, second upload). Numbers tell users apart.
@@ -367,13 +370,36 @@ def read_notebook(content: bytes) -> NotebookNode:
     except UnicodeDecodeError as error:
         raise Unreadable("the file is not text in UTF-8") from error
     try:
-        nb = nbformat.reads(text, as_version=4)
-        cells = [cell for cell in nb.cells if isinstance(cell.source, str)]
+        # what is not read is dropped first: nbformat, and its complaints, take many times a file's size
+        text = json.dumps(without_outputs(json.loads(text)))
+        if len(text) <= MAX_TEXT:
+            nb = nbformat.reads(text, as_version=4)
+            [cell.source.strip() for cell in nb.cells]
+    except Unreadable:
+        raise
     except Exception as error:  # nbformat raises whatever its parts raise
         raise Unreadable(f"the file is no Jupyter notebook ({type(error).__name__})") from error
-    if len(cells) > 1000:
-        raise Unreadable("the notebook has more than 1000 cells")
+    if len(text) > MAX_TEXT:
+        raise Unreadable(f"without outputs the notebook is longer than {MAX_TEXT / 1e6:g} MB")
     return nb
+
+
+def without_outputs(notebook: dict) -> dict:
+    """What is read of a notebook, as JSON of any version: sources, and what says which cell is which."""
+    # version 3 has its cells in worksheets
+    for sheet in [notebook, *notebook.get("worksheets", [])]:
+        cells = sheet.get("cells", [])
+        if len(cells) > MAX_CELLS:
+            raise Unreadable(f"the notebook has more than {MAX_CELLS} cells")
+        for cell in cells:
+            cell.pop("attachments", None)
+            if "outputs" in cell:
+                cell["outputs"] = []
+            about = cell.get("metadata", {})
+            cell["metadata"] = {key: about[key] for key in ("nbgrader",) if key in about}
+    about = notebook.get("metadata", {})
+    notebook["metadata"] = {key: about[key] for key in ("genlib",) if key in about}
+    return notebook
 
 
 def rebuild(submitted: NotebookNode, master: NotebookNode, release: NotebookNode):
