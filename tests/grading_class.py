@@ -11,7 +11,8 @@ import nbformat
 import pytest
 
 from genlib.graders import problem_set
-from tools.build import ROOT, find_lessons
+from tools.build import ROOT, find_lessons, write_text
+from tools.grading.course import Course, digest
 from tools.grading.jail import NoJail, check_jail
 from tools.grading.submissions import (
     defined,
@@ -120,3 +121,9 @@ def grade(*arguments, **options):
 def table(out):
     with (out / PS / "grades.csv").open(encoding="utf-8") as file:
         return {row["student"]: row for row in csv.DictReader(file)}
+
+
+def solution_tried(out):
+    """As if the solution had been graded there, as every first run does; one class is enough to see that."""
+    course = Course(PS, out / PS)
+    write_text(course.out / ".tried", digest(course.key, str(course.jailed)))

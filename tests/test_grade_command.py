@@ -26,6 +26,7 @@ from grading_class import (
     needs_jail,
     place,
     release,
+    solution_tried,
     table,
 )
 from nbgrader.api import Gradebook
@@ -36,6 +37,7 @@ from genlib.checks.hand_in import answer_questions, pack
 from genlib.graders import Part, Task, problem_set
 from genlib.graders import grade as grade_task
 from tools.build import ROOT
+from tools.grade import main
 from tools.grading.course import private_tasks
 from tools.grading.execution import Grading
 from tools.grading.jail import Limits
@@ -48,6 +50,7 @@ from tools.grading.submissions import (
 @pytest.fixture
 def small_class(tmp_path):
     """Three students, quickly graded, as a folder of one notebook each."""
+    solution_tried(tmp_path)
     folder = tmp_path / "handed in"
     folder.mkdir()
     for name, nb in {"ada": answered(), "bob": release(), "eve": in_function("return 1")}.items():
@@ -243,12 +246,15 @@ def test_the_private_test_in_the_readme_runs_as_printed(tmp_path):
         assert grade_task(task, name, questions, outcomes, variant).points == points
 
 
-def test_without_bubblewrap_it_refuses_and_says_what_installs_it(small_class, tmp_path):
-    bare = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
-    refused = grade(PS, small_class, "--out", tmp_path, env=bare)
-    assert refused.returncode == 2
-    assert "apt install bubblewrap" in refused.stderr and "UNSAFE=1" in refused.stderr
-    assert not (tmp_path / PS).exists()
+def test_without_bubblewrap_it_refuses_and_says_what_installs_it(
+    small_class, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    out = tmp_path / "grading"
+    assert main([PS, str(small_class), "--out", str(out)]) == 2
+    refused = capsys.readouterr().err
+    assert "apt install bubblewrap" in refused and "UNSAFE=1" in refused
+    assert not out.exists()
 
 
 def test_without_a_jail_it_grades_only_when_told_so(small_class, tmp_path):
@@ -270,7 +276,9 @@ def test_without_a_jail_it_grades_only_when_told_so(small_class, tmp_path):
         ((PS, ".", "--jobs", "0"), "at least one"),
     ],
 )
-def test_what_cannot_be_graded_is_said_in_one_line(arguments, words, tmp_path):
-    refused = grade(*arguments, "--out", tmp_path, "--unsafe")
-    assert refused.returncode == 2
-    assert words in refused.stderr and "Traceback" not in refused.stderr
+def test_what_cannot_be_graded_is_said_in_one_line(arguments, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main([*arguments, "--out", str(tmp_path), "--unsafe"]) == 2
+    said = capsys.readouterr().err
+    assert words in said and "Traceback" not in said and len(said.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

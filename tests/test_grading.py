@@ -254,7 +254,9 @@ STUDENTS = {
         flagged=("prints more than",),
     ),
     "output_one_line": Student(
-        lambda: with_cell("print('x' * 100_000_000)"), FULL, flagged=("prints more than",)
+        lambda: with_cell("print('x' * 100_000_000)\n'x' * 100_000_000"),
+        FULL,
+        flagged=("prints more than",),
     ),
     "disk": Student(
         lambda: with_cell(

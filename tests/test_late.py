@@ -19,6 +19,7 @@ from grading_class import (
     needs_jail,
     place,
     release,
+    solution_tried,
     table,
 )
 from nbgrader.api import Gradebook
@@ -178,6 +179,7 @@ def test_a_class_with_groups_and_a_due_date_goes_back_to_the_platform(tmp_path):
         path = folder / f"{name}_assignsubmission_file" / f"{PS}.ipynb"
         path.parent.mkdir(parents=True)
         nbformat.write(nb, path)
+    solution_tried(tmp_path)
     roster, times = tmp_path / "class.csv", tmp_path / "times.csv"
     roster.write_text(
         "student,id,email,group\nAda Ü,77,a@x.org,G1\n=Eve,Participant 9,e@x.org,G1\n"

@@ -4,7 +4,17 @@ from types import SimpleNamespace
 
 import nbformat
 import pytest
-from grading_class import FIRST, FULL, PS, answered, grade, needs_jail, release, table
+from grading_class import (
+    FIRST,
+    FULL,
+    PS,
+    answered,
+    grade,
+    needs_jail,
+    release,
+    solution_tried,
+    table,
+)
 
 from tools.grading import again, overrides
 from tools.grading.course import CannotGrade
@@ -122,6 +132,7 @@ def test_pages_of_those_who_left_are_put_aside_and_none_is_lost(tmp_path):
 def test_override_one_anew_and_who_left_through_the_command(tmp_path):
     folder, out = tmp_path / "handed in", tmp_path / PS
     folder.mkdir()
+    solution_tried(tmp_path)
     for name, nb in {"ada": answered(), "bob": release()}.items():
         nbformat.write(nb, folder / f"{name}.ipynb")
     command = (PS, folder, "--out", tmp_path)

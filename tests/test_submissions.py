@@ -1,21 +1,15 @@
-"""The parts of `make grade`: finding and reading what was handed in, the watch, what is pointed out."""
+"""The parts of `make grade`: finding and reading what was handed in, and what is pointed out."""
 
-import os
 import re
-import signal
 import subprocess
 import sys
-import time
 import zipfile
-from pathlib import Path
 
 import nbformat
-import psutil
 import pytest
 from grading_class import FIRST, MASTER, PS, RELEASE, Student, content, place, release, with_cell
 
 from tools.build import ROOT
-from tools.grading.jail import Limits, Watch, folder_size, remove, used
 from tools.grading.review import suspicious_code, untrained, without_magic
 from tools.grading.submissions import (
     Unreadable,
@@ -25,55 +19,6 @@ from tools.grading.submissions import (
     read_notebook,
     rebuild,
 )
-
-
-def test_the_watch_counts_shared_memory_once():
-    hold = "import os, time\nx = b'x' * 200_000_000\nfor i in range(4): os.fork()\ntime.sleep(60)"
-    process = subprocess.Popen([sys.executable, "-c", hold], start_new_session=True)
-    try:
-        family = []
-        while len(family) < 16:
-            time.sleep(0.2)
-            family = [
-                psutil.Process(process.pid),
-                *psutil.Process(process.pid).children(recursive=True),
-            ]
-        assert used(family, "rss") > 3_000_000_000 > 1_000_000_000 > used(family, "pss")
-        watch = Watch(
-            os.getpid(), Path("/nonexistent"), Limits(memory=2_000_000_000, processes=500)
-        )
-        assert watch.too_much() is None
-        assert (
-            "processes" in Watch(os.getpid(), Path("/nonexistent"), Limits(processes=8)).too_much()
-        )
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def test_a_watch_that_fails_ends_the_jail(tmp_path):
-    process = subprocess.Popen(["sleep", "60"])
-    watch = Watch(process.pid, tmp_path, Limits())
-    watch.too_much = lambda: 1 / 0
-    watch.run()
-    assert process.wait(5) == -signal.SIGKILL
-    assert "ZeroDivisionError" in watch.reason
-
-
-def test_what_cannot_be_counted_is_too_much_and_is_removed(tmp_path):
-    full = tmp_path / "full"
-    full.mkdir()
-    (full / "one").write_bytes(b"x" * 1000)
-    assert folder_size(full) == 1000
-    at = os.open(full, os.O_RDONLY)
-    for _ in range(3000):  # by file descriptors: the path is longer than any call takes
-        os.mkdir("x", dir_fd=at)
-        below = os.open("x", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(at)
-    assert folder_size(full) == float("inf")
-    remove(full)
-    assert not full.exists()
 
 
 def test_an_answer_stands_where_the_student_had_it_with_what_they_added():

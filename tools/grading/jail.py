@@ -19,6 +19,9 @@ import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 
+from genlib.checks.hand_in import INPUTS
+from genlib.checks.output import LIMIT
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 INSTALL = "sudo apt install bubblewrap"
 # files of /etc that programs read; the rest of it is nobody's business
@@ -120,7 +123,7 @@ def jail(argv: list[str], *, sockets: Path, inputs: Path, limits: Limits) -> lis
         "LANG": "C.UTF-8",
         "MPLCONFIGDIR": "/tmp/matplotlib",
         "PYTHONDONTWRITEBYTECODE": "1",
-        **kernel_settings(inputs),
+        **kernel_settings(inputs, limits),
     }
     for key, value in settings.items():
         command += ["--setenv", key, value]
@@ -128,10 +131,16 @@ def jail(argv: list[str], *, sockets: Path, inputs: Path, limits: Limits) -> lis
     return [*command, "--", "prlimit", f"--fsize={limits.files}", "--core=0", *argv]
 
 
-def kernel_settings(inputs: Path) -> dict[str, str]:
+def kernel_settings(inputs: Path, limits: Limits) -> dict[str, str]:
     """What every grading kernel finds in its environment, jailed or not."""
     one = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    return {**one, "GENLIB_INPUTS": str(inputs), "CUDA_VISIBLE_DEVICES": ""}
+    # twice what is shown: the grader sees that there was more
+    return {
+        **one,
+        INPUTS: str(inputs),
+        LIMIT: str(2 * limits.output),
+        "CUDA_VISIBLE_DEVICES": "",
+    }
 
 
 class GradingKernel(AsyncKernelManager):
@@ -153,12 +162,12 @@ def kernel_manager(*, sockets: Path, inputs: Path, limits: Limits, jailed: bool)
     """
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     argv += ["--log-level=ERROR", "--HistoryManager.enabled=False"]
+    argv += ["--IPKernelApp.extra_extensions=genlib.checks.output"]
     if jailed:
         argv = jail(argv, sockets=sockets, inputs=inputs, limits=limits)
     context = zmq.asyncio.Context()
-    context.setsockopt(
-        zmq.MAXMSGSIZE, MAX_MESSAGE
-    )  # for its sockets: a larger message is not read at all
+    # for its sockets: a larger message is not read at all
+    context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
     manager = GradingKernel(
         context=context,
         transport="ipc",

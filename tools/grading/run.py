@@ -53,7 +53,8 @@ def run_notebook(nb: NotebookNode, course: Course) -> Grading:
             sockets=sockets, inputs=inputs, limits=course.limits, jailed=course.jailed
         )
         client = Submission(nb, grading, sockets, km=manager)
-        env = {**os.environ, **kernel_settings(inputs)}  # the jail gives the kernel less than that
+        # the jail gives the kernel less than that
+        env = {**os.environ, **kernel_settings(inputs, course.limits)}
         with open(os.devnull, "w") as nowhere:
             client.execute(
                 cwd=str(sockets), env=env, stdout=nowhere, stderr=nowhere, cleanup_kc=True
