@@ -1,4 +1,4 @@
-"""JupyterLab in a real browser: notebooks that run or show what is stored, explorers that move, decks that are gone through."""
+"""JupyterLab in a real browser: notebooks that run or show what they store, explorers that move, decks of slides."""
 
 import json
 import os

@@ -13,6 +13,7 @@ Times are printed and not judged: on a loaded machine they say nothing.
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -96,13 +97,17 @@ def move_everything(explorer: ExplorerOnPage) -> None:
     explorer.play()
 
 
-def move_a_little(explorer: ExplorerOnPage) -> None:
-    """What a lecturer does first: drag or click, and a step of a slider or two."""
-    explorer.click(*CLICKS.get(explorer.name, [])[:1])
+def move_a_little(explorer: ExplorerOnPage) -> Iterator[str]:
+    """What a lecturer does first: drag or click, and a step of a slider or two; says what was done."""
+    if explorer.name in CLICKS:
+        explorer.click(CLICKS[explorer.name][0])
+        yield "a click"
     if explorer.name in DRAGS:
         explorer.drag(*DRAGS[explorer.name][:3])
+        yield "a drag"
     for handle in explorer.handles()[:2]:
         explorer.push(handle)
+        yield explorer.moves[-1][0]
 
 
 def go_through(deck: Deck, lesson: str) -> list[ExplorerOnPage]:
@@ -118,9 +123,10 @@ def go_through(deck: Deck, lesson: str) -> list[ExplorerOnPage]:
         if SCREENSHOTS:
             deck.screenshot(Path(SCREENSHOTS) / f"{lesson}_slide_{at + 1:02}.png")
         for explorer in deck.explorers():
-            move_a_little(explorer)
+            for what in move_a_little(explorer):
+                turned = f"slide {at + 1}, {explorer.name} explorer: {what} turned the page"
+                assert deck.place()["at"] == at, turned
             moved.append(explorer)
-        assert deck.place()["at"] == at
     assert seen == list(range(deck.place()["all"]))
     assert not faults, "\n".join(faults)
     return moved
