@@ -1,8 +1,9 @@
-"""JupyterLab in a real browser: notebooks that are run, explorers that are moved, live decks that are gone through."""
+"""JupyterLab in a real browser: notebooks that run or show what they store, explorers that move, decks of slides."""
 
 import json
 import os
 import secrets
+import shutil
 import socket
 import statistics
 import subprocess
@@ -20,6 +21,34 @@ from tests.page_browser import CHROMIUM
 
 # milliseconds that a loaded machine may take for what is there at once on a quiet one
 SLOW = 60_000
+
+# Of each page and each deck in one: what the kernel has not finished yet of all that it was sent, and when
+# there was a message last, either way.
+MESSAGES = """(() => {
+    const kernel = window.kernel = {open: new Set(), last: 0};
+    // in a message the headers come first, then what it says, then pictures
+    function beginning(data) {
+        kernel.last = performance.now();
+        if (typeof data === "string") return data;
+        return new TextDecoder("latin1").decode(new Uint8Array(data).subarray(0, 4000));
+    }
+    const ids = text => [...text.matchAll(/"msg_id": ?"([^"]+)"/g)].map(found => found[1]);
+    window.WebSocket = class extends WebSocket {
+        constructor(...where) {
+            super(...where);
+            if (!this.url.includes("/channels")) return;
+            this.talks = true;
+            this.addEventListener("message", ({data}) => {
+                const text = beginning(data);
+                if (/"execution_state": ?"idle"/.test(text)) kernel.open.delete(ids(text)[1]);
+            });
+        }
+        send(data) {
+            if (this.talks) kernel.open.add(ids(beginning(data))[0]);
+            super.send(data);
+        }
+    };
+})()"""
 
 # Remembers when something was pressed, and when the pixels of the picture became others.
 WATCH = """async root => {
@@ -79,6 +108,17 @@ PLACE = """() => {
     };
 }"""
 
+# Whether all is there that a deck shows of a stored notebook: pictures, and text with its equations.
+IS_THERE = """pictures => {
+    const shown = [...document.querySelectorAll(".jp-OutputArea-output img")];
+    return shown.length === pictures && shown.every(image => image.complete && image.naturalWidth) &&
+        [...document.querySelectorAll(".jp-MarkdownCell")].every(cell => {
+            const text = cell.querySelector(".jp-RenderedMarkdown")?.cloneNode(true);
+            text?.querySelectorAll("code, pre").forEach(code => code.remove());
+            return text && !text.textContent.includes("$");
+        });
+}"""
+
 # What is wrong with the slide that is shown: what cannot be seen, not even by scrolling, and what is too
 # small. Of what an ancestor scrolls, its own box must be in sight; what it clips must lie inside.
 FAULTS = """() => {
@@ -117,6 +157,7 @@ FAULTS = """() => {
 }"""
 # of a deck in half of the window, on what is left of it by the bars of JupyterLab
 DECK_WINDOW = {"width": 2960, "height": 830}
+DECK_FRAME = {"width": 1312, "height": 709}  # that is
 
 
 class Lab:
@@ -126,8 +167,8 @@ class Lab:
         folder: what it shows; all it writes goes next to it, into a folder `lab`.
     """
 
-    def __init__(self, folder: Path, browser, url: str, token: str):
-        self.folder, self._browser, self.url, self._token = folder, browser, url, token
+    def __init__(self, folder: Path, context, url: str, token: str):
+        self.folder, self._context, self.url, self._token = folder, context, url, token
 
     def _ask(self, path: str, method: str = "GET") -> bytes:
         request = urllib.request.Request(f"{self.url}/api/{path}", method=method)
@@ -143,6 +184,21 @@ class Lab:
         return True
 
     @contextmanager
+    def _page(self, name: str, address: str, **viewport: int) -> Iterator["Notebook"]:
+        page = self._context.new_page()
+        try:
+            page.set_viewport_size(viewport)
+            page.set_default_timeout(SLOW)
+            opened = Notebook(page, self.url)
+            page.goto(f"{self.url}/{address}")
+            yield opened
+        finally:
+            page.close()
+            for session in json.loads(self._ask("sessions")):
+                if session["path"] == name:
+                    self._ask(f"sessions/{session['id']}", "DELETE")  # with its kernel
+
+    @contextmanager
     def open(self, path: Path) -> Iterator["Notebook"]:
         """A copy of a notebook without its outputs, so that whatever is seen comes from this run."""
         notebook = nbformat.read(path, as_version=4)
@@ -150,20 +206,27 @@ class Lab:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
         nbformat.write(notebook, self.folder / path.name)
-        context = self._browser.new_context(
-            viewport={"width": 1440, "height": 1000},
-            reduced_motion="reduce",  # a slide that scrolls is there at once
-        )
-        try:
-            page = context.new_page()
-            page.set_default_timeout(SLOW)
-            opened = Notebook(page, self.url)
-            page.goto(f"{self.url}/lab/tree/{path.name}?token={self._token}&reset")
+        address = f"lab/tree/{path.name}?token={self._token}&reset"
+        with self._page(path.name, address, width=1440, height=1000) as opened:
             yield opened
-        finally:
-            context.close()
-            for session in json.loads(self._ask("sessions")):
-                self._ask(f"sessions/{session['id']}", "DELETE")  # with its kernel
+
+    @contextmanager
+    def stored(self, path: Path) -> Iterator[tuple["Notebook", "Deck"]]:
+        """A copy of a notebook as it is stored, not run, as a live deck in a tab of its own."""
+        shutil.copy(path, self.folder)
+        cells = nbformat.read(path, as_version=4).cells
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        pictures = sum("image/png" in output.get("data", {}) for output in outputs)
+        with self._page(path.name, f"rise/{path.name}?token={self._token}", **DECK_FRAME) as opened:
+            deck = Deck(opened.page.main_frame)
+            deck.until_shown()
+            try:
+                deck.frame.wait_for_function(IS_THERE, arg=pictures, timeout=SLOW)
+            except Exception as error:  # Playwright's own error says less
+                raise AssertionError(
+                    f"{path.name}: {pictures} pictures are stored, or a text has equations, that the deck lacks"
+                ) from error
+            yield opened, deck
 
 
 @contextmanager
@@ -209,7 +272,12 @@ def lab(folder: Path) -> Iterator[Lab]:
                 args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
             )
             try:
-                running = Lab(folder, browser, f"http://127.0.0.1:{port}", token)
+                # one for all pages: what it has loaded and compiled once it keeps
+                context = browser.new_context(
+                    reduced_motion="reduce",  # a slide that scrolls is there at once
+                )
+                context.add_init_script(MESSAGES)
+                running = Lab(folder, context, f"http://127.0.0.1:{port}", token)
                 deadline = time.monotonic() + 120
                 while not running.ready():
                     if server.poll() is not None or time.monotonic() > deadline:
@@ -260,17 +328,17 @@ class Notebook:
                 pytest.fail(f"{now['done']} of {now['all']} cells ran in {seconds} seconds")
             # a page that is still connecting to its kernel drops the request without a word
             if not now["waiting"]:
-                if now["done"] or asked == 10:
+                if now["done"] or asked == 20:
                     pytest.fail(f"stopped after {now['done']} of {now['all']} cells")
-                page.wait_for_timeout(1000)
                 page.get_by_role("menuitem", name="Run", exact=True).click()
                 page.locator('li.lm-Menu-item[data-command="runmenu:run-all"]').click()
                 asked += 1
-                for _ in range(20):
-                    page.wait_for_timeout(500)
-                    if page.evaluate(PROGRESS)["waiting"]:
+                for _ in range(50):
+                    page.wait_for_timeout(100)
+                    now = page.evaluate(PROGRESS)
+                    if now["waiting"] or now["done"]:
                         break
-            page.wait_for_timeout(500)
+            page.wait_for_timeout(100)
         idle.wait_for()  # all outputs have come
         complaints = page.evaluate(PROGRESS)["complaints"]
         assert not complaints, "\n".join(complaints)
@@ -296,7 +364,8 @@ class Notebook:
         self.page.set_viewport_size(DECK_WINDOW)
         self.page.locator(".jp-NotebookPanel-toolbar [data-command='RISE:preview']").click()
         frame = self.page.locator(".jp-Document iframe").element_handle().content_frame()
-        frame.locator(".reveal section.present > section.present").wait_for()
+        deck = Deck(frame)
+        deck.until_shown()
         # they are made anew, from what the kernel has
         found = frame.locator(".genlib-explorer img.widget-image")
         try:
@@ -306,14 +375,24 @@ class Notebook:
             raise AssertionError(
                 f"{found.count()} explorers are in the live deck where there must be {number}"
             ) from error
-        return Deck(frame)
+        return deck
 
 
 class Deck:
-    """A live deck of slides (jupyterlab-rise), beside the notebook that it shows."""
+    """A live deck of slides (jupyterlab-rise), beside the notebook that it shows, or in a tab of its own."""
 
     def __init__(self, frame):
         self.frame = frame
+
+    def until_shown(self) -> None:
+        """Wait for its first slide."""
+        self.frame.locator(".reveal section.present > section.present").wait_for()
+
+    def size(self) -> dict[str, int]:
+        return self.frame.evaluate("() => ({width: innerWidth, height: innerHeight})")
+
+    def screenshot(self, path: Path) -> None:
+        self.frame.locator("body").screenshot(path=path)
 
     def place(self) -> dict[str, int]:
         return self.frame.evaluate(PLACE)
@@ -322,7 +401,8 @@ class Deck:
         """Press a key that goes on or back, and wait until the deck has moved."""
         before = self.place()
         # as by a click into it; where it has the keyboard, this changes nothing
-        self.frame.frame_element().focus()
+        if self.frame.parent_frame:
+            self.frame.frame_element().focus()
         self.frame.page.keyboard.press(key)
         try:
             self.frame.wait_for_function(
@@ -332,7 +412,6 @@ class Deck:
                 }}""",
                 arg=before,
                 timeout=SLOW,
-                polling=50,
             )
         except Exception as error:  # Playwright's own error says less
             where = f"slide {before['at'] + 1} of {before['all']}"
@@ -390,10 +469,12 @@ class ExplorerOnPage:
         except Exception as error:  # Playwright's own error says less
             raise AssertionError(f"{self.name} explorer: {otherwise}") from error
 
-    def still(self, quiet: float = 300) -> None:
-        """Wait until no picture has come for so many milliseconds."""
+    def still(self) -> None:
+        """Wait until the kernel has answered all that it was asked, and its last picture is there."""
         self._until(
-            f"performance.now() - root.watch.loaded > {quiet}", "the picture goes on changing"
+            "!kernel.open.size && root.querySelector('img.widget-image').complete &&"
+            " performance.now() - Math.max(kernel.last, root.watch.loaded) > 80",
+            "the kernel does not answer, or the picture goes on changing",
         )
 
     def changes(self, what: str, number: int = 1) -> None:
@@ -488,7 +569,7 @@ class ExplorerOnPage:
             button.click()
             self.changes("play was pressed", number=2)
             button.click()
-            self.still(1000)
+            self.still()
             at, last = position(), float(handle.get_attribute("aria-valuemax"))
             assert 0 < at < last, f"{self.name} explorer: the film was not stopped: {at} of {last}"
             self._forget()

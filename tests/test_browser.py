@@ -1,8 +1,11 @@
-"""The course as a student sees it: every lesson run in JupyterLab, every explorer moved by keys and mouse.
+"""The course as a student and a class see it: JupyterLab in a real browser.
 
-And as a class sees it: the same lesson, still running, as a live deck of slides, gone through with the space bar.
+Lessons are not run here: nbval does that. What they store is shown as a live deck of slides, gone through with the
+space bar. Their explorers, each on the slide that its lesson has for it, stand in one notebook of models that take no
+time (`explorer_slides.py`). That one is run, every control is moved by keys and mouse, and it is presented live. Only
+the first lesson, which takes seconds, is run as a whole.
 
-    .venv/bin/python -m pytest tests/test_browser.py -s -k 06              one lesson, and its times
+    .venv/bin/python -m pytest tests/test_browser.py -s -k 06              one lesson: its slides, its explorers' times
     SCREENSHOTS=shots .venv/bin/python -m pytest tests/test_browser.py     pictures of all explorers and slides
 
 Times are printed and not judged: on a loaded machine they say nothing.
@@ -10,13 +13,15 @@ Times are printed and not judged: on a loaded machine they say nothing.
 
 import os
 import re
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from genlib import widgets
-from tests.lab_browser import Deck, ExplorerOnPage, lab, timing_table
+from tests.explorer_slides import GIVEN, explorer_slides, holds_an_explorer
+from tests.lab_browser import DECK_FRAME, Deck, ExplorerOnPage, lab, timing_table
 from tests.page_browser import needs_chromium
 
 ROOT = Path(__file__).parents[1]
@@ -52,14 +57,27 @@ DRAGS = {
 MOVES = 20  # at least, of each explorer
 
 
+# of all lessons, one after the other
+SHOWN = [(lesson, name) for lesson, names in EXPLORERS.items() for name in names]
+
+
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory):
-    """The server, and all explorers that were moved."""
+def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("course") / "notebooks"
     folder.mkdir()
-    moved: list[tuple[str, ExplorerOnPage]] = []
     with lab(folder) as running:
-        yield running, moved
+        yield running
+
+
+@pytest.fixture(scope="module")
+def opened(running, tmp_path_factory):
+    """The notebook of all explorers, run, and a list of those that were moved."""
+    path = tmp_path_factory.mktemp("written") / "explorers.ipynb"
+    nbformat.write(explorer_slides(list(GIVEN)), path)
+    moved: list[tuple[str, ExplorerOnPage]] = []
+    with running.open(path) as notebook:
+        notebook.run_all()
+        yield notebook, moved
     if moved:
         print(f"\n\nfrom an event to the changed picture\n{timing_table(moved)}")
 
@@ -79,13 +97,17 @@ def move_everything(explorer: ExplorerOnPage) -> None:
     explorer.play()
 
 
-def move_a_little(explorer: ExplorerOnPage) -> None:
-    """What a lecturer does first: drag or click, and a step of a slider or two."""
-    explorer.click(*CLICKS.get(explorer.name, [])[:1])
+def move_a_little(explorer: ExplorerOnPage) -> Iterator[str]:
+    """What a lecturer does first: drag or click, and a step of a slider or two; says what was done."""
+    if explorer.name in CLICKS:
+        explorer.click(CLICKS[explorer.name][0])
+        yield "a click"
     if explorer.name in DRAGS:
         explorer.drag(*DRAGS[explorer.name][:3])
+        yield "a drag"
     for handle in explorer.handles()[:2]:
         explorer.push(handle)
+        yield explorer.moves[-1][0]
 
 
 def go_through(deck: Deck, lesson: str) -> list[ExplorerOnPage]:
@@ -99,13 +121,12 @@ def go_through(deck: Deck, lesson: str) -> list[ExplorerOnPage]:
         seen.append(at)
         faults += [f"slide {at + 1}: {fault}" for fault in deck.faults()]
         if SCREENSHOTS:
-            deck.frame.frame_element().screenshot(
-                path=Path(SCREENSHOTS) / f"{lesson}_slide_{at + 1:02}.png"
-            )
+            deck.screenshot(Path(SCREENSHOTS) / f"{lesson}_slide_{at + 1:02}.png")
         for explorer in deck.explorers():
-            move_a_little(explorer)
+            for what in move_a_little(explorer):
+                turned = f"slide {at + 1}, {explorer.name} explorer: {what} turned the page"
+                assert deck.place()["at"] == at, turned
             moved.append(explorer)
-        assert deck.place()["at"] == at
     assert seen == list(range(deck.place()["all"]))
     assert not faults, "\n".join(faults)
     return moved
@@ -123,26 +144,59 @@ def test_the_table_has_what_the_lessons_call():
         assert EXPLORERS[path.stem] == re.findall(r"^.*widgets\.(\w+)_explorer\(", source, re.M)
 
 
+def test_the_notebook_of_explorers_has_the_very_cells_of_the_lessons():
+    sources = [cell.source for cell in explorer_slides(list(GIVEN)).cells]
+    shown = re.findall(r"^.*widgets\.(\w+)_explorer\(", "\n".join(sources), re.M)
+    assert shown == [name for _, name in SHOWN]
+    assert list(GIVEN) == [lesson for lesson, names in EXPLORERS.items() if names]
+    for lesson in GIVEN:
+        stored = nbformat.read(ROOT / "notebooks" / f"{lesson}.ipynb", as_version=4)
+        calls = [cell for cell in stored.cells if holds_an_explorer(cell)]
+        assert len(calls) == len(EXPLORERS[lesson])
+        for cell in calls:
+            assert cell.source in sources
+
+
 @needs_chromium
 @pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_the_lesson_runs_and_presents_and_its_explorers_move(path, opened, record_property):
-    running, moved = opened
-    names = EXPLORERS[path.stem]
-    with running.open(path) as notebook:
-        notebook.run_all()
-        explorers = notebook.explorers(len(names))
-        assert [explorer.name for explorer in explorers] == names
-        for explorer in explorers:
-            explorer.root.scroll_into_view_if_needed()
-            if SCREENSHOTS:
-                shot = Path(SCREENSHOTS) / f"{path.stem}_{explorer.name}.png"
-                explorer.root.screenshot(path=shot)
-            move_everything(explorer)
-            moved.append((path.stem[:2], explorer))
-            record_property(f"{explorer.name}, median ms", round(explorer.median()))
-        began = time.monotonic()
-        shown = go_through(notebook.present(len(names)), path.stem)
-        record_property("live deck, seconds", round(time.monotonic() - began))
-        moved += [(f"{path.stem[:2]} live", explorer) for explorer in shown]
-        assert [explorer.name for explorer in shown] == names
+def test_every_slide_of_a_stored_lesson_fits(path, running):
+    with running.stored(path) as (notebook, deck):
+        go_through(deck, path.stem)
         assert notebook.complaints == []
+
+
+@needs_chromium
+def test_a_whole_lesson_runs(running):
+    with running.open(LESSONS[0]) as notebook:
+        notebook.run_all()
+        assert notebook.complaints == []
+
+
+@needs_chromium
+@pytest.mark.parametrize("which", range(len(SHOWN)), ids=["-".join(shown) for shown in SHOWN])
+def test_an_explorer_follows_keys_and_mouse(which, opened, record_property):
+    notebook, moved = opened
+    lesson, name = SHOWN[which]
+    explorers = notebook.explorers(len(SHOWN))
+    assert [explorer.name for explorer in explorers] == [name for _, name in SHOWN]
+    explorer = explorers[which]
+    explorer.root.scroll_into_view_if_needed()
+    if SCREENSHOTS:
+        explorer.root.screenshot(path=Path(SCREENSHOTS) / f"{lesson}_{name}.png")
+    move_everything(explorer)
+    moved.append((lesson[:2], explorer))
+    record_property("median ms", round(explorer.median()))
+    assert notebook.complaints == []
+
+
+@needs_chromium
+def test_explorers_move_on_their_slides_and_turn_no_page(opened):
+    notebook, moved = opened
+    deck = notebook.present(len(SHOWN))
+    assert deck.size() == DECK_FRAME  # as of the stored decks
+    shown = go_through(deck, "explorers")
+    assert [explorer.name for explorer in shown] == [name for _, name in SHOWN]
+    moved += [
+        (f"{lesson[:2]} live", explorer) for (lesson, _), explorer in zip(SHOWN, shown, strict=True)
+    ]
+    assert notebook.complaints == []

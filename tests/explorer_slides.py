@@ -1,0 +1,136 @@
+"""A notebook of every slide that holds an explorer, as its lesson has it, on models that take no time.
+
+What a slide shows and calls comes from the lesson's own source. Only what its cells take for granted is
+made here: networks as they are built, before any training, of the lesson's kinds and under its names.
+"""
+
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from tools.build import LIVE_DECK, NOTEBOOK_METADATA
+
+ROOT = Path(__file__).parents[1]
+
+FIRST = """
+import torch
+from torch import nn
+from torch.distributions import Categorical, MixtureSameFamily, Normal
+
+from genlib import widgets
+from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
+from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
+from genlib.data import load
+from genlib.markov import GSN, RBM
+from genlib.variational import VAE, Autoencoder
+
+DEVICE = "cpu"
+test, bars = load("digits", "test"), load("bars")
+
+
+def bold(model, std=0.3):
+    # what differs at the input looks different at the output, also without training
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=std)
+    return model
+"""
+
+# lesson -> what the cells of its explorers take for granted
+GIVEN = {
+    "01_taxonomy": """
+digits, half = test.floats(), 100
+x_test = digits[: 2 * half]
+outliers, simple = {"mirrored": x_test[:half].flip(-1)}, {"blank": torch.zeros(1, *test.shape)}
+threshold = {"log p(x)": -20.0, "classifier": 0.1}
+scores = {
+    name: {"log p(x)": -x.sum(dim=(1, 2, 3)), "classifier": torch.rand(len(x))}
+    for name, x in ({"digits": x_test[half:]} | outliers | simple).items()
+}
+S = bars.shape
+models = {
+    "PixelCNN": PixelCNN(S, channels=8, depth=1),
+    "Row LSTM": RowLSTM(S, channels=8, depth=1),
+    "VAE": VAE(S, latent_dim=2),
+    "RBM": RBM(S, n_hidden=4),
+    "GSN": GSN(S, hidden_dim=8, noise=0.2),
+    "GAN": GAN(MLPGenerator(S, 2), MLPDiscriminator(S), latent_dim=2),
+}
+measured = {
+    name: {"kl": 0.1, "covered": 20, "valid": 0.5, "variation": 0.3, "known": "exact"} for name in models
+}
+clock = {name: {"seconds": 1.0, "ms to draw 1000": 20} for name in models}
+""",
+    "02_pixelrnn": """
+models = {
+    "RowLSTM": RowLSTM(test.shape, test.levels, channels=8, depth=2),
+    "DiagonalBiLSTM": DiagonalBiLSTM(test.shape, test.levels, channels=8, depth=1),
+}
+""",
+    "03_pixelcnn": """
+pixelcnn = PixelCNN(test.shape, test.levels, channels=8, depth=2)
+gated = GatedPixelCNN(test.shape, test.levels, channels=8, depth=2)
+""",
+    "05_vae": """
+plane = VAE(test.shape, latent_dim=2)
+bold(plane.decoder)
+train, codes = test, torch.randn(len(test.labels), 2)
+hand = bold(VAE(test.shape, 6, "gaussian", levels=test.levels, scale=0.2), std=0.1)
+faces, names = test.floats(), ["slant", "thickness", "size", "class"]
+r2 = {"learnt": torch.rand(4, 6)}
+""",
+    "06_gan": """
+bumps = MixtureSameFamily(
+    Categorical(torch.tensor([0.4, 0.6])),
+    Normal(torch.tensor([-2.0, 1.5]), torch.tensor([0.5, 0.7])),
+)
+away = GAN(nn.Linear(1, 1), MLPDiscriminator((1,), hidden_dim=64), latent_dim=1)
+nn.init.constant_(away.generator.bias, 8.0)
+""",
+    "07_gan_architectures": """
+gan = bold(GAN(MLPGenerator(test.shape, 64), MLPDiscriminator(test.shape), latent_dim=64))
+a = torch.randn(8, 64)
+""",
+    "08_markov_chains": """
+rbms = {"PCD": bold(RBM(bars.shape, n_hidden=8))}
+""",
+}
+
+
+def slides_of(lesson: str) -> list[list[NotebookNode]]:
+    """Those slides of a lesson, as lists of cells, on which there is an explorer."""
+    slides: list[list[NotebookNode]] = [[]]
+    for cell in jupytext.read(ROOT / "lessons" / f"{lesson}.py", fmt="py:percent").cells:
+        if cell.metadata.get("slideshow", {}).get("slide_type") in ("slide", "subslide"):
+            slides.append([])
+        slides[-1].append(cell)
+    return [slide for slide in slides if any(holds_an_explorer(cell) for cell in slide)]
+
+
+def holds_an_explorer(cell: NotebookNode) -> bool:
+    return cell.cell_type == "code" and "_explorer(" in cell.source
+
+
+def explorer_slides(lessons: list[str]) -> NotebookNode:
+    """The notebook, not run: what is given, then the slides, lesson after lesson."""
+
+    def code(source: str, slide_type: str) -> NotebookNode:
+        slideshow = {"slideshow": {"slide_type": slide_type}}
+        return nbformat.v4.new_code_cell(source.strip(), metadata=slideshow)
+
+    title = nbformat.v4.new_markdown_cell(
+        "# Explorers", metadata={"slideshow": {"slide_type": "slide"}}
+    )
+    cells = [title, code(FIRST, "skip")]
+    for lesson in lessons:
+        cells.append(code(GIVEN[lesson], "skip"))
+        cells += [cell for slide in slides_of(lesson) for cell in slide]
+    metadata = NOTEBOOK_METADATA | {"rise": LIVE_DECK}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=nbformat.from_dict(metadata))
+    for i, cell in enumerate(notebook.cells):
+        cell.id = f"cell-{i:03d}"
+        cell.metadata = nbformat.from_dict(
+            {key: value for key, value in cell.metadata.items() if key in ("slideshow", "tags")}
+        )
+    return notebook
