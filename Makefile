@@ -94,7 +94,7 @@ box: $(READY)  ## pack a trained run into genlib/box, where genlib.pretrained fi
 	@test -n "$(RUN)" -a -n "$(NAME)" || { echo "make box RUN=folder NAME=gated_pixelcnn-mnist"; exit 2; }
 	$(PY) -m tools.box "$(RUN)" $(NAME) $(ARGS)
 
-bench: $(READY)  ## measure speed: ratios, then how time and memory grow with size (ARGS="--parts ratios --out FILE.json")
+bench: $(READY)  ## measure speed: ratios, then how cost grows with size; or each notebook (ARGS="--parts lessons --out FILE.json")
 	$(PY) -m tools.bench $(ARGS)
 
 format: $(READY)  ## put the code in ruff's format and mend what it can

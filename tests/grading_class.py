@@ -1,10 +1,12 @@
 """What the tests of `make grade` hand in, and how they call it."""
 
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 
 import nbformat
@@ -12,6 +14,7 @@ import pytest
 
 from genlib.graders import problem_set
 from tools.build import ROOT, find_lessons, write_text
+from tools.grade import main
 from tools.grading.course import Course, digest
 from tools.grading.jail import NoJail, check_jail
 from tools.grading.submissions import (
@@ -110,12 +113,20 @@ def content(student):
     return nb if isinstance(nb, bytes) else nbformat.writes(nb).encode()
 
 
-def grade(*arguments, **options):
+def grade_command(*arguments, **options):
     """The command, as make calls it."""
     command = [sys.executable, "-m", "tools.grade", *map(str, arguments)]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=1200, **options
     )
+
+
+def grade(*arguments):
+    """What the command calls, in this process, where what takes seconds to import is there already."""
+    stdout, stderr = io.StringIO(), io.StringIO()
+    with redirect_stdout(stdout), redirect_stderr(stderr):
+        code = main([*map(str, arguments)])
+    return subprocess.CompletedProcess(arguments, code, stdout.getvalue(), stderr.getvalue())
 
 
 def table(out):

@@ -1,5 +1,8 @@
 """tools/bench.py: what its figures mean. tests/test_scale.py has the clock, and how cost grows."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -45,3 +48,20 @@ def test_ratios_come_first_and_one_part_can_be_had(monkeypatch: pytest.MonkeyPat
     done.clear()
     bench.main(["--parts", "growth", "--models", "rbm"])
     assert done == ["rbm, side", "rbm, width", "rbm, batch", "rbm, chain"]
+
+
+def test_a_lesson_stands_beside_its_budget(monkeypatch: pytest.MonkeyPatch):
+    lessons = {lesson.name: lesson for lesson in bench.find_lessons(bench.ROOT)}
+    budgets = {name: bench.budget(lesson) for name, lesson in lessons.items()}
+    assert budgets["05_vae"] == budgets["ps2_vae"] == 60 and budgets["05_vae_exercises"] == 30
+
+    def work(notebook, root, lesson) -> None:
+        busy = "import time\nwhile time.process_time() < 1: pass"
+        subprocess.run([sys.executable, "-c", busy], check=True)
+
+    monkeypatch.setattr(bench, "execute", work)
+    row = bench.seconds_of(lessons["00_start_here"])
+    assert 1 <= row["seconds"] < 3
+    assert "notebooks/00_start_here.ipynb" in bench.describe(row) and "of 60" in bench.describe(row)
+    assert bench.describe(row | {"seconds": 60.1}).endswith("too long")
+    assert "too long" not in bench.describe(row)

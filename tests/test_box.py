@@ -22,7 +22,7 @@ from genlib.autoregressive import PixelModel
 from genlib.box import BoxError
 from genlib.data import ImageSet, binarise, load
 from genlib.evaluation import importance_bound, log_probs
-from genlib.runs import Config, RunError, RunFolder, load_model
+from genlib.runs import Config, RunError, RunFolder, load_model, measure
 from genlib.runs.measure import as_trained, mean_and_error
 from genlib.sample_quality import FeatureClassifier, train_classifier
 from genlib.variational import VAE
@@ -37,6 +37,23 @@ KINDS = {
 }
 REAL = box.names()
 FAST = {"machine": "a laptop", "codes": (1, 10), "n": 40}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def judges_are_trained_once():
+    """The same images train the same judge, as tests/test_sample_quality.py shows: here one is kept for each."""
+    known: dict[bytes, FeatureClassifier] = {}
+
+    def trained_once(data: ImageSet) -> FeatureClassifier:
+        key = bytes([data.levels % 256]) + data.images.numpy().tobytes()
+        if key not in known:
+            known[key] = train_classifier(data)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (packer, measure):
+            patch.setattr(module, "train_classifier", trained_once)
+        yield
 
 
 @pytest.fixture(scope="module")

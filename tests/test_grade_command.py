@@ -37,7 +37,6 @@ from genlib.checks.hand_in import answer_questions, pack
 from genlib.graders import Part, Task, problem_set
 from genlib.graders import grade as grade_task
 from tools.build import ROOT
-from tools.grade import main
 from tools.grading.course import private_tasks
 from tools.grading.execution import Grading
 from tools.grading.jail import Limits
@@ -247,21 +246,21 @@ def test_the_private_test_in_the_readme_runs_as_printed(tmp_path):
 
 
 def test_without_bubblewrap_it_refuses_and_says_what_installs_it(
-    small_class, tmp_path, capsys, monkeypatch
+    small_class, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("PATH", str(tmp_path))
     out = tmp_path / "grading"
-    assert main([PS, str(small_class), "--out", str(out)]) == 2
-    refused = capsys.readouterr().err
-    assert "apt install bubblewrap" in refused and "UNSAFE=1" in refused
+    refused = grade(PS, small_class, "--out", out)
+    assert refused.returncode == 2
+    assert "apt install bubblewrap" in refused.stderr and "UNSAFE=1" in refused.stderr
     assert not out.exists()
 
 
-def test_without_a_jail_it_grades_only_when_told_so(small_class, tmp_path):
-    bare = {**os.environ, "PATH": str(tmp_path)}
+def test_without_a_jail_it_grades_only_when_told_so(small_class, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("bob", "eve"):
         (small_class / f"{name}.ipynb").unlink()
-    done = grade(PS, small_class, "--out", tmp_path, "--unsafe", env=bare)
+    done = grade(PS, small_class, "--out", tmp_path, "--unsafe")
     assert done.returncode == 0, done.stderr
     assert "UNSAFE" in done.stdout and points(tmp_path) == {"ada": FULL}
 
@@ -276,9 +275,9 @@ def test_without_a_jail_it_grades_only_when_told_so(small_class, tmp_path):
         ((PS, ".", "--jobs", "0"), "at least one"),
     ],
 )
-def test_what_cannot_be_graded_is_said_in_one_line(arguments, words, tmp_path, capsys, monkeypatch):
+def test_what_cannot_be_graded_is_said_in_one_line(arguments, words, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert main([*arguments, "--out", str(tmp_path), "--unsafe"]) == 2
-    said = capsys.readouterr().err
-    assert words in said and "Traceback" not in said and len(said.splitlines()) == 1
+    refused = grade(*arguments, "--out", tmp_path, "--unsafe")
+    assert refused.returncode == 2
+    assert words in refused.stderr and len(refused.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())

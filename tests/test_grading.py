@@ -24,7 +24,7 @@ from grading_class import (
     Student,
     answered,
     content,
-    grade,
+    grade_command,
     in_function,
     needs_jail,
     place,
@@ -411,7 +411,7 @@ def graded(tmp_path_factory):
     (folder / "linked" / PS / f"{PS}.ipynb").symlink_to("/etc/passwd")
     out.mkdir()
     (out / "gradebook-secret.txt").write_text(SECRET)
-    run = grade(
+    run = grade_command(
         PS,
         folder,
         "--out",
@@ -478,7 +478,7 @@ def test_no_page_holds_a_script_or_fetches_anything(graded):
 @needs_jail
 def test_a_second_run_grades_nobody_again_and_changes_nothing(graded):
     before = (graded.out / PS / "grades.csv").read_bytes()
-    again = grade(PS, graded.folder, "--out", graded.out, "--seconds", SECONDS)
+    again = grade_command(PS, graded.folder, "--out", graded.out, "--seconds", SECONDS)
     assert again.returncode == 0
     assert (graded.out / PS / "grades.csv").read_bytes() == before
 

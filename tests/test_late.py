@@ -179,7 +179,6 @@ def test_a_class_with_groups_and_a_due_date_goes_back_to_the_platform(tmp_path):
         path = folder / f"{name}_assignsubmission_file" / f"{PS}.ipynb"
         path.parent.mkdir(parents=True)
         nbformat.write(nb, path)
-    solution_tried(tmp_path)
     roster, times = tmp_path / "class.csv", tmp_path / "times.csv"
     roster.write_text(
         "student,id,email,group\nAda Ü,77,a@x.org,G1\n=Eve,Participant 9,e@x.org,G1\n"
@@ -192,6 +191,7 @@ def test_a_class_with_groups_and_a_due_date_goes_back_to_the_platform(tmp_path):
     bad = run("--due", DUE, "--times", times)
     assert bad.returncode == 2 and "Cleo: '2026-12-02' is no date and time" in bad.stderr
     assert not (tmp_path / PS).exists()
+    solution_tried(tmp_path)
     times.write_text(times.read_text().replace("Cleo,2026-12-02", "Cleo,2026-12-02 23:59"))
     done = run("--due", DUE, "--times", times, "--late", "zero", "--export", "moodle")
     assert done.returncode == 0, done.stderr

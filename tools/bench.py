@@ -1,20 +1,21 @@
 """Measure what the course says about speed: ratios, most claims in one run on one thread, then how cost grows.
 
-    python -m tools.bench [--parts ratios growth throughput flags] [--out FILE.json]
+    python -m tools.bench [--parts ratios growth throughput flags lessons] [--out FILE.json]
 
-Ratios are made here; `tools.scale` has the rest. Times of ratios are process time. The ways that a
-row compares take turns, and each counts with the fastest of its runs: whatever else the machine does
-can only make a run slower. The figures move with the machine; the ratios are what to look at.
+Ratios and the seconds of lessons are made here; `tools.scale` has the rest. All of them are process
+time. The ways that a row of ratios compares take turns, and each counts with the fastest of its runs:
+whatever else the machine does can only make a run slower. The figures move with the machine; the
+ratios are what to look at.
 """
 
 import argparse
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from itertools import chain
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -39,9 +40,10 @@ from genlib.training import (
 from genlib.variational import VAE
 from genlib.variational.networks import MLP
 from tools import scale
+from tools.build import ROOT, Lesson, execute, find_lessons, read_source
 from tools.scale import Job, Row, fastest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(ROOT / "tests"))
 from test_pixelrnn import diagonal_bilstm_pixel_by_pixel  # tests hold it equal to the layer
 
 CPU = torch.device("cpu")
@@ -231,6 +233,32 @@ def learning(name: str) -> Row:
     }
 
 
+def budget(lesson: Lesson) -> float:
+    """Seconds that a notebook may take of one core with AVX-512."""
+    if lesson.student is None or lesson.release:
+        return 60.0  # a lecture, or a whole problem set
+    return 30.0
+
+
+def seconds_of(lesson: Lesson) -> Row:
+    """A notebook as the tests run it: processor seconds of its kernel, which imports everything anew."""
+
+    def clock() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    notebook = read_source(ROOT, lesson)
+    start = clock()
+    execute(notebook, ROOT, lesson)
+    row = {"kind": "lesson", "what": str(lesson.executed), "seconds": clock() - start}
+    return row | {"budget": budget(lesson)}
+
+
+def lesson_jobs() -> Iterator[Job]:
+    for lesson in find_lessons(ROOT):
+        yield lesson.name, lambda lesson=lesson: iter([seconds_of(lesson)])
+
+
 def ratio_jobs() -> Iterator[Job]:
     """What is measured here: a name for each, and what yields its row."""
     for measure, cases in (
@@ -251,6 +279,9 @@ def one_row(measure: Callable, case: str | int) -> Iterator[Row]:
 
 
 def describe(row: Row) -> str:
+    if row["kind"] == "lesson":
+        over = "  too long" if row["seconds"] > row["budget"] else ""
+        return f"{row['what']:<56} {row['seconds']:6.1f} s of {row['budget']:.0f}{over}"
     if row["kind"] != "ratio":
         return scale.describe(row)
     if "bits_per_dim" in row:
@@ -263,13 +294,14 @@ def describe(row: Row) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parts = ("ratios", *scale.PARTS)
+    parts = ("ratios", *scale.PARTS, "lessons")
     scale.arguments_of(parser, parts)
     options = parser.parse_args(arguments)
     chosen = scale.chosen_parts(options, parts)
     jobs = scale.all_jobs(chosen, options.models, torch.device(options.device))
     ratios = ratio_jobs() if "ratios" in chosen and options.device == "cpu" else iter(())
-    return scale.run(chain(ratios, jobs), options, scale.Table(describe))
+    lessons = lesson_jobs() if "lessons" in chosen else iter(())
+    return scale.run(chain(ratios, jobs, lessons), options, scale.Table(describe))
 
 
 if __name__ == "__main__":

@@ -1022,7 +1022,7 @@ def arguments_of(parser: argparse.ArgumentParser, parts: Sequence[str]) -> None:
         nargs="+",
         choices=parts,
         metavar="PART",
-        help=f"any of {', '.join(parts)}; all by default, but compile, which is slow, on cuda only",
+        help=f"any of {', '.join(parts)}; all by default, but lessons never and compile, which is slow, on cuda only",
     )
     parser.add_argument(
         "--models", nargs="+", choices=tuple(LAWS), default=tuple(LAWS), metavar="MODEL"
@@ -1030,7 +1030,8 @@ def arguments_of(parser: argparse.ArgumentParser, parts: Sequence[str]) -> None:
 
 
 def chosen_parts(options: argparse.Namespace, parts: Sequence[str]) -> Sequence[str]:
-    return options.parts or [p for p in parts if p != "compile" or options.device == "cuda"]
+    slow = {"lessons"} if options.device == "cuda" else {"lessons", "compile"}
+    return options.parts or [part for part in parts if part not in slow]
 
 
 def run(jobs: Iterable[Job], options: argparse.Namespace, say: Callable[[Row], None]) -> int:

@@ -189,6 +189,7 @@ def in_worker(course: Course, handed: Handed, key: str, log) -> None:
     """The life of a grading process; what it says goes into the log, for when it fails."""
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
+    sys.stdout = sys.stderr = log  # which may have been others than these two
     asyncio.set_event_loop(asyncio.new_event_loop())
     try:
         grade_one(course, handed, key)
