@@ -33,7 +33,7 @@ from genlib.graders.core import grade
 torch.set_num_threads(1)
 VARIANTS = [graders.variant(seed) for seed in range(4)]
 EULER = 0.5772156649
-bank = GraderBank("ps2_vae", slow={"sweep", "model"})
+bank = GraderBank("ps2_vae")
 
 
 # ---------------------------------------------------------------- 1. kl

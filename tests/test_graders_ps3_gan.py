@@ -17,7 +17,7 @@ from scipy.stats import permutation_test, wasserstein_distance
 
 from genlib.graders import grade_here, ps3_gan
 
-bank = GraderBank("ps3_gan", slow={"ring"})
+bank = GraderBank("ps3_gan")
 wrong, right = bank.wrong, bank.right
 
 

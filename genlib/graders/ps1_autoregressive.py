@@ -20,7 +20,17 @@ from torch import Tensor
 from genlib.checks.core import Case, Mistakes, Right, Wrong
 from genlib.checks.hand_in import Outcome, Question
 from genlib.data import all_images, load
-from genlib.graders.core import Judge, Part, ProblemSet, Task, Variant, gradients, values
+from genlib.graders.core import (
+    Judge,
+    Part,
+    ProblemSet,
+    Task,
+    Variant,
+    all_results,
+    gradients,
+    values,
+    with_table,
+)
 
 __all__ = ["PROBLEM_SET"]
 
@@ -107,8 +117,12 @@ Results = tuple[Tensor, ...]
 View = Callable[[Results], Tensor | Results]
 
 
-# the mistakes that a judge knows by name: a test asks of each whether its words come
-TABLES: dict[Judge, Sequence[tuple[str, Callable[..., Any]]]] = {}
+def knows(judge: Judge, mistakes: Sequence[tuple[str, Callable[..., Any]]]) -> Judge:
+    """The judge with its table, of functions whose first argument is the variant."""
+    return with_table(
+        judge,
+        lambda v: [(words, all_results(functools.partial(wrong, v))) for words, wrong in mistakes],
+    )
 
 
 def judged(
@@ -188,8 +202,7 @@ def judged(
         )
         judge_values(name, questions, outcomes, v)
 
-    TABLES[judge_it] = mistakes
-    return judge_it
+    return knows(judge_it, mistakes)
 
 
 def labelled(word: str) -> Callable[[Question], bool]:
@@ -725,7 +738,7 @@ def _judge_far(
         _judge_logistic_gradient(name, [asked], [replace(outcome, gradients=come)], v)
 
 
-TABLES[_judge_far] = _LOGISTIC_MISTAKES
+knows(_judge_far, _LOGISTIC_MISTAKES)
 
 LOGISTIC = Task(
     _ask_logistic,
@@ -1700,8 +1713,7 @@ def _judge_orders(
             "end, does each pixel have a bias, and does it read all earlier pixels?"
         )
 
-    TABLES[judge_orders] = mistakes
-    return judge_orders
+    return knows(judge_orders, mistakes)
 
 
 NEAR = 4e-3  # nats; a fit that ends this close to the minimum is good enough
