@@ -63,6 +63,14 @@ def test_covariances_without_an_inverse_are_no_obstacle():
     assert gaussian_frechet(point, torch.zeros(1, 1), point, 4 * torch.ones(1, 1)) == 4
 
 
+@pytest.mark.parametrize("n", [2, 5, 12])
+def test_the_frechet_distance_of_fewer_examples_than_features_is_that_of_their_gaussians(n: int):
+    x, y = torch.randn(n, 12).double(), 1 + 2 * torch.randn(7, 12).double()
+    whole = gaussian_frechet(x.mean(dim=0), x.T.cov(), y.mean(dim=0), y.T.cov())
+    assert frechet_distance(x, y) == pytest.approx(whole, rel=1e-6)
+    assert frechet_distance(y, x) == pytest.approx(whole, rel=1e-6)
+
+
 @pytest.mark.parametrize("n", [200, 800])
 def test_the_frechet_distance_of_too_few_samples_is_too_large_by_what_the_text_says(n: int):
     d, repeats = 8, 40
