@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap, ListedColormap, to_rgb
 from matplotlib.patches import Circle, Patch, Rectangle
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import LogFormatter, NullLocator
 from torch import Tensor, nn
 
 from genlib.autoregressive import PixelModel
@@ -203,6 +203,7 @@ def show_curves(
     xlabel: str,
     ylabel: str,
     baselines: Mapping[str, float] | None = None,
+    spread: Mapping[str, Sequence[float]] | None = None,
     title: str = "",
     log: bool = False,
 ) -> None:
@@ -213,6 +214,7 @@ def show_curves(
         x: where the values lie; 1, 2, 3, ... by default.
         xlabel, ylabel: with their units.
         baselines: name -> value.
+        spread: name of a curve -> half the height of a band around it, a standard deviation for instance.
         title: above the figure.
         log: logarithmic axes, where a power law is a straight line; a tick at every `x`.
 
@@ -224,13 +226,22 @@ def show_curves(
     """
     _, axes = plt.subplots(figsize=(8, 3.6))
     for name, values in curves.items():
-        axes.plot(x if x is not None else range(1, len(values) + 1), values, label=name)
+        at = list(x if x is not None else range(1, len(values) + 1))
+        (line,) = axes.plot(at, values, label=name)
+        if spread and name in spread:
+            low, high = zip(
+                *((v - s, v + s) for v, s in zip(values, spread[name], strict=True)), strict=True
+            )
+            axes.fill_between(at, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     for (name, value), style in zip((baselines or {}).items(), ("--", ":", "-."), strict=False):
         axes.axhline(value, color="0.35", linestyle=style, linewidth=1.2, label=name)
     if log:
         axes.loglog()
         axes.set_xticks(axes.lines[0].get_xdata(), minor=False)
         axes.xaxis.set(major_formatter="{x:g}", minor_locator=NullLocator())
+        axes.yaxis.set(
+            minor_formatter=LogFormatter()
+        )  # 20, not 2 x 10^1, where there is less than a decade
         axes.grid(alpha=0.3)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -247,7 +258,8 @@ def show_scatter(
     """Named points in a plane of two measures: one for each model, in the colour of its group.
 
     Args:
-        points: name -> (x, y); the name stands at the point, a little higher where another is near.
+        points: name -> (x, y); the name stands at the point, or higher and joined to it by a line
+            where another is near.
         groups: name -> the group whose colour it has; names that are not among the points do no harm.
         xlabel, ylabel: with their units.
         log: a logarithmic x-axis.
@@ -259,7 +271,7 @@ def show_scatter(
         ['B', 'A']
         >>> plt.close()
     """
-    _, axes = plt.subplots(figsize=(8.5, 4.2))
+    figure, axes = plt.subplots(figsize=(8.5, 4.2))
     colours: dict[str, str] = {}
     for name, (x, y) in points.items():
         colour = colours.setdefault(groups[name], COLOURS[len(colours) % len(COLOURS)])
@@ -268,7 +280,14 @@ def show_scatter(
         axes.set_xscale("log")
     axes.margins(x=0.08, y=0.12)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    axes.autoscale_view()
+    handles = [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
+    axes.legend(handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.draw_without_rendering()  # the legend narrows the axes, and only now are places known
+    room = axes.transAxes.transform(
+        (1.2, 0)
+    )  # for the names at the right, which the legend must not meet
+    axes.set_xlim(right=axes.transData.inverted().transform(room)[0])
+    axes.autoscale(False)
     names = sorted(points, key=lambda name: points[name][1])
     places = axes.transData.transform([points[name] for name in names])  # dots of the screen
     # what a name must not cover, points and other names: left end, right end, height
@@ -278,10 +297,11 @@ def show_scatter(
         while any(left < end and start < right and abs(up - h) < 15 for start, end, h in taken):
             up += 3
         taken.append((left, right, up))
+        if up > level:  # joined to its point
+            end = axes.transData.inverted().transform((left, up))
+            axes.plot(*zip(points[name], end, strict=True), color="0.6", linewidth=0.8, zorder=1)
         axes.annotate(name, points[name], xytext=(8, 0.72 * (up - level)), fontsize=9,
                       textcoords="offset points", va="center", color="0.2")  # fmt: skip
-    handles = [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
-    axes.legend(handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def show_panels(

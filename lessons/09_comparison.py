@@ -30,7 +30,7 @@ from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLS
 from genlib.data import binarise, load
 from genlib.evaluation import (
     annealed_importance, bars_report, bits_per_dim, format_table, importance_bound,
-    independent_pixels, log_probs, report,
+    independent_pixels, log_likelihood, log_probs,
 )
 from genlib.markov import GSN, PersistentRBM
 from genlib.sample_quality import frechet_distance, precision_recall, train_classifier
@@ -63,13 +63,14 @@ print(f"test images that are also, pixel for pixel, training images: {known.sum(
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### A judge, and who judges the judge
 #
-# Frechet distance, precision and recall compare **features**: what a small classifier, trained on the training images, sees
-# in an image ([lesson 07](07_gan_architectures.ipynb)). Which features? The usual choice is the last ones before the
-# decision, 32 numbers here. But that layer was made to tell a 3 from a 5. It was never asked whether something is a digit at
-# all. So before we trust it, we show it coin tosses.
+# Fréchet distance, precision and recall compare **features**: what a small classifier, trained on the training images, sees
+# in an image ([lesson 07](07_gan_architectures.ipynb)). With the features of Inception-v3 for photographs the first is known as
+# FID. Which features do we take? The usual choice is the last ones before the decision, 32 numbers here. But that layer was made
+# to tell a 3 from a 5, on in-distribution images only. It was never asked whether something is a digit at all. So before we
+# trust it, we show it an out-of-distribution input: coin tosses, each pixel Bernoulli(1/2).
 
 # %%
-judge = train_classifier(train)
+judge = train_classifier(train, updates=200)
 layers = {"last, 32": judge.to_features, "maps before, 512": judge.to_features[:-1]}
 coins = torch.bernoulli(torch.full((360, *train.shape), 0.5))
 truth = {}
@@ -91,26 +92,37 @@ for name, (best, worst) in truth.items():
 # are far apart. We take these. Had we not tried the coins, every precision in this lesson would have looked fine and meant
 # little.
 #
-# The three measures, as functions of samples:
+# The three measures, as functions of samples. Samples scatter, and so do their scores: we draw 360 images five times, and report
+# the mean and the standard deviation from one draw to the next.
 
 # %%
 def features(x):
     return judge.to_features[:-1](2 * x - 1)
 
 
+seen = features(real)
+
+
+def distances(x):
+    """Fréchet distance from the test images, of each 360 of these samples."""
+    return torch.tensor([frechet_distance(seen, features(part)) for part in x.split(360)])
+
+
 def judged(x):
-    seen, drawn = features(real), features(x[:360])
-    precision, recall = precision_recall(seen, drawn)
-    return {"frechet": frechet_distance(seen, drawn), "precision": precision, "recall": recall}
+    """Means over parts of 360 samples; `spread`, the standard deviation from part to part."""
+    apart = distances(x)
+    shares = torch.tensor([precision_recall(seen, features(part)) for part in x.split(360)])
+    row = {"frechet": apart.mean().item(), "spread": apart.std().item() if len(apart) > 1 else None}
+    return row | dict(zip(("precision", "recall"), shares.mean(dim=0).tolist()))
 
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Baselines first
 #
-# - **Fresh images**: the best that samples can do. Their Frechet distance is not zero, for 360 images differ from 360 others.
-# - **Copies** of training images: a generator that learnt everything by heart.
+# - **Fresh images**: the best that samples can do. Their Fréchet distance is not zero, for 360 images differ from 360 others.
+# - **Copies** of training images: a generator that has memorised its data.
 # - **Independent pixels**: each follows its own histogram. They have a likelihood too.
-# - **Coin tosses**: know nothing, and need 64 bits for 64 pixels.
+# - **Coin tosses**: Bernoulli(1/2) pixels know nothing, and need 64 bits for 64 pixels.
 
 # %%
 pixels = independent_pixels(train)
@@ -122,8 +134,8 @@ def log_pixels(x):
 
 table = {
     "fresh images": judged(fresh.floats()),
-    "copies": judged(train.floats()[torch.randperm(1077)[:360]]),
-    "independent pixels": judged(pixels.sample((360,)).float()),
+    "copies": judged(train.floats()[torch.randint(1077, (1800,))]),
+    "independent pixels": judged(pixels.sample((1800,)).float()),
     "coin tosses": judged(coins),
 }
 table["independent pixels"]["nats"] = log_pixels(real).mean().item()
@@ -132,15 +144,15 @@ print(f"independent pixels: {table['independent pixels']['nats']:.1f} nats an im
       f"{table['coin tosses']['nats']:.1f}")
 fd = {name: row["frechet"] for name, row in table.items()}
 ideal, noise = fd["fresh images"], fd["independent pixels"]
-print(f"Frechet: fresh images 3 times as near as independent pixels: {3 * ideal < noise}")
+print(f"Fréchet: fresh images 3 times as near as independent pixels: {3 * ideal < noise}")
 print(f"copies are within 5 of fresh images:                         {abs(fd['copies'] - ideal) < 5}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Eleven models, one budget
 #
-# Every leaf of the tree, and on most of them more than one model. Each has about four seconds of processor time to train, on
-# the machine where this was written. The number of epochs or updates is fixed, so that a run can be repeated, and the clock
-# only confirms it. Learning rates and sizes we tried, two or three each, no more. Whoever tries longer gets other numbers.
+# Every leaf of the tree, and on most of them more than one model. Each has two to three seconds of processor time to train, on
+# the machine where this was written: the table below shows them. The number of epochs or updates is fixed, so that a run can be
+# repeated. Learning rates and sizes we tried, two or three each, no more. Whoever tries longer gets other numbers.
 #
 # There are two RBMs. With 16 hidden units the partition function is a sum that we can do. With 100 it is not, and
 # [AIS](08_markov_chains.ipynb) must estimate it.
@@ -155,11 +167,11 @@ def seen_through_noise():
 
 models = {
     "PixelCNN": PixelCNN(S, channels=32, depth=2),
-    "Gated PixelCNN": GatedPixelCNN(S, channels=16, depth=2),
+    "Gated PixelCNN": GatedPixelCNN(S, channels=16, depth=1),
     "Row LSTM": RowLSTM(S, channels=32, depth=1),
     "Diagonal BiLSTM": DiagonalBiLSTM(S, channels=32, depth=1),
     "VAE": VAE(S, latent_dim=16),
-    "RBM, 16 hidden": PersistentRBM(S, n_hidden=16, cd_steps=5, pixel_mean=mean),
+    "RBM, 16 hidden": PersistentRBM(S, n_hidden=16, cd_steps=3, pixel_mean=mean),
     "RBM, 100 hidden": PersistentRBM(S, n_hidden=100, cd_steps=2, pixel_mean=mean),
     "GSN": GSN(S, hidden_dim=256, noise=0.2, walkback=1),
     "GAN": GAN(MLPGenerator(S, 32), seen_through_noise(), latent_dim=32),
@@ -169,17 +181,17 @@ models = {
 
 # %%
 recipes = {
-    "PixelCNN": {"epochs": 18, "batch_size": 32, "learning_rate": 5e-3},
-    "Gated PixelCNN": {"epochs": 14, "batch_size": 32, "learning_rate": 1e-2},
-    "Row LSTM": {"epochs": 14, "batch_size": 32, "learning_rate": 1e-2},
-    "Diagonal BiLSTM": {"epochs": 12, "batch_size": 32, "learning_rate": 1e-2},
-    "VAE": {"epochs": 130},
-    "RBM, 16 hidden": {"epochs": 180, "learning_rate": 1e-2},
-    "RBM, 100 hidden": {"epochs": 200, "learning_rate": 1e-2},
-    "GSN": {"epochs": 120},
-    "GAN": {"updates": 1500},
-    "LSGAN": {"updates": 1500},
-    "WGAN-GP": {"updates": 500, "discriminator_steps": 3},
+    "PixelCNN": {"epochs": 12, "batch_size": 64, "learning_rate": 1.2e-2},
+    "Gated PixelCNN": {"epochs": 12, "batch_size": 64, "learning_rate": 2e-2},
+    "Row LSTM": {"epochs": 8, "batch_size": 64, "learning_rate": 1.5e-2},
+    "Diagonal BiLSTM": {"epochs": 7, "batch_size": 64, "learning_rate": 1.5e-2},
+    "VAE": {"epochs": 60, "batch_size": 128, "learning_rate": 5e-3},
+    "RBM, 16 hidden": {"epochs": 120, "batch_size": 128, "learning_rate": 2e-2},
+    "RBM, 100 hidden": {"epochs": 200, "batch_size": 256, "learning_rate": 3e-2},
+    "GSN": {"epochs": 70, "batch_size": 128, "learning_rate": 3e-3},
+    "GAN": {"updates": 500, "learning_rate": 2e-3},
+    "LSGAN": {"updates": 500, "learning_rate": 2e-3},
+    "WGAN-GP": {"updates": 200, "learning_rate": 2e-3, "discriminator_steps": 3},
 }
 
 # %%
@@ -189,11 +201,50 @@ for name, model in models.items():
     (fit_gan if isinstance(model, GAN) else fit)(model.to(DEVICE), train, **recipes[name])
     clock[name] = time.process_time() - start
 
-# %% [markdown] slideshow={"slide_type": "subslide"}
-# First, look. Grey pixels of the GANs are rounded, for all others draw black and white.
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## How long must a chain run?
+#
+# Three of the eleven draw by a Markov chain, and how well depends on the number of steps. So before we call them good or slow, let
+# us look. Chains start from coin tosses, and we measure the Fréchet distance after 1, 3, 10, 30 and 100 steps. A line is the mean
+# of five redraws of 360 images, and the band is one standard deviation wide on either side.
 
 # %%
-shown = {"test": real[:14]} | {name: model.sample(14).cpu().round() for name, model in models.items()}
+lengths, chains = (1, 3, 10, 30, 100), ("RBM, 16 hidden", "RBM, 100 hidden", "GSN")
+after = {
+    name: [distances(models[name].sample(1800, steps=steps).cpu()) for steps in lengths]
+    for name in chains
+}
+plots.show_curves(
+    {name: [apart.mean().item() for apart in of] for name, of in after.items()},
+    spread={name: [apart.std().item() for apart in of] for name, of in after.items()},
+    x=lengths, xlabel="steps of the chain", ylabel="Fréchet distance of 360 samples",
+    baselines={"fresh images": ideal}, log=True,
+)
+
+# %%
+enough = {"RBM, 16 hidden": 10, "RBM, 100 hidden": 30, "GSN": 10}
+ends = {name: [apart.mean().item() for apart in after[name]] for name in chains}
+late = {name: ends[name][lengths.index(steps)] - ends[name][-1] for name, steps in enough.items()}
+print(f"after one step each chain is farther than after 100, by 10 or more:     "
+      f"{all(of[0] > of[-1] + 10 for of in ends.values())}")
+print(f"10, 30 and 10 steps come as near as 100 do, within 5:                   {max(late.values()) < 5}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# A few dozen steps are enough on these images. `sample` takes 1000 for an RBM and 100 for a GSN unless we say otherwise, and
+# then a clock measures that default, not the model. We take 10 steps for the small RBM and the GSN, and 30 for the large RBM.
+
+# %%
+def draw(name, n):
+    """Samples of a model, rounded to black and white: the GANs return grey."""
+    steps = {"steps": enough[name]} if name in enough else {}
+    return models[name].sample(n, **steps).cpu().round()
+
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Now look at samples of all. Grey pixels of the GANs are rounded, for all others draw black and white.
+
+# %%
+shown = {"test": real[:14]} | {name: draw(name, 14) for name in models}
 shown["independent pixels"] = pixels.sample((14,)).float()
 plots.show_rows(shown, size=0.6)
 
@@ -204,21 +255,27 @@ plots.show_rows(shown, size=0.6)
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The table
 #
-# `report` fills a row of it. It looks up the model's leaf and asks no more than that leaf can honour:
+# A row asks of a model no more than its leaf can honour. (`genlib.evaluation.report` makes one in a single call, from a
+# single draw.)
 #
 # | column | what it is |
 # | --- | --- |
 # | `known` | how $\log p(x)$ is known: *exact*; a *bound*, by importance sampling with 500 codes; an estimate by *AIS*; or not |
 # | `nats` | its mean over the 360 test images; higher is better |
-# | `gap` | how far the ELBO, on which the VAE was trained, lies below that bound |
 # | `error` | the standard error of AIS |
-# | `frechet` | distance of 360 samples from the 360 test images; lower is better |
-# | `precision`, `recall` | share of samples near real images, share of real images near samples |
-# | `seconds` | to draw a thousand images, by the clock; in the table below as `ms to draw` |
+# | `frechet`, `spread` | Fréchet distance of 360 samples from the 360 test images, lower is better: mean and standard deviation of five draws |
+# | `precision`, `recall` | share of samples near real images, share of real images near samples: means of the five |
+# | `ms to draw` | milliseconds of processor time for a thousand images |
 
 # %%
-rows = {name: report(model, test, features, train=train) for name, model in models.items()}
+rows, likelihood = {}, {}
 for name, model in models.items():
+    start = time.process_time()
+    x = draw(name, 1800)
+    seconds = (time.process_time() - start) / 1.8  # for a thousand
+    known = likelihood[name] = log_likelihood(model, test, train=train)
+    words = (None, None, None) if known is None else (known.known, known.nats.mean().item(), known.error)
+    rows[name] = dict(zip(("known", "nats", "error"), words)) | judged(x) | {"seconds": seconds}
     print(f"{name:<16} {', '.join(path(place(model))):<44} p(x): {rows[name]['known']}")
 
 # %% tags=["nbval-ignore-output"]
@@ -228,14 +285,15 @@ for name, row in rows.items():
 print(format_table(table, digits=2))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Nothing is hidden in the row. Here is the VAE's by hand, and PixelCNN's.
+# Nothing is hidden in the row. Here are the likelihoods of the VAE and of PixelCNN by hand, and how far the VAE's ELBO, on which it
+# was trained, lies below its bound: the gap.
 
 # %%
 vae, pixelcnn = models["VAE"], models["PixelCNN"]
 bound = importance_bound(vae, real.to(DEVICE), k=500).mean().item()
-gap = bound - vae.elbo(real.to(DEVICE)).mean().item()
+gap = bound - torch.stack([vae.elbo(real.to(DEVICE)) for _ in range(10)]).mean().item()
 by_chain_rule = log_probs(pixelcnn, test)
-assert abs(bound - rows["VAE"]["nats"]) < 0.3 and abs(gap - rows["VAE"]["gap"]) < 1  # new draws
+assert abs(bound - rows["VAE"]["nats"]) < 0.3  # new draws
 assert abs(by_chain_rule.mean().item() - rows["PixelCNN"]["nats"]) < 1e-4
 error = (by_chain_rule.std() / 360**0.5).item()
 print(f"the mean over 360 test images has a standard error of 0.2 to 0.6 nats: {0.2 < error < 0.6}")
@@ -243,7 +301,7 @@ print(f"the mean over 360 test images has a standard error of 0.2 to 0.6 nats: {
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What the likelihoods say
 #
-# In every run we tried, from other seeds too:
+# All of this held from ten other seeds as well:
 
 # %%
 dense = {name: row["nats"] for name, row in rows.items() if row["nats"] is not None}
@@ -252,31 +310,30 @@ alone = table["independent pixels"]["nats"]
 print(f"models with a likelihood: {len(dense)} of {len(rows)}")
 print(f"all beat independent pixels by 5 nats or more:     {min(dense.values()) > alone + 5}")
 spread = max(dense.values()) - min(dense.values())
-ahead = min(dense["VAE"], dense["RBM, 100 hidden"]) - max(dense[name] for name in four)
+ahead = dense["VAE"] - max(dense[name] for name in four)
 print(f"from the best to the worst it is less than 3:      {spread < 3}")
-print(f"the VAE and the large RBM lead the four tractable: {ahead > 0}")
-gated = dense["Gated PixelCNN"] - max(dense[name] for name in four if name != "Gated PixelCNN")
-print(f"of these four, the gated PixelCNN leads by 0.2:    {gated > 0.2}")
-print(f"the VAE's ELBO lies 0.5 to 2 nats below its bound: {0.5 < rows['VAE']['gap'] < 2}")
-behind = dense["VAE"] - rows["VAE"]["gap"] < dense["Gated PixelCNN"]
-print(f"by its ELBO it would trail the gated PixelCNN:     {behind}")
+print(f"the VAE leads the four tractable by 0.3:           {ahead > 0.3}")
+lead = dense["Gated PixelCNN"] - max(dense[name] for name in four if name != "Gated PixelCNN")
+print(f"of these four, the gated PixelCNN leads by 0.4:    {lead > 0.4}")
+print(f"the VAE's ELBO lies 0.5 to 2 nats below its bound: {0.5 < gap < 2}")
+lead = dense["VAE"] - gap - dense["Gated PixelCNN"]
+print(f"by its ELBO it leads the gated PixelCNN by < 0.2:  {lead < 0.2}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# An exact likelihood is not the same as a high one. Two models that must approximate come first here, and the four that are
-# exact come after. And look at the VAE's gap. Had we written the ELBO into its row, the gated PixelCNN would stand before it.
-# Always say which of the two you report.
+# An exact likelihood is not the same as a high one. The VAE, of which we know a bound only, comes first here, and the four that
+# are exact come after. And look at the VAE's gap. Had we written the ELBO into its row, its lead would be gone. Always say which
+# of the two you report.
 #
 # Be careful the other way as well. The AIS estimate tends to flatter. So we ask twice: does it agree with the sum where the sum
 # can be done, on the small RBM? And does it stay as it is for the large one, with a fifth of the temperatures?
 
 # %%
-small = models["RBM, 16 hidden"]
-log_z, error = annealed_importance(small, data=train)
-off = abs((log_z - small.log_partition()).item())
+by_ais, _ = annealed_importance(models["RBM, 16 hidden"], data=train)
+off = abs((by_ais - likelihood["RBM, 16 hidden"].log_z).item())
 print(f"16 hidden: AIS and the exact log Z differ by less than 0.2 nats: {off < 0.2}")
-large = models["RBM, 100 hidden"]
-rough, usual = (annealed_importance(large, n_temperatures=n, data=train)[0] for n in (200, 1000))
-print(f"100 hidden: 200 or 1000 temperatures differ by less than 0.4:    {abs(rough - usual) < 0.4}")
+rough, _ = annealed_importance(models["RBM, 100 hidden"], n_temperatures=200, data=train)
+off = abs((rough - likelihood["RBM, 100 hidden"].log_z).item())
+print(f"100 hidden: 200 or 1000 temperatures differ by less than 0.4:    {off < 0.4}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What the samples say
@@ -287,53 +344,57 @@ print(f"100 hidden: 200 or 1000 temperatures differ by less than 0.4:    {abs(ro
 leaf_of = {name: ", ".join(path(place(model))[-2:]) for name, model in models.items()}
 plots.show_scatter(
     {name: (rows[name]["frechet"], nats) for name, nats in dense.items()},
-    groups=leaf_of, xlabel="Frechet distance of samples", ylabel="nats an image",
+    groups=leaf_of, xlabel="Fréchet distance of samples", ylabel="nats an image",
 )
 
 # %%
 fd = {name: row["frechet"] for name, row in rows.items()}
-print(f"all models lie between fresh images and independent pixels: "
-      f"{all(ideal < value < noise for value in fd.values())}")
-turned = [(a, b) for a in dense for b in dense if abs(dense[a] - dense[b]) < 0.5 and fd[a] > fd[b] + 6]
-print(f"within half a nat of each other, and more than 6 apart in distance: {len(turned) > 0}")
+inside = all(ideal + 1 < value < noise - 5 for name, value in fd.items() if name != "GAN")
+print(f"all but the GAN lie between fresh images and independent pixels:    {inside}")
+turned = [(a, b) for a in dense for b in dense if abs(dense[a] - dense[b]) < 0.8 and fd[a] > fd[b] + 6]
+print(f"two within 0.8 nats of each other, more than 6 apart in distance:   {len(turned) > 0}")
 
 # %% tags=["nbval-ignore-output"]
 for a, b in turned:
     nats, farther = dense[a] - dense[b], fd[a] - fd[b]
-    print(f"{a}: {nats:+.1f} nats from {b}, and {farther:.0f} farther from the data")
+    both = math.hypot(rows[a]["spread"], rows[b]["spread"])  # of a difference of two draws
+    print(f"{a}: {nats:+.1f} nats from {b}, and {farther:.0f} farther from the data, spread {both:.1f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# On the whole, better is better in both. But models that the likelihood can hardly tell apart may draw very differently. Nor does
-# the distance say which mistake a model makes. Precision and recall do:
+# On the whole, better is better in both. But models less than a nat apart may draw very differently. Nor does the
+# distance say which mistake a model makes. Precision and recall do:
 
 # %%
 precision, recall = ({name: row[key] for name, row in rows.items()} for key in ("precision", "recall"))
 top = max(precision, key=precision.get)
-print(f"the most precise is a chain, the large RBM or the GSN: {top in ('RBM, 100 hidden', 'GSN')}")
-print(f"the lowest recall is a GAN's:                          "
-      f"{min(recall, key=recall.get) in ('GAN', 'LSGAN', 'WGAN-GP')}")
-nearest = min(fd, key=fd.get)
-print(f"the smallest Frechet distance, one of these two:       {nearest in ('RBM, 100 hidden', 'GSN')}")
+print(f"VAE and GSN are nearer than any pixel model, by 1:        "
+      f"{max(fd['VAE'], fd['GSN']) + 1 < min(fd[name] for name in four)}")
 best = table["fresh images"]["precision"]
-print(f"no model is as precise as fresh images, within 0.03:   {precision[top] < best - 0.03}")
-print(f"the four tractable have more recall than precision:    "
-      f"{all(recall[name] > precision[name] for name in four)}")
+print(f"no model is as precise as fresh images, within 0.03:      {precision[top] < best - 0.03}")
+others = min(value for name, value in recall.items() if name not in ("GAN", "LSGAN"))
+print(f"GAN and LSGAN have the lowest recall, by 0.05 or more:    "
+      f"{max(recall['GAN'], recall['LSGAN']) < others - 0.05}")
+print(f"and both are more precise than the best pixel model:      "
+      f"{min(precision['GAN'], precision['LSGAN']) > max(precision[name] for name in four)}")
+print(f"the four tractable have more recall than precision:       "
+      f"{all(recall[name] > precision[name] + 0.1 for name in four)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # A model trained by likelihood pays for each image that it forgot. So it would rather draw something wrong than leave something
-# out. Nothing in a GAN's loss asks for that ([lesson 06](06_gan.ipynb)). And the two chains took the first places for samples:
-# old models, slow to draw from, and on images this small hard to beat.
+# out. Nothing in a GAN's loss asks for that ([lesson 06](06_gan.ipynb)). And the GSN, an old model that draws by a chain, is on images
+# this small hard to beat. It and the VAE are close: from ten other seeds the GSN was nearest of all eight times, the VAE once, the
+# large RBM once.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What the clock says
 #
-# Training cost each the same. Drawing does not. Now right is slow, and the axis is logarithmic: each tick is ten times the one
-# before.
+# Training cost each about the same. Drawing does not. Now right is slow, and the axis is logarithmic: each tick is ten times the one
+# before. The chains run as long as they must, and no longer.
 
 # %% tags=["nbval-ignore-output"]
 plots.show_scatter(
     {name: (row["seconds"], row["frechet"]) for name, row in rows.items()}, groups=leaf_of,
-    xlabel="seconds for 1000 images", ylabel="Frechet distance of samples", log=True,
+    xlabel="seconds for 1000 images", ylabel="Fréchet distance of samples", log=True,
 )
 
 # %% tags=["nbval-ignore-output"]
@@ -341,11 +402,10 @@ def quickest(*names):
     return min(rows[name]["seconds"] for name in names)
 
 
-one_pass = quickest("VAE", "GAN", "LSGAN", "WGAN-GP")
-by_pixel = quickest(*four)
-chain = quickest("RBM, 16 hidden", "RBM, 100 hidden", "GSN")
-print(f"one pass is more than 10 times as fast as pixel by pixel: {10 * one_pass < by_pixel}")
-print(f"a chain takes longer than pixel by pixel:                 {chain > by_pixel}")
+one_pass, by_pixel = quickest("VAE", "GAN", "LSGAN", "WGAN-GP"), quickest(*four)
+chain = max(rows[name]["seconds"] for name in chains)
+print(f"one pass is more than 10 times as fast as pixel by pixel:       {10 * one_pass < by_pixel}")
+print(f"the slowest chain takes less than 3 times the fastest by pixel: {chain < 3 * by_pixel}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Why is plain counting: who draws in how many steps, one after the other?
@@ -354,7 +414,12 @@ print(f"a chain takes longer than pixel by pixel:                 {chain > by_pi
 for side, colours in ((8, 1), (28, 1), (32, 3), (256, 3)):
     steps = side * side * colours
     print(f"{side:>3} by {side:<3}  channels {colours}  one pass 1, pixel by pixel {steps:>6}")
-print("a chain: as many as we ask for. The defaults here are 1000 for the RBM, 100 for the GSN")
+print(f"the chains here: {', '.join(f'{name} {steps}' for name, steps in enough.items())}")
+print(f"fewer steps than pixels, each of them: {max(enough.values()) < math.prod(S)}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The steps of a pixel model are given by the image. Those of a chain nobody gives: it takes as many as it needs to mix, and that
+# must be measured, as above. With 1000 steps instead of 30 the same RBM would be the slowest of all.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Where the truth is known: `bars`
@@ -386,37 +451,43 @@ tiny = {
 }
 
 # %%
-slow = {"epochs": 16, "batch_size": 30, "learning_rate": 2e-2}
-fast = {"updates": 500, "batch_size": 128, "learning_rate": 2e-3}
+slow = {"epochs": 12, "batch_size": 60, "learning_rate": 2e-2}
+fast = {"updates": 250, "batch_size": 128, "learning_rate": 3e-3}
 recipes = {
     "PixelCNN": slow, "Gated PixelCNN": slow, "Row LSTM": slow, "Diagonal BiLSTM": slow,
-    "VAE": {"epochs": 100, "batch_size": 60, "learning_rate": 1e-2},
-    "RBM": {"epochs": 100, "batch_size": 60, "learning_rate": 2e-2},
-    "GSN": {"epochs": 100, "batch_size": 60, "learning_rate": 5e-3},
-    "GAN": fast, "LSGAN": fast, "WGAN-GP": {**fast, "updates": 150, "discriminator_steps": 3},
+    "VAE": {"epochs": 70, "batch_size": 100, "learning_rate": 2e-2},
+    "RBM": {"epochs": 100, "batch_size": 100, "learning_rate": 4e-2},
+    "GSN": {"epochs": 80, "batch_size": 100, "learning_rate": 1e-2},
+    "GAN": fast, "LSGAN": fast, "WGAN-GP": {**fast, "updates": 80, "discriminator_steps": 3},
 }
 exact = {}
 for name, model in tiny.items():
     start = time.process_time()
     (fit_gan if isinstance(model, GAN) else fit)(model.to(DEVICE), many, **recipes[name])
     exact[name] = {"training": time.process_time() - start}
-    exact[name] = bars_report(model) | exact[name]
+    exact[name] = bars_report(model, n_samples=2000) | exact[name]
 
 # %% tags=["nbval-ignore-output"]
 print(format_table(exact))
 
 # %%
 kl = {name: row["kl"] for name, row in exact.items()}
+covered = {name: row["covered"] for name, row in exact.items()}
 tractable = max(kl[name] for name in four)
 print(f"coin tosses: KL {16 * math.log(2) - math.log(30):.2f} nats")
-print(f"all four tractable models: KL below 0.15:       {tractable < 0.15}")
+print(f"all four tractable models: KL below 0.25:       {tractable < 0.25}")
 others = min(kl[name] for name in ("VAE", "RBM", "GSN"))
-print(f"VAE, RBM and GSN: above 0.2, each of them:      {others > 0.2}")
+print(f"VAE, RBM and GSN: above 0.5, each of them:      {others > 0.5}")
+print(f"the four cover all 30 images:                   {min(covered[name] for name in four) == 30}")
+few = max(covered[name] for name in ("VAE", "GAN", "LSGAN", "WGAN-GP"))
+print(f"VAE and GANs cover 25 of 30 or fewer, each:     {few <= 25}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# **The order has turned round.** On the digits the VAE and the large RBM led in likelihood; on `bars` the four tractable models
+# **The order has turned round.** On the digits the VAE led in likelihood; on `bars` the four tractable models
 # leave all others behind. In `bars` most pixels follow from those before without any doubt, and a model that goes pixel by pixel
 # says so easily. (The small sizes play a part as well: two latents, 16 hidden units.)
+#
+# Nor do we need recall here: `covered` counts which of the thirty images a model draws at least a tenth as often as it should.
 #
 # A ranking belongs to the data, the sizes and the budget. It does not belong to the family.
 
@@ -449,7 +520,7 @@ table["99 % coin tosses"] = {"nats": mixed.mean().item()} | judged(awful)
 row = table["99 % coin tosses"]
 print(f"precision of its samples is below 0.1: {row['precision'] < 0.1}")
 worse = row["frechet"] > 1.5 * table["independent pixels"]["frechet"]
-print(f"Frechet distance is more than 1.5 times that of independent pixels: {worse}")
+print(f"Fréchet distance is more than 1.5 times that of independent pixels: {worse}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # On 64 pixels 4.6 nats are a good deal. On larger images they vanish. Here is the same loss in bits per dimension, the unit in
@@ -463,7 +534,7 @@ for side, colours in ((8, 1), (32, 3), (256, 3)):
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Good samples, bad likelihood
 #
-# Now the copier: draw a training image. Its Frechet distance and precision stand in our table, next to those of fresh images. It
+# Now the copier: draw a training image. Its Fréchet distance and precision stand in our table, next to those of fresh images. It
 # has a density too, $1/1077$ for each training image. A test image that is not one of them has probability zero, so the mean
 # of $\log p$ over the test images is $-\infty$.
 #
@@ -482,12 +553,12 @@ def copier(flip):
     return (log_p.logsumexp(dim=1) - math.log(len(train))).mean().item()
 
 
-def copied(flip, n=360):
+def copied(flip, n=1800):
     x = train.floats()[torch.randint(len(train), (n,))]
     return (x - torch.bernoulli(torch.full_like(x, flip))).abs()
 
 
-flips = (1e-4, 1e-3, 0.003, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2)
+flips = (1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.2)
 careless = {flip: {"nats": copier(flip)} | judged(copied(flip)) for flip in flips}
 for flip in (1e-4, 1e-3, 0.01, 0.1):
     print(f"flips {flip:<6}: {careless[flip]['nats']:.1f} nats an image")
@@ -497,7 +568,7 @@ best = max(flips, key=copier)
 plots.show_scatter(
     {f"{flip:g}": (careless[flip]["frechet"], careless[flip]["nats"]) for flip in flips},
     groups=dict.fromkeys((f"{flip:g}" for flip in flips), "copies with pixels flipped"),
-    xlabel="Frechet distance of samples", ylabel="nats an image",
+    xlabel="Fréchet distance of samples", ylabel="nats an image",
 )
 cost = careless[best]["frechet"] - careless[1e-4]["frechet"]
 careful = careless[1e-4]
@@ -505,7 +576,7 @@ off = abs(careful["frechet"] - table["copies"]["frechet"])
 print(f"flips 0.0001: samples as good as copies, within 5:      {off < 5}")
 print(f"10 nats or more below independent pixels:               {careful['nats'] < alone - 10}")
 print(f"flips {best}: the best likelihood here, {copier(best):.1f} nats")
-print(f"the Frechet distance is then larger, by 4 or more:      {cost > 4}")
+print(f"the Fréchet distance is then larger, by 3 or more:      {cost > 3}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # One knob, and the two measures want it turned to opposite sides. At the careful end the samples score like real images and the
@@ -520,15 +591,15 @@ plots.show_rows(shown | {"mixture": awful[:14]}, size=0.6)
 # are the models?
 
 # %%
-print(f"the worst likelihood is 0.3 nats ahead of the best copier, or more: "
-      f"{min(dense.values()) > copier(best) + 0.3}")
+print(f"every likelihood is higher than that of the best copier:           "
+      f"{min(dense.values()) > copier(best)}")
 print(f"the best is ahead by less than 5:                                  "
       f"{max(dense.values()) < copier(best) + 5}")
 print(f"with flips 0.1 its recall is higher than that of fresh images:     "
       f"{careless[0.1]['recall'] > table['fresh images']['recall']}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A few nats: that is what learning was worth here, on little data and in little time. And spoilt copies beat fresh images in
+# A few nats: that is what learning was worth here, on little data and in little time. And corrupted copies beat fresh images in
 # recall, for recall forgives noise. (It asks only whether some sample is near, and scattered samples reach far.)
 #
 # So neither number may stand for the other. A likelihood averages over *test images*: it asks whether you thought of each of
@@ -536,17 +607,72 @@ print(f"with flips 0.1 its recall is higher than that of fresh images:     "
 # [nearest neighbours](07_gan_architectures.ipynb) fill some of the rest. If you know what the model is for, measure that.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
+# ## Half an image is given
+#
+# Completion, or inpainting: keep the known pixels and draw the others given them. A pixel model does it when the known pixels come
+# *first* in its order ([lesson 03](03_pixelcnn.ipynb)). In an RBM any pixels can be known: take Gibbs steps, and after each put the
+# known pixels back. (That is a Gibbs chain of $p(\text{unknown} \mid \text{known})$, for given the hidden units all pixels are
+# independent.)
+
+# %%
+upper = torch.zeros(1, 8, 8, dtype=torch.bool)
+upper[:, :4] = True
+
+
+def clamped(model, known, mask, steps=100):
+    x = torch.where(mask, known, torch.full_like(known, 0.5).bernoulli())
+    for _ in range(steps):
+        x = torch.where(mask, known, model.gibbs(x, steps=1))
+    return x
+
+
+gated, rbm = models["Gated PixelCNN"], models["RBM, 100 hidden"]
+thrice, labels = real.repeat(3, 1, 1, 1), test.labels.repeat(3)
+filled, completed = {}, {}
+for given, mask in (("upper", upper), ("lower", ~upper)):
+    known, where = thrice.to(DEVICE), mask.to(DEVICE)
+    filled[f"{given} half given"] = torch.where(mask, real, math.nan)
+    for name, blind, x in (
+        ("Gated PixelCNN", gated.sample(1080), gated.sample(1080, known=known, mask=where)),
+        ("RBM", rbm.sample(1080, steps=30), clamped(rbm, known, where)),
+    ):
+        filled[f"{name}, {given}"] = x.cpu()
+        right, baseline = ((y.cpu() == thrice)[:, ~mask].float().mean().item() for y in (x, blind))
+        digits = (judge.predict(x.cpu()) == labels).float().mean().item()
+        completed[given, name] = {"pixels": right, "nothing given": baseline, "digits": digits}
+plots.show_rows({"test": real[:14]} | {name: x[:14] for name, x in filled.items()}, size=0.6)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# How many of the unknown pixels come out right? Each model has a baseline of its own: its samples when *nothing* is given.
+
+# %%
+gain = {key: row["pixels"] - row["nothing given"] for key, row in completed.items()}
+print(f"upper half given: the gated PixelCNN gains 2 pixels in a hundred or more: "
+      f"{gain['upper', 'Gated PixelCNN'] > 0.02}")
+print(f"lower half given: it gains as many:                                       "
+      f"{gain['lower', 'Gated PixelCNN'] > 0.02}")
+print(f"whichever half is given, the RBM gains 4 or more:                         "
+      f"{min(gain['upper', 'RBM'], gain['lower', 'RBM']) > 0.04}")
+
+# %% tags=["nbval-ignore-output"]
+print(format_table({f"{given} half, {name}": row for (given, name), row in completed.items()}, digits=2))
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Where the known half comes first, the pixel model makes use of it. Where it comes last, it gains nothing: the upper half is drawn
+# before the model sees any of the lower. The RBM has no order, and it makes use of either.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Which one should I use?
 #
 # | you want | take | because |
 # | --- | --- | --- |
 # | an exact $p(x)$, to compare or to compress | a pixel model; here the gated PixelCNN | `known`: no gap and no error to discuss |
-# | the best likelihood on few, simple images | try a VAE and an RBM as well | `nats`: they led on the digits, and trailed on `bars` |
-# | samples in which little is wrong, and have time | a chain | `precision`: first on the digits |
-# | samples in which little is missing | a pixel model or a VAE; of the GANs, see which | `recall` |
-# | thousands of images, now | a VAE or a GAN | `seconds`: one pass. Look at `recall` before you trust a GAN |
+# | the best likelihood on few, simple images | try a VAE as well | `nats`: it led on the digits, and trailed on `bars` |
+# | samples in which little is wrong | a VAE or a GSN; measure how many steps the chain needs | `frechet`: nearer to the digits than any pixel model |
+# | samples in which little is missing | a pixel model | the likelihood charges for each forgotten image; `covered` on `bars` is 30 of 30. Not by recall alone, which forgives noise |
+# | thousands of images, now | a VAE or a GAN | `ms to draw`: one pass. Look at `recall` *and* `precision` before you trust a GAN |
 # | a code for every image | a VAE | the only leaf with `posterior`, below |
-# | to complete an image | a pixel model | `sample(known=, mask=)`, [lesson 03](03_pixelcnn.ipynb) |
+# | to complete an image (inpainting) | an RBM; a pixel model only where the known part comes first | the halves above |
 # | to move about near a given image | an RBM or a GSN | `gibbs` and `walk` start at an image, below |
 #
 # What a model can do, its methods say:
@@ -562,9 +688,11 @@ print(format_table(able))
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### What this comparison cannot tell
 #
-# - **Scale.** 1077 images of 64 pixels and four seconds. A model that needs much data or a long training looks bad here.
+# - **Scale.** 1077 images of 64 pixels and a few seconds. A model that needs much data or a long training looks bad here.
 # - **One network a family.** Small ones, with settings we tried a few times. The spread between settings of one family can be as
 #   large as that between families: look at the two RBMs.
+# - **One training each.** `spread` is that of new samples from one trained model, not of new trainings. The claims printed here held in
+#   ten others.
 # - **Black and white.** Thresholds threw the grey values away, since two leaves need it. On grey or colour images likelihoods
 #   also depend on how pixels are modelled ([lesson 05](05_vae.ipynb)).
 # - **One judge.** You saw two layers of one classifier disagree about coin tosses.
@@ -582,8 +710,8 @@ print(format_table(able))
 # | lesson | what to keep |
 # | --- | --- |
 # | [01 Taxonomy](01_taxonomy.ipynb) | a family is what it can promise about $p(x)$ |
-# | [02 PixelRNN](02_pixelrnn.ipynb), [03 PixelCNN](03_pixelcnn.ipynb) | the chain rule gives an exact likelihood; masks train it in one pass; drawing stays slow |
-# | [04 Autoencoders](04_autoencoder.ipynb) | features without labels, and no way to sample |
+# | [02 PixelRNN](02_pixelrnn.ipynb), [03 PixelCNN](03_pixelcnn.ipynb) | the chain rule gives an exact likelihood; masks train it in one pass; drawing goes pixel by pixel |
+# | [04 Autoencoders](04_autoencoder.ipynb) | features without labels; to sample, a model of the codes must be fitted afterwards |
 # | [05 VAE](05_vae.ipynb) | a prior and a bound turn the code into a model |
 # | [06 GAN](06_gan.ipynb), [07 GAN architectures](07_gan_architectures.ipynb) | give up $p(x)$, gain one pass; judge by samples, and judge the judge |
 # | [08 Markov chains](08_markov_chains.ipynb) | energies are easy, their constant is not; a chain draws, if it mixes |
@@ -604,8 +732,8 @@ print(format_table(able))
 # - Theis, van den Oord, Bethge (2016), *A note on the evaluation of generative models*, arXiv:1511.01844. The mixture and the
 #   lookup table: section 3.
 # - Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter (2017), *GANs trained by a two time-scale update rule converge to a local
-#   Nash equilibrium*, arXiv:1706.08500. The Frechet distance.
-# - Kynkaanniemi, Karras, Laine, Lehtinen, Aila (2019), *Improved precision and recall metric for assessing generative models*,
+#   Nash equilibrium*, arXiv:1706.08500. The Fréchet distance of Inception features, FID.
+# - Kynkäänniemi, Karras, Laine, Lehtinen, Aila (2019), *Improved precision and recall metric for assessing generative models*,
 #   arXiv:1904.06991.
 # - Burda, Grosse, Salakhutdinov (2016), *Importance weighted autoencoders*, arXiv:1509.00519.
 # - Salakhutdinov, Murray (2008), *On the quantitative analysis of deep belief networks*, ICML. AIS for RBMs.
@@ -617,7 +745,7 @@ print(format_table(able))
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # *How the claims were chosen.* Training rounds otherwise on another processor, and the runs part. So cells here print
-# claims with margins that held in every run we tried from other seeds, and the numbers of one run stand in cells that the
+# claims with margins that held from ten other seeds, and the numbers of one run stand in cells that the
 # tests do not compare.
 
 # %% [markdown] slideshow={"slide_type": "skip"}

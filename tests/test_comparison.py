@@ -205,6 +205,9 @@ def test_names_in_a_scatter_do_not_cover_each_other():
     for spot in axes.transData.transform(list(points.values())):
         assert not any(box.contains(*spot) for box in boxes)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["all of them"]
+    moved = [text for text in axes.texts if text.xyann[1] > 0]
+    starts = [line.get_xydata()[0].tolist() for line in axes.lines]
+    assert moved and starts == [list(points[text.get_text()]) for text in moved]
     plt.close(figure)
 
 

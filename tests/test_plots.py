@@ -110,6 +110,16 @@ def test_a_mask_is_drawn_as_the_whole_kernel_of_the_textbook():
     assert drawn.tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
 
 
+def test_a_curve_may_have_a_band_of_its_own_colour():
+    curves, spread = {"a": [1.0, 2.0], "b": [3.0, 4.0]}, {"a": [0.5, 1.0]}
+    plots.show_curves(curves, spread=spread, x=[0, 1], xlabel="x", ylabel="y")
+    (band,) = plt.gca().collections
+    assert band.get_facecolor()[0, :3] == pytest.approx(to_rgb(plt.gca().lines[0].get_color()))
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 1].min() == 0.5 and corners[:, 1].max() == 3
+    plt.close()
+
+
 def test_a_power_law_is_a_straight_line_on_logarithmic_axes():
     x = (8, 16, 64)
     plots.show_curves({"square": [v**2 for v in x]}, x=x, xlabel="n", ylabel="s", log=True)

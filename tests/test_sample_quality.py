@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from genlib import sample_quality
 from genlib.data import EightGaussians, load
 from genlib.sample_quality import (
     FeatureClassifier,
@@ -63,6 +64,14 @@ def test_covariances_without_an_inverse_are_no_obstacle():
     assert gaussian_frechet(point, torch.zeros(1, 1), point, 4 * torch.ones(1, 1)) == 4
 
 
+@pytest.mark.parametrize("n", [2, 5, 12])
+def test_the_frechet_distance_of_fewer_examples_than_features_is_that_of_their_gaussians(n: int):
+    x, y = torch.randn(n, 12).double(), 1 + 2 * torch.randn(7, 12).double()
+    whole = gaussian_frechet(x.mean(dim=0), x.T.cov(), y.mean(dim=0), y.T.cov())
+    assert frechet_distance(x, y) == pytest.approx(whole, rel=1e-6)
+    assert frechet_distance(y, x) == pytest.approx(whole, rel=1e-6)
+
+
 @pytest.mark.parametrize("n", [200, 800])
 def test_the_frechet_distance_of_too_few_samples_is_too_large_by_what_the_text_says(n: int):
     d, repeats = 8, 40
@@ -95,6 +104,16 @@ def test_precision_and_recall_are_what_a_loop_over_all_balls_finds():
     assert precision == pytest.approx(share_within(fake, real))
     assert recall == pytest.approx(share_within(real, fake))
     assert 0.1 < precision < recall < 1  # the wider set reaches over the narrow one
+
+
+@pytest.mark.parametrize("d", [3, 200])
+def test_copies_lie_within_the_balls_of_what_they_copy_whatever_the_number_of_features(d: int):
+    real = 50 + torch.randn(40, d)
+    assert precision_recall(real, real[torch.randperm(40)]) == (1, 1)
+    thrice = real[:10].repeat(4, 1)  # the third neighbour is the point itself: balls of radius 0
+    assert precision_recall(thrice, real[:20]) == (0.5, 1)
+    far = torch.cdist(real.double(), real.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    torch.testing.assert_close(sample_quality._far(real, real), far.float())
 
 
 def test_one_mode_of_two_is_precise_and_lacks_half():
