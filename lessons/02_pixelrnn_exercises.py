@@ -564,8 +564,8 @@ class MyPixelRNN(nn.Module):
 # %%
 x = bars.floats()
 model = MyPixelRNN(bars.shape, bars.levels)
-optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
-smaller_steps = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=250)
+optimizer = torch.optim.Adam(model.parameters(), lr=4e-2)
+smaller_steps = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=125)
 
 
 def log_prob(x):
@@ -576,7 +576,7 @@ def log_prob(x):
 with torch.no_grad():
     before_training = bars_kl(log_prob)
 
-for _ in range(250):
+for _ in range(125):
     loss = -log_prob(x).mean()
     optimizer.zero_grad()
     loss.backward()
