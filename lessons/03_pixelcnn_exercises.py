@@ -571,8 +571,8 @@ plots.show_rows({
 # ## What you have built
 #
 # A generative model with an exact likelihood: masks that keep it honest, a test that proves it, a loss in nats, a
-# sampler, and completion. It is small, and 30 images are soon known by heart; what counts is that the KL was measured
-# and not guessed.
+# sampler, and completion. It is small, and 30 images are soon memorised; what counts is that the KL was measured and
+# not guessed.
 #
 # Where to go on:
 #
