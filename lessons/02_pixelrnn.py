@@ -12,11 +12,13 @@
 # **How can an image have an exact likelihood?**
 #
 # To learn a distribution over images we want to ask a model: how probable is *this* image? For most models of this
-# course the answer is a bound, an estimate, or silence. This lesson builds the first family that answers exactly.
+# course the answer is a bound, an estimate, or none. This lesson builds the first family that answers exactly:
+# **autoregressive** models.
 #
-# The idea is older than neural networks. Read an image as you read a page, pixel after pixel, and at every pixel ask
-# only one small question: which value comes next, given all that came before? The answers multiply to the probability
-# of the whole. A recurrent network remembers what came before (van den Oord et al., 2016).
+# Read an image as you read a page, pixel after pixel, and at every pixel ask only one small question: which value comes
+# next, given all that came before? The answers multiply to the probability of the whole. Language models do the same
+# with words: they predict the next one from those before it. Here a recurrent network keeps what came before in its
+# state (van den Oord et al., 2016).
 
 # %% slideshow={"slide_type": "skip"}
 import copy
@@ -27,12 +29,12 @@ import torch.nn.functional as F
 
 from genlib import plots, widgets
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
-from genlib.data import all_images, load
+from genlib.data import ImageSet, all_images, load
 from genlib.evaluation import bars_kl, bits_per_dim, independent_pixels, log_probs
 from genlib.nn import MaskedConv2d
 from genlib.training import fit
 
-DATASET, EPOCHS = "digits", 10  # on a GPU try "strokes", "mnist", "fashion_mnist" or "cifar10"
+DATASET, EPOCHS = "digits", 5  # on a GPU try "strokes", "mnist", "fashion_mnist" or "cifar10"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 torch.set_num_threads(1)  # on images this small a second thread waits more than it works
 torch.manual_seed(0);
@@ -44,7 +46,8 @@ torch.manual_seed(0);
 #
 # $$p(x) = p(x_1)\, p(x_2 \mid x_1)\, p(x_3 \mid x_1, x_2) \cdots p(x_n \mid x_1, \dots, x_{n-1}).$$
 #
-# No assumption is made: this is the definition of conditional probability, used $n - 1$ times. Let us see it hold. Here
+# No assumption is made: this is the definition of conditional probability, used $n - 1$ times. With words in place of
+# pixels it is the chain rule of language models. Let us see it hold. Here
 # is a distribution over the 16 binary images of 2 by 2 pixels, chosen at random. We compute each conditional from the
 # table by counting what agrees, and multiply.
 
@@ -79,8 +82,9 @@ for side in (2, 4, 8, 28):
 # ## Maximum likelihood
 #
 # So a network must give the conditionals, all with the same weights $\theta$. We choose $\theta$ to make the training
-# images probable, that is, to minimise the **negative log-likelihood** $-\log q_\theta(x)$ averaged over the data. This
-# is the right thing to minimise: on average it equals
+# images probable, that is, to minimise the **negative log-likelihood** $-\log q_\theta(x)$ averaged over the data. In
+# training every conditional is given the true pixels before it, never the model's own draws (**teacher forcing**).
+# The average is the **cross-entropy** of the data and the model, and equals
 #
 # $$\mathbb E_{p}[-\log q_\theta(x)] = \underbrace{H(p)}_{\text{entropy of the data}} + \underbrace{KL(p \,\|\, q_\theta)}_{\ge 0},$$
 #
@@ -89,17 +93,17 @@ for side in (2, 4, 8, 28):
 
 # %%
 theta = torch.zeros(16, dtype=torch.double, requires_grad=True)
-optimizer = torch.optim.Adam([theta], lr=0.05)
+optimizer = torch.optim.Adam([theta], lr=0.2)
 entropy = -(joint * joint.log()).sum()
 gap = []
-for _ in range(600):
+for _ in range(150):
     nll = -(joint * theta.log_softmax(dim=0)).sum()
     optimizer.zero_grad()
     nll.backward()
     optimizer.step()
     gap.append((nll - entropy).item())
 print(f"KL before training: {gap[0]:.3f} nats")
-print(f"after 600 steps it is below 0.001: {gap[-1] < 1e-3}")
+print(f"after 150 steps it is below 0.001: {gap[-1] < 1e-3}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A value is a category
@@ -108,7 +112,7 @@ print(f"after 600 steps it is below 0.001: {gap[-1] < 1e-3}")
 # network that level 100 lies between 99 and 101. In return it may put its probability anywhere: on black *or* white
 # but nothing between, which no bell curve can.
 #
-# Nothing is lost by ignoring the order, if there are enough data: the network finds it. We look at that further down.
+# The network can find the order by itself. We look at that further down.
 
 # %%
 train, test = load(DATASET), load(DATASET, "test")
@@ -119,22 +123,24 @@ print(f"{len(train)} training and {len(test)} test images, shape {train.shape}, 
 # ## Memory in two dimensions
 #
 # What has been read must be remembered. On a line of text a recurrent network carries one state from left to right. On
-# a page the past lies to the left *and* above. So let the state of a pixel depend on the states of both neighbours:
+# a page the past lies to the left *and* above. So let the state in row $i$ and column $j$ depend on its own input
+# $u_{i,j}$ and on the states of both neighbours:
 #
-# $$h_{x,y} = f(h_{x-1,y},\; h_{x,y-1},\; W).$$
+# $$h_{i,j} = f(u_{i,j},\; h_{i,j-1},\; h_{i-1,j};\; W).$$
 #
-# The same $f$ with the same weights $W$ at every pixel. Through its two neighbours a pixel hears of everything above
-# and to the left. Computed as it is written, this takes $N^2$ steps for an image of $N \times N$ pixels, one after
-# the other, and modern hardware idles.
+# The same $f$ with the same weights $W$ at every pixel. Through its two neighbours a state depends on everything above
+# and to the left. The input $u_{i,j}$ must come from earlier pixels alone if the state is to predict the pixel
+# $x_{i,j}$: a **causal** (masked) convolution makes it, as lesson 03 explains. Computed as it is written, this takes
+# $N^2$ steps for an image of $N \times N$ pixels, one after the other, and modern hardware idles.
 
 # %%
-def plain_scan(x, w_left, w_up):
-    """h = tanh(x + w_left h_left + w_up h_up), a pixel at a time."""
-    height, width = x.shape
+def plain_scan(u, w_left, w_up):
+    """h = tanh(u + w_left h_left + w_up h_up), a pixel at a time."""
+    height, width = u.shape
     h = torch.zeros(height + 1, width + 1)  # with a border of zeros above and to the left
     for i in range(height):
         for j in range(width):
-            h[i + 1, j + 1] = torch.tanh(x[i, j] + w_left * h[i + 1, j] + w_up * h[i, j + 1])
+            h[i + 1, j + 1] = torch.tanh(u[i, j] + w_left * h[i + 1, j] + w_up * h[i, j + 1])
     return h[1:, 1:]
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -158,15 +164,15 @@ plots.show_images(torch.stack(waves)[:, None], columns=9, titles=titles, size=1.
 # before, one row up, is the pixel above.
 
 # %%
-def skew(x):
-    height = len(x)
-    return torch.stack([F.pad(row, (i, height - 1 - i)) for i, row in enumerate(x)])
+def skew(u):
+    height = len(u)
+    return torch.stack([F.pad(row, (i, height - 1 - i)) for i, row in enumerate(u)])
 
 
-def diagonal_scan(x, w_left, w_up):
-    height, width = x.shape
+def diagonal_scan(u, w_left, w_up):
+    height, width = u.shape
     h, columns = torch.zeros(height), []
-    for column in skew(x).T:
+    for column in skew(u).T:
         above = F.pad(h, (1, -1))  # the state of the row above, one column back
         h = torch.tanh(column + w_left * h + w_up * above)
         columns.append(h)
@@ -174,9 +180,9 @@ def diagonal_scan(x, w_left, w_up):
     return torch.stack([states[i, i : i + width] for i in range(height)]), len(columns)
 
 
-x = torch.rand(6, 6)
-h, steps = diagonal_scan(x, 0.7, -0.4)
-assert torch.allclose(h, plain_scan(x, 0.7, -0.4), atol=1e-6)
+u = torch.rand(6, 6)
+h, steps = diagonal_scan(u, 0.7, -0.4)
+assert torch.allclose(h, plain_scan(u, 0.7, -0.4), atol=1e-6)
 print(f"the same states in {steps} steps instead of {6 * 6}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -187,14 +193,20 @@ print(f"the same states in {steps} steps instead of {6 * 6}")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Two networks
 #
-# Both replace $f$ by an LSTM cell, whose gates decide what to keep and what to forget, and stack it in layers with
-# residual connections. They differ in the neighbours that a state reads.
+# Both take an **LSTM** cell for $f$ (Hochreiter & Schmidhuber, 1997). Beside its state $h$ it carries a memory $c$. Four
+# gates come from the input and the neighbours' states $h'$; they decide what to write, what to forget, what to show:
 #
-# **Row LSTM** reads three states of the row above, in one step for a whole row: $N$ steps. What it hears of widens by a
-# column a row, a *triangle* with its tip at the pixel. What lies beside the triangle is never heard of.
+# $$o, f, i = \sigma(U u + V h'), \qquad g = \tanh(U u + V h'), \qquad
+# c = f \odot c' + i \odot g, \qquad h = o \odot \tanh(c).$$
 #
-# **Diagonal BiLSTM** reads the states to the left and above, $2N - 1$ steps. That hears of everything above and to the
-# left. A second scan from the upper right corner hears the rest. It must not hear too much: at its own place the
+# Each gate has weights $U, V$ of its own. Layers of such cells are stacked with residual connections. The two networks
+# differ in the neighbours that a state reads.
+#
+# **Row LSTM** reads three states of the row above, in one step for a whole row: $N$ steps. Its receptive field widens by
+# a column a row, a *triangle* with its tip at the pixel. What lies beside the triangle is never read.
+#
+# **Diagonal BiLSTM** reads the states to the left and above, $2N - 1$ steps. That covers everything above and to the
+# left. A second scan from the upper right corner covers the rest. It must not read too much: at its own place the
 # second state has read pixels to the right, which are still to come. So it moves down one row before the two meet.
 #
 # One detail, found by the check below. As published, the second scan starts at the right edge from a map whose first
@@ -203,22 +215,23 @@ print(f"the same states in {steps} steps instead of {6 * 6}")
 
 # %%
 fields = {
-    "RowLSTM": RowLSTM((1, 12, 12), channels=16, depth=2),
-    "DiagonalBiLSTM": DiagonalBiLSTM((1, 12, 12), channels=16, depth=1),
-    "PixelCNN": PixelCNN((1, 12, 12), channels=16, depth=6),
-    "GatedPixelCNN": GatedPixelCNN((1, 12, 12), channels=16, depth=6),
+    "RowLSTM": RowLSTM((1, 16, 16), channels=16, depth=1),
+    "DiagonalBiLSTM": DiagonalBiLSTM((1, 16, 16), channels=16, depth=1),
+    "PixelCNN": PixelCNN((1, 16, 16), channels=16, depth=8),
+    "GatedPixelCNN": GatedPixelCNN((1, 16, 16), channels=16, depth=6),
 }
-plots.show_receptive_fields(fields, pixel=(7, 4))
+plots.show_receptive_fields(fields, pixel=(10, 8))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The two on the right come in the next lesson: they trade the memory for convolutions. Here we count. A prediction may
-# read everything earlier and must read nothing later.
+# Darker blue is a larger gradient, on a logarithmic scale over four powers of ten. The two on the right come in the next
+# lesson: they use convolutions in place of the recurrence. Here we count. A prediction may read everything earlier and
+# must read nothing later.
 
 # %%
-place = torch.arange(144).reshape(12, 12)
-earlier = place < 7 * 12 + 4
+place = torch.arange(256).reshape(16, 16)
+earlier = place < 10 * 16 + 8
 for name, model in fields.items():
-    read = plots.receptive_field(model, pixel=(7, 4)) > 0
+    read = plots.receptive_field(model, pixel=(10, 8)) > 0
     assert not (read & ~earlier).any()
     n_read, n_earlier = int(read.sum()), int(earlier.sum())
     print(f"{name:<15} reads {n_read} of {n_earlier} earlier pixels and no later one")
@@ -237,19 +250,25 @@ small = {
     "DiagonalBiLSTM": DiagonalBiLSTM((1, 4, 4), channels=16, depth=1),
 }
 for model in small.values():
-    fit(model, bars, epochs=150, batch_size=30, learning_rate=2e-2)
+    fit(model, bars, epochs=120, batch_size=30, learning_rate=2e-2)
+
 
 # %%
+@torch.no_grad()
+def log_prob_of_all(model):
+    return torch.cat([model.log_prob(part) for part in every_image.split(2048)])
+
+
+log_p = {name: log_prob_of_all(model) for name, model in small.items()}
 for name, model in small.items():
-    with torch.no_grad():
-        total = sum(model.log_prob(part).exp().sum().item() for part in every_image.split(8192))
+    total = log_p[name].exp().sum().item()
     close = bars_kl(model.log_prob) < 0.05
     print(f"{name:<15} all images sum to {total:.3f}; KL below 0.05 nats: {close}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Training on digits
 #
-# Two opponents first, as always: guessing every level alike, and a histogram for every pixel that ignores its
+# Two baselines first, as always: guessing every level alike, and a histogram for every pixel that ignores its
 # neighbours. Bits per dimension are nats divided by $n \ln 2$, so that images of all sizes compare.
 
 # %%
@@ -266,18 +285,19 @@ for name, value in bits.items():
 
 # %%
 models = {
-    "RowLSTM": RowLSTM(train.shape, train.levels, channels=48, depth=2).to(DEVICE),
-    "DiagonalBiLSTM": DiagonalBiLSTM(train.shape, train.levels, channels=48, depth=1).to(DEVICE),
+    "RowLSTM": RowLSTM(train.shape, train.levels, channels=32, depth=2).to(DEVICE),
+    "DiagonalBiLSTM": DiagonalBiLSTM(train.shape, train.levels, channels=32, depth=1).to(DEVICE),
 }
 losses = {
-    name: fit(model, train, epochs=EPOCHS, learning_rate=2e-2) for name, model in models.items()
+    name: fit(model, train, epochs=EPOCHS, batch_size=32, learning_rate=2e-2)
+    for name, model in models.items()
 }
 
 # %%
 for name, model in models.items():
     bits[name] = bits_per_dim(log_probs(model, test).mean(), test.shape).item()
     gain = bits["independent pixels"] - bits[name]
-    print(f"{name:<15} at least 0.5 bits/dim better than independent pixels: {gain > 0.5}")
+    print(f"{name:<15} at least 0.4 bits/dim better than independent pixels: {gain > 0.4}")
 
 # %% tags=["nbval-ignore-output"]
 for name, value in bits.items():
@@ -290,6 +310,15 @@ plots.show_curves(
     ylabel="bits/dim, training images",
     baselines={name: bits[name] for name in ("uniform", "independent pixels")},
 )
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Does the Diagonal BiLSTM win, since it reads everything? Not on these digits, at this budget. The triangle of the Row LSTM
+# misses little of 8 by 8 pixels. And it has two layers here and the Diagonal BiLSTM one, so the tie says only that each does
+# its work.
+
+# %%
+tie = abs(bits["RowLSTM"] - bits["DiagonalBiLSTM"])
+print(f"the two networks lie within 0.1 bits/dim of each other: {tie < 0.1}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What does it expect?
@@ -305,9 +334,8 @@ spots = [(top, columns // 2), (2 * top, columns // 4), (middle, columns // 2), (
 plots.show_predictions(models["DiagonalBiLSTM"], picture, spots)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Beside the digit, where pixels are nearly always empty, the model is sure. On a stroke the probability spreads over many
-# levels, the more the less has been seen yet. The surprise at each pixel, $-\log_2 p(x_i \mid x_{<i})$, shows where the
-# bits of an image are spent.
+# Beside the digit, where pixels are nearly always empty, the prediction is narrow. On a stroke the probability spreads over
+# many levels. The surprise at each pixel, $-\log_2 p(x_i \mid x_{<i})$, shows where the bits of an image are spent.
 
 # %%
 some = test.floats()[20:30].to(DEVICE)
@@ -318,11 +346,32 @@ surprise = F.cross_entropy(logits, level, reduction="none") / math.log(2)
 plots.show_rows({"image": some, "surprise": surprise / surprise.max()})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# Does a prediction get narrower the more of the image has been read? Take the entropy of the predictions on all test
+# images, at the pixels with ink and at those without, and follow it down the rows.
+
+# %%
+with torch.no_grad():
+    log_q = models["DiagonalBiLSTM"](test.floats().to(DEVICE)).log_softmax(dim=1).cpu()
+width = -(log_q.exp() * log_q).sum(dim=1) / math.log(2)  # entropy in bits, (N, C, H, W)
+ink = test.images > 0
+by_row = {
+    "ink": [width[:, :, i][ink[:, :, i]].mean().item() for i in range(rows)],
+    "no ink": [width[:, :, i][~ink[:, :, i]].mean().item() for i in range(rows)],
+}
+plots.show_curves(by_row, x=range(rows), xlabel="row", ylabel="entropy of a prediction, bits")
+print(f"on ink at least 1 bit wider than elsewhere: {bool(width[ink].mean() > width[~ink].mean() + 1)}")
+upper, lower = (sum(part) / len(part) for part in (by_row["ink"][: rows // 2], by_row["ink"][rows // 2 :]))
+print(f"on ink the lower half is narrower by less than 0.5 bits: {upper - lower < 0.5}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# On ink it hardly does: having read most of a digit says where the stroke goes on, but not how dark a pixel at its edge is.
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Ask it yourself
 #
 # Run the cell and click any pixel. Below each network's receptive field stands what it expects there, the level that came
-# in red. Walk along a row with the slider of the columns, and watch the prediction widen at the edge of a
-# stroke. Near the left and right edges the Row LSTM reads less than the Diagonal BiLSTM. Does it pay for that?
+# in red. Go along a row with the slider of the columns, and watch the prediction widen at the edge of a
+# stroke. Near the left and right edges the Row LSTM reads less than the Diagonal BiLSTM. Do the two predictions differ there?
 
 # %% tags=["nbval-ignore-output"]
 widgets.pixel_explorer(models, test.floats()[20:32], pixel=(3, 1))
@@ -336,7 +385,7 @@ widgets.pixel_explorer(models, test.floats()[20:32], pixel=(3, 1))
 #
 # The masks see to it. Features are shared out among the colours; green may read the red of its own pixel, and no
 # colour reads itself or a later one. What is that worth? `colour_digits` are the digits in two random colours each. We
-# train the same network twice, once with the first layer's own-pixel weights masked for all colours, so that the three
+# train the same network twice from the same weights, once with the first layer's own-pixel weights masked for all colours, so that the three
 # values of a pixel are independent given the pixels before.
 
 # %%
@@ -344,12 +393,12 @@ colours = load("colour_digits"), load("colour_digits", "test")
 plots.show_images(colours[1].floats()[:10], columns=10)
 
 # %%
-ordered = PixelCNN(colours[0].shape, colours[0].levels, channels=48, depth=2).to(DEVICE)
+ordered = PixelCNN(colours[0].shape, colours[0].levels, channels=48, depth=1).to(DEVICE)
 unordered = copy.deepcopy(ordered)
 one, features = torch.zeros(3, dtype=torch.long), torch.zeros(48, dtype=torch.long)
 unordered.first = MaskedConv2d(one, features, (4, 7), mask="A").to(DEVICE)  # one group: no colour is first
 for model in (ordered, unordered):
-    fit(model, colours[0], epochs=8, batch_size=32, learning_rate=6e-3)
+    fit(model, colours[0], epochs=4, batch_size=32, learning_rate=1e-2)
 
 # %%
 with_order, without = (
@@ -361,10 +410,33 @@ print(f"the order R, G, B saves at least 0.1 bits/dim: {without - with_order > 0
 # %% tags=["nbval-ignore-output"]
 print(f"in order {with_order:.3f}, independent colours {without:.3f} bits/dim on the test images")
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Neither network draws digits after so few updates. But a real image has two colours and shades between them: its pixels
+# lie on a line in the cube of red, green and blue. Do those of the samples? We ask for the share of their variance along the
+# best line (the first principal component).
+
+# %%
+drawn = {
+    "in order": ordered.sample(100).cpu(), "independent colours": unordered.sample(100).cpu(),
+    "real": colours[1].floats()[:100],
+}
+plots.show_rows({name: x[:10] for name, x in drawn.items()})
+
+
+def on_a_line(x):
+    pixels = x.flatten(2) - x.flatten(2).mean(dim=2, keepdim=True)  # (N, 3, HW)
+    variances = torch.linalg.eigvalsh(pixels @ pixels.mT)  # ascending
+    return (variances[:, -1] / variances.sum(dim=1)).mean().item()
+
+
+share = {name: on_a_line(x) for name, x in drawn.items()}
+print(f"real images, more than 0.98: {share['real'] > 0.98}")
+print(f"in order, at least 0.05 more than independent: {share['in order'] > share['independent colours'] + 0.05}")
+
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Drawing takes one step a value
 #
-# The wavefront speeds up **training**, where the whole image is known. To sample, a pixel must be drawn before the next
+# The wavefront speeds up **training**, where the whole image is known. To sample (**ancestral sampling**), a pixel must be drawn before the next
 # can be predicted: $N^2$ steps one after the other, three times as many in colour. At least a step need not be a pass
 # over the whole image. The states of finished pixels stay what they are, so `sample` keeps them. Lesson 03 looks at what
 # that saves.
@@ -387,8 +459,7 @@ widgets.drawing_explorer(models["DiagonalBiLSTM"])
 # ### Temperature
 #
 # Dividing the logits by a temperature $T < 1$ before drawing makes the model bolder: it prefers what it holds likely.
-# Samples look cleaner and vary less. They no longer follow the model's distribution, so no likelihood belongs to them.
-# At $T = 0$ there would be one image. Scaling the last layer does it.
+# Samples look cleaner and vary less. As $T$ goes to 0, one image remains. Scaling the last layer does it.
 
 # %%
 def at_temperature(model, temperature):
@@ -402,31 +473,50 @@ def at_temperature(model, temperature):
 model = models["DiagonalBiLSTM"]
 plots.show_rows({f"T = {t}": at_temperature(model, t).sample(12) for t in (0.5, 0.8, 1.0, 1.3)})
 
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The samples follow another distribution, and it is as exact as the first: each conditional is still normalised, so the
+# product sums to one, and `log_prob` of the scaled model is the likelihood of its samples. But it is not
+# $p(x)^{1/T} / Z$. That would sharpen whole images, with one $Z$ for all. Here each conditional is sharpened by itself, and
+# its $Z_i$ depends on the pixels before it. On `bars` we can compute both.
+
+# %%
+log_cold = log_prob_of_all(at_temperature(small["DiagonalBiLSTM"], 0.5))
+whole = (2 * log_p["DiagonalBiLSTM"]).softmax(dim=0)  # p(x)^2 / Z, as 1 / T = 2
+variation = (log_cold.exp() - whole).abs().sum().item() / 2
+print(f"at T = 0.5 the probabilities of all images sum to {log_cold.exp().sum():.3f}")
+print(f"their total variation distance to p(x)^2 / Z is above 0.1: {variation > 0.1}")
+
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## 256 levels, and what they learn of each other
 #
 # `strokes` are digits from a handwriting simulator, 28 by 28 pixels with 256 levels, like MNIST. We train a small
-# PixelCNN on them for a few seconds. To this network the levels are 256 unrelated categories. Each has its own row of
-# weights in the last layer. Do rows of neighbouring levels end up alike?
+# PixelCNN on their middle, 14 by 14 pixels, for 250 updates. To this network the levels are 256 unrelated categories.
+# Each has its own row of weights in the last layer. Do rows of neighbouring levels end up alike? We take the cosine
+# between two rows, and average over all pairs that lie equally far apart.
 
 # %%
 strokes = load("strokes", size=2000)
-grey = PixelCNN(strokes.shape, strokes.levels, channels=32, depth=2).to(DEVICE)
+middle = ImageSet(strokes.images[:, :, 7:21, 7:21], strokes.labels, strokes.levels, strokes.n_classes)
+grey = PixelCNN(middle.shape, middle.levels, channels=16, depth=1).to(DEVICE)
 start = grey.head[-1].weight.detach().clone()
-fit(grey, strokes, epochs=2, batch_size=16, learning_rate=6e-3);
+fit(grey, middle, epochs=2, batch_size=16, learning_rate=2e-2);
 
 
 # %%
 def likeness(weight):
-    """Mean cosine between the rows of levels that lie 1, and 50, apart."""
-    rows = F.normalize(weight.detach().flatten(1), dim=1)
-    return {d: (rows[:-d] * rows[d:]).sum(dim=1)[1:-1].mean().item() for d in (1, 50)}
+    """Mean cosine between the rows of levels that lie 1, 2, ... 200 apart; black and white left out."""
+    rows = F.normalize(weight.detach().flatten(1), dim=1)[1:-1]
+    return torch.stack([(rows[:-d] * rows[d:]).sum(dim=1).mean() for d in range(1, 201)])
 
 
 before, after = likeness(start), likeness(grey.head[-1].weight)
-unlike = abs(before[1] - before[50]) < 0.1
-print(f"before training neighbours are no more alike than strangers: {unlike}")
-print(f"after training they are: {after[1] > after[50] + 0.04}")
+plots.show_curves(
+    {"before training": before, "after": after},
+    x=range(1, 201), xlabel="levels between the two rows", ylabel="mean cosine",
+)
+print(f"before training distance means nothing, within 0.15: {bool(before.abs().max() < 0.15)}")
+print(f"after: 1 apart more alike than 50 apart, 50 than 100, 100 than 200: "
+      f"{bool(after[0] > after[49] + 0.05 and after[49] > after[99] + 0.05 and after[99] > after[199] + 0.05)}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What PixelRNN is good for, and what it is not
@@ -439,7 +529,7 @@ print(f"after training they are: {after[1] > after[50] + 0.04}")
 # | slow to sample | one step a value |
 # | no features | no code to edit or to classify with |
 #
-# The next lesson asks whether training can do without the walk altogether: [03 PixelCNN](03_pixelcnn.ipynb).
+# The next lesson asks whether training can do without recurrence altogether: [03 PixelCNN](03_pixelcnn.ipynb).
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References

@@ -564,8 +564,8 @@ class MyPixelRNN(nn.Module):
 # %%
 x = bars.floats()
 model = MyPixelRNN(bars.shape, bars.levels)
-optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
-smaller_steps = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=250)
+optimizer = torch.optim.Adam(model.parameters(), lr=4e-2)
+smaller_steps = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=125)
 
 
 def log_prob(x):
@@ -576,7 +576,7 @@ def log_prob(x):
 with torch.no_grad():
     before_training = bars_kl(log_prob)
 
-for _ in range(250):
+for _ in range(125):
     loss = -log_prob(x).mean()
     optimizer.zero_grad()
     loss.backward()
@@ -628,8 +628,8 @@ print(f"at T = 4 at least 10 of 100 are broken:                 {wild <= 0.9}")
 # ## What you have built
 #
 # A recurrent network over two dimensions: a memory, scans from two corners that take a diagonal at a time, a proof
-# that nothing peeks, an exact likelihood, and a sampler. It is small, and 30 images are soon known by heart; what
-# counts is that the KL was measured and not guessed.
+# that nothing peeks, an exact likelihood, and a sampler. It is small, and 30 images are soon memorised; what counts
+# is that the KL was measured and not guessed.
 #
 # Where to go on:
 #
@@ -641,4 +641,4 @@ print(f"at T = 4 at least 10 of 100 are broken:                 {wild <= 0.9}")
 # - Give `MyPixelRNN` a second layer, and 17 levels, and train it on digits. How many bits a pixel does it save over
 #   your histograms?
 # - Back to the lesson, [02 PixelRNN](../notebooks/02_pixelrnn.ipynb), for colour and for what all this costs. The
-#   exercises of [03 PixelCNN](../notebooks/03_pixelcnn_exercises.ipynb) do without the walk.
+#   exercises of [03 PixelCNN](../notebooks/03_pixelcnn_exercises.ipynb) do without recurrence.
