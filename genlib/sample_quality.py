@@ -70,13 +70,13 @@ class FeatureClassifier(nn.Module):
         return F.cross_entropy(self(x), y)
 
     @torch.no_grad()
-    def features(self, x: Tensor, batch_size: int = 500) -> Tensor:
+    def features(self, x: Tensor, batch_size: int = 100) -> Tensor:
         """What an image looks like to the classifier, (B, C, H, W) -> (B, D)."""
         check_images(x, self.shape)
         return torch.cat([self.to_features(2 * part - 1) for part in x.split(batch_size)])
 
     @torch.no_grad()
-    def predict(self, x: Tensor, batch_size: int = 500) -> Tensor:
+    def predict(self, x: Tensor, batch_size: int = 100) -> Tensor:
         """The likeliest label of each image, (B, C, H, W) -> (B,)."""
         return torch.cat([self(part).argmax(dim=1) for part in x.split(batch_size)])
 

@@ -431,9 +431,9 @@ def network(inputs, width, outputs):
     )
 
 
-# momentum 0.5 in place of Adam's usual 0.9: the opponent moves, so old gradients mislead
+# momentum 0.5 in place of Adam's usual 0.9: the objective is non-stationary, so old gradients mislead
 def adam(player, rate):
-    return torch.optim.Adam(player.parameters(), lr=rate, betas=(0.5, 0.99))
+    return torch.optim.Adam(player.parameters(), lr=rate, betas=(0.5, 0.99), fused=True)
 
 
 # on the line: (n,) -> (n,)
@@ -616,8 +616,8 @@ def play(discriminator, generator, draw, noise, steps, rates, watch=lambda step:
     losses = []
     for step in range(steps):
         watch(step)
-        paid = discriminator_step(discriminator, generator, of_d, draw(256), noise(256))
-        losses.append((paid.item(), generator_step(discriminator, generator, of_g, noise(256)).item()))
+        paid = discriminator_step(discriminator, generator, of_d, draw(128), noise(128))
+        losses.append((paid.item(), generator_step(discriminator, generator, of_g, noise(128)).item()))
         smaller_steps.step()
     watch(steps)
     return losses
@@ -638,18 +638,18 @@ losses = play(
 )
 
 # %% [markdown]
-# The opponent to beat is the single Gaussian with the mean and the spread of the data. The JSD of your generator
+# The baseline is the single Gaussian with the mean and the spread of the data. The JSD of your generator
 # falls, though not at every step. It is a game, and no player looks further than one move.
 
 # %%
 line, cell = torch.linspace(-8, 8, 4001), torch.full((4001,), 0.004)
 bell = Normal(data.mean, data.stddev).log_prob(line)
-opponent = jsd(data.log_prob(line), bell, cell)
+baseline = jsd(data.log_prob(line), bell, cell)
 plots.show_curves(
     {"your generator": together}, x=at, xlabel="steps of both", ylabel="JSD from the data, nats",
-    baselines={"one Gaussian": opponent},
+    baselines={"one Gaussian": baseline},
 )
-print(f"JSD of one Gaussian:                          {opponent:.3f} nats")
+print(f"JSD of one Gaussian:                          {baseline:.3f} nats")
 print(f"your generator's was above 0.15 at the start: {together[0] > 0.15}")
 print(f"and is below 0.03 at the end:                 {together[-1] < 0.03}")
 
@@ -714,10 +714,10 @@ plots.show_images(torch.stack(list(frames.values())), titles=list(frames), colum
 # %%
 with torch.no_grad():
     found, near = report(generator(noise(4000)))
-_, opponent = report(draws["whole ring"])
+_, baseline = report(draws["whole ring"])
 print(f"your GAN hits at least 7 of 8 modes:            {found >= 7}")
 print(f"more than 65 % of its points lie near one:      {near > 0.65}")
-print(f"by 20 % of all points more than the whole ring: {near - opponent > 0.2}")
+print(f"by 20 % of all points more than the whole ring: {near - baseline > 0.2}")
 
 # %% [markdown]
 # Compare the last two pictures. All modes are there, but yours are thinner, and threads of points run from one to the

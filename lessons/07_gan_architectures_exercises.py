@@ -366,7 +366,7 @@ def network(inputs, width, outputs):
 
 
 def adam(player, rate, momentum=0.5):
-    return torch.optim.Adam(player.parameters(), lr=rate, betas=(momentum, 0.9))
+    return torch.optim.Adam(player.parameters(), lr=rate, betas=(momentum, 0.9), fused=True)
 
 
 def critic_step(critic, optimizer, real, fake, weight=10.0):
@@ -568,7 +568,7 @@ checks.gan_architectures.frechet(frechet)
 # %% [markdown]
 # Try it on scikit-learn's handwritten digits. The judge is a small classifier, trained on their labels. All is held
 # against the 1437 training images. The 360 test images are **fresh**: the best that we can hope for. **Independent
-# pixels**, each drawn from its own histogram, are the opponent to beat. And what if all is perfect but half of the
+# pixels**, each drawn from its own histogram, are the baseline. And what if all is perfect but half of the
 # digits are missing?
 
 # %%
@@ -584,10 +584,10 @@ def distance(x):
 fresh, low_digits = test.floats(), test.floats()[test.labels < 5]
 as_many = distance(fresh[: len(low_digits)])
 pixels = independent_pixels(train).sample((360,)).float() / (train.levels - 1)
-best, opponent = distance(fresh), distance(pixels)
-agrees = math.isclose(frechet_distance(features, judge.features(pixels)), opponent, rel_tol=1e-4)
+best, baseline = distance(fresh), distance(pixels)
+agrees = math.isclose(frechet_distance(features, judge.features(pixels)), baseline, rel_tol=1e-4)
 print(f"genlib's distance agrees:                             {agrees}")
-print(f"independent pixels are 20 times as far as fresh ones: {opponent > 20 * best}")
+print(f"independent pixels are 20 times as far as fresh ones: {baseline > 20 * best}")
 print(f"0 to 4 alone are 5 times as far as as many of all:    {distance(low_digits) > 5 * as_many}")
 few = sum(distance(part) for part in fresh.split(40)) / 9
 print(f"40 fresh images look twice as bad as 360:             {few > 2 * best}")
@@ -619,9 +619,9 @@ def play(steps=800):
         if step in (0, 50, 200):
             panels[f"{step} steps"] = fakes(2000).detach()
         for _ in range(3):
-            gap = critic_step(critic, of_critic, ring.sample(256), fakes(256).detach(), weight=1.0)
+            gap = critic_step(critic, of_critic, ring.sample(128), fakes(128).detach(), weight=1.0)
         gaps.append(gap)
-        _, loss = wasserstein(real=torch.zeros(1), fake=critic(fakes(256)))
+        _, loss = wasserstein(real=torch.zeros(1), fake=critic(fakes(128)))
         of_g.zero_grad()
         loss.backward()
         of_g.step()
@@ -637,7 +637,7 @@ plots.show_points(panels | {"data": ring.sample(2000)}, modes=ring.means, radius
 
 # %% [markdown]
 # Threads of points still run from mode to mode, as in lesson 06: a network cannot tear the cloud of noise apart. So
-# count. The opponent has found out that the data lie on a ring, and has not seen the modes.
+# count. The baseline has found out that the data lie on a ring, and has not seen the modes.
 
 # %%
 def near(points):
@@ -659,7 +659,7 @@ print(f"by 15 % of all points more lie near one than for it:    {more > 0.15}")
 # %%
 smooth = torch.tensor(gaps).unfold(0, 20, 20).mean(dim=1)
 plots.show_curves(
-    {"gap": smooth}, x=torch.arange(40) * 20 + 10,
+    {"gap": smooth}, x=torch.arange(len(smooth)) * 20 + 10,
     xlabel="steps of the generator", ylabel="gap of the scores",
 )
 print(f"the gap ends below a fifth of where it was highest: {smooth[-5:].mean() < smooth.max() / 5}")
@@ -738,7 +738,7 @@ for step in range(1, 1201):
     of_g.zero_grad()
     loss.backward()
     of_g.step()
-    if step % 50 == 0:
+    if step % 100 == 0:
         scores.append(distance(draw(torch.randn(360, 32), asked)))
     if step in (50, 200, 1200):
         rows[f"{step} steps"] = draw(z, y)
@@ -749,13 +749,13 @@ plots.show_rows(rows | {"real": real})
 
 # %%
 plots.show_curves(
-    {"your DCGAN": [min(score, 400) for score in scores]}, x=range(0, 1201, 50),
+    {"your DCGAN": [min(score, 400) for score in scores]}, x=range(0, 1201, 100),
     xlabel="steps of both", ylabel="Fréchet distance, up to 400",
-    baselines={"independent pixels": opponent, "fresh images": best},
+    baselines={"independent pixels": baseline, "fresh images": best},
 )
 drawn = draw(torch.randn(360, 32), asked)
 obeyed = (judge.predict(drawn) == asked).float().mean().item()
-print(f"the distance is a quarter of that of independent pixels: {scores[-1] < opponent / 4}")
+print(f"the distance is a quarter of that of independent pixels: {scores[-1] < baseline / 4}")
 print(f"and larger than that of as many fresh images:            {scores[-1] > best}")
 print(f"the judge reads the digit asked for 9 times in 10:       {obeyed > 0.9}")
 
