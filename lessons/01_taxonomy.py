@@ -769,7 +769,7 @@ recipes = {
     "VAE": {"epochs": 150, "batch_size": 100, "learning_rate": 2e-2},
     "RBM": {"epochs": 100, "batch_size": 60, "learning_rate": 4e-2},
     "GSN": {"epochs": 60, "batch_size": 60, "learning_rate": 1e-2},
-    "GAN": {"updates": 800, "batch_size": 128, "learning_rate": 4e-3},
+    "GAN": {"updates": 1500, "batch_size": 128, "learning_rate": 2e-3},
 }
 
 # %%
