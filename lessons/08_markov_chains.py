@@ -751,14 +751,14 @@ print(format_table(figures))
 one, three, six = figures.values()
 print(f"without walkback more than 100 images are traps:  {one['traps'] > 100}")
 print(f"with 3 steps fewer than a third of that:          {3 * three['traps'] < one['traps']}")
-print(f"the thirty come more evenly with 3 steps:         {three['uneven'] < one['uneven']}")
+print(f"the thirty come more evenly with 6 steps:         {six['uneven'] < one['uneven']}")
 print(f"but less of the probability is valid:             {three['valid'] < one['valid'] - 0.02}")
 print(f"with 6 steps less than 0.75 of it is:             {six['valid'] < 0.75}")
 print(f"and in KL 6 steps are worse than 3 by 0.2:        {six['KL'] > three['KL'] + 0.2}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # (These are exact: `stationary_distribution` finds the table that the chain leaves as it is, by enumeration.) So walkback does what it
-# promises. The traps go, and the chain moves more freely, so that the thirty come more evenly. It has a price, which is the other
+# promises. The traps go, and the chain moves more freely; with 6 steps the thirty come more evenly, too. It has a price, which is the other
 # dilemma: after a longer walk there is more doubt about where it began, and independent pixels answer doubt by a mixture. At 6 steps the cure
 # is worse than the disease. Draw some:
 
