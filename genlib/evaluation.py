@@ -567,13 +567,13 @@ def annealed_importance(
         between.visible_bias = nn.Parameter(torch.lerp(base, bias, beta))
         between.weight = nn.Parameter(beta * weight)
         between.hidden_bias = nn.Parameter(beta * hidden_bias)
-        return between.free_energy(x)
+        return between._free_energy(x)  # drawn here, so black and white: nothing to check
 
-    x = torch.bernoulli(base.sigmoid().expand(n_chains, -1)).unflatten(1, model.shape)
+    x = torch.bernoulli(base.sigmoid().expand(n_chains, -1))
     log_w = bias.new_zeros(n_chains)
     for k in range(1, n_temperatures + 1):
         log_w += free_energy(x, (k - 1) / n_temperatures) - free_energy(x, k / n_temperatures)
-        x = between.gibbs(x, steps=1)
+        x = between._gibbs(x, steps=1)
     log_z_base = model.n_hidden * math.log(2) + softplus(base).sum()
     w = (log_w - log_w.max()).exp()  # in units of the largest, which cancel in the error
     error = w.std() / (w.mean() * math.sqrt(n_chains))

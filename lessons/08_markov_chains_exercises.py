@@ -450,7 +450,7 @@ print(f"genlib.markov.RBM says the same of every image of bars: {agrees}")
 
 # %% [markdown]
 # Now we can judge. The Kullback-Leibler divergence from `bars` to the model is zero if the model is perfect. A model of
-# independent pixels, the opponent to beat, has 7.69 nats. The curves are exact, computed by your $\log Z$ every 50
+# independent pixels, the baseline to beat, has 7.69 nats. The curves are exact, computed by your $\log Z$ every 50
 # updates.
 
 # %%
@@ -459,13 +459,13 @@ def kl(rbm):
 
 
 divergence = {name: [kl(step) for step in steps] for name, steps in kept.items()}
-opponent = 16 * math.log(2) - math.log(30)
+baseline = 16 * math.log(2) - math.log(30)
 plots.show_curves(
     divergence, x=range(0, 2001, 50), xlabel="updates", ylabel="exact KL from bars, nats",
-    baselines={"independent pixels": opponent},
+    baselines={"independent pixels": baseline},
 )
 cd1, cd10 = (divergence[name][-1] for name in kept)
-print(f"independent pixels have                       {opponent:.2f} nats")
+print(f"independent pixels have                       {baseline:.2f} nats")
 print(f"your RBM by CD-1 ends below 3 nats:           {cd1 < 3}")
 print(f"your RBM by CD-10 ends below 1.2 nats:        {cd10 < 1.2}")
 print(f"and is at least 0.4 nats better than by CD-1: {cd1 - cd10 > 0.4}")
