@@ -2,9 +2,11 @@
 
 import colorsys
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 
+import numpy as np
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from genlib.data.imageset import ImageSet, is_train
@@ -15,12 +17,17 @@ N_TRAIN = 1437  # of 1797: 80 %
 @cache
 def _all_digits() -> tuple[Tensor, Tensor]:
     """Levels (1797, 1, 8, 8) in 0 .. 16 and labels (1797,), in a fixed random order."""
-    bunch = load_digits()
+    spec = find_spec("sklearn")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("the digits are a file of scikit-learn: pip install scikit-learn")
+    # a row is 64 levels and the label; to import sklearn.datasets for that takes a second or more
+    rows = np.loadtxt(Path(spec.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
+    table = torch.from_numpy(rows)
     # the file is ordered by writer and counts 0 to 9 over and over, so a split needs a shuffle;
     # seed 42 is one that leaves 33 to 40 images of each class to test on
-    order = torch.randperm(len(bunch.target), generator=torch.Generator().manual_seed(42))
-    images = torch.from_numpy(bunch.images).to(torch.uint8)[order, None]
-    return images, torch.from_numpy(bunch.target).long()[order]
+    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(42))
+    images = table[:, :64].to(torch.uint8).unflatten(1, (1, 8, 8))
+    return images[order], table[order, 64].long()
 
 
 def _half(split: str) -> slice:
