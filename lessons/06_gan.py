@@ -623,7 +623,6 @@ print(f"without noise, D is right on less than 95 % in the end: {plain < 0.95}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # So *this* $D$ is far from the best one, and its slope still says something. Whether noise helps, the counts must show.
-
 #
 # The baselines have a likelihood: independent pixels, and a small PixelCNN. Their distance from the truth is exact, no
 # sample needed.
