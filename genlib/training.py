@@ -132,7 +132,7 @@ def train_epoch(
         >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
         <torch._C.Generator ...>
         >>> model = PixelCNN((1, 4, 4), channels=16, depth=1)
-        >>> optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        >>> optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
         >>> losses = [train_epoch(model, load("bars").batches(10), optimizer) for _ in range(5)]
         >>> losses[-1] < losses[0]
         True

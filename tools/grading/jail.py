@@ -18,9 +18,11 @@ import zmq
 import zmq.asyncio
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from traitlets import Type
 
 from genlib.checks.hand_in import INPUTS
 from genlib.checks.output import LIMIT
+from tools.build import Client
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 INSTALL = "sudo apt install bubblewrap"
@@ -145,6 +147,8 @@ def kernel_settings(inputs: Path, limits: Limits) -> dict[str, str]:
 
 class GradingKernel(AsyncKernelManager):
     """Starts the kernel of one submission; `kernel_manager` says with which command."""
+
+    client_factory = Type(Client)
 
     @property
     def kernel_spec(self) -> KernelSpec:
