@@ -239,9 +239,8 @@ def show_curves(
         axes.loglog()
         axes.set_xticks(axes.lines[0].get_xdata(), minor=False)
         axes.xaxis.set(major_formatter="{x:g}", minor_locator=NullLocator())
-        axes.yaxis.set(
-            minor_formatter=LogFormatter()
-        )  # 20, not 2 x 10^1, where there is less than a decade
+        # 20, not 2 x 10^1, where there is less than a decade
+        axes.yaxis.set(minor_formatter=LogFormatter())
         axes.grid(alpha=0.3)
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -283,9 +282,8 @@ def show_scatter(
     handles = [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
     axes.legend(handles=handles, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.draw_without_rendering()  # the legend narrows the axes, and only now are places known
-    room = axes.transAxes.transform(
-        (1.2, 0)
-    )  # for the names at the right, which the legend must not meet
+    # for the names at the right, which the legend must not meet
+    room = axes.transAxes.transform((1.2, 0))
     axes.set_xlim(right=axes.transData.inverted().transform(room)[0])
     axes.autoscale(False)
     names = sorted(points, key=lambda name: points[name][1])

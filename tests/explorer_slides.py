@@ -4,15 +4,11 @@ What a slide shows and calls comes from the lesson's own source. Only what its c
 made here: networks as they are built, before any training, of the lesson's kinds and under its names.
 """
 
-from pathlib import Path
-
 import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from tools.build import LIVE_DECK, NOTEBOOK_METADATA
-
-ROOT = Path(__file__).parents[1]
+from tools.build import LIVE_DECK, NOTEBOOK_METADATA, ROOT
 
 FIRST = """
 import torch

@@ -294,8 +294,8 @@ def describe(row: Row) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parts = ("ratios", *scale.PARTS, "lessons")
-    scale.arguments_of(parser, parts)
+    parts = ("ratios", *scale.PARTS)
+    scale.arguments_of(parser, (*parts, "lessons"))  # which takes minutes: only when it is named
     options = parser.parse_args(arguments)
     chosen = scale.chosen_parts(options, parts)
     jobs = scale.all_jobs(chosen, options.models, torch.device(options.device))

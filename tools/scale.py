@@ -1030,8 +1030,7 @@ def arguments_of(parser: argparse.ArgumentParser, parts: Sequence[str]) -> None:
 
 
 def chosen_parts(options: argparse.Namespace, parts: Sequence[str]) -> Sequence[str]:
-    slow = {"lessons"} if options.device == "cuda" else {"lessons", "compile"}
-    return options.parts or [part for part in parts if part not in slow]
+    return options.parts or [p for p in parts if p != "compile" or options.device == "cuda"]
 
 
 def run(jobs: Iterable[Job], options: argparse.Namespace, say: Callable[[Row], None]) -> int:

@@ -22,9 +22,8 @@ from traitlets import Type
 
 from genlib.checks.hand_in import INPUTS
 from genlib.checks.output import LIMIT
-from tools.build import Client
+from tools.build import ROOT, Client
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 INSTALL = "sudo apt install bubblewrap"
 # files of /etc that programs read; the rest of it is nobody's business
 ETC = (
