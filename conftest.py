@@ -2,10 +2,13 @@
 
 import os
 import time
-from collections import deque
-from contextlib import suppress
+from functools import partial
 from queue import Empty
 
+import nbval.kernel
+import zmq
+from jupyter_client.blocking import BlockingKernelClient
+from jupyter_client.manager import KernelManager
 from nbval.kernel import RunningKernel
 from nbval.plugin import IPyNbCell
 
@@ -37,29 +40,19 @@ def await_reply_while_alive(kernel, msg_id, timeout=None, await_reply=RunningKer
         try:
             return await_reply(kernel, msg_id, timeout=0.2)
         except Empty:
-            collect_outputs(kernel)
             if not kernel.is_alive():
                 raise RuntimeError("the kernel died in this cell (out of memory?)") from None
             if timeout is not None and time.monotonic() - start > timeout:
                 raise
 
 
-def collect_outputs(kernel, get_message=RunningKernel.get_message):
-    """Take what has been printed so far: of what nobody takes, only some thousand messages are kept."""
-    with suppress(Empty):
-        while True:
-            outputs_of(kernel).append(get_message(kernel, "iopub", timeout=0))
+class KeepsAll(BlockingKernelClient):
+    """Of what nobody has read yet, ZeroMQ keeps a thousand messages: the last ones, and so the end, would be lost."""
 
-
-def next_message(kernel, stream, timeout=None, get_message=RunningKernel.get_message):
-    """What was collected comes first."""
-    if stream == "iopub" and outputs_of(kernel):
-        return outputs_of(kernel).popleft()
-    return get_message(kernel, stream, timeout)
-
-
-def outputs_of(kernel):
-    return vars(kernel).setdefault("collected", deque())
+    def _context_default(self):
+        context = super()._context_default()
+        context.setsockopt(zmq.RCVHWM, 0)  # for its sockets: no limit
+        return context
 
 
 def run_without_a_warning(cell, run=IPyNbCell.runtest):
@@ -70,7 +63,7 @@ def run_without_a_warning(cell, run=IPyNbCell.runtest):
         cell.raise_cell_error("the cell writes to stderr", "".join(warnings))
 
 
-RunningKernel.get_message = next_message
+nbval.kernel.KernelManager = partial(KernelManager, client_factory=KeepsAll)
 RunningKernel.execute_cell_input = execute_as_jupyter_does
 RunningKernel.await_reply = await_reply_while_alive
 IPyNbCell.runtest = run_without_a_warning

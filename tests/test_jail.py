@@ -9,10 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
+import zmq
 
 from genlib.checks import output
 from genlib.checks.hand_in import MIME
-from tools.grading.jail import Limits, Watch, folder_size, remove, used
+from tools.grading.jail import MAX_MESSAGE, Limits, Watch, folder_size, kernel_manager, remove, used
 
 
 def test_the_watch_counts_shared_memory_once():
@@ -36,6 +37,15 @@ def test_the_watch_counts_shared_memory_once():
         )
     finally:
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_the_grader_reads_no_message_above_its_limit(tmp_path):
+    client = kernel_manager(
+        sockets=tmp_path, inputs=tmp_path, limits=Limits(), jailed=False
+    ).client()
+    with client.context.socket(zmq.SUB) as socket:
+        assert socket.getsockopt(zmq.MAXMSGSIZE) == MAX_MESSAGE
+    client.context.term()
 
 
 def test_a_watch_that_fails_ends_the_jail(tmp_path):

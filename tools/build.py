@@ -28,6 +28,7 @@ from queue import Empty
 
 import jupytext
 import nbformat
+import zmq
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.channels import AsyncZMQSocketChannel
@@ -241,9 +242,15 @@ class LooksAgain(AsyncZMQSocketChannel):
 
 
 class Client(AsyncKernelClient):
-    """Loses no message; for all who run notebooks here."""
+    """For all who run notebooks here: no message is missed, and none is too many."""
 
     shell_channel_class = iopub_channel_class = Type(LooksAgain)
+
+    def _context_default(self):
+        context = super()._context_default()
+        # for its sockets: of what nobody has read yet, a thousand messages would be kept, and the end of others lost
+        context.setsockopt(zmq.RCVHWM, 0)
+        return context
 
 
 class ThisPython(AsyncKernelManager):

@@ -153,6 +153,12 @@ class GradingKernel(AsyncKernelManager):
     def kernel_spec(self) -> KernelSpec:
         return self._grading_spec
 
+    def client(self, **kwargs: object) -> Client:
+        context = zmq.asyncio.Context()
+        # for its sockets: a larger message is not read at all
+        context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
+        return super().client(context=context, **kwargs)
+
 
 def kernel_manager(*, sockets: Path, inputs: Path, limits: Limits, jailed: bool) -> GradingKernel:
     """A kernel manager whose kernel is in the jail and talks through files, since it has no network.
@@ -168,11 +174,7 @@ def kernel_manager(*, sockets: Path, inputs: Path, limits: Limits, jailed: bool)
     argv += ["--IPKernelApp.extra_extensions=genlib.checks.output"]
     if jailed:
         argv = jail(argv, sockets=sockets, inputs=inputs, limits=limits)
-    context = zmq.asyncio.Context()
-    # for its sockets: a larger message is not read at all
-    context.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE)
     manager = GradingKernel(
-        context=context,
         transport="ipc",
         ip=str(sockets / "k"),
         connection_file=str(sockets / "connection.json"),
