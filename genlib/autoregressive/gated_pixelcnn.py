@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from genlib.autoregressive.pixel_model import PixelModel, softmax_head
 from genlib.nn import MaskedConv2d, Shape, Walk, colour_groups
 
+# a Python number would become a tensor at each pixel of a walk, which takes longer than the product
+ONE, TWO = torch.tensor(1.0), torch.tensor(2.0)
+
 
 class VerticalConv(nn.Conv2d):
     """Reads upwards, columns to both sides; `strict` starts one row up, at the row above."""
@@ -67,7 +70,7 @@ def gate(x: Tensor) -> Tensor:
     absorb the inner 2.
     """
     f, g = x.sigmoid().chunk(2, dim=1)
-    return (2 * f - 1) * g
+    return (TWO * f - ONE) * g
 
 
 class GatedLayer(nn.Module):

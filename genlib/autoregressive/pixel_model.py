@@ -1,6 +1,7 @@
 """What all pixel-by-pixel models share: exact likelihood, loss and sampling."""
 
 import itertools
+import math
 from collections.abc import Iterator
 
 import torch
@@ -158,10 +159,9 @@ class PixelModel(nn.Module):
 
     def _draw(self, x: Tensor, mask: Tensor | None, steps: Iterator[Step]) -> None:
         """Take the logits of one value after the other, and write what is drawn into `x`."""
-        channels, height, width = self.shape
-        uniform = torch.rand(height, width, channels, len(x), 1, device=x.device, dtype=x.dtype)
-        for (c, i, j), logits in steps:
-            value = draw_level(logits, uniform[i, j, c]) / (self.levels - 1)
+        uniform = torch.rand(math.prod(self.shape), len(x), 1, device=x.device, dtype=x.dtype)
+        for u, ((c, i, j), logits) in zip(uniform.unbind(), steps, strict=True):
+            value = draw_level(logits, u) / (self.levels - 1)
             if mask is not None:
                 value = torch.where(mask[:, c, i, j], x[:, c, i, j], value)
             x[:, c, i, j] = value
@@ -180,6 +180,7 @@ class PixelModel(nn.Module):
         streams = [layer for layer in network.modules() if isinstance(layer, Stream)]
         # the images as the network reads them, in [-1, 1]; layers keep views of it, not copies
         seen = x.new_zeros(height, width, len(x), channels)
+        minus_one = x.new_tensor(-1.0)
         for i in range(height):
             for stream in streams:
                 stream.start_row()
@@ -194,7 +195,7 @@ class PixelModel(nn.Module):
                 for c in range(channels):
                     logits = network.across(seen[i, j], y, *above_here)  # (n, K, C)
                     yield (c, i, j), logits[:, :, c]
-                    seen[i, j, :, c] = 2 * x[:, c, i, j] - 1
+                    torch.add(minus_one, x[:, c, i, j], alpha=2, out=seen[i, j, :, c])
 
 
 def softmax_head(group: Tensor, n_colours: int, levels: int) -> nn.Sequential:
