@@ -153,7 +153,7 @@ def _draw_rows(
             _imshow(axes, image, extent=(x, x + wide, y + high, y), aspect="auto")
             frames.append(Rectangle((x, y), wide, high))
             if titles:
-                axes.text(x + wide / 2, y - 0.05, next(above), fontsize=9, ha="center")
+                axes.text(x + wide / 2, y - 0.05, next(above), ha="center")
     # a thin frame, or a white image ends nowhere
     frame = PatchCollection(frames, facecolor="none", edgecolor="0.6", linewidth=0.5, zorder=3)
     frame.set_clip_on(False)
@@ -204,6 +204,7 @@ def show_curves(
     ylabel: str,
     baselines: Mapping[str, float] | None = None,
     spread: Mapping[str, Sequence[float]] | None = None,
+    marks: Mapping[str, float] | None = None,
     title: str = "",
     log: bool = False,
 ) -> None:
@@ -215,6 +216,7 @@ def show_curves(
         xlabel, ylabel: with their units.
         baselines: name -> value.
         spread: name of a curve -> half the height of a band around it, a standard deviation for instance.
+        marks: name -> a place on the x axis, marked by a dotted line.
         title: above the figure.
         log: logarithmic axes, where a power law is a straight line; a tick at every `x`.
 
@@ -235,6 +237,11 @@ def show_curves(
             axes.fill_between(at, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     for (name, value), style in zip((baselines or {}).items(), ("--", ":", "-."), strict=False):
         axes.axhline(value, color="0.35", linestyle=style, linewidth=1.2, label=name)
+    for name, place_on_x in (marks or {}).items():
+        axes.axvline(place_on_x, color="black", linestyle=":")
+        axes.annotate(
+            name, (place_on_x, 1), xycoords=("data", "axes fraction"), ha="center", va="bottom"
+        )
     if log:
         axes.loglog()
         axes.set_xticks(axes.lines[0].get_xdata(), minor=False)
@@ -291,14 +298,14 @@ def show_scatter(
     # what a name must not cover, points and other names: left end, right end, height
     taken = [(at - 5, at + 5, level) for at, level in places]
     for name, (at, level) in zip(names, places, strict=True):
-        left, right, up = at + 8, at + 20 + 7 * len(name), level
-        while any(left < end and start < right and abs(up - h) < 15 for start, end, h in taken):
+        left, right, up = at + 8, at + 20 + 9 * len(name), level
+        while any(left < end and start < right and abs(up - h) < 19 for start, end, h in taken):
             up += 3
         taken.append((left, right, up))
         if up > level:  # joined to its point
             end = axes.transData.inverted().transform((left, up))
             axes.plot(*zip(points[name], end, strict=True), color="0.6", linewidth=0.8, zorder=1)
-        axes.annotate(name, points[name], xytext=(8, 0.72 * (up - level)), fontsize=9,
+        axes.annotate(name, points[name], xytext=(8, 0.72 * (up - level)),
                       textcoords="offset points", va="center", color="0.2")  # fmt: skip
 
 
@@ -539,7 +546,7 @@ def show_tables(
             for j in range(len(columns)):
                 value = values[i, j].item()
                 colour = "white" if value > 0.5 else "black"
-                axes.text(j, i, f"{value:.2f}", ha="center", va="center", fontsize=9, color=colour)
+                axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=colour)
         axes.set_xticks(range(len(columns)), labels=columns)
         axes.set_yticks(range(len(rows)), labels=rows)
         axes.tick_params(length=0)
@@ -568,12 +575,12 @@ def show_tree(models: Mapping[str, nn.Module | type[nn.Module]], *, title: str =
     """
     figure, axes = plt.subplots(figsize=(10, 0.85 * len(list(leaves())) + 0.5 + 0.35 * bool(title)))
     for leaf, (x, y) in draw_tree(axes, models):
-        axes.text(x + 0.55, y - 0.18, f"p(x): {leaf.density}; samples: {leaf.sampling}",
-                  va="center", fontsize=9, color="0.3")  # fmt: skip
+        axes.text(x + 0.55, y - 0.02, f"p(x): {leaf.density}\nsamples: {leaf.sampling}",
+                  va="top", linespacing=1.1, color="0.3")  # fmt: skip
     nowhere = [name for name, model in models.items() if place(model) is None]
     if nowhere:
         axes.text(4.35, -0.8, f"on no leaf: {', '.join(nowhere)}",
-                  va="center", fontsize=9, color=RED)  # fmt: skip
+                  va="center", color=RED)  # fmt: skip
     if title:
         figure.suptitle(title)
 
@@ -647,7 +654,7 @@ def show_masks(convs: Mapping[str, MaskedConv2d]) -> None:
         axes.imshow(whole.numpy(), cmap=ListedColormap(["white", SKY]), vmin=0, vmax=1)
         for i in range(whole.shape[0]):
             for j in range(columns):
-                axes.text(j, i, int(whole[i, j]), ha="center", va="center", fontsize=10)
+                axes.text(j, i, int(whole[i, j]), ha="center", va="center")
                 axes.add_patch(
                     Rectangle((j - 0.5, i - 0.5), 1, 1, fill=False, edgecolor="0.8", lw=0.6)
                 )

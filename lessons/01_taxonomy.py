@@ -16,9 +16,9 @@
 # ones, complete a broken one, and say how surprising an image is. To know it fully is to know a probability for every
 # image there could be, $p(x)$.
 #
-# This first lesson says what that means on data small enough to count. It tries the uses that everyone hopes for, and
-# one of them fails in a way worth knowing. Then it draws the tree of all the ways to learn $p(x)$, and trains a model
-# on every leaf.
+# This first lesson shows what such models make, and the tree of all the ways to learn $p(x)$. Then it says what that means on
+# data small enough to count. It tries the uses that everyone hopes for, and one of them fails in a way worth knowing. At the
+# end it trains a model on every leaf of the tree.
 
 # %% slideshow={"slide_type": "skip"}
 import math
@@ -28,11 +28,12 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal
 
+import genlib.box
 from genlib import plots, widgets
 from genlib.adversarial import GAN, InstanceNoise, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.bayes import GenerativeClassifier, auroc, n_parameters
-from genlib.data import load
+from genlib.data import load, pen_line, synthetic_letters
 from genlib.evaluation import bars_kl, bars_report, bits_per_dim, format_table, independent_pixels
 from genlib.markov import GSN, PersistentRBM
 from genlib.sample_quality import FeatureClassifier
@@ -44,6 +45,95 @@ DATASET, SIZE, EPOCHS = "digits", None, 8  # or "strokes", "mnist" with SIZE 400
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 torch.set_num_threads(1)  # on networks this small a second thread waits more than it works
 torch.manual_seed(0);
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What such models make
+#
+# Nobody wrote the digits below. Three networks of this course drew them. Each had learnt from MNIST, scans of
+# handwriting, for some minutes on a fast GPU, and lies in the course as it was then, so this cell needs no network. The GAN was
+# asked for the ten digits in turn. The other two drew whatever they like.
+
+# %%
+gan, vae, pixel_model = (
+    genlib.pretrained(f"{name}-mnist") for name in ("gan", "vae", "gated_pixelcnn")
+)
+made = {
+    "GAN": gan.sample(10, torch.arange(10)),
+    "VAE": vae.sample(10, mean=True),
+    "GatedPixelCNN": pixel_model.sample(10),
+}
+plots.show_rows(made, size=0.9)
+for name in genlib.box.names():
+    print(f"{genlib.box.card(name).parameters:>9,} numbers learnt: {genlib.box.card(name).what}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Complete a broken image
+#
+# Now we keep the upper halves of the GAN's digits, black or white, and cover the rest. The GatedPixelCNN draws what is missing,
+# three times. The upper half of a nine can be that of a seven, so no completion is *the* right one. A model of a distribution
+# answers with draws.
+
+# %%
+whole = (made["GAN"] > 0.5).float()
+upper = torch.zeros(whole.shape, dtype=torch.bool)
+upper[:, :, :14] = True
+completed = [pixel_model.sample(10, known=whole, mask=upper) for _ in range(3)]
+covered = whole.where(upper, torch.tensor(math.nan))
+plots.show_rows({"kept": covered, **{f"drawn, {k}": x for k, x in enumerate(completed, 1)}}, size=0.9)
+kept = all((x == whole)[upper].all() for x in completed)
+differ = (completed[0] != completed[1]).flatten(1).any(dim=1).float().mean()
+print(f"each upper half is as it was:               {kept}")
+print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### The same on a larger scale
+#
+# What you may know by other names does the same, with more data and larger networks:
+#
+# - **text**: a language model gives each next piece of a text a probability, given those before (Brown et al., 2020). Their
+#   product is the $p(x)$ of the whole text: the rule by which the GatedPixelCNN above draws pixels, in
+#   [lesson 02](02_pixelrnn.ipynb).
+# - **speech**: WaveNet draws a sound wave value by value, by the same rule (van den Oord et al., 2016b).
+# - **pictures**: most programs that turn a sentence into a picture are diffusion models (Ho et al., 2020), many of them on
+#   the codes of an autoencoder (Rombach et al., 2022), the matter of [lesson 04](04_autoencoder.ipynb).
+#
+# All of them learn a distribution from examples and draw from it. They differ in how they write it down.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## The tree
+#
+# A **generative model** is a distribution over images, written $p(x)$ here: one probability for every image there could be. How
+# can one build it? Goodfellow (2016) sorted the ways into a tree, and this course follows it. Each branch asks a question:
+#
+# 1. **Does the model write down $p(x)$?** If so its density is **explicit**. If it can only be drawn from, **implicit**.
+# 2. *Explicit:* **can we compute it?** If so it is **tractable**. If it holds a sum or an integral that nobody can do, it
+#    must be **approximated**,
+# 3. by what? By a bound that is maximised instead (**variational**), or by samples from a **Markov chain**.
+# 4. *Implicit:* **how does it draw?** By a **Markov chain**, one small step after another, or **directly**, noise in and
+#    image out.
+
+# %%
+classes = {kind.__name__: kind for leaf in leaves() for kind in leaf.classes}
+plots.show_tree(classes | {"Autoencoder": Autoencoder})
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Nobody placed the models by hand. A name promises in this course: `log_prob` is exact, `elbo` is a lower bound, `sample`
+# draws. A model has the methods that it can honour and no others, and `place` finds its leaf by these. (An RBM's `log_prob`
+# sums $2^n$ terms for the $n$ units of its smaller layer, and refuses beyond $n = 20$.)
+#
+# The **autoencoder** is on no leaf. It turns an image into a short code and back, which is useful. But it has no $p(x)$,
+# and it draws nothing by itself: [lesson 04](04_autoencoder.ipynb) shows what it takes.
+
+# %%
+promises = ("log_prob", "elbo", "free_energy", "sample")
+able = {}
+for name in ("PixelCNN", "VAE", "RBM", "GSN", "GAN"):
+    leaf = place(classes[name])
+    able[name] = {"leaf": ", ".join(path(leaf))} | {
+        method: "yes" if method in leaf.methods else None for method in promises
+    }
+print(format_table(able))
+print("the leaf of the autoencoder:", place(Autoencoder))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The data
@@ -109,11 +199,12 @@ print("captions:", *(f"a handwritten {words[label]}" for label in test.labels[:8
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Without labels: unsupervised learning
 #
-# Now there is $x$ and nothing else. People do not agree on one task, but on a family of them: find groups, find
-# directions, find features, find the density. Four of them in turn.
+# Now there is $x$ and nothing else. People do not agree on one task, but on a family of them: find groups, find the directions
+# in which images vary, find features that make later tasks easier ([lesson 04](04_autoencoder.ipynb) does both), find the
+# density. Here are the first and the last.
 #
-# Some lecture notes say that unsupervised learning has no objective, or no right and wrong. It has no *labels*. Each of
-# the four below minimises or maximises a number that you can write down, and that can be computed on images kept aside.
+# Some lecture notes say that unsupervised learning has no objective, or no right and wrong. It has no *labels*. Both
+# tasks below minimise or maximise a number that you can write down, and that can be computed on images kept aside.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Groups: clustering
@@ -154,49 +245,9 @@ apart = [torch.cdist(aside, c).amin(dim=1).square().mean() for c in (centres, fl
 print(f"test images: under 65 % of the squared distance to one centre: {bool(apart[0] < 0.65 * apart[1])}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Directions: principal component analysis
-#
-# **PCA** asks along which directions the images differ most. The answer is the leading eigenvectors of their covariance,
-# and the eigenvalues are the variances along them. Keep two numbers of 64, and an image is a point on a map. Each digit
-# below is drawn where its image lies.
-
-# %%
-mean = flat.mean(dim=0)
-variances, directions = torch.linalg.eigh(torch.cov(flat.T))
-variances, directions = variances.flip(0), directions.flip(1)  # the largest first
-for k in (2, 10):
-    along = ((aside - mean) @ directions[:, :k]).square().sum() / (aside - mean).square().sum()
-    print(f"{k:>2} directions hold {100 * variances[:k].sum() / variances.sum():.0f} % of the variance, "
-          f"{100 * along:.0f} % on test images")
-best = flat.var(dim=0).sort(descending=True).values
-print(f" 2 pixels hold at most {100 * best[:2].sum() / best.sum():.0f} %")
-on_map = (x_test.flatten(1) - mean) @ directions[:, :2]
-plots.show_codes(on_map, {"test images, on the first two directions": test.labels})
-
-# %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Features
-#
-# A **feature** is a number computed from an image that makes some later task easier. The test of features is that task.
-# Here it is the simplest classifier there is: take the label of the nearest training image. We let it measure nearness
-# by all 64 pixels, by the first two numbers of PCA, and by the first ten.
-
-# %%
-def nearest_label(k):
-    a, b = ((x.flatten(1) - mean) @ directions[:, :k] for x in (x_test, x_train))
-    return train.labels[torch.cdist(a, b).argmin(dim=1)]
-
-
-for k in (2, 10, flat.shape[1]):
-    share = (nearest_label(k) == test.labels).float().mean()
-    print(f"nearest by {k:>2} numbers: {100 * share:.0f} % of the test images right")
-
-# %% [markdown] slideshow={"slide_type": "subslide"}
-# Two numbers are too few, ten do nearly as well as all. PCA never saw a label. Better features, and what they are worth
-# when labels are few, are the matter of [lesson 04](04_autoencoder.ipynb).
-#
 # ### The density
 #
-# Last, the task of this course: **density estimation**. Find the distribution that the data come from. We begin with a
+# The other is the task of this course: **density estimation**. Find the distribution that the data come from. We begin with a
 # single number an image, its total ink, a whole number from 0 to 1024. Two models:
 #
 # - a **Gaussian**, with the mean and standard deviation of the training images, and for each whole number the probability
@@ -236,8 +287,7 @@ print(format_table(table, digits=2))
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What it means to learn p(x)
 #
-# Now $x$ is the whole image. A **generative model** is a distribution over images $q_\theta(x)$ with parameters $\theta$.
-# To learn is to move $q_\theta$ towards the distribution of the data, $p$. One way to measure how far they are apart is
+# Now $x$ is the whole image, and the model a distribution over images $q_\theta(x)$ with parameters $\theta$. To learn is to move $q_\theta$ towards the distribution of the data, $p$. One way to measure how far they are apart is
 # the Kullback-Leibler divergence:
 #
 # $$KL(p \,\|\, q_\theta) = \mathbb{E}_{x \sim p} \log p(x) - \mathbb{E}_{x \sim p} \log q_\theta(x) \;\ge\; 0,$$
@@ -265,8 +315,7 @@ print(f"there are {len(train)} images to fill them")
 # - **complete**: the missing part, given the rest, $p(x_\text{missing} \mid x_\text{seen})$;
 # - **compress**: an image of probability $q_\theta(x)$ can be stored in about $-\log_2 q_\theta(x)$ bits.
 #
-# No model keeps all of its promises equally well, and some do not even make them all. That is what the tree at the end
-# sorts out.
+# No model keeps all of its promises equally well, and some do not even make them all: the tree above told which.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A classifier must answer
@@ -274,48 +323,15 @@ print(f"there are {len(train)} images to fill them")
 # First, why bother, when the classifier is right so often? A classifier is **discriminative**: it models $p(y \mid x)$ and
 # takes $x$ for granted. Its ten probabilities add up to one, *for every* $x$. It has no way to say: this is no digit.
 #
-# Let us ask it about noise, about digits with black and white exchanged, and about letters. For letters we need a pen: it
-# goes from point to point in straight lines over 32 by 32 pixels, and of each 4 by 4 block we count the ink. That is how
-# the images of `digits` were made, too.
+# Let us ask it about noise, about digits with black and white exchanged, and about letters. The letters are drawn with a
+# shaking pen, made small the way the images of `digits` were made, and as wide as digits are: ten letters, ten times each.
 
 # %%
-def to_grid(x):
-    """To the size and the levels of the data."""
-    x = F.interpolate(x, size=train.shape[1:], mode="area")
-    return (x * (train.levels - 1)).round() / (train.levels - 1)
-
-
-pixel = torch.cartesian_prod(torch.arange(32.0), torch.arange(32.0)).flip(1) + 0.5  # x, y
-
-
-def draw(path):
-    """Points (P, 2), joined by a line 4 to 5 pixels wide."""
-    a, b = path[:-1, None], path[1:, None]
-    t = ((pixel - a) * (b - a)).sum(dim=2) / (b - a).square().sum(dim=2)
-    t = t.clamp(0, 1)[:, :, None]  # 0 to 1 along each piece: where it comes nearest to the pixel
-    distance = (pixel - a - t * (b - a)).norm(dim=2).amin(dim=0)
-    return to_grid((distance < 2 + 0.5 * torch.rand(())).float().reshape(1, 1, 32, 32))
-
-
-# %% [markdown] slideshow={"slide_type": "subslide"}
-# Ten letters, each ten times, and each time the hand shakes a little. A letter is a list of points: "38" is three
-# steps to the right and eight down.
-
-# %%
-LETTERS = {
-    "A": "08 30 68 55 15", "E": "60 00 04 54 04 08 68", "H": "00 08 04 64 60 68",
-    "K": "00 08 04 60 04 68", "M": "08 00 35 60 68", "N": "08 00 68 60",
-    "R": "08 00 50 54 04 68", "T": "00 60 30 38", "W": "00 18 33 58 60", "X": "00 68 34 60 08",
-}
-points = {name: torch.tensor([[int(c) for c in word] for word in text.split()])
-          for name, text in LETTERS.items()}
-corner, step = torch.tensor([8.8, 3.0]), torch.tensor([2.4, 3.3])  # as wide as digits are
-letters = [draw(corner + step * points[name] + torch.randn(len(points[name]), 2))
-           for name in 10 * list(LETTERS)]
+letters, names = synthetic_letters(10, train)
 
 nonsense = {
     "noise": torch.randint(train.levels, (100, *train.shape)) / (train.levels - 1),
-    "letters": torch.cat(letters),
+    "letters": letters,
     "inverted": 1 - x_test[:100],
 }
 plots.show_rows({name: x[:12] for name, x in nonsense.items()}, size=0.6)
@@ -341,7 +357,7 @@ rows = {name: {"mean": p.mean().item(), "above 90 %": (p > 0.9).float().mean().i
         for name, p in sure.items()}
 print(format_table(rows, digits=2))
 answers = classifier.predict(nonsense["letters"][:10].to(DEVICE)).tolist()
-print("its answers to", " ".join(LETTERS), "are", *answers)
+print("its answers to", *names[:10], "are", *answers)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # It is surer of real digits, but it is sure of much nonsense as well. Nothing in its training speaks against that: it was
@@ -591,7 +607,7 @@ def dot():
 
 grey = torch.arange(1, train.levels) / (train.levels - 1)
 simple = {
-    "one line": torch.cat([draw(32 * torch.rand(2, 2)) for _ in range(100)]),
+    "one line": torch.cat([pen_line(32 * torch.rand(2, 2), train) for _ in range(100)]),
     "one dot": torch.cat([dot() for _ in range(100)]),
     "blank": torch.zeros(1, *shape),
     "even grey": grey[:, None, None, None].expand(-1, *shape),
@@ -636,8 +652,8 @@ shown |= {name: scores[name] for name in ("letters", "noise", "one line", "one d
 density = {}
 for name, of in shown.items():
     density[name] = torch.histc(of["log p(x)"], 96, -480, 0) / len(of["log p(x)"])
-plots.show_curves(density, x=middle, xlabel="log p(x), nats", ylabel="share of the images")
 own, blank = (of["log p(x)"].max() for of in (shown["its own samples"], scores["blank"]))
+plots.show_curves(density, x=middle, xlabel="log p(x), nats", ylabel="share of the images", marks={"blank": blank.item()})
 print(f"blank is more probable than each of its {len(drawn)} samples: {bool(blank > own)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -698,42 +714,6 @@ print(format_table({name: {"refused": value} for name, value in two_sided.items(
 # %% tags=["nbval-ignore-output"]
 shown_as = {"digits": x_test[half:], **outliers, **simple}
 widgets.outlier_explorer(shown_as, scores, threshold)
-
-# %% [markdown] slideshow={"slide_type": "slide"}
-# ## The tree
-#
-# How can one build a distribution over images? Goodfellow (2016) sorted the ways into a tree, and this course follows
-# it. Each branch asks a question:
-#
-# 1. **Does the model write down $p(x)$?** If so its density is **explicit**. If it can only be drawn from, **implicit**.
-# 2. *Explicit:* **can we compute it?** If so it is **tractable**. If it holds a sum or an integral that nobody can do, it
-#    must be **approximated**,
-# 3. by what? By a bound that is maximised instead (**variational**), or by samples from a **Markov chain**.
-# 4. *Implicit:* **how does it draw?** By a **Markov chain**, one small step after another, or **directly**, noise in and
-#    image out.
-
-# %%
-classes = {kind.__name__: kind for leaf in leaves() for kind in leaf.classes}
-plots.show_tree(classes | {"Autoencoder": Autoencoder})
-
-# %% [markdown] slideshow={"slide_type": "subslide"}
-# Nobody placed the models by hand. A name promises in this course: `log_prob` is exact, `elbo` is a lower bound, `sample`
-# draws. A model has the methods that it can honour and no others, and `place` finds its leaf by these. (An RBM's `log_prob`
-# sums $2^n$ terms for the $n$ units of its smaller layer, and refuses beyond $n = 20$.)
-#
-# The **autoencoder** is on no leaf. It turns an image into a short code and back, which is useful. But it has no $p(x)$,
-# and it cannot draw: [lesson 04](04_autoencoder.ipynb) tries, and shows what comes of it.
-
-# %%
-promises = ("log_prob", "elbo", "free_energy", "sample")
-able = {}
-for name in ("PixelCNN", "VAE", "RBM", "GSN", "GAN"):
-    leaf = place(classes[name])
-    able[name] = {"leaf": ", ".join(path(leaf))} | {
-        method: "yes" if method in leaf.methods else None for method in promises
-    }
-print(format_table(able))
-print("the leaf of the autoencoder:", place(Autoencoder))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Every leaf, on thirty images
@@ -870,7 +850,7 @@ print(f"the smallest variation is a tractable one's: "
 #
 # | you may read | what holds |
 # | --- | --- |
-# | unsupervised learning has no objective | it has no labels; k-means, PCA and densities each optimise a number |
+# | unsupervised learning has no objective | it has no labels; k-means and densities each optimise a number |
 # | a low $p(x)$ finds outliers | it finds some; simple images can be more probable than all data |
 # | a probable image is a typical one | the blank image is the most probable here, and is never drawn |
 # | a sure classifier knows what it sees | it compares its classes, and is sure of noise and letters |
@@ -890,16 +870,22 @@ print(f"the smallest variation is a tractable one's: "
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References
 #
+# - Brown et al. (2020), *Language models are few-shot learners*, arXiv:2005.14165.
 # - Goodfellow (2016), *NIPS 2016 tutorial: Generative adversarial networks*, arXiv:1701.00160. The tree: section 2.
+# - Ho, Jain, Abbeel (2020), *Denoising diffusion probabilistic models*, arXiv:2006.11239.
 # - Nalisnick, Matsukawa, Teh, Gorur, Lakshminarayanan (2019), *Do deep generative models know what they don't know?*,
 #   arXiv:1810.09136.
 # - Nalisnick, Matsukawa, Teh, Lakshminarayanan (2019b), *Detecting out-of-distribution inputs to deep generative models
 #   using typicality*, arXiv:1906.02994.
 # - Ng, Jordan (2001), *On discriminative vs. generative classifiers: a comparison of logistic regression and naive Bayes*,
 #   NIPS.
+# - Rombach, Blattmann, Lorenz, Esser, Ommer (2022), *High-resolution image synthesis with latent diffusion models*,
+#   arXiv:2112.10752.
 # - Theis, van den Oord, Bethge (2016), *A note on the evaluation of generative models*, arXiv:1511.01844.
 # - van den Oord, Kalchbrenner, Vinyals, Espeholt, Graves, Kavukcuoglu (2016), *Conditional image generation with PixelCNN
 #   decoders*, arXiv:1606.05328.
+# - van den Oord, Dieleman, Zen, Simonyan, Vinyals, Graves, Kalchbrenner, Senior, Kavukcuoglu (2016b), *WaveNet: a generative
+#   model for raw audio*, arXiv:1609.03499.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # *How the claims were chosen.* Training rounds otherwise on another processor, and the runs part. So cells here print

@@ -22,7 +22,7 @@ from nbformat import NotebookNode
 
 import genlib
 from genlib.taxonomy import TREE, Branch, Leaf
-from tools import build, pages, scale_page
+from tools import build, glossary, pages, scale_page
 
 WRITTEN = build.ROOT / "docs" / "book"
 # which lessons build the models of a family
@@ -308,6 +308,7 @@ def write_source(root: Path, source: Path) -> None:
     titles = write_notebooks(root, source)
     write_contents(root, source)
     write_reference(source)
+    (source / "glossary.md").write_text(glossary.glossary(root), encoding="utf-8")
     shutil.copy(pages.mathjax(), source / "_static" / "tex-svg.js")
     first = source / "index.md"
     text = first.read_text(encoding="utf-8")

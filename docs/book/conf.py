@@ -26,7 +26,7 @@ nb_execution_mode = "off"
 nb_ipywidgets_js = {}
 mathjax_path = "tex-svg.js"
 
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 myst_dmath_double_inline = True
 

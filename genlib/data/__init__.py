@@ -15,6 +15,7 @@ from genlib.data.densities import Checkerboard, EightGaussians, Spiral
 from genlib.data.digits import colour_digits, digits
 from genlib.data.folders import cache_folder
 from genlib.data.imageset import ImageSet, bernoulli_pixels, binarise, is_train
+from genlib.data.letters import pen_line, synthetic_letters
 from genlib.data.real import cifar10, cifar10_subset, fashion_mnist, mnist
 from genlib.data.strokes import FACTORS, cached_strokes, strokes
 
@@ -38,7 +39,9 @@ __all__ = [
     "image_index",
     "load",
     "mnist",
+    "pen_line",
     "strokes",
+    "synthetic_letters",
 ]
 
 _FINITE: dict[str, Callable[[str, str | Path | None], ImageSet]] = {
