@@ -28,7 +28,7 @@ READY := $(VENV)/.ready
 CODE := $(wildcard genlib tools tests lessons conftest.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test check lessons release student grade marks slides book results box bench format clean
+.PHONY: help setup lab test check lessons release student grade marks slides book datasets results box bench format clean
 
 help:  ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ slides: $(READY)  ## make a deck of slides of every lesson, build/slides/NN_topi
 
 book: $(READY)  ## make the website, build/book/html/index.html
 	$(PY) -m tools.book
+
+datasets: $(READY)  ## run the lessons on the other data that their DATASET names (LESSON=03; ARGS="--data mnist --images 500")
+	$(PY) -m tools.datasets $(LESSON) $(ARGS)
 
 results: $(READY)  ## train on real data, measure, and make README.md's table (ARGS="vae gan --minutes 10")
 	$(PY) -m tools.results $(ARGS)

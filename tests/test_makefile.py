@@ -22,6 +22,7 @@ TARGETS = [
     "marks",
     "slides",
     "book",
+    "datasets",
     "results",
     "box",
     "bench",
