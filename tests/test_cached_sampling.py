@@ -4,6 +4,7 @@ import copy
 import gc
 import pickle
 import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -16,7 +17,10 @@ from genlib.autoregressive.gated_pixelcnn import VerticalConv, VerticalConvStrea
 from genlib.autoregressive.row_lstm import RowRecurrence, RowRecurrenceStream
 from genlib.nn import MaskedConv2d, MaskedConvStream, Shape, Stream, Walk, streaming
 
-FAMILIES = pytest.mark.parametrize("family", [PixelCNN, GatedPixelCNN, RowLSTM, DiagonalBiLSTM])
+MIXTURE = pytest.param(partial(GatedPixelCNN, n_logistics=2), id="mixture of logistics")
+FAMILIES = pytest.mark.parametrize(
+    "family", [PixelCNN, GatedPixelCNN, RowLSTM, DiagonalBiLSTM, MIXTURE]
+)
 SHAPES = pytest.mark.parametrize(
     "shape", [(1, 7, 7), (1, 3, 11), (1, 11, 3), (3, 4, 6), (2, 5, 3), (1, 2, 2), (3, 1, 1)]
 )

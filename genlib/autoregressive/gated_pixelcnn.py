@@ -4,11 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.autoregressive.pixel_model import PixelModel, softmax_head
+from genlib.autoregressive.heads import head
+from genlib.autoregressive.pixel_model import PixelModel
 from genlib.nn import MaskedConv2d, Shape, Walk, colour_groups
-
-# a Python number would become a tensor at each pixel of a walk, which takes longer than the product
-ONE, TWO = torch.tensor(1.0), torch.tensor(2.0)
 
 
 class VerticalConv(nn.Conv2d):
@@ -70,7 +68,7 @@ def gate(x: Tensor) -> Tensor:
     absorb the inner 2.
     """
     f, g = x.sigmoid().chunk(2, dim=1)
-    return (TWO * f - ONE) * g
+    return (f + f - 1) * g  # a sum is quicker than a product with a number
 
 
 class GatedLayer(nn.Module):
@@ -126,6 +124,8 @@ class GatedPixelCNN(PixelModel):
         channels: width F of both stacks, at least C.
         depth: number of gated layers.
         n_classes: number of labels, 0 for an unconditional model.
+        n_logistics: logistics in the mixture that gives the levels their probabilities
+            (`genlib.autoregressive.heads`), 0 for a softmax.
 
     Shapes and errors: as `PixelModel`.
 
@@ -146,6 +146,7 @@ class GatedPixelCNN(PixelModel):
         channels: int = 32,
         depth: int = 7,
         n_classes: int = 0,
+        n_logistics: int = 0,
     ):
         super().__init__(shape, levels, n_classes)
         n_colours, height, width = self.shape
@@ -159,7 +160,7 @@ class GatedPixelCNN(PixelModel):
         self.layers = nn.ModuleList(  # type: ignore[assignment]
             GatedLayer(group, d, n_classes) for d in dilations
         )
-        self.head = softmax_head(group, n_colours, levels)
+        self.head = head(group, n_colours, levels, n_logistics)
 
     def network(self, x: Tensor, y: Tensor | None) -> Tensor:
         return self.across(x, y, *self.above(x, y))

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlib.nn import (
-    MaskedConv2d,
     Shape,
     Stream,
     Walk,
@@ -180,7 +179,7 @@ class PixelModel(nn.Module):
         streams = [layer for layer in network.modules() if isinstance(layer, Stream)]
         # the images as the network reads them, in [-1, 1]; layers keep views of it, not copies
         seen = x.new_zeros(height, width, len(x), channels)
-        minus_one = x.new_tensor(-1.0)
+        minus_one = x.new_full((), -1.0)
         for i in range(height):
             for stream in streams:
                 stream.start_row()
@@ -196,30 +195,6 @@ class PixelModel(nn.Module):
                     logits = network.across(seen[i, j], y, *above_here)  # (n, K, C)
                     yield (c, i, j), logits[:, :, c]
                     torch.add(minus_one, x[:, c, i, j], alpha=2, out=seen[i, j, :, c])
-
-
-def softmax_head(group: Tensor, n_colours: int, levels: int) -> nn.Sequential:
-    """From features to logits: two 1x1 convolutions that keep the order of the colours (table 1).
-
-    Args:
-        group: colour of each feature, (F,) integers.
-        n_colours: number C of colours.
-        levels: number K of values a colour can take.
-
-    Shapes:
-        (B, F, H, W) -> (B, K * C, H, W); the colour changes fastest
-
-    Example:
-        >>> head = softmax_head(torch.tensor([0, 0, 1, 1, 2, 2]), n_colours=3, levels=256)
-        >>> head(torch.zeros(1, 6, 4, 4)).unflatten(1, (256, 3)).shape
-        torch.Size([1, 256, 3, 4, 4])
-    """
-    return nn.Sequential(
-        nn.ReLU(),
-        MaskedConv2d(group, group, (1, 1), mask="B"),
-        nn.ReLU(),
-        MaskedConv2d(group, torch.arange(n_colours).repeat(levels), (1, 1), mask="B"),
-    )
 
 
 def draw_level(logits: Tensor, u: Tensor) -> Tensor:

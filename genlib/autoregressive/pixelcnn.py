@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from genlib.autoregressive.pixel_model import PixelModel, softmax_head
+from genlib.autoregressive.heads import head
+from genlib.autoregressive.pixel_model import PixelModel
 from genlib.nn import MaskedConv2d, Shape, at_every_pixel, colour_groups
 
 
@@ -47,6 +48,8 @@ class PixelCNN(PixelModel):
         channels: width F of the residual stream, at least 2 C.
         depth: number of residual blocks.
         n_classes: number of labels, 0 for an unconditional model.
+        n_logistics: logistics in the mixture that gives the levels their probabilities
+            (`genlib.autoregressive.heads`), 0 for a softmax.
 
     Shapes and errors: as `PixelModel`.
 
@@ -66,6 +69,7 @@ class PixelCNN(PixelModel):
         channels: int = 64,
         depth: int = 7,
         n_classes: int = 0,
+        n_logistics: int = 0,
     ):
         super().__init__(shape, levels, n_classes)
         n_colours = self.shape[0]
@@ -74,7 +78,7 @@ class PixelCNN(PixelModel):
         half = colour_groups(channels // 2, n_colours)
         self.first = MaskedConv2d(colour, group, (4, 7), mask="A")
         self.blocks = nn.ModuleList(ResidualBlock(group, half, n_classes) for _ in range(depth))
-        self.head = softmax_head(group, n_colours, levels)
+        self.head = head(group, n_colours, levels, n_logistics)
 
     def network(self, x: Tensor, y: Tensor | None) -> Tensor:
         h = self.first(x)

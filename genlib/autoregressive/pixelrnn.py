@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from genlib.autoregressive.pixel_model import PixelModel, softmax_head
+from genlib.autoregressive.heads import softmax_head
+from genlib.autoregressive.pixel_model import PixelModel
 from genlib.nn import MaskedConv2d, Shape, colour_groups
 
 
