@@ -124,7 +124,7 @@ plots.show_images(as_images, columns=5, titles=names, size=1.2)
 #
 # *Difficulty 2 of 5 · importance 4 of 5 · 10 minutes*
 #
-# Let the rows of $W$ be the components. The code holds the coordinates of the image along them; the decoder walks the
+# Let the rows of $W$ be the components. The code holds the coordinates of the image along them; the decoder goes the
 # same way back:
 #
 # $$z = W (x - \mu), \qquad \hat x = \mu + W^\top z.$$
@@ -298,7 +298,7 @@ plots.show_rows({
 # $$\tilde x_d = \begin{cases} 0 & \text{with probability } p \\ x_d & \text{otherwise,} \end{cases} \qquad
 # L(x) = \text{mse}(x, f(\tilde x)).$$
 #
-# Mind the two images in $L$: the model $f$ reads the one with holes, and is compared with the one without.
+# Note the two images in $L$: the model $f$ reads the one with holes, and is compared with the one without.
 #
 # **Write** `denoising_loss(model, x, drop)`. `model` maps images (B, C, H, W) to images, and `drop` is $p$. Each call
 # draws new holes. The result is (B,), one number an image; with `drop=0` it is the plain reconstruction error.
