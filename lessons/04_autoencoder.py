@@ -202,7 +202,7 @@ plots.show_codes(percentile[:400], {"digit": test.labels[:400]}, labels=axes, si
 # %%
 quarters = torch.tensor([0.25, 0.75], device=DEVICE)
 middle = (map_test.quantile(quarters, dim=0).diff(dim=0) / (map_test.amax(dim=0) - map_test.amin(dim=0))).amax()
-print(f"the middle half of the codes takes up less than a third of either axis: {bool(middle < 1 / 3)}")
+print(f"the middle half of the codes takes up less than a fifth of either axis: {bool(middle < 1 / 5)}")
 
 # %% slideshow={"slide_type": "subslide"}
 if shown_factors := {f: test.factors[f][:1000] for f in ("slant", "thickness") if f in test.factors}:
