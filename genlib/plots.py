@@ -384,7 +384,14 @@ def show_points(
         axes.spines[["top", "right"]].set_visible(True)
 
 
-def show_codes(codes: Tensor, values: Mapping[str, Tensor], *, title: str = "") -> None:
+def show_codes(
+    codes: Tensor,
+    values: Mapping[str, Tensor],
+    *,
+    title: str = "",
+    size: float = 3.7,
+    labels: tuple[str, str] = ("$z_1$", "$z_2$"),
+) -> None:
     """A map of two-dimensional codes: one panel for each thing that is known of the images.
 
     A label is written as its number, so that nobody has to tell ten colours apart; any other value
@@ -394,6 +401,8 @@ def show_codes(codes: Tensor, values: Mapping[str, Tensor], *, title: str = "") 
         codes: (N, 2); a thousand can still be told apart.
         values: name -> (N,), of integers for labels, else of floats.
         title: above the panels.
+        size: width of a panel in inches; its marks grow with it.
+        labels: of the two axes.
 
     Raises:
         ValueError: codes of another size, or not one value a code.
@@ -414,22 +423,23 @@ def show_codes(codes: Tensor, values: Mapping[str, Tensor], *, title: str = "") 
                 f"not {tuple(value.shape)}"
             )
     figure, row = plt.subplots(
-        1, len(values), figsize=(3.7 * len(values), 3.5 + 0.35 * bool(title)), squeeze=False
+        1, len(values), figsize=(size * len(values), size - 0.2 + 0.35 * bool(title)), squeeze=False
     )
+    area = (size / 3.7) ** 2
     x, y = codes.detach().float().cpu().T.numpy()
     for axes, (name, value) in zip(row[0], values.items(), strict=True):
         known = value.detach().cpu().numpy()
         if value.is_floating_point():
-            dots = axes.scatter(x, y, c=known, s=7, cmap="viridis", linewidths=0)
+            dots = axes.scatter(x, y, c=known, s=7 * area, cmap="viridis", linewidths=0)
             figure.colorbar(dots, ax=axes, shrink=0.85)
         else:
             for i, label in enumerate(np.unique(known)):
                 here, colour = known == label, TEN_COLOURS[i % 10]
                 axes.scatter(
-                    x[here], y[here], s=24, marker=f"${label}$", color=colour, linewidths=0
+                    x[here], y[here], s=24 * area, marker=f"${label}$", color=colour, linewidths=0
                 )
-        axes.set(title=name, xlabel="$z_1$")
-    row[0, 0].set_ylabel("$z_2$")
+        axes.set(title=name, xlabel=labels[0])
+    row[0, 0].set_ylabel(labels[1])
     if title:
         figure.suptitle(title)
 
@@ -467,6 +477,7 @@ def show_code_grid(
     codes: Tensor | None = None,
     title: str = "",
     size: float = 0.4,
+    symbol: str = "z",
 ) -> None:
     """What a decoder makes of a plane: each image stands where its code lies.
 
@@ -479,6 +490,7 @@ def show_code_grid(
         codes: (N, 2), of training images for instance; cells where none of them lies turn orange.
         title: above the map.
         size: width of an image in inches.
+        symbol: letter of the two axes.
 
     Example:
         >>> low, high = torch.tensor([-1.0, -1.0]), torch.tensor([1.0, 1.0])
@@ -506,7 +518,7 @@ def show_code_grid(
         figsize=(side * size + 0.6, side * size * tall + 0.5 + 0.35 * bool(title))
     )
     axes.imshow(mosaic.float().cpu().numpy(), extent=edges, aspect="auto", vmin=0, vmax=1)
-    axes.set(xlabel="$z_1$", ylabel="$z_2$", title=title)
+    axes.set(xlabel=f"${symbol}_1$", ylabel=f"${symbol}_2$", title=title)
 
 
 def show_tables(

@@ -161,7 +161,7 @@ def place(model: nn.Module | type[nn.Module]) -> Leaf | None:
 
     Example:
         >>> from genlib.variational import Autoencoder
-        >>> place(GAN).name, place(Autoencoder)  # an autoencoder cannot sample
+        >>> place(GAN).name, place(Autoencoder)  # an autoencoder has no `sample`
         ('direct', None)
     """
     spoken_of = frozenset[str]().union(*(leaf.methods for leaf in leaves()))

@@ -122,7 +122,7 @@ plots.show_tree(classes | {"Autoencoder": Autoencoder})
 # sums $2^n$ terms for the $n$ units of its smaller layer, and refuses beyond $n = 20$.)
 #
 # The **autoencoder** is on no leaf. It turns an image into a short code and back, which is useful. But it has no $p(x)$,
-# and it draws nothing by itself: [lesson 04](04_autoencoder.ipynb) shows what it takes.
+# and no distribution of codes to draw from: [lesson 04](04_autoencoder.ipynb) fits one afterwards.
 
 # %%
 promises = ("log_prob", "elbo", "free_energy", "sample")

@@ -23,6 +23,7 @@
 
 # %%
 import torch
+from sklearn.mixture import GaussianMixture
 from torch import nn
 
 from genlib import checks, plots
@@ -78,8 +79,8 @@ print(f"error with the mean image for every digit: {nothing:.3f}")
 # *Difficulty 2 of 5 · importance 4 of 5 · 15 minutes*
 #
 # Start with codes that are linear. Each image is a point with $D$ coordinates. Which $k$ directions through the mean
-# $\mu$ keep the points as far apart as possible? **Principal component analysis** (PCA) has the answer in one line. With
-# the images as rows of $X$, the singular value decomposition is
+# $\mu$ keep the points as far apart as possible? **Principal component analysis** (PCA) has the answer in one line.
+# With the images as rows of $X$, the singular value decomposition is
 #
 # $$X - \mu = U S V^\top, \qquad \mu = \frac{1}{N} \sum_{n=1}^{N} x_n,$$
 #
@@ -123,7 +124,7 @@ plots.show_images(as_images, columns=5, titles=names, size=1.2)
 #
 # *Difficulty 2 of 5 · importance 4 of 5 · 10 minutes*
 #
-# Let the rows of $W$ be the components. The code holds the coordinates of the image along them; the decoder walks the
+# Let the rows of $W$ be the components. The code holds the coordinates of the image along them; the decoder goes the
 # same way back:
 #
 # $$z = W (x - \mu), \qquad \hat x = \mu + W^\top z.$$
@@ -172,8 +173,8 @@ for k, y in by_pca.items():
 # with the singular values $s_1 \ge s_2 \ge \dots$ of $X - \mu$. This holds exactly for the images that PCA was made
 # from.
 #
-# **Write** `pca_errors(x)`, with x (N, D) and $N \ge D$. It returns the right-hand side for $k = 0, 1, \dots, D$, as one
-# tensor (D + 1,).
+# **Write** `pca_errors(x)`, with x (N, D) and $N \ge D$. It returns the right-hand side for $k = 0, 1, \dots, D$, as
+# one tensor (D + 1,).
 #
 # <details><summary>Hint</summary>
 #
@@ -270,10 +271,10 @@ plots.show_curves(
 print(f"within 1 % of PCA's error: {abs(losses[-1] / predicted[4] - 1) < 0.01}")
 
 # %% [markdown]
-# Descent found PCA's error. Did it find PCA? The decoder's four columns span a plane, and
-# $P = V (V^\top V)^{-1} V^\top$ projects onto it. Two planes are the same exactly when their projectors are. The columns
-# themselves are another matter: any four directions that span the plane will do, so descent has no reason to find the
-# components (Baldi and Hornik, 1989).
+# Descent found PCA's error. Did it find PCA? The decoder's four columns span a plane, and $P = V (V^\top V)^{-1}
+# V^\top$ projects onto it. Two planes are the same exactly when their projectors are. The columns themselves are
+# another matter: any four directions that span the plane will do, so descent has no reason to find the components
+# (Baldi and Hornik, 1989).
 
 # %%
 plane = decoder @ torch.linalg.pinv(decoder)  # pinv(V) is the inverse of V'V, times V'
@@ -297,7 +298,7 @@ plots.show_rows({
 # $$\tilde x_d = \begin{cases} 0 & \text{with probability } p \\ x_d & \text{otherwise,} \end{cases} \qquad
 # L(x) = \text{mse}(x, f(\tilde x)).$$
 #
-# Mind the two images in $L$: the model $f$ reads the one with holes, and is compared with the one without.
+# Note the two images in $L$: the model $f$ reads the one with holes, and is compared with the one without.
 #
 # **Write** `denoising_loss(model, x, drop)`. `model` maps images (B, C, H, W) to images, and `drop` is $p$. Each call
 # draws new holes. The result is (B,), one number an image; with `drop=0` it is the plain reconstruction error.
@@ -321,8 +322,8 @@ def denoising_loss(model, x, drop):
 checks.autoencoder.denoising_loss(denoising_loss)
 
 # %% [markdown]
-# Let a model that does nothing show what it is shown. To leave the holes costs $p$ times the mean of $x^2$. A model that
-# learns should do better. Watch the background: a hole in black cannot be seen, so only ink is lost.
+# Let a model that does nothing show what it is shown. To leave the holes costs $p$ times the mean of $x^2$. A model
+# that learns should do better. Watch the background: a hole in black cannot be seen, so only ink is lost.
 
 # %%
 shown = []
@@ -350,8 +351,8 @@ plots.show_rows({"target": x_test[:10], "input": shown[0][:10]})
 #
 # It has nothing to tune. So its accuracy speaks of the codes, not of our patience.
 #
-# **Write** `nearest_centroid(codes, labels, queries)`, with codes (N, k), labels (N,) and queries (M, k). It returns the
-# classes of the queries, (M,). Labels are any whole numbers: some digits may be missing.
+# **Write** `nearest_centroid(codes, labels, queries)`, with codes (N, k), labels (N,) and queries (M, k). It returns
+# the classes of the queries, (M,). Labels are any whole numbers: some digits may be missing.
 #
 # <details><summary>Hint</summary>
 #
@@ -402,16 +403,17 @@ report("64 pixels", vectors, test_vectors)
 report("4 numbers of PCA", pca_codes, pca_test_codes)
 
 # %% [markdown]
-# Four numbers of PCA keep a good part of what a label needs, and lose some. Can a network's four numbers keep more? That
-# is for the end.
+# Four numbers of PCA keep a good part of what a label needs, and lose some. Can a network's four numbers keep more?
+# That is for the end.
 
 # %% [markdown]
 # ## Step 8. Make up a code
 #
 # *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
 #
-# A decoder turns any code into an image. So invent a code, decode it, and we have a generative model? Fit a Gaussian
-# to the codes and draw from it. With the mean $m$ and the covariance $\Sigma = L L^\top$ of the codes,
+# A decoder turns any code into an image. So draw a code at random, decode it, and we have a generative model? The codes
+# need a distribution. The simplest that fits is a Gaussian: fit one to the codes and draw from it. With the mean $m$
+# and the covariance $\Sigma = L L^\top$ of the codes,
 #
 # $$z = m + L \varepsilon, \qquad \varepsilon \sim N(0, I),$$
 #
@@ -439,19 +441,19 @@ def draw_codes(codes, n):
 checks.autoencoder.draw_codes(draw_codes)
 
 # %% [markdown]
-# Decoded by PCA, the new codes give shadows. That may be the fault of the decoder, which can only add four pictures. A
-# better decoder will tell.
+# Decoded by PCA, the new codes give blurred shapes. That may be the fault of the decoder, which can only add four
+# pictures. A better decoder will tell.
 
 # %%
-shadows = mean + draw_codes(pca_codes, 20) @ components
-plots.show_images(shadows.reshape(-1, 1, 8, 8), columns=10, title="PCA decodes made-up codes")
+decoded = mean + draw_codes(pca_codes, 20) @ components
+plots.show_images(decoded.reshape(-1, 1, 8, 8), columns=10, title="PCA decodes made-up codes")
 
 # %% [markdown]
 # ## All together: your autoencoder
 #
-# Your pieces make a whole model. The encoder and the decoder get a hidden layer each, so the four numbers may bend
-# where PCA's are straight. Training minimises your denoising loss; a quarter of the values is missing each time. Nothing
-# here comes from `genlib.variational`.
+# Your pieces make a whole model. The encoder and the decoder get a hidden layer each, so the code is no longer a linear
+# function of the image, as PCA's is. Training minimises your denoising loss; a quarter of the values is missing each
+# time. Nothing here comes from `genlib.variational`.
 
 # %%
 class MyAutoencoder(nn.Module):
@@ -494,8 +496,8 @@ print(f"your autoencoder's error is less than 80 % of PCA's: {error < 0.8 * pca_
 plots.show_rows({"images": x_test[:10], "PCA, 4": by_pca[4][:10], "yours, 4": rebuilt[:10]})
 
 # %% [markdown]
-# **Can it repair?** It never saw these images, nor these holes. Compare with the two that know no better: leave the
-# holes, or let PCA rebuild the image with holes.
+# **Can it repair?** It never saw these images, nor these holes. Two baselines: leave the holes, or let PCA rebuild the
+# image with holes.
 
 # %%
 def pca_model(x):
@@ -533,26 +535,30 @@ print(f"200 labels: at least 3 points better than PCA with as many numbers: {min
 print(f"200 labels: all 64 pixels are still better, by at least 1 point:    {pixels - mine > 1}")
 
 # %% [markdown]
-# So be honest. Your four numbers beat PCA's four. Whether they beat the pixels depends on how many labels there are:
+# Your four numbers beat PCA's four. Whether they beat the pixels depends on how many labels there are:
 # with 10, look at the table and at its standard errors; with 200, the pixels win. Images this small make good features
 # as they are. And a code of four numbers must serve every stroke, whether it tells digits apart or not.
 #
-# **Can it make new digits?** Draw codes with your Gaussian and decode them. A first guess without any fit, plain
-# $N(0, I)$, stands beside it.
+# **Can it make new digits?** Draw codes with your Gaussian and decode them. Beside it stand a baseline without any fit,
+# plain $N(0, I)$, and a density that fits better, a mixture of ten Gaussians.
 
 # %%
 torch.manual_seed(1)
 with torch.no_grad():
     new_codes, blind_codes = draw_codes(codes, 2000), torch.randn(2000, 4)
+    mixture = GaussianMixture(10, random_state=0).fit(codes.double().numpy())
+    # scikit-learn returns the draws one Gaussian after the other
+    mixed_codes = torch.tensor(mixture.sample(2000)[0], dtype=torch.float32)[torch.randperm(2000)]
     plots.show_rows({
         "test images": model.decode(test_codes[:12]),
+        "ten Gaussians": model.decode(mixed_codes[:12]),
         "your Gaussian": model.decode(new_codes[:12]),
         "N(0, I)": model.decode(blind_codes[:12]),
-    }, title="the same decoder, three sources of codes")
+    }, title="the same decoder, four sources of codes")
 
 # %% [markdown]
 # Some look like digits, others are between two or like none. Measure it: how far is a code from the nearest training
-# code, and the decoded image from the nearest training image? What test images do says what is usual.
+# code, and the decoded image from the nearest training image? The codes of test images say what is usual.
 
 # %% tags=["nbval-ignore-output"]
 @torch.no_grad()
@@ -562,33 +568,41 @@ def typical_distances(z):
     return in_code.median(), in_pixels.median()
 
 
-usual, fitted, blind = (typical_distances(z) for z in (test_codes, new_codes, blind_codes))
+usual, mixed, fitted, blind = (
+    typical_distances(z) for z in (test_codes, mixed_codes, new_codes, blind_codes)
+)
 print(f"{'codes from':<15}{'to a code':>12}{'to an image':>14}")
-for name, far in (("test images", usual), ("your Gaussian", fitted), ("N(0, I)", blind)):
+rows = {"test images": usual, "ten Gaussians": mixed, "your Gaussian": fitted, "N(0, I)": blind}
+for name, far in rows.items():
     print(f"{name:<15}{far[0]:>12.2f}{far[1]:>14.3f}")
 
 # %%
-print(f"your Gaussian, codes more than 1.5 times as far as usual:  {fitted[0] > 1.5 * usual[0]}")
-print(f"your Gaussian, images more than 1.3 times as far as usual: {fitted[1] > 1.3 * usual[1]}")
-print(f"N(0, I) is worse in both: {blind[0] > fitted[0] and blind[1] > fitted[1]}")
+print(f"your Gaussian, codes more than 1.5 times as far as usual:   {fitted[0] > 1.5 * usual[0]}")
+print(f"your Gaussian, images more than 1.3 times as far as usual:  {fitted[1] > 1.3 * usual[1]}")
+print(f"N(0, I) is farther still in both: {bool(blind[0] > fitted[0] and blind[1] > fitted[1])}")
+print(f"ten Gaussians, codes 0.9 to 1.4 times as far as usual:      {0.9 < mixed[0] / usual[0] < 1.4}")
+print(f"ten Gaussians, images less than 1.2 times as far as usual:  {mixed[1] < 1.2 * usual[1]}")
 
 # %% [markdown]
-# The mean and the covariance are right, and still the Gaussian misses: it puts codes where no training image has one.
-# There the decoder was never trained, so what it shows is nobody's promise. **An autoencoder cannot sample**: nothing in
-# its loss says where codes should lie.
+# The mean and the covariance are right, and still one Gaussian misses: it puts codes where no training image has one,
+# and there the decoder was never trained. **An autoencoder has no distribution of codes**, since nothing in its loss
+# says where they should lie. Fit a better one afterwards, as with ten Gaussians, and the draws come close to what is
+# usual. That is *ex-post density estimation* (Ghosh et al., 2020, arXiv:1903.12436). It gives samples; a bound on the
+# likelihood of an image it does not give.
 
 # %% [markdown]
 # ## What you have built
 #
 # An autoencoder in both its forms: the linear one, whose best solution you found by SVD and again by descent, and the
-# bent one, which keeps more in as few numbers and repairs what is missing. You have also measured where it ends: with
-# labels enough the plain pixels classify better, and made-up codes lie where no image does.
+# non-linear one, which keeps more in as few numbers and repairs what is missing. You have also measured its limits:
+# with labels enough the pixels classify better, and new codes need a density that fits the old ones.
 #
 # Where to go on:
 #
 # - Read `genlib/variational/autoencoder.py`: it is your model, for images of any shape.
 # - Set `drop` to 0 and train again. What happens to the errors, and what to the labels?
 # - Give the code 2 numbers, or 16. Where does the lead over PCA end?
-# - Lesson 05 mends the gaps: a variational autoencoder trains the decoder on codes drawn from a known Gaussian.
+# - Fit 1 to 40 Gaussians. At how many is `mixture.score(test_codes)`, the log density of new codes, largest?
+# - Lesson 05 trains encoder, decoder and prior in one go, on a bound of the likelihood: the variational autoencoder.
 # - Back to the lesson, [04 Autoencoders](../notebooks/04_autoencoder.ipynb), for codes you can look at and for larger
 #   images.

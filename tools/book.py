@@ -35,7 +35,7 @@ FAMILIES = {
 # what stands at no leaf
 BESIDE = {
     "01_taxonomy": "the tree itself, every leaf run",
-    "04_autoencoder": "not generative: it cannot sample",
+    "04_autoencoder": "codes, without a distribution of them",
     "09_comparison": "every model on the same data",
 }
 # they hold the answers to the problem sets

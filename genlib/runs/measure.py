@@ -175,8 +175,8 @@ def check_can_sample(model: nn.Module) -> None:
     """
     if not hasattr(model, "sample"):
         raise RunError(
-            f"{type(model).__name__} cannot sample: it says nothing about how likely a code is. "
-            "Train a vae, which does"
+            f"{type(model).__name__} cannot sample: it has no distribution of codes. "
+            "Train a vae, which has one"
         )
 
 

@@ -270,7 +270,7 @@ RECIPES: dict[str, Recipe] = {
         batch_size=128,
     ),
     "autoencoder": Recipe(
-        "Autoencoder: codes only, it cannot sample; network=mlp or conv",
+        "Autoencoder: codes only, no `sample`; network=mlp or conv",
         autoencoder,
         _CODES,
         conditional=False,

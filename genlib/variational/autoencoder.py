@@ -1,4 +1,4 @@
-"""Autoencoder: squeeze an image through a few numbers and get it back."""
+"""Autoencoder: an image becomes a short code, and the code an image again."""
 
 import math
 
@@ -13,10 +13,12 @@ class Autoencoder(nn.Module):
     r"""An encoder that reduces an image to a short code, and a decoder that restores the image.
 
     Both are trained together to make the squared error of the restored image small. No label is
-    needed, and what survives the squeeze are features of the data. The model says nothing about how
-    likely a code is, so it cannot draw new images: it has no `sample`. A linear encoder and decoder
-    find the space of the first principal components (Baldi & Hornik, 1989, Neural networks and
-    principal component analysis).
+    needed, and what passes the bottleneck are features of the data. The model has no distribution of
+    codes, and so no `sample`. To draw new images, fit a density to the codes of training images and
+    decode draws of it: ex-post density estimation (Ghosh et al., 2020, From variational to
+    deterministic autoencoders, arXiv:1903.12436). That is still no bound on the likelihood of an
+    image. A linear encoder and decoder find the space of the first principal components (Baldi &
+    Hornik, 1989, Neural networks and principal component analysis).
 
     Paper: Hinton & Salakhutdinov (2006), Reducing the dimensionality of data with neural networks.
     Departs from it: layers are trained all at once from random weights, not one by one first.
@@ -42,8 +44,12 @@ class Autoencoder(nn.Module):
     Example:
         >>> import torch
         >>> model = Autoencoder(shape=(1, 8, 8), latent_dim=2)
-        >>> model.encode(torch.rand(5, 1, 8, 8)).shape
-        torch.Size([5, 2])
+        >>> z = model.encode(torch.rand(50, 1, 8, 8))
+        >>> z.shape
+        torch.Size([50, 2])
+        >>> prior = torch.distributions.MultivariateNormal(z.mean(dim=0), torch.cov(z.T))  # fitted to codes
+        >>> model.decode(prior.sample((3,))).shape
+        torch.Size([3, 1, 8, 8])
     """
 
     def __init__(
