@@ -146,14 +146,19 @@ class MADE(nn.Module):
 # any. In the figure a row is an output, a column a pixel, both in raster order, and white is what is read.
 
 # %%
+def dependence(made):
+    """Which of nine pixels each output reads somewhere, (9, 9)."""
+    jacobian = torch.autograd.functional.jacobian(lambda x: made(x).sum(dim=0), torch.rand(50, 9))
+    return (jacobian != 0).any(dim=1)
+
+
 nine = all_images(2, (1, 3, 3)).flatten(1)  # (512, 9)
 who_reads = {}
 for name, place in {"raster order": torch.arange(1, 10), "random order": 1 + torch.randperm(9)}.items():
     made = MADE(place, hidden=80)
     with torch.no_grad():
         total = made.log_prob(nine).exp().sum()
-    jacobian = torch.autograd.functional.jacobian(lambda x: made(x).sum(dim=0), torch.rand(50, 9))
-    reads, earlier = (jacobian != 0).any(dim=1), place < place[:, None]  # (9, 9)
+    reads, earlier = dependence(made), place < place[:, None]
     assert not (reads & ~earlier).any()
     print(f"{name}: all images sum to {total:.4f}; {reads.sum()} of {earlier.sum()} earlier pixels are read, no later one")
     who_reads[name] = reads.float()
