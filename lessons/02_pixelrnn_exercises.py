@@ -44,7 +44,7 @@ torch.manual_seed(0);
 # *Difficulty 2 of 5 · importance 4 of 5 · 15 minutes*
 #
 # Begin with the simplest model that has a likelihood: every pixel follows its own histogram and ignores all the
-# others. It is the opponent that your network must beat. Maximum likelihood asks for the $q$ that makes the data most
+# others. It is the baseline that your network must beat. Maximum likelihood asks for the $q$ that makes the data most
 # probable. For one pixel, whose level $k$ occurs $n_k$ times in $N$ images, the mean negative log-likelihood is
 #
 # $$-\sum_k \frac{n_k}{N} \log q_k = H(\hat p) + KL(\hat p \,\|\, q), \qquad \hat p_k = \frac{n_k}{N}.$$
@@ -146,7 +146,7 @@ print(f"independent pixels: {bits:.2f} bits a pixel, on the test images")
 
 # %% [markdown]
 # On `bars` it is worthless. These are 30 images of 4 x 4 pixels, whole columns or whole rows, all equally likely.
-# Every pixel is white in half of them. So its histogram is that of a coin.
+# Every pixel is white in half of them. So its histogram is Bernoulli(1/2).
 
 # %%
 bars = load("bars")
@@ -158,7 +158,7 @@ def independent(x):
 
 
 plots.show_images(bars.floats(), columns=15, size=0.5, title="all of bars")
-print(f"every pixel is a fair coin: {bool((q == 0.5).all())}")
+print(f"every pixel is Bernoulli(1/2): {bool((q == 0.5).all())}")
 print(f"KL from the truth to independent pixels: {bars_kl(independent):.2f} nats")
 
 # %% [markdown]
@@ -468,7 +468,7 @@ plots.show_images(fields[:, None].float(), titles=list(ways), columns=3, size=2.
 # One pixel proves little. So here is every pixel of a 4 x 4 map. Row $n$ of a picture belongs to the $n$-th pixel in
 # raster order, and white shows which pixels it reads. In the first, all is white below the diagonal and black on it
 # and above: every pixel reads all before it, and nothing else. Beside it stand the two mistakes. What is black below
-# the diagonal is missed. What is white on the diagonal or above it is a peek at the answer.
+# the diagonal is missed. What is white on the diagonal or above it is read too early.
 
 # %%
 def who_reads_whom(second):
@@ -487,8 +487,8 @@ matrices = torch.stack([who_reads_whom(second) for second in others.values()])
 plots.show_images(matrices[:, None].float(), titles=list(others), columns=3, size=2.2)
 before = torch.ones(16, 16, dtype=torch.bool).tril(-1)  # [n, m]: pixel m comes before pixel n
 for name, matrix in zip(others, matrices):
-    missed, peeks = int((before & ~matrix).sum()), int((matrix & ~before).sum())
-    print(f"{name:<20} reads {peeks} values too early, and misses {missed} of {int(before.sum())}")
+    missed, ahead = int((before & ~matrix).sum()), int((matrix & ~before).sum())
+    print(f"{name:<20} reads {ahead} values too early, and misses {missed} of {int(before.sum())}")
 
 # %% [markdown]
 # ## Step 9. Draw a level
@@ -628,7 +628,7 @@ print(f"at T = 4 at least 10 of 100 are broken:                 {wild <= 0.9}")
 # ## What you have built
 #
 # A recurrent network over two dimensions: a memory, scans from two corners that take a diagonal at a time, a proof
-# that nothing peeks, an exact likelihood, and a sampler. It is small, and 30 images are soon memorised; what counts
+# that nothing reads ahead, an exact likelihood, and a sampler. It is small, and 30 images are soon memorised; what counts
 # is that the KL was measured and not guessed.
 #
 # Where to go on:

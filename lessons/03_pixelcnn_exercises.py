@@ -163,7 +163,7 @@ checks.pixelcnn.masked_conv(masked_conv)
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
 #
-# Does a network peek? Do not argue, differentiate. The output $f_k(i, j)$ depends on the input pixel $(u, v)$ where
+# Does a network read ahead? Do not argue, differentiate. The output $f_k(i, j)$ depends on the input pixel $(u, v)$ where
 #
 # $$\frac{\partial f_k(i, j)}{\partial x_c(u, v)} \neq 0 \quad \text{for some output } k, \text{ input channel } c
 # \text{ and image } x.$$
@@ -537,15 +537,15 @@ for _ in range(150):
 
 # %% [markdown]
 # How far is your model from the truth? On `bars` the Kullback-Leibler divergence is a sum of 30 terms, so this is no
-# estimate. And it still must not peek: your own receptive field says so.
+# estimate. And it still must not read ahead: your own receptive field says so.
 
 # %%
 with torch.no_grad():
     after = bars_kl(log_prob)
-peeks = receptive_field(lambda x: model(x)[:, :, 0], torch.rand(16, 1, 4, 4), (2, 1)).flatten()[2 * 4 + 1 :]
+ahead = receptive_field(lambda x: model(x)[:, :, 0], torch.rand(16, 1, 4, 4), (2, 1)).flatten()[2 * 4 + 1 :]
 print(f"KL to the truth was more than 5 nats before training:      {before > 5}")
 print(f"KL to the truth is less than 0.05 nats after training:     {after < 0.05}")
-print(f"the prediction at row 2, column 1 reads nothing from there on: {not peeks.any()}")
+print(f"the prediction at row 2, column 1 reads nothing from there on: {not ahead.any()}")
 
 # %% [markdown]
 # Draw 30 images with your sampler. Then give it the upper half of six images and let it draw the lower half, twice.

@@ -150,6 +150,78 @@ second = torch.linalg.eigvals(T).abs().sort().values[-2].item()
 print(f"second eigenvalue {second:.2f}: after five rounds {second**5:.4f} of the distance is left")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
+# ## Metropolis-Hastings
+#
+# Gibbs sampling needs the conditionals. Where these are hard, too, propose a move and accept it or not (Metropolis et
+# al., 1953; Hastings, 1970). Given are a target up to its constant, $\pi_i = r_i / Z$, and a **proposal**: any
+# transition matrix $Q$ with $Q_{ji} > 0$ wherever $Q_{ij} > 0$. From state $i$ draw $j$ from row $i$ of $Q$. With the
+# **acceptance probability** $A_{ij}$ go there. Otherwise stay, and count $i$ once more.
+#
+# Which $A$? Ask for **detailed balance**: as much probability flows from $i$ to $j$ as back, $\pi_i T_{ij} = \pi_j T_{ji}$.
+# Then $\pi$ is stationary, since
+#
+# $$\sum_i \pi_i T_{ij} = \sum_i \pi_j T_{ji} = \pi_j.$$
+#
+# For $i \ne j$ we have $T_{ij} = Q_{ij} A_{ij}$. So $\pi_i Q_{ij} A_{ij} = \pi_j Q_{ji} A_{ji}$: the larger of the two proposed flows must be
+# cut to the smaller one, and the smaller one can be accepted whole. That is
+#
+# $$A_{ij} = \min\Big(1,\; \frac{r_j\, Q_{ji}}{r_i\, Q_{ij}}\Big),$$
+#
+# and $Z$ has cancelled. Three states, so that we can write the whole matrix:
+
+# %%
+r = torch.tensor([1.0, 2.0, 2.0], dtype=torch.double)  # the target, but for its constant
+Q = torch.tensor([[0.2, 0.7, 0.1], [0.1, 0.2, 0.7], [0.7, 0.1, 0.2]], dtype=torch.double)
+
+
+def transition_matrix(acceptance):
+    moves = Q * acceptance
+    return moves + torch.diag(1 - moves.sum(dim=1))  # whoever is refused stays
+
+
+acceptance = (r * Q.T / (r[:, None] * Q)).clamp(max=1)
+target, step = r / r.sum(), transition_matrix(acceptance)
+flow = target[:, None] * step
+assert torch.allclose(flow, flow.T, rtol=0, atol=1e-15)  # detailed balance
+print(f"target times T is the target, to rounding: {bool((target @ step - target).abs().max() < 1e-15)}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Now the algorithm itself, which sees only `r` and `Q`. And a mistake that is easily made: the ratio without $Q$, which is right when $Q$ is
+# symmetric (the rule of Metropolis). Here $Q$ is not. That chain runs just as well, and arrives somewhere else.
+
+# %%
+proposed, accept = torch.multinomial(Q, 50_000, replacement=True).tolist(), acceptance.tolist()
+state, visits = 0, torch.zeros(3)
+for t, u in enumerate(torch.rand(50_000).tolist()):
+    candidate = proposed[state][t]
+    if u < accept[state][candidate]:
+        state = candidate
+    visits[state] += 1
+
+wrong = transition_matrix((r / r[:, None]).clamp(max=1)).matrix_power(1000)[0]  # its stationary law
+shares = visits / visits.sum()
+plots.show_tables(
+    {"": torch.stack([target, shares, wrong])}, columns=["1", "2", "3"],
+    rows=["target", "visits", "ratio without Q"],
+)
+
+# %%
+print("target:         ", " ".join(f"{value:.3f}" for value in target))
+print("ratio without Q:", " ".join(f"{value:.3f}" for value in wrong))
+print(f"visits within 0.03 of the target: {bool((shares - target).abs().max() < 0.03)}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Gibbs sampling is the case in which nothing is refused. It proposes $x_1'$ from $p(x_1' \mid x_2)$, and the ratio
+# $p(x_1', x_2)\, p(x_1 \mid x_2) \,/\, p(x_1, x_2)\, p(x_1' \mid x_2)$ is 1. So the draw of one pixel has detailed balance. A round of two
+# need not have it, and $p$ is stationary all the same: detailed balance is sufficient, not necessary.
+
+# %%
+for name, matrix in {"one pixel": first, "a round": T}.items():
+    flow = p[:, None] * matrix
+    print(f"{name:<9} detailed balance: {torch.allclose(flow, flow.T)!s:<5}  "
+          f"stationary: {torch.allclose(p @ matrix, p)}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## The restricted Boltzmann machine
 #
 # An energy with weights between all pairs of pixels knows only pairs. To say "a whole column is white" needs more.
@@ -471,8 +543,8 @@ weight = rbms["CD-10"].weight.detach().T.reshape(-1, 1, 4, 4)
 plots.show_images(0.5 + 0.5 * weight / weight.abs().max(), columns=8, title="weights of CD-10")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# In most units whole rows or columns show, dark against light. Together they vote. Samples, after 1000 rounds from coin
-# tosses:
+# In most units whole rows or columns show, dark against light. Together they vote. Samples, after 1000 rounds from random
+# pixels:
 
 # %%
 drawn = {name: model.sample(14, steps=1000) for name, model in rbms.items()}
@@ -554,7 +626,73 @@ print(f"it grew at every stop, and so did the weights:              "
       f"{rounds == sorted(rounds) and largest == sorted(largest)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A dilemma. The data lie in separate valleys. A good model makes the hills between them high, and then its own chain cannot cross
+# ### What a chain is worth
+#
+# Average a number $f$ over $n$ rounds of one chain. How far off is the mean? Let the chain start from its stationary
+# distribution, let $\sigma^2$ be the variance of $f$ there, and $\rho_k$ its **autocorrelation**, the correlation of $f$ with itself $k$
+# rounds later. Of all pairs of rounds, $n - k$ lie $k$ apart, and each counts twice:
+#
+# $$\text{Var}(\bar f) = \frac{1}{n^2} \sum_{s, t} \text{Cov}(f_s, f_t)
+# = \frac{\sigma^2}{n} \Big(1 + 2 \sum_{k=1}^{n-1} \big(1 - \tfrac kn\big) \rho_k\Big)
+# \approx \frac{\sigma^2}{n} \Big(1 + 2 \sum_{k=1}^{\infty} \rho_k\Big).$$
+#
+# For $n$ independent draws it is $\sigma^2 / n$. So $n$ rounds are worth $n_\text{eff} = n \,/\, (1 + 2 \sum_k \rho_k)$ of these, their
+# **effective sample size**. (The last step wants $n$ much larger than the lags at which $\rho_k$ is not yet zero.)
+#
+# Check it where all is known. A chain on 0 and 1 goes up with probability $a$ and down with $b$. One step multiplies the expected
+# distance to the mean by $\lambda = 1 - a - b$. So $\rho_k = \lambda^k$, and the geometric series gives $1 + 2 \sum_k \rho_k = (1 + \lambda) / (1 - \lambda)$.
+
+# %%
+a, b, n = 0.02, 0.08, 1000
+mean, lam = a / (a + b), 1 - a - b
+state, total = torch.bernoulli(torch.full((10_000,), mean)), torch.zeros(10_000)
+for u in torch.rand(n, 10_000):  # ten thousand chains at once
+    state = (u < torch.where(state == 1, 1 - b, a)).float()
+    total += state
+n_eff = n * (1 - lam) / (1 + lam)
+measured = mean * (1 - mean) / (total / n).var().item()  # sigma^2 over the variance of the means
+print(f"{n} rounds are worth {n_eff:.1f} independent draws")
+print(f"the variance of the means says so, too, within 7 %: {abs(measured / n_eff - 1) < 0.07}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The small RBM's matrix $T$ gives all its $\rho_k$. With the stationary $p$ and $f$ less its mean, the covariance at lag $k$ is $\sum_x p(x) f(x)\, (T^k f)(x)$. A geometric
+# series sums these over $k \ge 0$: solve $(I - T + \mathbf 1 p)\, s = f$, where the term $\mathbf 1 p$, all rows equal to $p$, takes away the eigenvalue 1. We do this
+# for each of the nine pixels and add up. So this is the worth of a chain for the mean image.
+
+# %%
+worth = {}
+for update, model in stops.items():
+    E, p = energies(model), model_table(model)
+    step = (-E).softmax(dim=1) @ (-E).softmax(dim=0).T
+    f = x - p @ x
+    lags = torch.linalg.solve(torch.eye(512, dtype=torch.double) - step + p, f)  # all T^k f, summed
+    variance = (p @ f.square()).sum()
+    covariances = (p @ (f * lags)).sum()  # of lag 0, 1, 2, ...
+    worth[update] = (1000 * variance / (2 * covariances - variance)).item()
+
+model, rounds_each = stops[100], 2000
+chains = images[torch.multinomial(model_table(model), 1000, replacement=True)]
+means = torch.zeros_like(chains)
+for _ in range(rounds_each):
+    chains = model.gibbs(chains, steps=1)
+    means += chains / rounds_each
+pixel_variance = (model_table(model) @ (x - model_table(model) @ x).square()).sum()
+ratio = (pixel_variance / means.flatten(1).var(dim=0).sum()).item() / (2 * worth[100])
+
+# %% tags=["nbval-ignore-output"]
+for update, value in worth.items():
+    print(f"after {update:3} updates 1000 rounds are worth {value:.0f} independent images")
+
+# %%
+print(f"after 25 updates 1000 rounds are worth more than 500:     {worth[25] > 500}")
+print(f"after 200 fewer than 5:                                   {worth[200] < 5}")
+print(f"after 100 a thousand chains say the same, within 20 %:    {abs(ratio - 1) < 0.2}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Here $\rho_k$ is exact. Estimated from one chain it may flatter: a chain that has not left its valley has never seen the others, and finds
+# the autocorrelation within that valley, which soon dies away.
+#
+# There is a dilemma in this. The data lie in separate valleys. A good model makes the hills between them high, and then its own chain cannot cross
 # them. But learning needs that chain. So learning makes its own next step harder. PCD suffers too: its chains must keep up with the model,
 # which asks for a small learning rate at the end.
 
@@ -678,14 +816,14 @@ print(f"more than 5 points above pixels drawn alone:             {hits[0] > hits
 # A quarter of a century later, a thought: if all we use is the chain, why write down an energy at all? Learn the **step of the chain**. Bengio et
 # al. (2013) take the plainest step there is, in two halves:
 #
-# 1. **Spoil** the image: $\tilde x \sim C(\tilde x \mid x)$. Each pixel is replaced, with a small probability, by a coin toss.
+# 1. **Corrupt** the image: $\tilde x \sim C(\tilde x \mid x)$. Each pixel is replaced, with a small probability, by a draw from Bernoulli(1/2).
 # 2. **Guess** the clean one: draw $x$ from $P(x \mid \tilde x)$, by a network that has learnt to remove the noise.
 #
-# Training is ordinary prediction: spoil data, predict what it was. No $Z$, no chain in the gradient, no second network.
+# Training is ordinary prediction: corrupt data, predict what it was. No $Z$, no chain in the gradient, no second network.
 #
 # ### Why the chain draws the data
 #
-# Spoiling makes *pairs* $(x, \tilde x)$ with the probability $p(x)\, C(\tilde x \mid x)$. The first half draws $\tilde x$
+# Corruption makes *pairs* $(x, \tilde x)$ with the probability $p(x)\, C(\tilde x \mid x)$. The first half draws $\tilde x$
 # given $x$. The second draws $x$ given $\tilde x$. That is Gibbs sampling of the pair! So if the guess is the true $P(x \mid \tilde x)$, the
 # data's distribution is stationary. And as noise can turn any image into any other, the chain gets there from anywhere.
 #
@@ -694,10 +832,10 @@ print(f"more than 5 points above pixels drawn alone:             {hits[0] > hits
 # %%
 noise = 0.2
 flips = (x[:, None] - x[None]).abs().sum(dim=2)  # in how many of 9 pixels two images differ
-spoil = (noise / 2) ** flips * (1 - noise / 2) ** (9 - flips)  # C(spoilt | x): half the coins differ
-guess = (data[:, None] * spoil).T
-guess = guess / guess.sum(dim=1, keepdim=True)  # P(x | spoilt)
-step = spoil @ guess
+corrupt = (noise / 2) ** flips * (1 - noise / 2) ** (9 - flips)  # a replaced pixel differs half the time
+guess = (data[:, None] * corrupt).T
+guess = guess / guess.sum(dim=1, keepdim=True)  # P(x | corrupted)
+step = corrupt @ guess
 
 assert torch.allclose(data @ step, data)
 assert torch.allclose(step.matrix_power(1000), data.expand(512, 512), atol=1e-6)
@@ -705,7 +843,7 @@ print("the data's distribution is stationary, and reached from each of the 512 i
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The network's guess cannot be the true one. It gives each pixel a probability, and draws them **independently**, while the true pixels
-# hang together. Where the spoilt image could come from either of two, the network mixes them pixel by pixel. So use little noise, which leaves little doubt. But then
+# hang together. Where the corrupted image could come from either of two, the network mixes them pixel by pixel. So use little noise, which leaves little doubt. But then
 # the chain moves slowly. That is the dilemma of mixing again.
 #
 # A network for `bars`, and its chain, every fifth step:
@@ -723,13 +861,13 @@ plots.show_images(walk, columns=14, size=0.6)
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Walkback
 #
-# Training shows the network data, slightly spoilt, and nothing else. The chain also gets to images that are no data. What the network says there
+# Training shows the network data, slightly corrupted, and nothing else. The chain also gets to images that are no data. What the network says there
 # nobody has taught it. It may well say "stay". Such an image is a **spurious mode**: a trap that no training image ever enters.
 #
 # **Walkback** takes a few steps of the chain from the data, and asks at each of them for the image where the walk began. So the network learns
 # the way home, from the places where its own chain goes. Above we trained with walks of 1, 3 and 6 steps.
 #
-# All 65,536 images can be asked: shown this one, unspoilt, is your guess the same one, with a probability above one half? The thirty should
+# All 65,536 images can be asked: given this one without noise, is the guess the same image, with a probability above one half? The thirty should
 # say yes, and nobody else.
 
 # %%
@@ -830,8 +968,8 @@ print(f"the PixelCNN's KL is below 0.1, and below every chain's:  "
 #
 # ### What came back
 #
-# Markov chains returned, with the faults designed out. A **diffusion model** (Sohl-Dickstein et al., 2015; Ho et al., 2020) spoils
-# the data in many small steps until nothing but noise is left, and learns each step back. Compare the GSN: it too spoils and guesses. But here the chain
+# Markov chains returned, with the faults designed out. A **diffusion model** (Sohl-Dickstein et al., 2015; Ho et al., 2020) corrupts
+# the data in many small steps until nothing but noise is left, and learns each step back. Compare the GSN: it too corrupts and guesses. But here the chain
 # has a fixed length, and the network is told which step it is at; it starts from noise because it *should*, and never has to forget
 # anything. And as each step is small, there is little doubt in it, so independent pixels are a good guess.
 #
@@ -875,6 +1013,9 @@ except ValueError as refusal:
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References
 #
+# - Metropolis, Rosenbluth, Rosenbluth, Teller, Teller (1953), *Equation of state calculations by fast computing machines*,
+#   Journal of Chemical Physics 21.
+# - Hastings (1970), *Monte Carlo sampling methods using Markov chains and their applications*, Biometrika 57.
 # - Geman, Geman (1984), *Stochastic relaxation, Gibbs distributions, and the Bayesian restoration of images*, IEEE PAMI 6.
 # - Smolensky (1986), *Information processing in dynamical systems: foundations of harmony theory*, in Parallel Distributed
 #   Processing, volume 1.

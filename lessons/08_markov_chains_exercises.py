@@ -487,7 +487,7 @@ print(f"and is at least 0.4 nats better than by CD-1: {cd1 - cd10 > 0.4}")
 # $$\log w = \sum_{k=0}^{K-1} \Big( F_{\beta_k}(x_k) - F_{\beta_{k+1}}(x_k) \Big), \qquad
 # F_\beta(x) = -\beta b^T x - \sum_j \text{softplus}\big(\beta c_j + \beta x^T W_{:j}\big).$$
 #
-# A chain starts at $x_0$, coin tosses. Before it moves on by a Gibbs step of the next RBM, its weight is multiplied by
+# A chain starts at $x_0$, random pixels. Before it moves on by a Gibbs step of the next RBM, its weight is multiplied by
 # how much more that RBM likes **the same** image.
 #
 # **Write** `ais_log_weights(states, betas, weight, b, c)`. `states` (K, n, D) has the images $x_0, \dots, x_{K-1}$ of n
@@ -600,18 +600,18 @@ print(f"the mean of the logarithms is smaller in every case:     {lower}")
 #
 # *Difficulty 4 of 5 · importance 3 of 5 · 20 minutes*
 #
-# A **generative stochastic network** (GSN) has no energy and no $Z$. It *is* a Markov chain. One step spoils the image,
+# A **generative stochastic network** (GSN) has no energy and no $Z$. It *is* a Markov chain. One step corrupts the image,
 # and asks a network what the image was:
 #
 # $$\tilde x_t \sim C(\tilde x \mid x_t), \qquad x_{t+1} \sim P_\theta(x \mid \tilde x_t), \qquad
 # L = \frac{1}{T} \sum_{t=0}^{T-1} -\log P_\theta(x_0 \mid \tilde x_t).$$
 #
-# $C$ is **salt-and-pepper noise**: each pixel is replaced, with probability `noise`, by a coin toss. $P_\theta$ treats
+# $C$ is **salt-and-pepper noise**: each pixel is replaced, with probability `noise`, by a draw of Bernoulli(1/2). $P_\theta$ treats
 # pixels as independent given $\tilde x$, with log-odds from the network. Training by **walkback** (Bengio et al., 2013,
 # arXiv:1305.6663) lets the chain walk away from a data point $x_0$ for $T$ steps. At each step the network must tell
 # where the walk **began**: $x_0$, not $x_t$. So it learns to come home from places that the data never show.
 #
-# **Write** `walkback_loss(network, x, noise, u)`. `network` maps spoilt images (B, D) to logits (B, D); x (B, D) are
+# **Write** `walkback_loss(network, x, noise, u)`. `network` maps corrupted images (B, D) to logits (B, D); x (B, D) are
 # the data; u (T, 3, B, D) are uniform random numbers. At step t
 #
 # - pixels with `u[t, 0] < noise` are replaced: white where `u[t, 1] < 1/2`, else black;
@@ -621,7 +621,7 @@ print(f"the mean of the logarithms is smaller in every case:     {lower}")
 #
 # <details><summary>Hint</summary>
 #
-# `torch.where(replaced, coin, state)` spoils. `F.binary_cross_entropy_with_logits(logits, x, reduction="none")` has the
+# `torch.where(replaced, fresh, state)` corrupts. `F.binary_cross_entropy_with_logits(logits, x, reduction="none")` has the
 # nats of each pixel. Keep two images apart: `state`, which walks, and `x`, which stays.
 #
 # </details>
@@ -630,9 +630,9 @@ print(f"the mean of the logarithms is smaller in every case:     {lower}")
 def walkback_loss(network, x, noise, u):
     ### BEGIN SOLUTION
     state, nats = x, []
-    for replace, coin, draw in u:
-        spoilt = torch.where(replace < noise, (coin < 0.5).to(x.dtype), state)
-        logits = network(spoilt)
+    for replace, fresh, draw in u:
+        corrupted = torch.where(replace < noise, (fresh < 0.5).to(x.dtype), state)
+        logits = network(corrupted)
         each = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
         nats.append(each.sum(dim=1).mean())
         state = (draw < logits.sigmoid()).to(x.dtype)
@@ -668,15 +668,15 @@ networks = {"GSN, walks of 1 step": learn_gsn(1), "GSN, walks of 3 steps": learn
 # %% [markdown]
 # ## All together: three chains
 #
-# Your RBM and your two GSNs are all sampled by a chain. Start 2000 chains of each from coin tosses, where 30 of 65,536
+# Your RBM and your two GSNs are all sampled by a chain. Start 2000 chains of each from random pixels, where 30 of 65,536
 # images are bars or stripes. How fast do they get home, and how many arrive?
 
 # %%
 @torch.no_grad()
 def gsn_step(network, x):
-    replace, coin, draw = torch.rand(3, *x.shape)
-    spoilt = torch.where(replace < NOISE, (coin < 0.5).float(), x)
-    return (draw < network(spoilt).sigmoid()).float()
+    replace, fresh, draw = torch.rand(3, *x.shape)
+    corrupted = torch.where(replace < NOISE, (fresh < 0.5).float(), x)
+    return (draw < network(corrupted).sigmoid()).float()
 
 
 # one step of each chain; the `network=network` keeps the one of this turn of the loop
@@ -699,7 +699,7 @@ for name, step in step_of.items():
     ends[name] = x
 plots.show_curves(
     home, xlabel="steps of the chain", ylabel="share of bars and stripes",
-    baselines={"coin tosses": 30 / 2**16},
+    baselines={"random pixels": 30 / 2**16},
 )
 
 # %%
@@ -739,7 +739,7 @@ for name, step in step_of.items():
 # There is the price of this whole family. Between two patterns lie images that nearly never occur, and a chain must
 # cross them. On 16 pixels that takes fifty steps and more. A pixel model or a GAN draws afresh each time.
 #
-# What did the longer walks buy? Show the network every image there is, unspoilt. If it is no bar and no stripe, and the
+# What did the longer walks buy? Show the network every image there is, without noise. If it is no bar and no stripe, and the
 # network says all the same that it should stay as it is, it is a **trap** for the chain.
 
 # %%

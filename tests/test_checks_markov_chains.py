@@ -1152,9 +1152,9 @@ def log_of_mean_of_exp(log_w, n_visible, n_hidden):
 @right("walkback_loss")
 def walkback_loss(network, x, noise, u):
     state, total = x, 0
-    for replaced, coin, drawn in u:
-        spoilt = torch.where(replaced < noise, (coin < 0.5).to(x.dtype), state)
-        logits = network(spoilt)
+    for replaced, fresh, drawn in u:
+        corrupted = torch.where(replaced < noise, (fresh < 0.5).to(x.dtype), state)
+        logits = network(corrupted)
         total = total + F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
         state = (drawn < logits.sigmoid()).to(x.dtype)
     return total / len(u)
@@ -1176,11 +1176,11 @@ def walkback_loss_by_softplus(network, x, noise, u):
 def walkback_loss_of_the_whole_walk(network, x, noise, u):
     """First the walk, then the loss of all its images at once."""
     with torch.no_grad():
-        spoilt, state = [], x
+        corrupted, state = [], x
         for now in u:
-            spoilt.append(torch.where(now[0] < noise, now[1].lt(0.5).to(x), state))
-            state = now[2].lt(network(spoilt[-1]).sigmoid()).to(x)
-    logits = network(torch.cat(spoilt))
+            corrupted.append(torch.where(now[0] < noise, now[1].lt(0.5).to(x), state))
+            state = now[2].lt(network(corrupted[-1]).sigmoid()).to(x)
+    logits = network(torch.cat(corrupted))
     of_x = -F.logsigmoid(torch.where(x.repeat(len(u), 1) == 1, logits, -logits))
     return of_x.sum(1).mean()
 
@@ -1190,30 +1190,30 @@ def bce(logits, x):
 
 
 def walk_of(network, x, noise, u):
-    """state, spoilt and logits of every step."""
+    """state, corrupted and logits of every step."""
     steps, state = [], x
     for now in u:
-        spoilt = torch.where(now[0] < noise, (now[1] < 0.5).to(x), state)
-        logits = network(spoilt)
-        steps.append((state, spoilt, logits))
+        corrupted = torch.where(now[0] < noise, (now[1] < 0.5).to(x), state)
+        logits = network(corrupted)
+        steps.append((state, corrupted, logits))
         state = (now[2] < logits.sigmoid()).to(x)
     return steps
 
 
-def walk_with(spoil=None, onward=None):
+def walk_with(corrupt=None, onward=None):
     """The loss of a walk that does one thing its own way."""
 
     def answer(network, x, noise, u):
         losses, state = [], x
         for now in u:
-            spoilt = torch.where(now[0] < noise, (now[1] < 0.5).to(x), state)
-            if spoil is not None:
-                spoilt = spoil(state, noise, now)
-            logits = network(spoilt)
+            corrupted = torch.where(now[0] < noise, (now[1] < 0.5).to(x), state)
+            if corrupt is not None:
+                corrupted = corrupt(state, noise, now)
+            logits = network(corrupted)
             losses.append(bce(logits, x))
             state = (now[2] < logits.sigmoid()).to(x)
             if onward is not None:
-                state = onward(logits, now, spoilt)
+                state = onward(logits, now, corrupted)
         return torch.stack(losses).mean()
 
     return answer
@@ -1224,12 +1224,12 @@ def target_is_the_state(network, x, noise, u):
     return torch.stack([bce(logits, s) for s, _, logits in walk_of(network, x, noise, u)]).mean()
 
 
-@wrong("walkback_loss", "you ask for the spoilt image")
-def target_is_spoilt(network, x, noise, u):
+@wrong("walkback_loss", "you ask for the corrupted image")
+def target_is_corrupted(network, x, noise, u):
     return torch.stack([bce(logits, s) for _, s, logits in walk_of(network, x, noise, u)]).mean()
 
 
-@wrong("walkback_loss", "every step spoils x anew")
+@wrong("walkback_loss", "every step corrupts x anew")
 def always_from_x(network, x, noise, u):
     losses = [
         bce(network(torch.where(now[0] < noise, (now[1] < 0.5).to(x), x)), x).mean() for now in u
@@ -1239,7 +1239,7 @@ def always_from_x(network, x, noise, u):
 
 @wrong("walkback_loss", "you flip the pixels that are hit")
 def flips(network, x, noise, u):
-    return walk_with(spoil=lambda s, noise, now: (s - (now[0] < noise).to(s)).abs())(
+    return walk_with(corrupt=lambda s, noise, now: (s - (now[0] < noise).to(s)).abs())(
         network, x, noise, u
     )
 
@@ -1247,13 +1247,13 @@ def flips(network, x, noise, u):
 @wrong("walkback_loss", "you replace the pixels that should stay")
 def hits_the_others(network, x, noise, u):
     return walk_with(
-        spoil=lambda s, noise, now: torch.where(now[0] < noise, s, (now[1] < 0.5).to(s))
+        corrupt=lambda s, noise, now: torch.where(now[0] < noise, s, (now[1] < 0.5).to(s))
     )(network, x, noise, u)
 
 
-@wrong("walkback_loss", "no pixel is spoilt")
+@wrong("walkback_loss", "no pixel is corrupted")
 def no_noise(network, x, noise, u):
-    return walk_with(spoil=lambda s, noise, now: s)(network, x, noise, u)
+    return walk_with(corrupt=lambda s, noise, now: s)(network, x, noise, u)
 
 
 @wrong("walkback_loss", "you average over the pixels")
@@ -1294,33 +1294,33 @@ def denoising_only(network, x, noise, u):
 
 @wrong("walkback_loss", "you walk on with probabilities")
 def walk_of_probabilities(network, x, noise, u):
-    return walk_with(onward=lambda logits, now, spoilt: logits.sigmoid())(network, x, noise, u)
+    return walk_with(onward=lambda logits, now, corrupted: logits.sigmoid())(network, x, noise, u)
 
 
 @wrong("walkback_loss", "your next image is the most probable one")
 def walk_of_the_most_probable(network, x, noise, u):
-    return walk_with(onward=lambda logits, now, spoilt: logits.sigmoid().round())(
+    return walk_with(onward=lambda logits, now, corrupted: logits.sigmoid().round())(
         network, x, noise, u
     )
 
 
-@wrong("walkback_loss", "you walk on from the spoilt image")
+@wrong("walkback_loss", "you walk on from the corrupted image")
 def walk_of_noise(network, x, noise, u):
-    return walk_with(onward=lambda logits, now, spoilt: spoilt)(network, x, noise, u)
+    return walk_with(onward=lambda logits, now, corrupted: corrupted)(network, x, noise, u)
 
 
 @wrong("walkback_loss", "you compare u[t, 2] with the logits")
 def logits_for_probabilities(network, x, noise, u):
-    return walk_with(onward=lambda logits, now, spoilt: (now[2] < logits).to(spoilt))(
+    return walk_with(onward=lambda logits, now, corrupted: (now[2] < logits).to(corrupted))(
         network, x, noise, u
     )
 
 
 @wrong("walkback_loss", "the next image is drawn the wrong way round")
 def drawn_backwards(network, x, noise, u):
-    return walk_with(onward=lambda logits, now, spoilt: (now[2] > logits.sigmoid()).to(spoilt))(
-        network, x, noise, u
-    )
+    return walk_with(
+        onward=lambda logits, now, corrupted: (now[2] > logits.sigmoid()).to(corrupted)
+    )(network, x, noise, u)
 
 
 @wrong("walkback_loss", "the sigmoid is taken twice")

@@ -111,7 +111,7 @@ def test_chunks_do_not_change_the_partition_function(n_hidden: int, monkeypatch)
 
 def test_a_large_image_has_an_exact_likelihood_if_the_hidden_layer_is_small():
     model = RBM((1, 28, 28), 3)
-    nn.init.zeros_(model.weight)  # now pixels are independent coin tosses
+    nn.init.zeros_(model.weight)  # now pixels are independent, Bernoulli(1/2)
     x = torch.bernoulli(torch.full((2, 1, 28, 28), 0.5))
     torch.testing.assert_close(model.log_prob(x), torch.full((2,), -784 * math.log(2)))
 
@@ -353,8 +353,8 @@ def test_the_base_may_have_the_pixel_means_of_data():
     nn.init.zeros_(model.weight)
     # no weights, and nearly the base's biases: hardly any weight differs from another
     by_data = annealed_importance(model, 50, 1, bars)
-    by_coins = annealed_importance(model, 50, 1)
-    assert by_data[1] < 0.5 * by_coins[1]
+    by_pixels = annealed_importance(model, 50, 1)
+    assert by_data[1] < 0.5 * by_pixels[1]
     nn.init.normal_(model.weight, std=1.0)
     exact = model.log_partition()
     log_z, error = annealed_importance(model, 200, 300, bars)
@@ -395,30 +395,30 @@ def random_gsn(shape: Shape = SHAPE, noise: float = 0.4, **more) -> GSN:
     return model.double()
 
 
-def spoiling(shape: Shape, noise: float) -> Tensor:
-    """C(spoilt | x) of all pairs of images: each pixel stays, or a coin is tossed."""
+def corruption(shape: Shape, noise: float) -> Tensor:
+    """C(corrupted | x) of all pairs of images: each pixel stays, or is replaced by Bernoulli(1/2)."""
     x = all_images(2, shape).double().flatten(1)
     differ = (x[:, None] - x[None]).abs()
     return (differ * noise / 2 + (1 - differ) * (1 - noise / 2)).prod(dim=2)
 
 
 def guessing(model: GSN) -> Tensor:
-    """P(x | spoilt) of all pairs of images."""
+    """P(x | corrupted) of all pairs of images."""
     x = all_images(2, model.shape).double()
     return of_all_states(model(x).detach().sigmoid().flatten(1))
 
 
 def chain_matrix(model: GSN) -> Tensor:
-    return spoiling(model.shape, model.noise) @ guessing(model)
+    return corruption(model.shape, model.noise) @ guessing(model)
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.4, 1.0])
-def test_noise_replaces_pixels_by_coin_tosses(noise: float):
+def test_noise_replaces_pixels_by_random_pixels(noise: float):
     model = random_gsn(noise=noise)
     x = IMAGES[37:38].expand(20_000, -1, -1, -1)
-    spoilt = model.corrupt(x)
-    assert_follows(spoilt, spoiling(SHAPE, noise)[37])
-    assert (spoilt != x).double().mean().item() == pytest.approx(noise / 2, rel=0.05)
+    corrupted = model.corrupt(x)
+    assert_follows(corrupted, corruption(SHAPE, noise)[37])
+    assert (corrupted != x).double().mean().item() == pytest.approx(noise / 2, rel=0.05)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 3), (1, 3, 2), (2, 1, 2), (1, 1, 5), (1, 1, 1)])
@@ -469,9 +469,11 @@ def test_a_long_walk_of_one_chain_meets_images_as_often_as_the_stationary_distri
 @pytest.mark.parametrize("walkback", [1, 3])
 def test_the_loss_asks_for_the_image_that_the_walk_began_with(walkback: int):
     model = random_gsn(walkback=walkback)
-    spoil, guess, step = spoiling(SHAPE, 0.4), guessing(model), chain_matrix(model)
+    corrupt, guess, step = corruption(SHAPE, 0.4), guessing(model), chain_matrix(model)
     start = 37
-    nats = [-(step.matrix_power(t)[start] @ spoil @ guess[:, start].log()) for t in range(walkback)]
+    nats = [
+        -(step.matrix_power(t)[start] @ corrupt @ guess[:, start].log()) for t in range(walkback)
+    ]
     x = IMAGES[start : start + 1].expand(200, -1, -1, -1)
     with torch.no_grad():
         losses = torch.stack([model.loss(x) for _ in range(200)])
@@ -480,8 +482,8 @@ def test_the_loss_asks_for_the_image_that_the_walk_began_with(walkback: int):
         assert abs(nats[0] - nats[2]) > 20 * losses.std() / math.sqrt(200)
 
 
-class FromSpoilt(nn.Module):
-    """Logits that are linear in the spoilt image, seen as -1 and 1."""
+class FromCorrupted(nn.Module):
+    """Logits that are linear in the corrupted image, seen as -1 and 1."""
 
     def __init__(self, weight: Tensor, bias: Tensor):
         super().__init__()
@@ -498,7 +500,7 @@ def test_with_the_true_reconstruction_the_chain_draws_the_data():
     for noise in (0.05, 0.3, 0.9):
         model = GSN((1, 2, 3), 4, noise).double()
         evidence = math.log((1 - noise / 2) / (noise / 2))  # for white, of a pixel that looks white
-        model.network = FromSpoilt(evidence * torch.eye(6).double(), white.logit())
+        model.network = FromCorrupted(evidence * torch.eye(6).double(), white.logit())
         p = model.stationary_distribution(1e-10)
         torch.testing.assert_close(p, data, rtol=0, atol=1e-8)
 
@@ -508,8 +510,10 @@ def test_a_product_over_pixels_cannot_draw_two_equal_ones_but_less_noise_helps()
     for noise in (0.8, 0.4, 0.1):
         model = GSN((1, 1, 2), 4, noise).double()
         evidence = math.log((1 - noise / 2) / (noise / 2))
-        # the data are black-black and white-white: this is exactly P(white | spoilt), for each pixel
-        model.network = FromSpoilt(torch.full((2, 2), evidence).double(), torch.zeros(2).double())
+        # the data are black-black and white-white: this is exactly P(white | corrupted), for each pixel
+        model.network = FromCorrupted(
+            torch.full((2, 2), evidence).double(), torch.zeros(2).double()
+        )
         p = model.stationary_distribution(1e-10)
         off.append((p[1] + p[2]).item())  # images that are no data
     assert off[0] > 0.3 > off[1] > off[2] > 0
@@ -555,7 +559,7 @@ def test_a_gsn_learns_bars():
     fit(model, bars, epochs=1000, batch_size=30, learning_rate=5e-3)
     p = model.stationary_distribution(tolerance=1e-4)
     kl = bars_kl(lambda x: p[image_index(x)].log())
-    assert kl < 0.7  # seeds 0 to 9 gave 0.37 to 0.43; coin tosses have 7.69
+    assert kl < 0.7  # seeds 0 to 9 gave 0.37 to 0.43; random pixels have 7.69
 
 
 def test_the_loss_trains_every_parameter():

@@ -1312,7 +1312,7 @@ def ais_log_z(answer: Answer, *, seed: int = 0) -> None:
 def walkback_loss(answer: Answer, *, seed: int = 0) -> None:
     r"""Check `walkback_loss(network, x, noise, u)`: nats an image to tell x, in the mean over a walk from it.
 
-    `network` maps spoilt images (B, D) to logits (B, D); x (B, D) of zeros and ones; u (T, 3, B, D) are
+    `network` maps corrupted images (B, D) to logits (B, D); x (B, D) of zeros and ones; u (T, 3, B, D) are
     uniform random numbers. At step t pixels with u[t, 0] < noise are replaced by u[t, 1] < 1/2, and the
     next image is u[t, 2] < sigmoid(logits). -> one number.
 
@@ -1328,7 +1328,7 @@ def walkback_loss(answer: Answer, *, seed: int = 0) -> None:
     def nats(logits: Tensor, x: Tensor) -> Tensor:
         return binary_cross_entropy_with_logits(logits, x, reduction="none").sum(1)
 
-    def spoil(x: Tensor, noise: float, u: Tensor) -> Tensor:
+    def corrupt(x: Tensor, noise: float, u: Tensor) -> Tensor:
         return where(u[0] < noise, (u[1] < 0.5).to(x), x)
 
     def flip(x: Tensor, noise: float, u: Tensor) -> Tensor:
@@ -1337,7 +1337,7 @@ def walkback_loss(answer: Answer, *, seed: int = 0) -> None:
     def rest(x: Tensor, noise: float, u: Tensor) -> Tensor:
         return where(u[0] >= noise, (u[1] < 0.5).to(x), x)
 
-    def draw(logits: Tensor, u: Tensor, spoilt: Tensor) -> Tensor:
+    def draw(logits: Tensor, u: Tensor, corrupted: Tensor) -> Tensor:
         return (u[2] < sigmoid(logits)).to(logits)
 
     def steps(
@@ -1346,7 +1346,7 @@ def walkback_loss(answer: Answer, *, seed: int = 0) -> None:
         noise: float,
         u: Tensor,
         *,
-        spoil: Callable[..., Tensor] = spoil,
+        corrupt: Callable[..., Tensor] = corrupt,
         onward: Callable[..., Tensor] = draw,
         target: str = "x",
         cost: Callable[..., Tensor] = nats,
@@ -1354,10 +1354,10 @@ def walkback_loss(answer: Answer, *, seed: int = 0) -> None:
         """The nats of each step, (T, B)."""
         made, state = [], x
         for now in u:
-            spoilt = spoil(state, noise, now)
-            logits = network(spoilt)
-            made.append(cost(logits, {"x": x, "state": state, "spoilt": spoilt}[target]))
-            state = onward(logits, now, spoilt)
+            corrupted = corrupt(state, noise, now)
+            logits = network(corrupted)
+            made.append(cost(logits, {"x": x, "state": state, "corrupted": corrupted}[target]))
+            state = onward(logits, now, corrupted)
         return stack(made)
 
     def right(network: Net, x: Tensor, noise: float, u: Tensor) -> Tensor:
@@ -1380,25 +1380,25 @@ def walkback_loss(answer: Answer, *, seed: int = 0) -> None:
             with_(target="state"),
         ),
         (
-            "you ask for the spoilt image, which the network has in front of it: ask for x.",
-            with_(target="spoilt"),
+            "you ask for the corrupted image, which the network has in front of it: ask for x.",
+            with_(target="corrupted"),
         ),
         (
-            "every step spoils x anew, so nothing walks: spoil the image that was drawn in the step before.",
+            "every step corrupts x anew, so nothing walks: corrupt the image that was drawn in the step before.",
             from_x,
         ),
         (
-            "you flip the pixels that are hit: salt-and-pepper noise replaces them by a coin toss, "
+            "you flip the pixels that are hit: salt-and-pepper noise replaces them by draws from Bernoulli(1/2), "
             "u[t, 1] < 1/2, which changes half of them.",
-            with_(spoil=flip),
+            with_(corrupt=flip),
         ),
         (
             "you replace the pixels that should stay: those with u[t, 0] < noise are hit.",
-            with_(spoil=rest),
+            with_(corrupt=rest),
         ),
         (
-            "no pixel is spoilt: without noise the network could copy its input.",
-            with_(spoil=lambda x, noise, u: x),
+            "no pixel is corrupted: without noise the network could copy its input.",
+            with_(corrupt=lambda x, noise, u: x),
         ),
         (
             "you average over the pixels: nats an image are the sum over its pixels.",
@@ -1426,24 +1426,24 @@ def walkback_loss(answer: Answer, *, seed: int = 0) -> None:
         ),
         (
             "you walk on with probabilities: draw the next image, 0 or 1, by comparing with u[t, 2].",
-            with_(onward=lambda logits, u, spoilt: sigmoid(logits)),
+            with_(onward=lambda logits, u, corrupted: sigmoid(logits)),
         ),
         (
             "your next image is the most probable one: draw it, u[t, 2] < sigmoid(logits).",
-            with_(onward=lambda logits, u, spoilt: (logits > 0).to(logits)),
+            with_(onward=lambda logits, u, corrupted: (logits > 0).to(logits)),
         ),
         (
-            "you walk on from the spoilt image: the next one is drawn from what the network says.",
-            with_(onward=lambda logits, u, spoilt: spoilt),
+            "you walk on from the corrupted image: the next one is drawn from what the network says.",
+            with_(onward=lambda logits, u, corrupted: corrupted),
         ),
         (
             "you compare u[t, 2] with the logits: put them through a sigmoid first.",
-            with_(onward=lambda logits, u, spoilt: (u[2] < logits).to(logits)),
+            with_(onward=lambda logits, u, corrupted: (u[2] < logits).to(logits)),
         ),
         (
             "the next image is drawn the wrong way round: a pixel is white where u[t, 2] is below its "
             "probability.",
-            with_(onward=lambda logits, u, spoilt: (u[2] > sigmoid(logits)).to(logits)),
+            with_(onward=lambda logits, u, corrupted: (u[2] > sigmoid(logits)).to(logits)),
         ),
         (
             "the sigmoid is taken twice: `F.binary_cross_entropy_with_logits` takes the logits themselves.",

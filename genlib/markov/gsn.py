@@ -15,11 +15,11 @@ LARGEST = 16  # pixels: a table of 2^16 probabilities, and a quarter of a gigaby
 
 
 class GSN(nn.Module):
-    r"""A generative stochastic network: spoil an image, guess what it was, and again.
+    r"""A generative stochastic network: corrupt an image, guess what it was, and again.
 
-    A step of its chain has two halves. The first spoils the image by a known noise
-    $C(\tilde x \mid x)$: each pixel is replaced, with probability `noise`, by a coin toss
-    (salt-and-pepper noise). In the second, a network looks at the spoilt image, says for every pixel
+    A step of its chain has two halves. The first corrupts the image by a known noise
+    $C(\tilde x \mid x)$: each pixel is replaced, with probability `noise`, by a draw from Bernoulli(1/2)
+    (salt-and-pepper noise). In the second, a network looks at the corrupted image, says for every pixel
     how probably the clean one is white, and the next image is drawn from that:
 
     $$\tilde x_t \sim C(\tilde x \mid x_t), \qquad x_{t+1} \sim P_\theta(x \mid \tilde x_t)
@@ -34,7 +34,7 @@ class GSN(nn.Module):
     Two things stand between theory and practice. Given $\tilde x$ the pixels of the network's guess
     are independent, those of the true one in general not: the guess fits if the noise leaves little
     doubt about the image, but with little noise the chain moves slowly. And training shows the
-    network spoilt data only, while the chain also meets images that are no data, and what it does
+    network corrupted data only, while the chain also meets images that are no data, and what it does
     there nobody has taught it. Walkback training does: it lets the chain walk a few steps from the
     data, and asks the network at each of them for the image the walk began with. It has a price: a
     walk that has reached another image still asks for the first, and the network learns to doubt.
@@ -50,11 +50,11 @@ class GSN(nn.Module):
     Args:
         shape: image shape (C, H, W).
         hidden_dim: units in each of the network's two hidden layers.
-        noise: probability that a pixel is replaced by a coin toss, in (0, 1].
+        noise: probability that a pixel is replaced by a draw from Bernoulli(1/2), in (0, 1].
         walkback: steps of the walk in `loss`; 1 is a denoising autoencoder.
 
     Shapes:
-        forward: spoilt x (B, C, H, W) of zeros and ones -> logits (B, C, H, W) of a clean white pixel
+        forward: corrupted x (B, C, H, W) of zeros and ones -> logits (B, C, H, W) of a clean white pixel
         corrupt: x (B, C, H, W) of zeros and ones -> likewise
         loss:    x -> scalar, nats per image and step of the walk
         walk:    x, steps -> (steps, B, C, H, W) of zeros and ones
@@ -93,7 +93,7 @@ class GSN(nn.Module):
     # A step of the chain. -------------------------------------------------------------------------
 
     def corrupt(self, x: Tensor) -> Tensor:
-        """Replace each pixel, with probability `noise`, by a coin toss."""
+        """Replace each pixel, with probability `noise`, by a draw from Bernoulli(1/2)."""
         check_images(x, self.shape, levels=2)
         return self._corrupt(x)
 
@@ -128,7 +128,7 @@ class GSN(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, steps: int = 100) -> Tensor:
-        """Draw `n` images: the ends of as many chains, which start from coin tosses.
+        """Draw `n` images: the ends of as many chains, which start from random pixels.
 
         They follow the model as far as the chains have forgotten their start.
 
@@ -146,7 +146,7 @@ class GSN(nn.Module):
         return x
 
     def _corrupt(self, x: Tensor) -> Tensor:
-        # a coin toss is right by chance, half the time
+        # a replaced pixel keeps its value half the time
         flip = torch.bernoulli(torch.full_like(x, self.noise / 2))
         return (x - flip).abs()
 
@@ -164,7 +164,7 @@ class GSN(nn.Module):
 
         Both halves of a step act on the table of all $2^n$ probabilities. Noise flips each pixel on
         its own, so it takes n passes over the table. The guess is a product over pixels, so of a
-        product of the first n / 2 and one of the others, A and B: summed over spoilt images s with
+        product of the first n / 2 and one of the others, A and B: summed over corrupted images s with
         their probabilities $w_s$, the next table is the matrix product $A^T \operatorname{diag}(w) B$.
 
         Repeating steps would get there, but for a chain that seldom leaves a mode it takes thousands.
@@ -198,12 +198,14 @@ class GSN(nn.Module):
         if not tolerance > 0:
             raise ValueError(f"tolerance must be positive, not {tolerance}")
         images = all_images(2, self.shape).to(next(self.parameters()))
-        white = self._logits(images).sigmoid().flatten(1)  # (2^n, n): every image taken for spoilt
+        white = (
+            self._logits(images).sigmoid().flatten(1)
+        )  # (2^n, n): every image taken for corrupted
         first, last = _products(white[:, : n // 2]), _products(white[:, n // 2 :])
 
         def one_step(p: Tensor) -> Tensor:
-            spoilt = _flip_pixels(p, self.noise / 2).to(white)
-            parts = zip(first.split(ROWS), spoilt.split(ROWS), last.split(ROWS), strict=True)
+            corrupted = _flip_pixels(p, self.noise / 2).to(white)
+            parts = zip(first.split(ROWS), corrupted.split(ROWS), last.split(ROWS), strict=True)
             table = sum(a.T @ (w[:, None] * b) for a, w, b in parts)
             return torch.as_tensor(table).flatten().cpu().double()
 

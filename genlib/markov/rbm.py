@@ -160,7 +160,7 @@ class RBM(nn.Module):
         return self._gibbs(self._flat(x), steps).unflatten(1, self.shape)
 
     def sample(self, n: int, steps: int = 1000) -> Tensor:
-        """Draw `n` images by as many chains of `steps` Gibbs steps, which start from coin tosses.
+        """Draw `n` images by as many chains of `steps` Gibbs steps, which start from random pixels.
 
         They follow p(x) as far as the chains have forgotten their start. Where the model has found
         separate modes, a chain stays with the one that it meets first, for a very long time.
