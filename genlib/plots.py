@@ -39,7 +39,7 @@ READ = LinearSegmentedColormap.from_list("read", ["#C6DBEF", "#08306B"])  # its 
 # set for good and not in plt.rc_context: leaving that context undoes the choice of the notebook's
 # backend if the first figure made it, and no later figure is shown
 STYLE = {
-    "font.size": 11,
+    "font.size": 12,  # read from the last row of a lecture hall: nothing is smaller
     "axes.titlesize": 12,
     "axes.spines.top": False,
     "axes.spines.right": False,
