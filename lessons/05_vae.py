@@ -698,7 +698,7 @@ def two_digits(n, seed):
 
 
 hands, hands_test = two_digits(2500, seed=0), two_digits(1000, seed=1)
-hand = VAE(hands.shape, 6, "gaussian", levels=hands.levels, scale=0.2, kl_weight=10.0).to(DEVICE)
+hand = VAE(hands.shape, 6, "dequantised_gaussian", levels=hands.levels, scale=0.2, kl_weight=10.0).to(DEVICE)
 fit(hand, hands, epochs=8, learning_rate=3e-3);
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
