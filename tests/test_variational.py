@@ -27,6 +27,7 @@ from genlib.variational import (
     ConvDecoder,
     ConvEncoder,
     kl_to_standard_normal,
+    split_kl,
 )
 from genlib.variational.vae import BernoulliPixels, DequantisedGaussianPixels, GaussianPixels
 
@@ -126,6 +127,34 @@ def test_the_kl_has_its_minimum_zero_at_the_prior():
     assert torch.equal(kl_to_standard_normal(zeros, zeros), torch.zeros(3))
     assert (kl_to_standard_normal(zeros, torch.full((3, 4), 0.1)) > 0).all()
     assert (kl_to_standard_normal(zeros, torch.full((3, 4), -0.1)) > 0).all()
+
+
+def test_codes_that_nothing_confuses_tell_the_index_and_codes_that_are_all_the_same_tell_nothing():
+    prior = Independent(Normal(torch.zeros(2).double(), 30.0), 1)
+    apart = torch.tensor([[0.0, 0.0], [40.0, 0.0], [0.0, 40.0], [40.0, 40.0], [80.0, 0.0]]).double()
+    for mean, information in ((apart, math.log(5)), (torch.ones(5, 2).double(), 0.0)):
+        q = Independent(Normal(mean, 0.5), 1)
+        told, marginal = split_kl(q, prior, draws=4000)
+        assert told == pytest.approx(information, abs=1e-12)
+        kl = kl_divergence(q.base_dist, prior.base_dist).sum(dim=1).mean().item()
+        assert marginal == pytest.approx(kl - information, abs=0.02)
+
+
+def test_both_parts_of_the_kl_are_the_integrals_that_define_them():
+    mean, std = torch.tensor([[-1.0], [0.3], [2.0]]).double(), torch.tensor([[0.3], [0.8], [0.5]])
+    q, prior = Independent(Normal(mean, std.double()), 1), Independent(Normal(torch.zeros(1), 1), 1)
+    z = torch.linspace(-10, 10, 4001).double()[:, None, None]
+    log_q, log_p = q.log_prob(z), prior.log_prob(z.float())[:, 0].double()  # (4001, 3), (4001,)
+    log_all = log_q.logsumexp(dim=1) - math.log(3)
+    step = 20 / 4000
+    information = (log_q.exp() * (log_q - log_all[:, None])).sum().item() * step / 3
+    marginal = (log_all.exp() * (log_all - log_p)).sum().item() * step
+    n = 40_000
+    told = split_kl(q, prior, draws=n)
+    assert told == pytest.approx((information, marginal), abs=4 / n**0.5)
+    kl = kl_to_standard_normal(mean, std.double().log()).mean().item()
+    assert information + marginal == pytest.approx(kl, abs=1e-4)
+    assert 0.5 < information < math.log(3) and marginal > 0.1
 
 
 # The evidence, the ELBO and the importance bound. ---------------------------------------------------
