@@ -983,7 +983,7 @@ print(f"6 latents: the one with labels costs less than 0.3:    {costs[0] < 0.3}"
 # rotated $q$ the exact posterior, the ELBO would fall by its KL to the nearest diagonal one,
 # $\frac12 \sum_j \log \Lambda_{jj} \sigma_j^2$, with $\Lambda$ the precision after the turn and $\sigma_j$ the standard
 # deviations before it. It is zero if all $\sigma_j$ are the same: then the ELBO has no preference. In the model of 16
-# latents some are dead, with $\sigma_j = 1$, and it is large. In the one of 6 all are in use, and it is small.
+# latents some are dead, with $\sigma_j = 1$, and the others are not. In the one of 6 all are in use, and it is smaller.
 
 # %%
 def by_formula(model, images, turn):
