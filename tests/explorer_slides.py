@@ -72,7 +72,7 @@ gated = GatedPixelCNN(test.shape, test.levels, channels=8, depth=2)
 plane = VAE(test.shape, latent_dim=2)
 bold(plane.decoder)
 train, codes = test, torch.randn(len(test.labels), 2)
-hand = bold(VAE(test.shape, 6, "gaussian", levels=test.levels, scale=0.2), std=0.1)
+hand = bold(VAE(test.shape, 6, "dequantised_gaussian", levels=test.levels, scale=0.2), std=0.1)
 faces, names = test.floats(), ["slant", "thickness", "size", "class"]
 r2 = {"learnt": torch.rand(4, 6)}
 """,

@@ -149,12 +149,17 @@ def vae(
     kl_weight: float,
 ) -> nn.Module:
     """A VAE; by default black-and-white pixels are Bernoulli, all others categorical."""
-    one_of("likelihood", likelihood, ("auto", "bernoulli", "gaussian", "categorical"))
+    per_value = {
+        "bernoulli": 1,
+        "categorical": images.levels,
+        "gaussian": 2,
+        "dequantised_gaussian": 2,
+    }
+    one_of("likelihood", likelihood, ("auto", *per_value))
     if likelihood == "auto":
         likelihood = "bernoulli" if images.levels == 2 else "categorical"
-    per_value = {"bernoulli": 1, "gaussian": 2, "categorical": images.levels}[likelihood]
     encoder, decoder = networks(
-        images, network, 2 * latent_dim, latent_dim, hidden_dim, depth, per_value
+        images, network, 2 * latent_dim, latent_dim, hidden_dim, depth, per_value[likelihood]
     )
     return VAE(
         images.shape,

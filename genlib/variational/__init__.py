@@ -2,7 +2,7 @@
 
 from genlib.variational.autoencoder import Autoencoder
 from genlib.variational.networks import MLP, ConvDecoder, ConvEncoder, LevelDecoder
-from genlib.variational.vae import VAE, kl_to_standard_normal
+from genlib.variational.vae import VAE, kl_to_standard_normal, split_kl
 
 __all__ = [
     "MLP",
@@ -12,4 +12,5 @@ __all__ = [
     "ConvEncoder",
     "LevelDecoder",
     "kl_to_standard_normal",
+    "split_kl",
 ]
