@@ -726,8 +726,10 @@ def draw(z, y):
 
 rows, asked = {}, torch.arange(360) % 10
 scores = [distance(draw(torch.randn(360, 32), asked))]
-batches = train.endless_batches(64)
+batches = train.endless_batches(32)
 for step in range(1, 1201):
+    if step == 1000:  # small steps at the end, or the two swing on
+        of_g.param_groups[0]["lr"] = of_d.param_groups[0]["lr"] = 2e-4
     x, labels = next(batches)
     fake = generator(torch.randn(len(x), 32), labels)
     loss, _ = least_squares(discriminator(x, labels), discriminator(fake.detach(), labels))

@@ -366,7 +366,9 @@ def test_r1_is_the_squared_slope_at_real_examples_alone():
     torch.testing.assert_close(model.gradient_penalty(x), expected)
 
     loss = model.discriminator_loss(x, fake=fake)
-    plain = F.softplus(-w * lengths / 2).mean() + F.softplus(w * fake.square().sum(dim=1) / 2).mean()
+    plain = (
+        F.softplus(-w * lengths / 2).mean() + F.softplus(w * fake.square().sum(dim=1) / 2).mean()
+    )
     torch.testing.assert_close(loss, plain + gamma / 2 * expected)
     (slope,) = torch.autograd.grad(model.gradient_penalty(x), model.discriminator.w)
     torch.testing.assert_close(slope, 2 * w * lengths.mean())  # and it can be trained
