@@ -326,8 +326,8 @@ def average_weights(average: nn.Module, network: nn.Module, decay: float = 0.99)
         raise ValueError(f"decay must be at least 0 and below 1, not {decay}")
     for old, new in zip(average.parameters(), network.parameters(), strict=True):
         old.lerp_(new, 1 - decay)
-    for old, new in zip(average.buffers(), network.buffers(), strict=True):
-        old.copy_(new)
+    for kept, current in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(current)
 
 
 def pick(logits: Tensor, y: Tensor | None) -> Tensor:
