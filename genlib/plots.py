@@ -6,7 +6,7 @@ from Okabe & Ito's palette, which colour-blind readers can tell apart.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -314,38 +314,93 @@ def show_panels(
     *,
     x: Sequence[float],
     xlabel: str,
+    labels: Mapping[str, tuple[float, float]],
     ylabel: str = "",
     top: float | None = None,
+    dashed: Collection[str] = (),
 ) -> None:
-    """Panels of curves side by side on the same axes: stages of a training, for instance.
+    """Panels of curves, two in a row, on the same axes: stages of a training, for instance.
 
-    A curve of one name has one colour in all panels, and stands once in the legend below them.
+    A curve of one name has one colour in all panels. Its name stands at it, in the first.
 
     Args:
         panels: title -> name -> values, one for each of x.
         x: where the values lie.
-        xlabel, ylabel: with their units; ylabel stands at the left.
+        xlabel, ylabel: with their units.
+        labels: name -> where its left lower corner stands in the first panel, in the axes' units.
         top: where the panels end; a curve that rises above is cut off.
+        dashed: names of curves that are drawn dashed.
 
     Example:
         >>> stages = {"start": {"D": [0.5, 0.5]}, "end": {"D": [0.1, 0.9]}}
-        >>> show_panels(stages, x=[0, 1], xlabel="x")
+        >>> show_panels(stages, x=[0, 1], xlabel="x", labels={"D": (0.2, 0.55)})
         >>> [axes.get_title() for axes in plt.gcf().axes]
         ['start', 'end']
         >>> plt.close()
     """
-    figure, row = plt.subplots(
-        1, len(panels), figsize=(2.9 * len(panels), 3.1), squeeze=False, sharey=True
+    rows = -(-len(panels) // 2)
+    figure, grid = plt.subplots(
+        rows, 2, figsize=(10, 2.8 * rows), squeeze=False, sharex=True, sharey=True
     )
     colours: dict[str, str] = {}
-    for axes, (title, curves) in zip(row[0], panels.items(), strict=True):
+    for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):
         for name, values in curves.items():
             colour = colours.setdefault(name, COLOURS[len(colours) % len(COLOURS)])
-            axes.plot(x, values, color=colour)
-        axes.set(title=title, xlabel=xlabel)
-    row[0, 0].set(ylabel=ylabel, ylim=None if top is None else (-0.03 * top, top))
-    handles = [Patch(facecolor=colour, label=name) for name, colour in colours.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+            axes.plot(x, values, "--" if name in dashed else "-", color=colour)
+        axes.set_title(title)
+        axes.tick_params(labelsize=12)
+    for name, (right, up) in labels.items():
+        grid[0, 0].text(right, up, name, color=colours[name], fontsize=12)
+    grid[0, 0].set_ylim(None if top is None else (-0.03 * top, top))
+    figure.supxlabel(xlabel, fontsize=12)
+    figure.supylabel(ylabel, fontsize=12)
+    for axes in grid.flat[len(panels) :]:
+        axes.remove()
+
+
+def show_paths(
+    panels: Mapping[str, tuple[Tensor, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    limit: float = 3.0,
+) -> None:
+    """Paths in the plane, a panel each, over the arrows of the vector field that they follow.
+
+    A dot marks where a path begins, a cross the origin.
+
+    Args:
+        panels: title -> a path (N, 2), and the field (x, y) -> (its two components) behind it.
+        xlabel, ylabel: what the two coordinates are.
+        limit: the panels reach from -limit to limit along both axes.
+
+    Raises:
+        ValueError: a path that does not lie in the plane.
+
+    Example:
+        >>> path = torch.tensor([[1.0, 0.0], [0.9, 0.1]])
+        >>> show_paths({"a step": (path, lambda x, y: (-x, y))}, xlabel="x", ylabel="y")
+        >>> plt.gca().get_title()
+        'a step'
+        >>> plt.close()
+    """
+    _, row = plt.subplots(
+        1, len(panels), figsize=(10, 0.5 + 10 / len(panels)), squeeze=False, sharey=True
+    )
+    ticks = torch.linspace(-limit, limit, 13)
+    x, y = torch.meshgrid(ticks, ticks, indexing="xy")
+    for axes, (title, (path, field)) in zip(row[0], panels.items(), strict=True):
+        if path.ndim != 2 or path.shape[1] != 2:
+            raise ValueError(f"{title!r} must have shape (N, 2), not {tuple(path.shape)}")
+        axes.quiver(x.numpy(), y.numpy(), *(part.numpy() for part in field(x, y)), color="0.7")
+        axes.plot(*path.T.numpy(), color=BLUE, linewidth=1)
+        axes.plot(*path[0].tolist(), "o", color=ORANGE)
+        axes.plot(0, 0, "+", color="black", markersize=10)
+        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+        axes.set_title(title)
+        axes.set_xlabel(xlabel, fontsize=12)
+        axes.tick_params(labelsize=12)
+    row[0, 0].set_ylabel(ylabel, fontsize=12)
 
 
 def show_points(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from genlib.adversarial import GAN, LSGAN, WGANGP, MinimaxGAN
+from genlib.adversarial import GAN, LSGAN, R1GAN, WGANGP, HingeGAN, MinimaxGAN
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.markov import GSN, RBM, PersistentRBM
 from genlib.variational import VAE
@@ -100,7 +100,7 @@ TREE = Branch(
                 ),
                 Leaf(
                     "direct",
-                    (GAN, MinimaxGAN, LSGAN, WGANGP),
+                    (GAN, MinimaxGAN, LSGAN, HingeGAN, R1GAN, WGANGP),
                     frozenset("discriminator_loss generate generator_loss sample".split()),
                     density="none",
                     sampling="one pass",

@@ -22,6 +22,7 @@
 # %% slideshow={"slide_type": "skip"}
 import copy
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -136,8 +137,8 @@ print(f"minus log 4 is                    {-math.log(4):.3f}")
 #
 # $$D^*(x) = \frac{p_\text{data}(x)}{p_\text{data}(x) + p_g(x)}.$$
 #
-# It is Bayes' rule, for a coin that decides between real and fake. Here are three choices of $a$ and $b$, and their
-# tops.
+# It is Bayes' rule, where real and fake have the prior probability 1/2 each. Here are three choices of $a$ and $b$, and
+# their tops.
 
 # %%
 d = torch.linspace(0.01, 0.99, 99)
@@ -262,7 +263,10 @@ for turn in range(0, 401, 25):
     train_gan_epoch(model, batches(50), for_g, for_d, discriminator_steps=2)
 
 # %%
-plots.show_panels(panels, x=middle, xlabel="x", ylabel="density, and D", top=1.05)
+plots.show_panels(
+    panels, x=middle, xlabel="x", ylabel="density, and D", top=1.05, dashed=["best D"],
+    labels={"data": (-3.4, 0.36), "generator": (1.8, 0.55), "D": (-0.8, 0.45), "best D": (-4.6, 0.6)},
+)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The best $D$ moves with every turn of the generator, and $D$ runs after it. It catches the broad shape, and misses the
@@ -292,37 +296,142 @@ assert (values <= 2 * divergence - math.log(4) + 1e-4).all()
 print("at every moment D reaches no more than the best D would")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
+# ## Does it converge?
+#
+# The value swings. Is that our two networks, or the game itself? Take the smallest one, the **Dirac-GAN** (Mescheder et al.,
+# 2018, section 2). All data lie at the point 0. All fakes lie at one point $\theta$, the generator's only parameter. The
+# discriminator has the logit $\psi x$. At the data this is 0, whatever $\psi$ is, and so
+#
+# $$V(\theta, \psi) = \log \tfrac12 + \log\big(1 - \sigma(\psi \theta)\big).$$
+#
+# Let $s = \sigma(\psi \theta)$: so probable does $D$ find it that the fake is real. The generator goes down $V$, the
+# discriminator up:
+#
+# $$-\frac{\partial V}{\partial \theta} = s\, \psi, \qquad \frac{\partial V}{\partial \psi} = -s\, \theta.$$
+#
+# Both are zero at $\theta = \psi = 0$ only. There the fakes lie on the data and $D$ says 1/2: the **equilibrium** that we
+# want. But the vector $s\,(\psi, -\theta)$ stands at a right angle to $(\theta, \psi)$ everywhere. Small steps along it go
+# round the equilibrium and never nearer.
+
+# %%
+def field(theta, psi, penalty=0.0):  # of the penalty below
+    s = torch.sigmoid(psi * theta)
+    return s * psi, -s * theta - penalty * psi
+
+
+grid = torch.linspace(-3, 3, 31, dtype=torch.float64)
+theta, psi = (axis.flatten().requires_grad_() for axis in torch.meshgrid(grid, grid, indexing="xy"))
+value = -len(psi) * model.discriminator_objective(real=0 * psi, fake=psi * theta)  # genlib's, summed
+to_theta, to_psi = field(theta, psi)
+assert torch.allclose(-torch.autograd.grad(value, theta, retain_graph=True)[0], to_theta)
+assert torch.allclose(torch.autograd.grad(value, psi)[0], to_psi)
+assert torch.allclose(theta * to_theta + psi * to_psi, torch.zeros_like(theta))
+print("the field is the gradient of genlib's value, at a right angle to (theta, psi)")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Now a step of size $h$, both at once. By Pythagoras the new distance from the equilibrium is
+#
+# $$\sqrt{\theta^2 + \psi^2} \;\cdot\; \sqrt{1 + h^2 s^2}.$$
+#
+# The factor is above 1 for every $h > 0$. No learning rate makes these steps converge.
+#
+# And in turn, first $\psi$, then $\theta$ with the new $\psi$? Near the equilibrium $s = 1/2$. The two steps are the matrices
+#
+# $$\begin{pmatrix} 1 & h/2 \\ 0 & 1 \end{pmatrix} \begin{pmatrix} 1 & 0 \\ -h/2 & 1 \end{pmatrix},$$
+#
+# whose product has determinant 1 and trace $2 - h^2 / 4$. For $h < 4$ both eigenvalues are complex of length 1: to first
+# order, the distance neither grows nor shrinks.
+#
+# ### A penalty at the data
+#
+# Fakes at $\theta$ stay in motion because $D$ still slopes when they reach the data. So fine that slope. **R1** adds to the loss
+# of $D$ (Mescheder et al., 2018, section 4)
+#
+# $$\frac{\gamma}{2}\, \mathbb{E}_x \lVert \nabla_x\, \text{logit}(x) \rVert^2,$$
+#
+# the mean over real examples only. Here it is $\gamma \psi^2 / 2$, and the discriminator's part of the field gets a
+# $-\gamma \psi$. For both at once the matrix is
+#
+# $$\begin{pmatrix} 1 & h/2 \\ -h/2 & 1 - \gamma h \end{pmatrix}.$$
+#
+# For $\gamma < 1$ its eigenvalues are complex, their length is the root of the determinant,
+# $\sqrt{1 - \gamma h + h^2 / 4}$, and below 1 as soon as $h < 4 \gamma$. So $(\theta, \psi)$ spirals in.
+
+# %%
+def walk(h, steps=400, penalty=0.0, in_turn=False):
+    """(theta, psi) from (1, 1) on, (steps + 1, 2)."""
+    theta, psi = at = torch.ones(2, dtype=torch.float64)
+    visited = [at]
+    for _ in range(steps):
+        to_theta, to_psi = field(theta, psi, penalty)
+        psi = psi + h * to_psi
+        if in_turn:
+            to_theta, _ = field(theta, psi, penalty)
+        theta = theta + h * to_theta
+        visited.append(torch.stack([theta, psi]))
+    return torch.stack(visited)
+
+
+h, penalty = 0.2, 0.3
+ways = {
+    "both at once": walk(h), "in turn": walk(h, in_turn=True),
+    "both at once, R1": walk(h, penalty=penalty),
+}
+plots.show_paths(
+    {name: (path, partial(field, penalty=penalty * ("R1" in name))) for name, path in ways.items()},
+    xlabel=r"$\theta$, the fakes", ylabel=r"$\psi$, the slope of D",
+)
+
+# %%
+for step_size in (0.01, 0.2, 1.0):
+    path = walk(step_size)
+    s = path[:-1].prod(dim=1).sigmoid()
+    factors = path[1:].norm(dim=1) / path[:-1].norm(dim=1)
+    exact = torch.allclose(factors, (1 + step_size**2 * s**2).sqrt(), rtol=1e-12)
+    print(f"h = {step_size}: each of 400 steps lengthens by the root of 1 + h^2 s^2: {exact}")
+distance = {name: path.norm(dim=1) for name, path in ways.items()}
+for name, length in distance.items():
+    print(f"{name:<17} distance from the equilibrium {length[0]:.3f}, after 400 steps {length[-1]:.6f}")
+shrinks = (distance["both at once, R1"][-1] / distance["both at once, R1"][100]) ** (1 / 300)
+print(f"R1, factor of a step: by the determinant {(1 - penalty * h + h**2 / 4) ** 0.5:.3f}, measured {shrinks:.3f}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# This says what happens near an equilibrium that both networks can reach. It does not say that R1 brings every GAN there. For
+# networks Mescheder et al. prove that R1 converges if the start is near enough, the steps are small enough, and the generator can
+# make the data exactly. [Lesson 07](07_gan_architectures.ipynb) puts it into a DCGAN.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
 # ## Gradients that vanish
 #
 # Which loss should the generator have? In the game as written it minimises $\mathbb{E}_z \log(1 - D(G(z)))$, the **minimax**
 # loss. Or it minimises $-\mathbb{E}_z \log D(G(z))$, the **non-saturating** loss. Both want the fakes called real. They
-# differ in how hard they pull. For one fake with the logit $\ell$:
+# differ in how large their gradient is. For one fake with the logit $\ell$:
 #
 # $$\frac{d}{d\ell} \log(1 - \sigma(\ell)) = -\sigma(\ell) = -D, \qquad
 # \frac{d}{d\ell} \big({-\log \sigma(\ell)}\big) = -(1 - D).$$
 #
-# Descent goes against the slope, so both push the logit up. How hard, autograd says:
+# Descent goes against the slope, so both push the logit up. Autograd says how large the two gradients are:
 
 # %%
 networks = model.generator, model.discriminator, 1
 objectives = {"minimax": MinimaxGAN(*networks), "non-saturating": GAN(*networks)}
-logits, pull = torch.arange(-80, 81) / 10, {}
+logits, size = torch.arange(-80, 81) / 10, {}
 for name, game in objectives.items():
     a = logits.clone().requires_grad_()
     (slope,) = torch.autograd.grad(len(a) * game.generator_objective(a), a)
-    pull[name] = -slope
-plots.show_curves(pull, x=logits, xlabel="logit of a fake", ylabel="pull on the logit")
+    size[name] = -slope
+plots.show_curves(size, x=logits, xlabel="logit of a fake", ylabel="gradient magnitude")
 
 # %%
-assert torch.allclose(pull["minimax"], logits.sigmoid(), atol=1e-6)
-assert torch.allclose(pull["non-saturating"], (-logits).sigmoid(), atol=1e-6)
+assert torch.allclose(size["minimax"], logits.sigmoid(), atol=1e-6)
+assert torch.allclose(size["non-saturating"], (-logits).sigmoid(), atol=1e-6)
 for logit in (0, -4, -8):
-    weak, strong = (values[logits == logit].item() for values in pull.values())
-    print(f"logit {logit:>2}: minimax pulls with {weak:.4f}, non-saturating with {strong:.4f}")
+    weak, strong = (values[logits == logit].item() for values in size.values())
+    print(f"logit {logit:>2}: gradient of minimax {weak:.4f}, of non-saturating {strong:.4f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # On the left stand the fakes that $D$ has found out. There the minimax loss **saturates**: it is nearly flat, and the
-# worst fakes learn the least. The ratio of the two pulls is $D / (1 - D) = e^\ell$. All that follows in the chain rule,
+# worst fakes learn the least. The ratio of the two is $D / (1 - D) = e^\ell$. All that follows in the chain rule,
 # from the logit back into the weights of $G$, is the same for both.
 #
 # ### And what they minimise
@@ -674,8 +783,10 @@ def counted(x):
 
 # %%
 table = {name: counted(x) for name, x in drawn.items()}
-for name, x in drawn.items():  # genlib counts in the same way
-    assert all(abs(bars_counts(x)[key] - value) < 1e-5 for key, value in table[name].items())
+for name, x in drawn.items():  # genlib counts in the same way; where nothing is valid, both KLs are 0/0
+    by_genlib = bars_counts(x)
+    ours, theirs = (torch.tensor([float(row[key]) for key in by_genlib]) for row in (table[name], by_genlib))
+    assert torch.allclose(ours, theirs, atol=1e-5, equal_nan=True)
 
 print(f"bias, KL:        {29 / (2 * N):.4f}")
 print(f"bias, variation: {15 * math.sqrt(2 / math.pi * (1 / 30) * (29 / 30) / N):.4f}")
@@ -750,6 +861,8 @@ plots.show_curves(
 # - Arjovsky, Bottou (2017), *Towards principled methods for training generative adversarial networks*, arXiv:1701.04862.
 # - Sonderby, Caballero, Theis, Shi, Huszar (2017), *Amortised MAP inference for image super-resolution*, arXiv:1610.04490,
 #   for instance noise.
+# - Mescheder, Geiger, Nowozin (2018), *Which training methods for GANs do actually converge?*, arXiv:1801.04406. The
+#   Dirac-GAN: section 2; R1: section 4.
 # - Metz, Poole, Pfau, Sohl-Dickstein (2017), *Unrolled generative adversarial networks*, arXiv:1611.02163.
 # - Theis, van den Oord, Bethge (2016), *A note on the evaluation of generative models*, arXiv:1511.01844.
 

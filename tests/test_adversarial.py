@@ -13,20 +13,24 @@ from torch.distributions import Normal
 from genlib.adversarial import (
     GAN,
     LSGAN,
+    R1GAN,
     WGANGP,
     DCGANDiscriminator,
     DCGANGenerator,
+    HingeGAN,
     InstanceNoise,
     MinimaxGAN,
     MLPDiscriminator,
     MLPGenerator,
+    average_weights,
     layer_norm,
+    spectral_norm,
 )
 from genlib.data import load
 from genlib.sample_quality import mode_coverage, train_classifier
 from genlib.training import fit_gan, gan_optimizers, train_gan_epoch
 
-OBJECTIVES = pytest.mark.parametrize("objective", [GAN, MinimaxGAN, LSGAN, WGANGP])
+OBJECTIVES = pytest.mark.parametrize("objective", [GAN, MinimaxGAN, LSGAN, HingeGAN, R1GAN, WGANGP])
 LOG_GAMES = pytest.mark.parametrize("objective", [GAN, MinimaxGAN])
 
 # Two densities on the line, and the integral over a grid that reaches 8 standard deviations.
@@ -66,8 +70,8 @@ def points(objective: type[GAN], **options: float) -> GAN:
 
 
 def images(objective: type[GAN], n_classes: int = 0, side: int = 8, channels: int = 1) -> GAN:
-    """A small game of DCGAN's networks; a critic has layer norm."""
-    norm = layer_norm if objective is WGANGP else nn.BatchNorm2d
+    """A small game of DCGAN's networks; with a gradient penalty it has layer norm."""
+    norm = layer_norm if objective in (R1GAN, WGANGP) else nn.BatchNorm2d
     shape = (channels, side, side)
     return objective(
         DCGANGenerator(shape, latent_dim=5, channels=8, n_classes=n_classes),
@@ -202,6 +206,17 @@ def test_least_squares_draw_to_one_and_to_zero():
     assert game.generator_objective(fake).item() == (1 + 1) / 4
 
 
+def test_the_hinge_loss_stops_at_its_margins():
+    game = HingeGAN(nn.Linear(1, 1), nn.Linear(1, 1), latent_dim=1)
+    real, fake = torch.tensor([3.0, 1.0, 0.5, -2.0]), torch.tensor([-3.0, -1.0, -0.5, 2.0])
+    real.requires_grad_()
+    loss = game.discriminator_objective(real, fake)
+    assert loss.item() == (0 + 0 + 0.5 + 3) / 4 + (0 + 0 + 0.5 + 3) / 4
+    (slope,) = torch.autograd.grad(loss, real)
+    assert slope[0] == 0 and (slope[2:] == -1 / 4).all()  # at the margin itself it has none
+    assert game.generator_objective(fake).item() == (3 + 1 + 0.5 - 2) / 4
+
+
 def test_a_critic_is_paid_by_the_difference_of_mean_scores():
     game = WGANGP(nn.Linear(1, 1), nn.Linear(1, 1), latent_dim=1)
     real, fake = torch.tensor([3.0, 1.0]), torch.tensor([2.0, -4.0])
@@ -325,9 +340,107 @@ def test_the_penalty_looks_at_uniform_places_between_each_real_example_and_its_f
     assert 0 <= critic.seen.min() < 0.1 and 0.9 < critic.seen.max() <= 1
 
 
-def test_a_critic_with_batch_norm_is_refused():
+@pytest.mark.parametrize("objective", [R1GAN, WGANGP])
+def test_a_critic_with_batch_norm_is_refused(objective: type[GAN]):
     with pytest.raises(ValueError, match="norm=layer_norm"):
-        WGANGP(DCGANGenerator(), DCGANDiscriminator(), latent_dim=64)
+        objective(DCGANGenerator(), DCGANDiscriminator(), latent_dim=64)
+
+
+class Square(nn.Module):
+    """a(x) = w |x|^2 / 2, with the gradient w x."""
+
+    def __init__(self, w: float):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(w, dtype=torch.double))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.w * x.square().sum(dim=1) / 2
+
+
+def test_r1_is_the_squared_slope_at_real_examples_alone():
+    w, gamma = 0.3, 7.0
+    model = R1GAN(nn.Linear(2, 3).double(), Square(w), latent_dim=2, penalty=gamma)
+    x, fake = torch.randn(5, 3).double(), 100 * torch.ones(5, 3).double()
+    lengths = x.square().sum(dim=1)
+    expected = w**2 * lengths.mean()
+    torch.testing.assert_close(model.gradient_penalty(x), expected)
+
+    loss = model.discriminator_loss(x, fake=fake)
+    plain = (
+        F.softplus(-w * lengths / 2).mean() + F.softplus(w * fake.square().sum(dim=1) / 2).mean()
+    )
+    torch.testing.assert_close(loss, plain + gamma / 2 * expected)
+    (slope,) = torch.autograd.grad(model.gradient_penalty(x), model.discriminator.w)
+    torch.testing.assert_close(slope, 2 * w * lengths.mean())  # and it can be trained
+    assert not x.requires_grad
+
+
+def test_r1_brings_a_dirac_gan_to_rest_and_without_it_steps_at_once_lead_away():
+    # section 2 of the paper: data at 0, fakes at theta, logit psi x
+    for penalty, nearer in ((0.0, False), (0.3, True)):
+        theta = torch.ones(1, 1)
+        model = R1GAN(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False), 1, penalty)
+        model.discriminator.weight.data.fill_(1.0)
+        distance = [math.sqrt(2)]
+        for _ in range(200):
+            loss = model.discriminator_loss(torch.zeros(1, 1), fake=theta)
+            (for_d,) = torch.autograd.grad(loss, model.discriminator.weight)
+            s = torch.sigmoid(theta * model.discriminator.weight).detach()
+            for_g = s * model.discriminator.weight.detach()  # down log(1 - D), as in MinimaxGAN
+            model.discriminator.weight.data -= 0.2 * for_d
+            theta = theta + 0.2 * for_g
+            distance.append(math.hypot(theta.item(), model.discriminator.weight.item()))
+        assert (distance[-1] < 0.1) == nearer
+        if not nearer:
+            assert all(b > a for a, b in zip(distance, distance[1:], strict=False))
+
+
+# Bounded slopes and averaged weights.
+
+
+def test_spectral_norm_makes_the_largest_singular_value_one():
+    network = nn.Sequential(nn.Conv2d(3, 8, 4), nn.Flatten(), nn.Linear(8, 5))
+    spectral_norm(network)
+    for _ in range(200):  # of power iteration
+        network(torch.zeros(1, 3, 4, 4))
+    for layer in (network[0], network[2]):
+        singular = torch.linalg.svdvals(layer.weight.flatten(1))
+        assert singular[0].item() == pytest.approx(1, abs=1e-4)
+
+
+def test_a_discriminator_with_spectral_norm_is_nowhere_steeper_than_its_bound():
+    # images come in as 2x - 1; a kernel of 4 with stride 2 sees each pixel in four patches, so that a
+    # layer of norm 1 stretches by 2 at most; one convolution at 8 x 8, and a linear layer
+    discriminator = DCGANDiscriminator((1, 8, 8), channels=8)
+    for layer in (discriminator.convolutions[0], discriminator.last):
+        nn.init.normal_(layer.weight, std=3.0)  # steep, so that the bound has something to do
+
+    def steepest() -> float:
+        x = torch.rand(64, 1, 8, 8, requires_grad=True)
+        (slope,) = torch.autograd.grad(discriminator(x).sum(), x)
+        return slope.flatten(1).norm(dim=1).max().item()
+
+    assert steepest() > 50
+    spectral_norm(discriminator)
+    for _ in range(100):  # of power iteration
+        discriminator(torch.rand(1, 1, 8, 8))
+    assert steepest() <= 2 * 2 * 1.001
+
+
+def test_averaged_weights_are_the_weighted_sum_of_all_before():
+    network, average = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    seen = [1.0]  # batch norm's weight starts there
+    for value in (5.0, -3.0, 2.0):
+        network.weight.data.fill_(value)
+        network.running_mean.fill_(value)
+        average_weights(average, network, decay=0.75)
+        seen.append(value)
+    expected = 0.75**3 * 1 + 0.25 * (0.75**2 * 5 + 0.75 * -3 + 2)
+    assert average.weight.item() == pytest.approx(expected)
+    assert average.running_mean.item() == 2.0  # no weight: the network's own
+    assert network.weight.item() == 2.0
+    with pytest.raises(ValueError, match="decay"):
+        average_weights(average, network, decay=1.0)
 
 
 # What each side learns.
@@ -702,6 +815,7 @@ def test_bad_labels_are_refused(objective: type[GAN], y: Tensor | None, error: t
         (lambda: GAN(MLPGenerator((2,), 3), MLPDiscriminator((2,)), 4), "latent_dim=3, not 4"),
         (lambda: GAN(nn.Linear(1, 1), nn.Linear(1, 1), 0), "latent_dim must be at least 1"),
         (lambda: WGANGP(nn.Linear(1, 1), nn.Linear(1, 1), 1, penalty=-1), "penalty"),
+        (lambda: R1GAN(nn.Linear(1, 1), nn.Linear(1, 1), 1, penalty=-1), "penalty"),
         (lambda: MLPGenerator((2, 2), 3), r"shape must be \(C, H, W\) or \(D,\)"),
         (lambda: MLPDiscriminator((2,), depth=0), "depth"),
         (lambda: DCGANGenerator((1, 7, 8)), "even and at least 8, not 7 x 8"),

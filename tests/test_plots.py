@@ -211,14 +211,32 @@ def test_a_table_of_another_size_is_refused():
         plots.show_tables({"R2": torch.zeros(2, 1)}, rows=["slant"], columns=["a", "b"])
 
 
-def test_a_curve_has_one_colour_in_all_panels():
-    stages = {"start": {"data": [0.0, 1.0], "D": [0.5, 0.5]}, "end": {"D": [0.2, 0.8]}}
-    plots.show_panels(stages, x=[0, 1], xlabel="x", top=2.0)
-    start, end = plt.gcf().axes
-    assert start.lines[1].get_color() == end.lines[0].get_color() != start.lines[0].get_color()
-    assert list(end.lines[0].get_ydata()) == [0.2, 0.8]
+def test_a_curve_has_one_colour_and_one_style_in_all_panels_and_its_name_in_the_first():
+    stages = {"start": {"data": [0.0, 1.0], "D": [0.5, 0.5]}, "end": {"D": [0.2, 0.8]}, "late": {}}
+    at = {"data": (0.1, 0.2), "D": (0.3, 0.6)}
+    plots.show_panels(stages, x=[0, 1], xlabel="x", top=2.0, labels=at, dashed=["D"])
+    start, end, _ = plt.gcf().axes  # the fourth place stays empty
+    data, first, later = *start.lines, *end.lines
+    assert first.get_color() == later.get_color() != data.get_color()
+    assert [line.get_linestyle() for line in (data, first, later)] == ["-", "--", "--"]
+    assert list(later.get_ydata()) == [0.2, 0.8]
     assert start.get_ylim() == end.get_ylim() == (-0.06, 2.0)
-    assert [text.get_text() for text in plt.gcf().legends[0].get_texts()] == ["data", "D"]
+    assert {text.get_text(): text.get_position() for text in start.texts} == at
+    assert [text.get_color() for text in start.texts] == [data.get_color(), first.get_color()]
+
+
+def test_a_path_is_drawn_over_the_field_that_it_follows():
+    path = torch.tensor([[1.0, 2.0], [0.5, -1.0], [0.0, 0.0]])
+    plots.show_paths({"way": (path, lambda x, y: (y, -2 * x))}, xlabel="a", ylabel="b", limit=2.0)
+    (axes,) = plt.gcf().axes
+    (arrows,) = axes.collections
+    x, y = arrows.get_offsets().T
+    assert x.min() == y.min() == -2 and x.max() == y.max() == 2
+    assert (arrows.U == y).all() and (arrows.V == -2 * x).all()
+    assert axes.lines[0].get_xydata().tolist() == path.tolist()
+    assert axes.lines[1].get_xydata().tolist() == [[1.0, 2.0]]  # the dot at its beginning
+    with pytest.raises(ValueError, match=r"'way' must have shape \(N, 2\), not \(3, 3\)"):
+        plots.show_paths({"way": (torch.zeros(3, 3), lambda x, y: (x, y))}, xlabel="a", ylabel="b")
 
 
 def test_points_are_drawn_where_they_lie_with_a_ring_around_each_mode():

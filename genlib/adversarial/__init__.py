@@ -1,24 +1,30 @@
 """Implicit and direct: one pass from noise to an image, trained against a second network."""
 
-from genlib.adversarial.gan import GAN, LSGAN, WGANGP, MinimaxGAN
+from genlib.adversarial.gan import GAN, LSGAN, R1GAN, WGANGP, HingeGAN, MinimaxGAN
 from genlib.adversarial.networks import (
     DCGANDiscriminator,
     DCGANGenerator,
     InstanceNoise,
     MLPDiscriminator,
     MLPGenerator,
+    average_weights,
     layer_norm,
+    spectral_norm,
 )
 
 __all__ = [
     "GAN",
     "LSGAN",
+    "R1GAN",
     "WGANGP",
     "DCGANDiscriminator",
     "DCGANGenerator",
+    "HingeGAN",
     "InstanceNoise",
     "MLPDiscriminator",
     "MLPGenerator",
     "MinimaxGAN",
+    "average_weights",
     "layer_norm",
+    "spectral_norm",
 ]

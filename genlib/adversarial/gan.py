@@ -1,4 +1,4 @@
-"""The game of a generator against a discriminator: four objectives, the networks are arguments."""
+"""The game of a generator against a discriminator: six objectives, the networks are arguments."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -238,6 +238,89 @@ class LSGAN(GAN):
         return 0.5
 
 
+class HingeGAN(GAN):
+    r"""The hinge loss: a discriminator learns from examples only until they are clear of a margin.
+
+    $$L_D = E[\max(0, 1 - D(x))] + E[\max(0, 1 + D(G(z)))], \quad L_G = -E[D(G(z))]$$
+
+    A real example with an output above 1, or a fake with one below -1, has no gradient. The
+    generator's gradient has the same size at every output, as in a Wasserstein GAN, so the
+    discriminator's slope should be bounded: give it `spectral_norm`. Its raw output is $D$.
+
+    Paper: Miyato et al. (2018), Spectral normalization for generative adversarial networks,
+    arXiv:1802.05957, section 4; first in Lim & Ye (2017), Geometric GAN, arXiv:1705.02894.
+
+    Args, shapes and errors: as `GAN`; losses are in the units of the output, not nats.
+
+    Example:
+        >>> model = HingeGAN(nn.Linear(1, 1), nn.Linear(1, 1), latent_dim=1)
+        >>> model.discriminator_objective(real=torch.tensor([0.0, 3.0]), fake=torch.tensor([0.5, -2.0]))
+        tensor(1.2500)
+    """
+
+    def discriminator_objective(self, real: Tensor, fake: Tensor) -> Tensor:
+        """Real examples to above 1, fakes to below -1."""
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+    def generator_objective(self, fake: Tensor) -> Tensor:
+        """Minus the fakes' mean output."""
+        return -fake.mean()
+
+
+class R1GAN(GAN):
+    r"""The non-saturating GAN, whose discriminator pays for its slope at real examples.
+
+    $$L_D = -E[\log D(x)] - E[\log(1 - D(G(z)))] + \frac{\gamma}{2} E[\lVert \nabla_x a(x) \rVert^2]$$
+
+    with the logit $a$ of $D$ and the mean over real examples only. Where fakes equal the data, the
+    best discriminator is flat; the penalty takes away the slope that would move them on. As in
+    `WGANGP` it speaks of each example alone, so the discriminator may not contain batch norm.
+
+    Paper: Mescheder et al. (2018), Which training methods for GANs do actually converge?,
+    arXiv:1801.04406, section 4.
+
+    Args:
+        generator, discriminator, latent_dim: as `GAN`.
+        penalty: weight gamma.
+
+    Shapes and errors: as `GAN`.
+
+    Raises:
+        ValueError: the discriminator contains batch norm, or the penalty's weight is negative.
+
+    Example:
+        >>> model = R1GAN(nn.Linear(1, 2), nn.Linear(2, 1), latent_dim=1)
+        >>> slope = model.discriminator.weight.norm()
+        >>> torch.allclose(model.gradient_penalty(torch.rand(4, 2)), slope**2)
+        True
+    """
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        latent_dim: int,
+        penalty: float = 1.0,
+    ):
+        super().__init__(generator, discriminator, latent_dim)
+        _check_penalty(discriminator, penalty)
+        self.penalty = penalty
+
+    def discriminator_loss(
+        self, x: Tensor, y: Tensor | None = None, *, fake: Tensor | None = None
+    ) -> Tensor:
+        """What the discriminator minimises: the objective and half the weighted gradient penalty."""
+        objective = super().discriminator_loss(x, y, fake=fake)
+        return objective + self.penalty / 2 * self.gradient_penalty(x, y)
+
+    def gradient_penalty(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        r"""$E[\lVert \nabla a \rVert^2]$ at these examples."""
+        x = x.detach().requires_grad_()
+        # the logits are summed, but each depends on its own example only: one gradient an example
+        (slope,) = torch.autograd.grad(self(x, y).sum(), x, create_graph=True)
+        return slope.flatten(1).square().sum(dim=1).mean()
+
+
 class WGANGP(GAN):
     r"""Wasserstein GAN with gradient penalty: the discriminator becomes a critic with bounded slope.
 
@@ -279,15 +362,7 @@ class WGANGP(GAN):
         penalty: float = 10.0,
     ):
         super().__init__(generator, discriminator, latent_dim)
-        if any(
-            isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules()
-        ):
-            raise ValueError(
-                "the critic contains batch norm, which makes its score of one example depend on the "
-                "others: build it with norm=layer_norm (arXiv:1704.00028, section 4)"
-            )
-        if penalty < 0:
-            raise ValueError(f"penalty must be 0 or more, not {penalty}")
+        _check_penalty(discriminator, penalty)
         self.penalty = penalty
 
     def discriminator_objective(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -349,6 +424,17 @@ def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
         )
     if values_are_free_to_read(x) and not x.isfinite().all():
         raise ValueError("points contain NaN or infinity: look for the step that produced it")
+
+
+def _check_penalty(discriminator: nn.Module, penalty: float) -> None:
+    """A penalty on the slope at each example needs outputs that depend on one example each."""
+    if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules()):
+        raise ValueError(
+            "the critic contains batch norm, which makes its score of one example depend on the "
+            "others: build it with norm=layer_norm (arXiv:1704.00028, section 4)"
+        )
+    if penalty < 0:
+        raise ValueError(f"penalty must be 0 or more, not {penalty}")
 
 
 def _check_number(fake: Tensor, n: int) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from genlib.nn import at_least_one
 
@@ -272,6 +273,61 @@ def layer_norm(features: int) -> nn.Module:
         True
     """
     return nn.GroupNorm(1, features)
+
+
+def spectral_norm(network: nn.Module) -> nn.Module:
+    r"""Divide every weight matrix of a discriminator by its largest singular value; changes it in place.
+
+    A linear layer then stretches no vector, nor does a leaky ReLU, and so the network's slope is
+    bounded without a penalty. A convolution's kernel is taken for the matrix (out, in * k * k), as in
+    the paper. Where patches overlap the layer can still stretch, by the root of the number of
+    patches that a pixel lies in: by k / stride. The singular value comes from one step of power
+    iteration each time the network runs in training.
+
+    Paper: Miyato et al. (2018), Spectral normalization for generative adversarial networks,
+    arXiv:1802.05957, section 2 and algorithm 1; torch's `parametrizations.spectral_norm` does it.
+
+    Example:
+        >>> layer = spectral_norm(nn.Linear(5, 3)).eval()
+        >>> torch.allclose(torch.linalg.matrix_norm(layer.weight, 2), torch.tensor(1.0), atol=0.05)
+        True
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            parametrizations.spectral_norm(layer)
+    return network
+
+
+@torch.no_grad()
+def average_weights(average: nn.Module, network: nn.Module, decay: float = 0.99) -> None:
+    r"""Move an exponential moving average of a network's weights on: $\bar w \leftarrow \beta \bar w + (1 - \beta) w$.
+
+    Call it after every update. Averages over about $1 / (1 - \beta)$ updates even out the swings of a
+    game. Buffers, such as batch norm's running averages, are copied.
+
+    Paper: Yazici et al. (2019), The unusual effectiveness of averaging in GAN training,
+    arXiv:1806.04498.
+
+    Args:
+        average: a copy of the network from the start (`copy.deepcopy`), changed in place.
+        network: the network in training.
+        decay: beta, from 0 (a copy) to below 1.
+
+    Raises:
+        ValueError: a decay outside [0, 1).
+
+    Example:
+        >>> network, average = nn.Linear(1, 1), nn.Linear(1, 1)
+        >>> average_weights(average, network, decay=0.0)
+        >>> bool(average.weight == network.weight)
+        True
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"decay must be at least 0 and below 1, not {decay}")
+    for old, new in zip(average.parameters(), network.parameters(), strict=True):
+        old.lerp_(new, 1 - decay)
+    for kept, current in zip(average.buffers(), network.buffers(), strict=True):
+        kept.copy_(current)
 
 
 def pick(logits: Tensor, y: Tensor | None) -> Tensor:
