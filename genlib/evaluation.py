@@ -63,7 +63,7 @@ def log_probs(model: nn.Module, data: ImageSet, batch_size: int = 500) -> Tensor
 
 
 def independent_pixels(data: ImageSet) -> Categorical:
-    r"""The opponent to beat: every value follows its own histogram and ignores all the others.
+    r"""The baseline to beat: every value follows its own histogram and ignores all the others.
 
     Counted on the data, plus one for each level, so that none is impossible (Laplace's rule).
 
@@ -75,10 +75,10 @@ def independent_pixels(data: ImageSet) -> Categorical:
         gives nats a value, (N, C, H, W), and `sample((n,))` levels.
 
     Example:
-        >>> opponent = independent_pixels(load("bars"))
-        >>> opponent.probs[0, 0, 0]  # 15 of 30 images are white here
+        >>> baseline = independent_pixels(load("bars"))
+        >>> baseline.probs[0, 0, 0]  # 15 of 30 images are white here
         tensor([0.5000, 0.5000])
-        >>> opponent.sample((8,)).shape
+        >>> baseline.sample((8,)).shape
         torch.Size([8, 1, 4, 4])
     """
     counts = [1 + (data.images == k).sum(dim=0) for k in range(data.levels)]

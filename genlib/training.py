@@ -297,7 +297,7 @@ def _step(optimizer: Optimizer, loss: Tensor, machine: Machine) -> float:
 def gan_optimizers(model: GAN, learning_rate: float = 1e-3) -> tuple[Adam, Adam]:
     """Adam for the generator and for the discriminator, with the short memory of the DCGAN paper.
 
-    The opponent moves, so old gradients mislead: beta1 is 0.5 instead of 0.9 (Radford et al., 2016,
+    The other network moves, so old gradients mislead: beta1 is 0.5 instead of 0.9 (Radford et al., 2016,
     arXiv:1511.06434, section 4).
 
     Example:

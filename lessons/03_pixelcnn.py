@@ -418,7 +418,7 @@ plots.show_curves(
 print(f"softmax {bits['GatedPixelCNN']:.3f}, five logistics {bits['with logistics']:.3f} bits/dim on the test images")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A draw, with now the one ahead and now the other. With 17 levels, half of the pixels black, there is little order to know.
+# A tie: now the one is ahead, now the other. With 17 levels, half of the pixels black, there is little order to know.
 # With 256 levels there is more: neighbours share what is learnt of them, and a colour needs fifteen numbers instead of 256. In
 # the paper the head came with other changes, so its share of the gain cannot be read off there. On black and white images the
 # two heads can say the same.

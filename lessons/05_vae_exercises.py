@@ -621,7 +621,7 @@ for _ in range(60):
 
 # %% [markdown]
 # Three numbers for 120 test images: the bound, the importance bound with 50 draws, and the evidence itself, on a finer
-# grid. They must stand in this order. The opponent to beat, pixels that know nothing of each other, must lie far below.
+# grid. They must stand in this order. The baseline to beat, pixels that know nothing of each other, must lie far below.
 
 # %%
 x = test.floats()
@@ -672,9 +672,9 @@ def to_nearest(images):
     return differ.min(dim=1).values.mean()
 
 
-opponent = to_nearest(independent_pixels(train).sample((500,)).float())
+independent = to_nearest(independent_pixels(train).sample((500,)).float())
 ours, real = to_nearest(drawn), to_nearest(x)
-print(f"drawn images are nearer to a training image, by at least 2 pixels:  {opponent - ours > 2}")
+print(f"drawn images are nearer to a training image, by at least 2 pixels:  {independent - ours > 2}")
 print(f"test images are nearer still, by at least 1 pixel:                  {ours - real > 1}")
 
 # %% [markdown]

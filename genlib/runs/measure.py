@@ -79,8 +79,8 @@ def likelihood_lines(
         "AIS": "estimated (AIS, tends to flatter)",
     }[found.known]
     lines[f"negative log-likelihood, {how}"] = _nats(-found.nats, data, found.error)
-    opponent = -independent_pixels(train).log_prob(data.images.long()).flatten(1).sum(dim=1)
-    lines["independent pixels, for comparison"] = _nats(opponent, data)
+    baseline = -independent_pixels(train).log_prob(data.images.long()).flatten(1).sum(dim=1)
+    lines["independent pixels, for comparison"] = _nats(baseline, data)
     return lines
 
 

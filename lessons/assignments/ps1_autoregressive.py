@@ -643,18 +643,18 @@ hand_in("ps1_autoregressive", "two_orders", two_orders, VARIANT)
 # (b) 1.000: explicit and tractable, `log_prob` of a PixelCNN (or an RBM small enough to sum its partition function).
 # 0.62: explicit and approximate, variational: an `elbo` is below $\log p(x)$ everywhere, so the sum is below one.
 # 48.1: no distribution; perhaps an RBM's negative free energy, whose partition function is 48.1 and was not divided
-# out, or an autoregressive network that peeks.
+# out, or an autoregressive network that reads ahead.
 #
 # ### BEGIN MARK SCHEME
 # (a) 3 points
 # - 1: it tests normalisation and the masks (that conditionals read earlier pixels alone); it holds for any weights.
-# - 1: a mistake that it finds: peeking, mean for sum, a missing normaliser, counting a pixel twice.
+# - 1: a mistake that it finds: reading ahead, mean for sum, a missing normaliser, counting a pixel twice.
 # - 1: a mistake that it cannot find: no training, wrong data or proportions, another order, overfitting. Or says
 #   plainly that a uniform model passes.
 #
 # (b) 2 points; half a point off for each wrong or missing explanation.
 # - 1.000: exact log_prob, explicit and tractable. A GAN, which has no f, is wrong.
 # - 0.62: a lower bound, as an ELBO. Also right: a true log_prob that leaves out some value, with the reason.
-# - 48.1: unnormalised (free energy or energy of an RBM, a density taken for a probability), or a network that peeks.
+# - 48.1: unnormalised (free energy or energy of an RBM, a density taken for a probability), or a network that reads ahead.
 # ### END MARK SCHEME
 # ### END SOLUTION
