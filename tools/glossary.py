@@ -9,7 +9,7 @@ from tools import build, pages
 TERMS = (
     "acceptance probability",
     "AUROC",
-    "amortisation",
+    "amortisation gap",
     "ancestral sampling",
     "annealed importance sampling",
     "autoregressive",
