@@ -446,7 +446,7 @@ class DequantisedGaussianPixels(GaussianPixels):
     r"""A bound on `GaussianPixels`: a normal density at levels with noise.
 
     A density of the levels themselves could grow without limit, by narrow peaks at each of them, and
-    is no probability. So uniform noise fills the gaps: $v = x + (u - rac12) \delta$, where
+    is no probability. So uniform noise fills the gaps: $v = x + (u - \frac12) \delta$, where
     $\delta = 1 / (K - 1)$ is the distance between levels and $u$ is uniform on [0, 1]. The cells of
     the K levels touch and do not overlap. The mass of a cell is
 
