@@ -803,7 +803,7 @@ rows = torch.randperm(len(originals))[:2000]
 copies = (originals[rows] + 0.05 * torch.randn(2000, *shape)).clamp(0, 1)
 exact = frechet_distance(features, judge.features(originals[rows]))
 print(f"DCGAN is 5 times as far from the test images as exact copies, or more: {one > 5 * exact}")
-print(f"exact copies score like fresh images, within 1: {abs(exact - ideal) < 1}")
+print(f"exact copies score like fresh images, within 2: {abs(exact - ideal) < 2}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # So we look for each sample's **nearest training image**. A distance alone means nothing: with 5,000 digits something is always
@@ -991,15 +991,14 @@ rows["GAN"], rows["GAN, averaged weights"] = trained(GAN(*pair()))
 rows["GAN, R1"], _ = trained(R1GAN(*pair(), penalty=1.0))
 rows["hinge"], _ = trained(HingeGAN(*pair()))
 rows["hinge, spectral norm"], _ = trained(HingeGAN(*pair(spectral_norm)))
-without, with_r1 = rows["GAN"]["Fréchet"], rows["GAN, R1"]["Fréchet"]
-print(f"R1 brings the GAN closer to the data: {with_r1 < without}")
 
 # %% tags=["nbval-ignore-output"]
 print(format_table(rows, digits=1))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# At this rate R1 helps. At half the rate, with fewer updates, it did not in all of our runs. Of the other rows we conclude nothing:
-# from seed to seed their order changed. What is known of them comes from the papers' long trainings of larger networks.
+# Read no order from these rows: another seed gives another one, and the spread from draw to draw does not tell how much. R1 was
+# closer than the plain GAN in most of our trainings, and not in all. What is known of these tools comes from the papers' long
+# trainings of larger networks.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What came after
