@@ -624,18 +624,19 @@ def area(name, by="log p(x)"):
     return report[name][f"{by}: AUROC"]
 
 
-highest = digits["log p(x)"].max()
-print(f"one line: AUROC of p(x) below 0.5:       {area('one line') < 0.5}")
-print(f"one dot: below 0.05, and none refused:   "
-      f"{area('one dot') < 0.05 and bool(refused(['one dot']) == 0)}")
-print(f"blank: more probable than every digit:   {bool(scores['blank']['log p(x)'] > highest)}")
-print(f"even grey: at least 90 % refused:        {bool(refused(['even grey']) > 0.9)}")
+blank = scores["blank"]["log p(x)"].item()
+below = (digits["log p(x)"] < blank).float().mean()
+print(f"one line: AUROC of p(x) below 0.5:        {area('one line') < 0.5}")
+print(f"one dot: below 0.25, and none refused:    "
+      f"{area('one dot') < 0.25 and bool(refused(['one dot']) == 0)}")
+print(f"blank: more probable than 95 % of digits: {bool(below > 0.95)}")
+print(f"even grey: at least 90 % refused:         {bool(refused(['even grey']) > 0.9)}")
 by_classifier = min(area(name, "classifier") for name in ("one line", "one dot"))
-print(f"the classifier, line and dot: above 0.7: {by_classifier > 0.7}")
+print(f"the classifier, line and dot: above 0.7:  {by_classifier > 0.7}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The score has them the wrong way round. The **blank image is more probable than any of the 360 digits**, and so is
-# nearly every dot. A stray line is more often above a digit than below it. Even grey is refused, so to be simple is not
+# The score has them the wrong way round. The **blank image is more probable than nearly all digits**, in most runs than all
+# 360, and so are most dots. A stray line is more often above a digit than below it. Even grey is refused, so to be simple is not
 # enough: it must be made of what digits are made of, and that is mostly black. By AUROC the classifier, which looked bad
 # above, does better here. Do not rely on it: in some of our runs it let the blank
 # image pass.
@@ -652,14 +653,14 @@ shown |= {name: scores[name] for name in ("letters", "noise", "one line", "one d
 density = {}
 for name, of in shown.items():
     density[name] = torch.histc(of["log p(x)"], 96, -480, 0) / len(of["log p(x)"])
-own, blank = (of["log p(x)"].max() for of in (shown["its own samples"], scores["blank"]))
-plots.show_curves(density, x=middle, xlabel="log p(x), nats", ylabel="share of the images", marks={"blank": blank.item()})
-print(f"blank is more probable than each of its {len(drawn)} samples: {bool(blank > own)}")
+plots.show_curves(density, x=middle, xlabel="log p(x), nats", ylabel="share of the images", marks={"blank": blank})
+own = (shown["its own samples"]["log p(x)"] < blank).float().mean()
+print(f"blank is more probable than 95 % of its {len(drawn)} samples: {bool(own > 0.95)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Why: probable is not typical
 #
-# Look at the model's own samples. They lie where the digits lie, and none as high as the blank image. So the model does
+# Look at the model's own samples. They lie where the digits lie, hardly one as high as the blank image. So the model does
 # not *draw* blank images. It is no contradiction. $p(x)$ is the probability of **one** image. There is one blank image
 # and there are very many digits. Each of them has less, and together they have nearly all.
 #
@@ -679,7 +680,7 @@ print(f"its probability is {share[64]:.0e}, that of 40 to 56 heads is {share[40:
 # the entropy. Outside lie the improbable images, *and the too probable ones*.
 #
 # That suggests a test from both sides: refuse the lowest 2.5 % and the highest 2.5 %. It catches the blank image, and
-# most dots. Does it save the plan?
+# many dots. Does it save the plan?
 
 # %%
 low, high = digits["log p(x)"][:half].quantile(torch.tensor([0.025, 0.975]))
@@ -689,7 +690,7 @@ for name, of in scores.items():
     two_sided[name] = 1 - inside.float().mean().item()
 print(f"of the other digits, at most 15 % refused: {two_sided['digits'] <= 0.15}")
 print(f"blank: refused:                            {two_sided['blank'] == 1}")
-print(f"one dot: at least 70 % refused:            {two_sided['one dot'] >= 0.7}")
+print(f"one dot: 10 points more than of digits:    {two_sided['one dot'] > two_sided['digits'] + 0.1}")
 print(f"one line: more than a quarter pass:        {two_sided['one line'] < 0.75}")
 print(f"mirrored: more than a quarter pass:        {two_sided['mirrored'] < 0.75}")
 
@@ -852,7 +853,7 @@ print(f"the smallest variation is a tractable one's: "
 # | --- | --- |
 # | unsupervised learning has no objective | it has no labels; k-means and densities each optimise a number |
 # | a low $p(x)$ finds outliers | it finds some; simple images can be more probable than all data |
-# | a probable image is a typical one | the blank image is the most probable here, and is never drawn |
+# | a probable image is a typical one | the blank image is more probable than nearly all digits, and is not drawn |
 # | a sure classifier knows what it sees | it compares its classes, and is sure of noise and letters |
 # | generative models classify worse | not by themselves: here it was a draw between equals |
 
