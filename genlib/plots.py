@@ -348,9 +348,8 @@ def show_panels(
             colour = colours.setdefault(name, COLOURS[len(colours) % len(COLOURS)])
             axes.plot(x, values, "--" if name in dashed else "-", color=colour)
         axes.set_title(title)
-        axes.tick_params(labelsize=12)
     for name, (right, up) in labels.items():
-        grid[0, 0].text(right, up, name, color=colours[name], fontsize=12)
+        grid[0, 0].text(right, up, name, color=colours[name])
     grid[0, 0].set_ylim(None if top is None else (-0.03 * top, top))
     figure.supxlabel(xlabel, fontsize=12)
     figure.supylabel(ylabel, fontsize=12)
@@ -397,10 +396,8 @@ def show_paths(
         axes.plot(*path[0].tolist(), "o", color=ORANGE)
         axes.plot(0, 0, "+", color="black", markersize=10)
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-        axes.set_title(title)
-        axes.set_xlabel(xlabel, fontsize=12)
-        axes.tick_params(labelsize=12)
-    row[0, 0].set_ylabel(ylabel, fontsize=12)
+        axes.set(title=title, xlabel=xlabel)
+    row[0, 0].set_ylabel(ylabel)
 
 
 def show_points(

@@ -32,20 +32,20 @@ def few(name, split="train", size=None, root=None, load=genlib.data.load):
 genlib.data.load = few"""
 
 
-def offered(nb: nbformat.NotebookNode) -> tuple[str, tuple[str, ...]]:
-    """A lesson's own data set, and the others that the line of its `DATASET` names; nothing if it has none.
+def offered(nb: nbformat.NotebookNode) -> tuple[str, ...]:
+    """The other data sets that the line of a lesson's `DATASET` names; none if it has no such line.
 
     Example:
         >>> cell = nbformat.v4.new_code_cell('DATASET = "digits"  # or "strokes"')
         >>> offered(nbformat.v4.new_notebook(cells=[cell]))
-        ('digits', ('strokes',))
+        ('strokes',)
     """
     for cell in nb.cells:
         found = OFFER.search(cell.source) if cell.cell_type == "code" else None
         if found:
             named = re.findall(r'"(\w+)"', found[3])
-            return found[2], tuple(name for name in named if name in NAMES)
-    return "", ()
+            return tuple(name for name in named if name in NAMES)
+    return ()
 
 
 def on(nb: nbformat.NotebookNode, name: str, images: int) -> None:
@@ -67,7 +67,7 @@ def runs(root: Path, lessons: Sequence[str], names: Sequence[str], images: int) 
     for lesson in pages.lectures(root):
         if not lesson.name.startswith(tuple(lessons) or ""):
             continue
-        for name in offered(build.read_source(root, lesson))[1]:
+        for name in offered(build.read_source(root, lesson)):
             if name not in names:
                 continue
             nb = build.read_source(root, lesson)

@@ -267,7 +267,33 @@ class HingeGAN(GAN):
         return -fake.mean()
 
 
-class R1GAN(GAN):
+class _SlopePenalty(GAN):
+    """Its discriminator pays for the slope at each example, so outputs must depend on one example each."""
+
+    def __init__(
+        self, generator: nn.Module, discriminator: nn.Module, latent_dim: int, penalty: float
+    ):
+        super().__init__(generator, discriminator, latent_dim)
+        if any(
+            isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules()
+        ):
+            raise ValueError(
+                "the critic contains batch norm, which makes its score of one example depend on the "
+                "others: build it with norm=layer_norm (arXiv:1704.00028, section 4)"
+            )
+        if penalty < 0:
+            raise ValueError(f"penalty must be 0 or more, not {penalty}")
+        self.penalty = penalty
+
+    def _slope(self, x: Tensor, y: Tensor | None) -> Tensor:
+        """The gradient of each example's output at that example, (B, values)."""
+        x.requires_grad_()
+        # the outputs are summed, but each depends on its own example only: one gradient an example
+        (slope,) = torch.autograd.grad(self(x, y).sum(), x, create_graph=True)
+        return slope.flatten(1)
+
+
+class R1GAN(_SlopePenalty):
     r"""The non-saturating GAN, whose discriminator pays for its slope at real examples.
 
     $$L_D = -E[\log D(x)] - E[\log(1 - D(G(z)))] + \frac{\gamma}{2} E[\lVert \nabla_x a(x) \rVert^2]$$
@@ -302,9 +328,7 @@ class R1GAN(GAN):
         latent_dim: int,
         penalty: float = 1.0,
     ):
-        super().__init__(generator, discriminator, latent_dim)
-        _check_penalty(discriminator, penalty)
-        self.penalty = penalty
+        super().__init__(generator, discriminator, latent_dim, penalty)
 
     def discriminator_loss(
         self, x: Tensor, y: Tensor | None = None, *, fake: Tensor | None = None
@@ -315,13 +339,10 @@ class R1GAN(GAN):
 
     def gradient_penalty(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         r"""$E[\lVert \nabla a \rVert^2]$ at these examples."""
-        x = x.detach().requires_grad_()
-        # the logits are summed, but each depends on its own example only: one gradient an example
-        (slope,) = torch.autograd.grad(self(x, y).sum(), x, create_graph=True)
-        return slope.flatten(1).square().sum(dim=1).mean()
+        return self._slope(x.detach(), y).square().sum(dim=1).mean()
 
 
-class WGANGP(GAN):
+class WGANGP(_SlopePenalty):
     r"""Wasserstein GAN with gradient penalty: the discriminator becomes a critic with bounded slope.
 
     Over all functions with slope at most 1, the largest $E[D(x)] - E[D(G(z))]$ is the distance that
@@ -361,9 +382,7 @@ class WGANGP(GAN):
         latent_dim: int,
         penalty: float = 10.0,
     ):
-        super().__init__(generator, discriminator, latent_dim)
-        _check_penalty(discriminator, penalty)
-        self.penalty = penalty
+        super().__init__(generator, discriminator, latent_dim, penalty)
 
     def discriminator_objective(self, real: Tensor, fake: Tensor) -> Tensor:
         """The fakes' mean score less that of real examples: minus an estimate of the distance."""
@@ -388,10 +407,8 @@ class WGANGP(GAN):
     def gradient_penalty(self, x: Tensor, fake: Tensor, y: Tensor | None = None) -> Tensor:
         r"""$E[(\lVert \nabla D \rVert - 1)^2]$ at random places between each real example and its fake."""
         share = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
-        between = torch.lerp(fake, x, share).requires_grad_()
-        # the scores are summed, but each depends on its own example only: one gradient an example
-        (slope,) = torch.autograd.grad(self(between, y).sum(), between, create_graph=True)
-        return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+        between = torch.lerp(fake, x, share)
+        return (self._slope(between, y).norm(dim=1) - 1).square().mean()
 
 
 def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
@@ -424,17 +441,6 @@ def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
         )
     if values_are_free_to_read(x) and not x.isfinite().all():
         raise ValueError("points contain NaN or infinity: look for the step that produced it")
-
-
-def _check_penalty(discriminator: nn.Module, penalty: float) -> None:
-    """A penalty on the slope at each example needs outputs that depend on one example each."""
-    if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules()):
-        raise ValueError(
-            "the critic contains batch norm, which makes its score of one example depend on the "
-            "others: build it with norm=layer_norm (arXiv:1704.00028, section 4)"
-        )
-    if penalty < 0:
-        raise ValueError(f"penalty must be 0 or more, not {penalty}")
 
 
 def _check_number(fake: Tensor, n: int) -> None:

@@ -99,9 +99,8 @@ def log_discretised_logistic(mean: Tensor, log_scale: Tensor, levels: int) -> Te
     """
     log_scale = log_scale.clamp(min=SMALLEST)[:, None]
     edge = torch.linspace(-1, 1, levels, device=mean.device, dtype=mean.dtype)
-    edge = (edge[:-1] + 1 / (levels - 1)).view(
-        -1, *[1] * (mean.ndim - 1)
-    )  # above each but the last
+    # the upper edge of each but the last
+    edge = (edge[:-1] + 1 / (levels - 1)).view(-1, *[1] * (mean.ndim - 1))
     scaled = (edge - mean[:, None]) / log_scale.exp()  # (B, K - 1, ...)
     zero = torch.zeros_like(scaled[:, :1])
     below_upper = torch.cat([F.logsigmoid(scaled), zero], dim=1)  # the last has no upper edge

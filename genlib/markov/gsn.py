@@ -198,9 +198,8 @@ class GSN(nn.Module):
         if not tolerance > 0:
             raise ValueError(f"tolerance must be positive, not {tolerance}")
         images = all_images(2, self.shape).to(next(self.parameters()))
-        white = (
-            self._logits(images).sigmoid().flatten(1)
-        )  # (2^n, n): every image taken for corrupted
+        # (2^n, n): every image taken for corrupted
+        white = self._logits(images).sigmoid().flatten(1)
         first, last = _products(white[:, : n // 2]), _products(white[:, n // 2 :])
 
         def one_step(p: Tensor) -> Tensor:
