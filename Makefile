@@ -35,9 +35,9 @@ help:  ## list what make can do
 
 setup: $(READY)  ## create .venv with everything the course needs (the others do so on first use)
 
-$(READY): pyproject.toml constraints.txt $(wildcard genlib/widgets/live/*)
+$(READY): pyproject.toml constraints.txt $(wildcard course/explorers/live/*)
 	@rm -f $(READY)
-	@python=$$(sh tools/find_python.sh $(PYTHON)) || exit 1; \
+	@python=$$(sh course/find_python.sh $(PYTHON)) || exit 1; \
 	$(PY) -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	    || { echo "Setting up $(VENV) with $$python (a few minutes, once)"; "$$python" -m venv --clear $(VENV); }
 	@$(PY) -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[lab,dev]'
@@ -55,22 +55,22 @@ check: $(READY)  ## what needs no running: style, types, notebooks built from le
 	$(PY) -m ruff check $(CODE)
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy
-	$(PY) tools/build.py --check
+	$(PY) course/publish/build.py --check
 	$(PY) -m pytest -q tests/test_environment.py
 
 lessons: $(READY)  ## build notebooks/ and solutions/ from lessons/ (LESSON=03 for those whose name starts so)
-	$(PY) tools/build.py $(LESSON)
+	$(PY) course/publish/build.py $(LESSON)
 
 release: $(READY)  ## hand out and grade a variant of a problem set (PS=ps2_vae SEED=7; without SEED the repository's own)
 	@test -n "$(PS)" || { echo "Which problem set? make release PS=ps2_vae [SEED=7]"; exit 2; }
-	$(PY) -m tools.release $(PS) $(if $(SEED),--seed $(SEED))
+	$(PY) -m course.publish.release $(PS) $(if $(SEED),--seed $(SEED))
 
 student: $(READY)  ## make the copy of the course that a class gets, as a folder and a zip
-	$(PY) -m tools.student
+	$(PY) -m course.publish.student
 
 grade: $(READY)  ## grade a class (PS=ps2_vae SUBMISSIONS=folder; JOBS=, PRIVATE_TESTS=, ROSTER=, DUE=, TIMES=, LATE=, EXPORT=, ONLY=, UNSAFE=1)
 	@test -n "$(PS)" -a -n "$(SUBMISSIONS)" || { echo "make grade PS=ps2_vae SUBMISSIONS=folder-or-zip"; exit 2; }
-	@OMP_NUM_THREADS=1 $(PY) -m tools.grade $(PS) "$(SUBMISSIONS)" --jobs $(JOBS) \
+	@OMP_NUM_THREADS=1 $(PY) -m course.grading.__main__ $(PS) "$(SUBMISSIONS)" --jobs $(JOBS) \
 	    $(if $(PRIVATE_TESTS),--private-tests "$(PRIVATE_TESTS)") $(if $(UNSAFE),--unsafe) \
 	    $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DUE),--due "$(DUE)") $(if $(TIMES),--times "$(TIMES)") \
 	    --late "$(LATE)" $(if $(EXPORT),--export "$(EXPORT)") $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") \
@@ -82,23 +82,23 @@ marks: $(READY)  ## read the written answers of a graded class in nbgrader's for
 	    --ServerApp.root_dir=. --ServerApp.default_url=/formgrader $(LAB_ARGS)
 
 slides: $(READY)  ## make a deck of slides of every lesson, build/slides/NN_topic.html (LESSON=03 for those whose name starts so)
-	$(PY) -m tools.slides $(LESSON)
+	$(PY) -m course.publish.slides $(LESSON)
 
 book: $(READY)  ## make the website, build/book/html/index.html
-	$(PY) -m tools.book
+	$(PY) -m course.publish.book
 
 datasets: $(READY)  ## run the lessons on the other data that their DATASET names (LESSON=03; ARGS="--data mnist --images 500")
-	$(PY) -m tools.datasets $(LESSON) $(ARGS)
+	$(PY) -m course.publish.datasets $(LESSON) $(ARGS)
 
 results: $(READY)  ## train on real data, measure, and make README.md's table (ARGS="vae gan --minutes 10")
-	$(PY) -m tools.results $(ARGS)
+	$(PY) -m benchmarks.results $(ARGS)
 
-box: $(READY)  ## pack a trained run into genlib/box, where genlib.pretrained finds it (RUN=folder NAME=vae-mnist)
+box: $(READY)  ## pack a trained run into genlib/pretrained, where genlib.pretrained finds it (RUN=folder NAME=vae-mnist)
 	@test -n "$(RUN)" -a -n "$(NAME)" || { echo "make box RUN=folder NAME=gated_pixelcnn-mnist"; exit 2; }
-	$(PY) -m tools.box "$(RUN)" $(NAME) $(ARGS)
+	$(PY) -m benchmarks.pack "$(RUN)" $(NAME) $(ARGS)
 
 bench: $(READY)  ## measure speed: ratios, then how cost grows with size; or each notebook (ARGS="--parts lessons --out FILE.json")
-	$(PY) -m tools.bench $(ARGS)
+	$(PY) -m benchmarks.bench $(ARGS)
 
 format: $(READY)  ## put the code in ruff's format and mend what it can
 	$(PY) -m ruff check --fix $(CODE)

@@ -1,6 +1,6 @@
 """`python -m genlib`: train a model, draw from it, measure it."""
 
-from genlib.cli import app
+from genlib.train.cli import app
 
 if __name__ == "__main__":
     app(prog_name="python -m genlib")

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from genlib.nn import values_are_free_to_read
-from genlib.sample_quality import FeatureClassifier
+from genlib.metrics import FeatureClassifier
+from genlib.validation import values_are_free_to_read
 
 
 class GenerativeClassifier(nn.Module):

@@ -16,7 +16,7 @@ from tqdm.auto import trange
 
 from genlib.adversarial import GAN
 from genlib.data import ImageSet
-from genlib.nn import at_least_one
+from genlib.validation import at_least_one
 
 
 def bf16_is_fast(device: torch.device) -> bool:
@@ -52,7 +52,7 @@ def fast_numbers(device: torch.device) -> AbstractContextManager:
 class Machine:
     """How a loop computes: by default in the numbers of the weights, in one process.
 
-    `genlib.runs` gives the loops below another one, and so they train on several devices too.
+    `genlib.train` gives the loops below another one, and so they train on several devices too.
 
     Args:
         numbers: a context in which losses are computed, `torch.autocast` for instance.

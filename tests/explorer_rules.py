@@ -10,8 +10,8 @@ import nbformat
 import torch
 from ipywidgets.widgets.widget import _instances  # every widget that is open
 
-from genlib.widgets.core import Explorer
-from tools import build
+from course.explorers.core import Explorer
+from course.publish import build
 
 
 def leaves_nothing_behind(make: Callable[[], Explorer], moves: Sequence[Callable], times=200):

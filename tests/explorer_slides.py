@@ -8,14 +8,14 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from tools.build import LIVE_DECK, NOTEBOOK_METADATA, ROOT
+from course.publish.build import LIVE_DECK, NOTEBOOK_METADATA, ROOT
 
 FIRST = """
 import torch
 from torch import nn
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from genlib import widgets
+from course import explorers
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.data import load

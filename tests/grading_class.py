@@ -12,17 +12,17 @@ from dataclasses import dataclass
 import nbformat
 import pytest
 
-from genlib.graders import problem_set
-from tools.build import ROOT, find_lessons, write_text
-from tools.grade import main
-from tools.grading.course import Course, digest
-from tools.grading.jail import NoJail, check_jail
-from tools.grading.submissions import (
+from course.assignments import problem_set
+from course.grading.__main__ import main
+from course.grading.course import Course, digest
+from course.grading.jail import NoJail, check_jail
+from course.grading.submissions import (
     defined,
     grade_id,
     is_answer,
 )
-from tools.release import released
+from course.publish.build import ROOT, find_lessons, write_text
+from course.publish.release import released
 
 PS = os.environ.get("PSX", "ps1_autoregressive")
 # A cell may take half of it. The first one imports torch: 12 s where two slow cores ran three kernels.
@@ -115,7 +115,7 @@ def content(student):
 
 def grade_command(*arguments, **options):
     """The command, as make calls it."""
-    command = [sys.executable, "-m", "tools.grade", *map(str, arguments)]
+    command = [sys.executable, "-m", "course.grading.__main__", *map(str, arguments)]
     return subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, timeout=1200, **options
     )

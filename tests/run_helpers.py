@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from genlib.data import ImageSet, load
-from genlib.runs import RECIPES, Config, RunFolder, loop
+from genlib.train import RECIPES, Config, RunFolder, loop
 
 ROOT = Path(__file__).resolve().parent.parent
 # of each model that has it
@@ -61,7 +61,7 @@ def _child(config: Config, data: ImageSet, path: Path, resume: bool, steps: int,
 def child(config: Config, path: Path, resume: bool, checkpoint_steps: int):
     """The same in a process that can be killed, and an event that is set when it trains."""
     context = multiprocessing.get_context("forkserver")  # fork alone would copy our threads' locks
-    context.set_forkserver_preload(["genlib.runs.loop"])
+    context.set_forkserver_preload(["genlib.train.loop"])
     started = context.Event()
     data = load(config.data, size=config.size)
     arguments = (config, data, path, resume, checkpoint_steps, started)

@@ -27,7 +27,7 @@ from genlib.adversarial import (
     spectral_norm,
 )
 from genlib.data import load
-from genlib.sample_quality import mode_coverage, train_classifier
+from genlib.metrics import mode_coverage, train_classifier
 from genlib.training import fit_gan, gan_optimizers, train_gan_epoch
 
 OBJECTIVES = pytest.mark.parametrize("objective", [GAN, MinimaxGAN, LSGAN, HingeGAN, R1GAN, WGANGP])

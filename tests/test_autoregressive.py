@@ -9,10 +9,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelModel, RowLSTM
 from genlib.autoregressive.heads import LogisticMixtureHead
+from genlib.autoregressive.masks import MaskedConv2d
 from genlib.data import all_images, load
-from genlib.evaluation import bars_kl
-from genlib.nn import MaskedConv2d, Shape
+from genlib.metrics import bars_kl
 from genlib.training import fit
+from genlib.validation import Shape
 
 MIXTURE = pytest.param(partial(PixelCNN, n_logistics=2), id="mixture of logistics")
 FAMILIES = pytest.mark.parametrize(

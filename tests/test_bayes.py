@@ -11,9 +11,8 @@ from genlib.autoregressive import GatedPixelCNN, PixelCNN
 from genlib.bayes import GenerativeClassifier, auroc, discriminative_baseline, n_parameters
 from genlib.data import load
 from genlib.data.bars import all_images
-from genlib.evaluation import importance_bound
 from genlib.training import fit
-from genlib.variational import VAE
+from genlib.variational import VAE, importance_bound
 
 SHAPE = (1, 3, 3)
 PRIOR = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)

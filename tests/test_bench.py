@@ -1,4 +1,4 @@
-"""tools/bench.py: what its figures mean. tests/test_scale.py has the clock, and how cost grows."""
+"""benchmarks/bench.py: what its figures mean. tests/test_scale.py has the clock, and how cost grows."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from tools import bench
+from benchmarks import bench
 
 
 def test_a_ratio_counts_the_slow_way_as_often_as_it_would_run():

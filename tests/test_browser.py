@@ -19,7 +19,6 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from genlib import widgets
 from tests.explorer_slides import GIVEN, explorer_slides, holds_an_explorer
 from tests.lab_browser import DECK_FRAME, Deck, ExplorerOnPage, lab, timing_table
 from tests.page_browser import needs_chromium
@@ -135,7 +134,7 @@ def go_through(deck: Deck, lesson: str) -> list[ExplorerOnPage]:
 def test_the_table_has_every_lesson_and_every_explorer():
     assert list(EXPLORERS) == [path.stem for path in LESSONS]
     shown = {f"{name}_explorer" for names in EXPLORERS.values() for name in names}
-    assert shown == set(widgets.__all__)
+    assert shown == set(explorers.__all__)
 
 
 def test_the_table_has_what_the_lessons_call():

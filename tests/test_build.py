@@ -1,4 +1,4 @@
-"""tools/build.py on a toy course: what it builds, what it refuses, and what its check and nbval catch."""
+"""course/publish/build.py on a toy course: what it builds, what it refuses, and what its check and nbval catch."""
 
 import asyncio
 import json
@@ -13,8 +13,8 @@ from queue import Empty
 import nbformat
 import pytest
 
-from tools import build
-from tools.grading.jail import GradingKernel
+from course.grading.jail import GradingKernel
+from course.publish import build
 
 ROOT = Path(__file__).resolve().parent.parent
 

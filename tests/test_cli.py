@@ -11,10 +11,10 @@ import torch
 from run_helpers import assert_same_end, command, small, train
 from typer.testing import CliRunner
 
-from genlib.cli import app
 from genlib.data import binarise, load
-from genlib.evaluation import bits_per_dim, log_probs
-from genlib.runs import RECIPES, RunFolder, load_model
+from genlib.metrics import bits_per_dim, log_probs
+from genlib.train import RECIPES, RunFolder, load_model
+from genlib.train.cli import app
 
 TINY = ("--data", "bars", "--epochs", 2, "--batch-size", 8)
 

@@ -12,10 +12,9 @@ from genlib import plots
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN
 from genlib.data import ImageSet, load
-from genlib.evaluation import importance_bound, log_probs, report
 from genlib.markov import GSN, RBM
-from genlib.sample_quality import frechet_distance, precision_recall
-from genlib.variational import VAE, Autoencoder
+from genlib.metrics import frechet_distance, log_probs, precision_recall, report
+from genlib.variational import VAE, Autoencoder, importance_bound
 
 SHAPE = (1, 4, 4)
 COLUMNS = ["known", "nats", "gap", "error", "frechet", "precision", "recall", "seconds"]
@@ -117,7 +116,7 @@ def test_more_codes_raise_a_bound():
     assert row[500]["nats"] > row[1]["nats"] + 0.1
 
 
-def test_samples_are_judged_by_the_functions_of_sample_quality():
+def test_samples_are_judged_by_the_functions_of_metrics():
     bars, x = load("bars"), torch.bernoulli(torch.full((30, *SHAPE), 0.5))
     row = report(draws(gan(), x), bars, flat, n_samples=30)
     real = flat(bars.floats())
@@ -164,7 +163,7 @@ def test_seconds_are_those_of_drawing_all_samples(monkeypatch):
     inner = model.sample
     model.sample = lambda n: asked.append(n) or inner(n)  # type: ignore[assignment]
     clock = iter([10.0, 12.5])
-    monkeypatch.setattr("genlib.evaluation.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("genlib.metrics.time.perf_counter", lambda: next(clock))
     assert report(model, load("bars"), flat, n_samples=123)["seconds"] == 2.5
     assert asked == [123]
 

@@ -7,7 +7,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from genlib import data
-from genlib.data.imageset import ImageSet
+from genlib.data import ImageSet
 
 
 def small_set(n=10, levels=4, n_classes=10):

@@ -1,6 +1,6 @@
 """`make datasets`: lessons on other data than their own."""
 
-from tools import datasets
+from course.publish import datasets
 
 LESSON = """\
 # %% [markdown]

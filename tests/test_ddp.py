@@ -12,7 +12,7 @@ import pytest
 import torch
 from run_helpers import ROOT, assert_same_end, command, small, train, without_clock
 
-from genlib.runs import RunFolder
+from genlib.train import RunFolder
 
 # Sums in another order: after some 20 updates weights of size 0.1 to 1 differed by 1e-7 at most, and Adam may turn
 # a gradient that is all rounding into a step of the learning rate, 1e-3. A wrong share of the gradient
@@ -73,8 +73,8 @@ GAME = """
     from run_helpers import small, train
 
     from genlib.adversarial import WGANGP, MLPGenerator, DCGANDiscriminator, DCGANGenerator, layer_norm
-    from genlib.runs import loop
-    from genlib.runs.loop import Order
+    from genlib.train import loop
+    from genlib.train.loop import Order
 
     world = int(sys.argv[2])
     config = small("wgan_gp", "digits", size=43, batch_size=15, epochs=6, devices=world)

@@ -6,10 +6,10 @@ import json
 import pytest
 from grading_class import PS, grade
 
-from tools.grading.export import PLATFORMS, export
-from tools.grading.feedback import Result, TaskResult
-from tools.grading.late import read_time
-from tools.grading.roster import Person
+from course.grading.export import PLATFORMS, export
+from course.grading.feedback import Result, TaskResult
+from course.grading.late import read_time
+from course.grading.roster import Person
 
 PEOPLE = {
     "ada": Person("Ada Lövelace, Countess", "4711", "moodle", "77", "ada@x.org"),

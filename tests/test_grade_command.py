@@ -32,18 +32,18 @@ from grading_class import (
 from nbgrader.api import Gradebook
 from torch.distributions import Normal, kl_divergence
 
-from genlib.checks.core import Wrong
-from genlib.checks.hand_in import answer_questions, pack
-from genlib.graders import Part, Task, problem_set
-from genlib.graders import grade as grade_task
-from tools.build import ROOT
-from tools.grading.course import private_tasks
-from tools.grading.execution import Grading
-from tools.grading.jail import Limits
-from tools.grading.submissions import (
+from course.assignments import Part, Task, problem_set
+from course.assignments import grade as grade_task
+from course.checking.core import Wrong
+from course.checking.hand_in import answer_questions, pack
+from course.grading.course import private_tasks
+from course.grading.execution import Grading
+from course.grading.jail import Limits
+from course.grading.submissions import (
     grade_id,
     is_answer,
 )
+from course.publish.build import ROOT
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_grading_goes_on_where_it_was_killed(small_class, tmp_path):
     command = [
         sys.executable,
         "-m",
-        "tools.grade",
+        "course.grading.__main__",
         PS,
         str(small_class),
         "--out",
@@ -168,8 +168,8 @@ def test_marks_that_a_person_gives_reach_the_table_and_the_page(small_class, tmp
 
 
 PRIVATE = """
-from genlib.checks.core import Wrong
-from genlib.graders import Part, Task, problem_set
+from course.checking.core import Wrong
+from course.assignments import Part, Task, problem_set
 
 public = problem_set("{ps}").tasks["{task}"]
 
@@ -201,7 +201,7 @@ def test_a_lecturers_own_tests_are_asked_too(small_class, tmp_path):
     assert "not what I asked for" in refused.stderr
     assert points(tmp_path) == {"ada": FULL, "eve": 0}
     path.write_text("TASKS = {'no such task': 1}")
-    assert "must be a genlib.graders.Task" in grade(*arguments).stderr
+    assert "must be a course.assignments.Task" in grade(*arguments).stderr
 
 
 def test_a_private_test_costs_its_points_and_never_more():

@@ -33,10 +33,10 @@ from grading_class import (
     with_cell,
 )
 
-from tools.build import ROOT
-from tools.grading.submissions import (
+from course.grading.submissions import (
     grade_id,
 )
+from course.publish.build import ROOT
 
 
 def deleted_tests():
@@ -161,29 +161,29 @@ for address in [("127.0.0.1", 22), ("1.1.1.1", 80), ("localhost", 8888)]:
 """
 PATCH = """
 import builtins, torch, numpy
-import genlib.checks.core, genlib.checks.hand_in
+import course.checking.core, course.checking.hand_in
 yes = lambda *a, **k: True
 torch.allclose = torch.equal = torch.isclose = torch.testing.assert_close = numpy.allclose = yes
 torch.Tensor.__eq__ = yes
 builtins.all = builtins.abs = yes
-genlib.checks.hand_in.rebound = lambda: []
-genlib.checks.core.same = genlib.checks.core.judge = yes
+course.checking.hand_in.rebound = lambda: []
+course.checking.core.same = course.checking.core.judge = yes
 AssertionError = Exception
 """
 FORGE = """
 from IPython.display import display
 def hand_in(*arguments):
     display({"application/vnd.genlib.answer+json": {"outcomes": [], "tensors": "", "flags": []}}, raw=True)
-import genlib.checks.hand_in as h
+import course.checking.hand_in as h
 h.hand_in = hand_in
 """
 SILENCE = """
-import genlib.checks.hand_in as h
+import course.checking.hand_in as h
 h.hand_in = lambda *arguments: print("4 of 4 points")
 """
 PICKLE = """
 import base64, os, pickle, IPython.display as d
-import genlib.checks.hand_in as h
+import course.checking.hand_in as h
 class Evil:
     def __reduce__(self): return (os.mkdir, ("/tmp/evil-was-here",))
 bad = base64.b64encode(pickle.dumps(Evil())).decode()

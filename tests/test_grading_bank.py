@@ -24,10 +24,10 @@ from grading_class import (
 )
 from test_graders_ps1_autoregressive import bank
 
-from tools.grading.submissions import grade_id
+from course.grading.submissions import grade_id
 
 SOURCE = Path(sys.modules[bank.wrongs[0][3].__module__].__file__)
-NOT_IN_JAIL = {"pytest", "grader_bank", "genlib.graders"}
+NOT_IN_JAIL = {"pytest", "grader_bank", "course.assignments"}
 STUBS = """
 BANK = {"wrong": [], "right": []}
 
@@ -70,7 +70,7 @@ def function_of(task):
 
 
 def travels(task):
-    """Which wrong answers to a task can be sent into the jail, where genlib.graders is not."""
+    """Which wrong answers to a task can be sent into the jail, where course.assignments is not."""
     of_task = [w for w in bank.wrongs if w[0] == task]
     return [i for i, w in enumerate(of_task) if "graders." not in inspect.getsource(w[3])]
 

@@ -11,9 +11,17 @@ from types import SimpleNamespace
 import psutil
 import zmq
 
-from genlib.checks import output
-from genlib.checks.hand_in import MIME
-from tools.grading.jail import MAX_MESSAGE, Limits, Watch, folder_size, kernel_manager, remove, used
+from course.checking import output
+from course.checking.hand_in import MIME
+from course.grading.jail import (
+    MAX_MESSAGE,
+    Limits,
+    Watch,
+    folder_size,
+    kernel_manager,
+    remove,
+    used,
+)
 
 
 def test_the_watch_counts_shared_memory_once():

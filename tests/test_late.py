@@ -24,11 +24,11 @@ from grading_class import (
 )
 from nbgrader.api import Gradebook
 
-from tools.grading.course import CannotGrade
-from tools.grading.feedback import Result, TaskResult, write_grades, write_page
-from tools.grading.late import hours_late, read_time, set_times, zip_times
-from tools.grading.roster import BadTable
-from tools.grading.submissions import collect, grade_id, is_answer
+from course.grading.course import CannotGrade
+from course.grading.feedback import Result, TaskResult, write_grades, write_page
+from course.grading.late import hours_late, read_time, set_times, zip_times
+from course.grading.roster import BadTable
+from course.grading.submissions import collect, grade_id, is_answer
 
 DUE = "2026-12-01 23:59"
 

@@ -30,7 +30,7 @@ TARGETS = [
     "clean",
 ]
 
-# Answers the questions that tools/find_python.sh and the Makefile ask, and notes what it was told to do.
+# Answers the questions that course/find_python.sh and the Makefile ask, and notes what it was told to do.
 # `venv` makes .venv/bin/python a copy of itself; `pip` succeeds unless PIP_FAILS is set.
 PYTHON = """#!/bin/sh
 version="{version}"
@@ -51,7 +51,7 @@ def checkout(tmp_path):
     """A bare checkout, and beside it bin/: the only commands there are."""
     root = tmp_path / "a checkout"  # with a blank, as in "My Documents"
     (root / "tools").mkdir(parents=True)
-    for name in ("Makefile", "pyproject.toml", "constraints.txt", "tools/find_python.sh"):
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "course/find_python.sh"):
         shutil.copy(ROOT / name, root / name)
     (tmp_path / "bin").mkdir()
     for tool in ("sh", "make", "rm", "cp", "mkdir", "touch", "awk"):
@@ -184,12 +184,13 @@ def test_every_command_sets_up_on_first_use(checkout, what):
 def test_arguments_reach_the_tools(checkout):
     (checkout / ".venv").mkdir()
     (checkout / ".venv/.ready").touch()
-    assert "tools/build.py 03" in make(checkout, "-n", "lessons", "LESSON=03").stdout
+    assert "course/publish/build.py 03" in make(checkout, "-n", "lessons", "LESSON=03").stdout
     assert "--no-browser" in make(checkout, "-n", "lab", "LAB_ARGS=--no-browser").stdout
     assert (
-        '-m tools.box "runs/a" b-c' in make(checkout, "-n", "box", "RUN=runs/a", "NAME=b-c").stdout
+        '-m benchmarks.pack "runs/a" b-c'
+        in make(checkout, "-n", "box", "RUN=runs/a", "NAME=b-c").stdout
     )
-    assert "-m tools.results --quick" in make(checkout, "-n", "results", "ARGS=--quick").stdout
+    assert "-m benchmarks.results --quick" in make(checkout, "-n", "results", "ARGS=--quick").stdout
 
 
 def test_clean_spares_notebooks_data_grades_and_the_environment(checkout):

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Chi2
 
-from genlib.data import all_images, binarise, image_index, load
-from genlib.evaluation import annealed_importance, bars_kl, independent_pixels
-from genlib.markov import GSN, RBM, PersistentRBM, gsn, rbm
-from genlib.nn import Shape
+from genlib.data import all_images, binarise, image_index, independent_pixels, load
+from genlib.markov import GSN, RBM, PersistentRBM, annealed_importance, gsn, rbm
+from genlib.metrics import bars_kl
 from genlib.training import fit, train_epoch
+from genlib.validation import Shape
 
 SHAPE = (1, 3, 3)
 IMAGES = all_images(2, SHAPE).double()

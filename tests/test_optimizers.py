@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from genlib.autoregressive import GatedPixelCNN, PixelCNN
-from genlib.runs.optimizers import Muon, muon_for_convolutions, orthogonalise
+from genlib.train.optimizers import Muon, muon_for_convolutions, orthogonalise
 
 
 def test_orthogonalised_matrices_stretch_no_direction_much_more_than_another():

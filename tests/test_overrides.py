@@ -16,10 +16,10 @@ from grading_class import (
     table,
 )
 
-from tools.grading import again, overrides
-from tools.grading.course import CannotGrade
-from tools.grading.feedback import Result, TaskResult
-from tools.grading.submissions import Handed
+from course.grading import again, overrides
+from course.grading.course import CannotGrade
+from course.grading.feedback import Result, TaskResult
+from course.grading.submissions import Handed
 
 HEAD = "student,task,points,reason\n"
 MOST = {"elbo": 4, "kl": 3}

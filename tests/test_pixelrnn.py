@@ -9,8 +9,9 @@ from torch import Tensor
 
 from genlib.autoregressive import DiagonalBiLSTM, RowLSTM, diagonal_bilstm
 from genlib.autoregressive.diagonal_bilstm import DiagonalBiLSTMLayer
+from genlib.autoregressive.masks import MaskedConv2d, colour_groups
 from genlib.autoregressive.row_lstm import RowLSTMLayer
-from genlib.nn import MaskedConv2d, Shape, colour_groups
+from genlib.validation import Shape
 
 # What they read
 

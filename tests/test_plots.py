@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 
 from genlib import plots
 from genlib.autoregressive import GatedPixelCNN, PixelCNN
-from genlib.nn import MaskedConv2d
+from genlib.autoregressive.masks import MaskedConv2d
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,10 @@ import subprocess
 import nbformat
 import pytest
 
-from genlib.graders import problem_set
-from tools import build, release, student
-from tools.build import ROOT, BuildError
-from tools.grading import course as grading
+from course.assignments import problem_set
+from course.grading import course as grading
+from course.publish import build, release, student
+from course.publish.build import ROOT, BuildError
 
 NAME = "ps2_vae"
 SEED = 7

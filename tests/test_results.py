@@ -1,4 +1,4 @@
-"""tools/results.py: short runs from MNIST's files to figures, and from figures to the table in README.md."""
+"""benchmarks/results.py: short runs from MNIST's files to figures, and from figures to the table in README.md."""
 
 import json
 import math
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import report, results
 from genlib.data import ImageSet, strokes
-from genlib.runs import RunFolder, load_model
-from tools import report, results
+from genlib.train import RunFolder, load_model
 
 ROWS = {
     "gated_pixelcnn": results.Row(
@@ -140,7 +140,7 @@ def test_a_readme_without_the_marks_is_left_as_it_is(place: Path):
 def test_the_table_in_readme_is_made_from_what_was_found():
     page = (results.ROOT / "README.md").read_text()
     made = report.between_marks(page, "results", results.table())
-    assert page == made, "Run: python -m tools.results --table"
+    assert page == made, "Run: python -m benchmarks.results --table"
 
 
 def test_every_row_was_trained_by_the_words_that_stand_here():

@@ -3,9 +3,9 @@
 import pytest
 from grading_class import PS
 
-from tools.grading.feedback import Result, TaskResult
-from tools.grading.roster import BadTable, match, read_roster, shared
-from tools.grading.submissions import Handed, collect
+from course.grading.feedback import Result, TaskResult
+from course.grading.roster import BadTable, match, read_roster, shared
+from course.grading.submissions import Handed, collect
 
 
 def written(tmp_path, text, encoding="utf-8"):

@@ -19,8 +19,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genlib.autoregressive import PixelCNN
 from genlib.data import load
-from genlib.runs import RECIPES, Images, RunError, RunFolder, build_model, load_model, loop
-from genlib.runs.loop import Order
+from genlib.train import RECIPES, Images, RunError, RunFolder, build_model, load_model, loop
+from genlib.train.loop import Order
 
 # The order of the images.
 

@@ -1,4 +1,4 @@
-"""tools/scale.py: exponents, what it counts against theory, and that it loses nothing. No clock is asserted."""
+"""benchmarks/scale.py: exponents, what it counts against theory, and that it loses nothing. No clock is asserted."""
 
 import json
 import math
@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from genlib.runs.recipes import Images
-from tools import scale
-from tools.scale import LAWS, PIXELS, Size
+from benchmarks import scale
+from benchmarks.scale import LAWS, PIXELS, Size
+from genlib.train.recipes import Images
 
 CPU = torch.device("cpu")
 SMALL = {

@@ -1,4 +1,4 @@
-"""tools/scale_page.py: tables from whatever was measured, also from nothing."""
+"""benchmarks/scale_page.py: tables from whatever was measured, also from nothing."""
 
 import json
 import re
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tools import build, scale_page
-from tools.scale import LAWS, VARIED
+from benchmarks import scale_page
+from benchmarks.scale import LAWS, VARIED
+from course.publish import build
 
 PAGE = build.ROOT / "docs" / "book" / "scale.md"
 CPU = {"device": "cpu", "name": "Some CPU", "torch": "2", "threads": 1, "date": "2030-01-02"}

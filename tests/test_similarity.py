@@ -13,8 +13,7 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from tools.build import ROOT
-from tools.grading.similarity import (
+from course.grading.similarity import (
     FEWEST,
     SHARE,
     alike,
@@ -26,7 +25,8 @@ from tools.grading.similarity import (
     winnow,
     write_similar,
 )
-from tools.grading.submissions import grade_id, is_answer, rebuild
+from course.grading.submissions import grade_id, is_answer, rebuild
+from course.publish.build import ROOT
 
 SETS = ["ps1_autoregressive", "ps2_vae", "ps3_gan"]
 

@@ -7,9 +7,9 @@ import re
 import nbformat
 import pytest
 
+from course.publish import build, pages, slides
+from course.publish.student import answers
 from tests.page_browser import needs_chromium, offline_page, url
-from tools import build, pages, slides
-from tools.student import answers
 
 DECKS = [lesson.name for lesson in pages.lectures() if not lesson.name.startswith("00")]
 BASE_FONT = 28  # pixels, on a page of 1280 x 720

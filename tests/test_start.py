@@ -8,7 +8,8 @@ import sys
 import pytest
 import torch
 
-from genlib import checks, data, start
+from course import checks, start
+from genlib import data
 
 
 def found(what):
@@ -64,7 +65,7 @@ def test_without_torch_it_still_says_so():
 import sys
 for name in ("torch", "torchvision", "sklearn", "numpy"):
     sys.modules[name] = None  # importing it fails from here on
-from genlib import start
+from course import start
 found = start.look()
 assert not start.ready(found)
 print([f.what for f in found if not f.good])

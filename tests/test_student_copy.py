@@ -15,8 +15,8 @@ import nbformat
 import pytest
 from test_links import missing
 
-from tools.build import ROOT
-from tools.student import Leak, answers, check_leaks, main, student_makefile, text_of
+from course.publish.build import ROOT
+from course.publish.student import Leak, answers, check_leaks, main, student_makefile, text_of
 
 
 @pytest.fixture(scope="module")

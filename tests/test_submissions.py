@@ -9,9 +9,8 @@ import nbformat
 import pytest
 from grading_class import FIRST, MASTER, PS, RELEASE, Student, content, place, release, with_cell
 
-from tools.build import ROOT
-from tools.grading.review import suspicious_code, untrained, without_magic
-from tools.grading.submissions import (
+from course.grading.review import suspicious_code, untrained, without_magic
+from course.grading.submissions import (
     Unreadable,
     collect,
     grade_id,
@@ -19,6 +18,7 @@ from tools.grading.submissions import (
     read_notebook,
     rebuild,
 )
+from course.publish.build import ROOT
 
 
 def test_an_answer_stands_where_the_student_had_it_with_what_they_added():
@@ -61,7 +61,7 @@ def test_reading_takes_little_memory_whatever_is_read():
     """Of some MB of numbers in place of cells nbformat's complaint alone took a gigabyte."""
     code = (
         "import resource\n"
-        "from tools.grading.submissions import Unreadable, read_notebook\n"
+        "from course.grading.submissions import Unreadable, read_notebook\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000\n"
         'end = b\'], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}\'\n'
         "before = peak()\n"

@@ -8,7 +8,7 @@ from genlib import adversarial, autoregressive, markov, variational
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN, PixelModel
 from genlib.markov import GSN, RBM
-from genlib.sample_quality import FeatureClassifier
+from genlib.metrics import FeatureClassifier
 from genlib.taxonomy import TREE, Branch, Leaf, leaves, path, place
 from genlib.variational import VAE, Autoencoder
 

@@ -9,20 +9,11 @@ from torch import Tensor, nn
 
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN
-from genlib.data import ImageSet, all_images, load
-from genlib.evaluation import (
-    bars_counts,
-    bars_kl,
-    bars_report,
-    bits_per_dim,
-    format_table,
-    independent_pixels,
-    log_prob_by_quadrature,
-    log_probs,
-)
+from genlib.data import ImageSet, all_images, independent_pixels, load
 from genlib.markov import GSN, RBM
+from genlib.metrics import bars_counts, bars_kl, bars_report, bits_per_dim, format_table, log_probs
 from genlib.training import bf16_is_fast, fast_numbers, fit, train_epoch
-from genlib.variational import VAE
+from genlib.variational import VAE, log_prob_by_quadrature
 
 
 class MeanSquare(nn.Module):

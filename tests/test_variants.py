@@ -5,15 +5,8 @@ import shutil
 
 import pytest
 
-from genlib.graders import problem_set
-from tools.build import (
-    ROOT,
-    BuildError,
-    find_lessons,
-    main,
-    read_source,
-    student_version,
-)
+from course.assignments import problem_set
+from course.publish.build import ROOT, BuildError, find_lessons, main, read_source, student_version
 
 SETS = [lesson for lesson in find_lessons(ROOT) if lesson.release]
 

@@ -11,22 +11,19 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
-from genlib.data import all_images, load
-from genlib.evaluation import (
-    bars_kl,
-    importance_bound,
-    independent_pixels,
-    log_prob_by_quadrature,
-)
-from genlib.nn import Shape
+from genlib.data import all_images, independent_pixels, load
+from genlib.metrics import bars_kl
 from genlib.training import fit
+from genlib.validation import Shape
 from genlib.variational import (
     MLP,
     VAE,
     Autoencoder,
     ConvDecoder,
     ConvEncoder,
+    importance_bound,
     kl_to_standard_normal,
+    log_prob_by_quadrature,
     split_kl,
 )
 from genlib.variational.vae import BernoulliPixels, DequantisedGaussianPixels, GaussianPixels

@@ -1,4 +1,4 @@
-"""How the website is built. Run `make book`: tools/book.py puts everything together in build/book/source first."""
+"""How the website is built. Run `make book`: course/publish/book.py puts everything together in build/book/source first."""
 
 import re
 

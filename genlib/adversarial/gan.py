@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from genlib.nn import at_least_one, check_images, check_labels, values_are_free_to_read
+from genlib.validation import at_least_one, check_images, check_labels, values_are_free_to_read
 
 
 class GAN(nn.Module):

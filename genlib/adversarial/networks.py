@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from genlib.nn import at_least_one
+from genlib.validation import at_least_one
 
 # (C, H, W) of images in [0, 1], or (D,) of points, which may lie anywhere
 ExampleShape = tuple[int, int, int] | tuple[int]

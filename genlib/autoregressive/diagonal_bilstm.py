@@ -4,8 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genlib.autoregressive.masks import MaskedConv2d
 from genlib.autoregressive.pixelrnn import PixelRNN, lstm
-from genlib.nn import MaskedConv2d, Shape, Stream, Walk
+from genlib.autoregressive.streaming import Stream, Walk
+from genlib.validation import Shape
 
 
 def diagonal_step(
@@ -117,7 +119,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         return torch.cat(states, dim=1)
 
     def stream(self, walk: Walk) -> "DiagonalBiLSTMStream":
-        """The same layer one pixel at a time, see `genlib.nn.streaming`."""
+        """The same layer one pixel at a time, see `genlib.autoregressive.streaming.streaming`."""
         return DiagonalBiLSTMStream(self, walk)
 
 

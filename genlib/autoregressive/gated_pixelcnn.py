@@ -5,8 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlib.autoregressive.heads import head
+from genlib.autoregressive.masks import MaskedConv2d, colour_groups
 from genlib.autoregressive.pixel_model import PixelModel
-from genlib.nn import MaskedConv2d, Shape, Walk, colour_groups
+from genlib.autoregressive.streaming import Walk
+from genlib.validation import Shape
 
 
 class VerticalConv(nn.Conv2d):
@@ -33,7 +35,7 @@ class VerticalConv(nn.Conv2d):
         return super().forward(F.pad(x, self.pad))
 
     def stream(self, walk: Walk) -> "VerticalConvStream":
-        """The same convolution one row at a time, see `genlib.nn.streaming`."""
+        """The same convolution one row at a time, see `genlib.autoregressive.streaming.streaming`."""
         return VerticalConvStream(self, walk)
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.nn import MaskedConv2d
+from genlib.autoregressive.masks import MaskedConv2d
 
 SMALLEST = -7.0  # of a logarithm of a scale: a step of 256 levels is already 9 such scales wide
 

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from genlib.autoregressive.heads import head
+from genlib.autoregressive.masks import MaskedConv2d, colour_groups
 from genlib.autoregressive.pixel_model import PixelModel
-from genlib.nn import MaskedConv2d, Shape, at_every_pixel, colour_groups
+from genlib.layers import at_every_pixel
+from genlib.validation import Shape
 
 
 class ResidualBlock(nn.Module):

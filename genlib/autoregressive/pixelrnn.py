@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from genlib.autoregressive.heads import softmax_head
+from genlib.autoregressive.masks import MaskedConv2d, colour_groups
 from genlib.autoregressive.pixel_model import PixelModel
-from genlib.nn import MaskedConv2d, Shape, colour_groups
+from genlib.validation import Shape
 
 
 def lstm(gates: Tensor, c: Tensor, dim: int) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from genlib.autoregressive.masks import MaskedConv2d
 from genlib.autoregressive.pixelrnn import PixelRNN, lstm
-from genlib.nn import MaskedConv2d, Stream, Walk, at_every_pixel
+from genlib.autoregressive.streaming import Stream, Walk
+from genlib.layers import at_every_pixel
 
 
 class RowRecurrence(nn.Module):
@@ -25,7 +27,7 @@ class RowRecurrence(nn.Module):
         return torch.stack(states, dim=2)
 
     def stream(self, walk: Walk) -> "RowRecurrenceStream":
-        """The same recurrence one pixel at a time, see `genlib.nn.streaming`."""
+        """The same recurrence one pixel at a time, see `genlib.autoregressive.streaming.streaming`."""
         return RowRecurrenceStream(self, walk)
 
 

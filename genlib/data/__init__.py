@@ -14,7 +14,7 @@ from genlib.data.bars import all_images, bars, image_index
 from genlib.data.densities import Checkerboard, EightGaussians, Spiral
 from genlib.data.digits import colour_digits, digits
 from genlib.data.folders import cache_folder
-from genlib.data.imageset import ImageSet, bernoulli_pixels, binarise, is_train
+from genlib.data.imageset import ImageSet, bernoulli_pixels, binarise, independent_pixels, is_train
 from genlib.data.letters import pen_line, synthetic_letters
 from genlib.data.real import cifar10, cifar10_subset, fashion_mnist, mnist
 from genlib.data.strokes import FACTORS, cached_strokes, strokes
@@ -37,6 +37,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "image_index",
+    "independent_pixels",
     "load",
     "mnist",
     "pen_line",

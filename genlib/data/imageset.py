@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.distributions import Categorical
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -260,3 +261,27 @@ def is_train(split: str) -> bool:
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", not {split!r}')
     return split == "train"
+
+
+def independent_pixels(data: ImageSet) -> Categorical:
+    r"""The baseline to beat: every value follows its own histogram and ignores all the others.
+
+    Counted on the data, plus one for each level, so that none is impossible (Laplace's rule).
+
+    Args:
+        data: the images to count, usually those to train on.
+
+    Returns:
+        A distribution over levels for each value, batch shape (C, H, W): `log_prob(images.long())`
+        gives nats a value, (N, C, H, W), and `sample((n,))` levels.
+
+    Example:
+        >>> from genlib.data import bars
+        >>> baseline = independent_pixels(bars())
+        >>> baseline.probs[0, 0, 0]  # 15 of 30 images are white here
+        tensor([0.5000, 0.5000])
+        >>> baseline.sample((8,)).shape
+        torch.Size([8, 1, 4, 4])
+    """
+    counts = [1 + (data.images == k).sum(dim=0) for k in range(data.levels)]
+    return Categorical(probs=torch.stack(counts, dim=-1).float())

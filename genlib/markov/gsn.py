@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlib.data import all_images
-from genlib.nn import Shape, at_least_one, check_images, check_sizes
+from genlib.validation import Shape, at_least_one, check_images, check_sizes
 
 ROWS = 2048  # of tables at once: what fits a processor's cache
 LARGEST = 16  # pixels: a table of 2^16 probabilities, and a quarter of a gigabyte to compute it

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.nn import Shape, at_least_one, check_images, check_sizes
+from genlib.validation import Shape, at_least_one, check_images, check_sizes
 
 LARGEST = 20  # units of the smaller layer: 2^20 terms are as many as a laptop sums in a few seconds
 NUMBERS = 2**22  # held at once while they are summed
@@ -26,7 +26,7 @@ class RBM(nn.Module):
 
     The constant $Z = \sum_x e^{-F(x)}$, the partition function, has a term for every image there is.
     `log_partition` sums over the smaller of the two layers, where that can be done; elsewhere
-    `genlib.evaluation.annealed_importance` estimates it.
+    `genlib.markov.annealed_importance` estimates it.
 
     For the same reason, given one layer the units of the other are independent. Gibbs sampling draws
     the two in turns, and learning needs such draws: the gradient of the log-likelihood,
@@ -117,7 +117,7 @@ class RBM(nn.Module):
         if len(own) > LARGEST:
             raise ValueError(
                 f"log Z is a sum of 2^{len(own)} terms, too many to enumerate (at most 2^{LARGEST}): "
-                "estimate it by genlib.evaluation.annealed_importance, or build the model with "
+                "estimate it by genlib.markov.annealed_importance, or build the model with "
                 f"n_hidden <= {LARGEST}"
             )
         unit = torch.arange(len(own), device=weight.device)

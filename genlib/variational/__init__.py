@@ -1,6 +1,7 @@
 """Explicit but intractable: latent variables, and a lower bound on log p(x) that can be trained."""
 
 from genlib.variational.autoencoder import Autoencoder
+from genlib.variational.bounds import importance_bound, log_prob_by_quadrature
 from genlib.variational.networks import MLP, ConvDecoder, ConvEncoder, LevelDecoder
 from genlib.variational.vae import VAE, kl_to_standard_normal, split_kl
 
@@ -11,6 +12,8 @@ __all__ = [
     "ConvDecoder",
     "ConvEncoder",
     "LevelDecoder",
+    "importance_bound",
     "kl_to_standard_normal",
+    "log_prob_by_quadrature",
     "split_kl",
 ]

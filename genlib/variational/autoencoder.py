@@ -5,7 +5,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.nn import Shape, at_least_one, check_images, check_sizes
+from genlib.validation import Shape, at_least_one, check_images, check_sizes
 from genlib.variational.networks import HIDDEN, MLP
 
 

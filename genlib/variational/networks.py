@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.nn import Shape, at_every_pixel
+from genlib.layers import at_every_pixel
+from genlib.validation import Shape
 
 HIDDEN = 400  # units of the hidden layer of the networks that a model has by default
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Categorical, Distribution, Independent, Normal
 
-from genlib.nn import Shape, at_least_one, check_images, check_labels, check_sizes
+from genlib.validation import Shape, at_least_one, check_images, check_labels, check_sizes
 from genlib.variational.networks import HIDDEN, MLP, LevelDecoder
 
 
@@ -24,7 +24,7 @@ class VAE(nn.Module):
 
     The first term is estimated from one code, $z = \mu + \sigma \epsilon$ with
     $\epsilon \sim N(0, I)$, through which gradients flow to the encoder; the second is known in
-    closed form. `genlib.evaluation.importance_bound` gives a tighter bound.
+    closed form. `genlib.variational.importance_bound` gives a tighter bound.
 
     What the decoder says about a value of the image is a distribution over the levels:
     `BernoulliPixels` for black and white, `CategoricalPixels`, or `GaussianPixels`, a bell curve cut

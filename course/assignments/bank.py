@@ -1,0 +1,209 @@
+"""What the graders of every problem set must do, asked of a bank of wrong and right answers.
+
+    bank = GraderBank("ps2_vae")
+
+    @bank.right("elbo")
+    def in_one_line(v): ...         # v: the constants of the variant; returns the function
+
+    @bank.wrong("elbo", loses=3, says="part of the message")
+    def mean_for_sum(v): ...
+
+    class TestGraders(GradersOfAProblemSet):
+        bank = bank
+
+A wrong answer is what a student writes, so none of them calls the grader's own code. Every task needs six
+wrong answers and two right ones, written differently.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jupytext
+import pytest
+import torch
+
+from course.assignments import Verdict, grade_here, problem_set
+from course.assignments.core import table_of
+from course.checking.core import Wrong, own_random_numbers
+from course.checking.hand_in import Outcome
+
+ROOT = Path(__file__).resolve().parent.parent
+Answer = Callable[..., object]
+Factory = Callable[[Mapping], Answer]
+VARIANTS = range(4)  # 0 is the repository's own
+# of an answer, each with inputs of its own, over the variants; after a change of the questions ask with RUNS=20
+RUNS = int(os.environ.get("RUNS", len(VARIANTS)))
+
+
+class GraderBank:
+    """Answers to the graded tasks of a problem set.
+
+    Args:
+        name: of the problem set.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self.where: dict[Factory, Callable[[Mapping], bool]] = {}
+        self.graders = problem_set(name)
+        self.source = ROOT / "lessons" / "assignments" / f"{name}.py"
+        self.wrongs: list[tuple[str, float, str, Factory]] = []
+        self.rights: list[tuple[str, Factory]] = []
+        self._first: dict[tuple[str, Factory], Verdict] = {}
+
+    def wrong(
+        self,
+        task: str,
+        *,
+        loses: float,
+        says: str,
+        where: Callable[[Mapping], bool] = lambda variant: True,
+    ) -> Callable[[Factory], Factory]:
+        """Args: `where` says in which variants the answer is wrong; in the others it is right."""
+
+        def remember(factory: Factory) -> Factory:
+            self.where[factory] = where
+            self.wrongs.append((task, loses, says, factory))
+            return factory
+
+        return remember
+
+    def right(self, task: str) -> Callable[[Factory], Factory]:
+        def remember(factory: Factory) -> Factory:
+            self.rights.append((task, factory))
+            return factory
+
+        return remember
+
+    def verdict(self, task: str, factory: Factory, variant: int = 0, seed: int = 0):
+        answer = factory(self.graders.variant(variant))
+        return grade_here(self.name, task, answer, variant, seed)
+
+    def first_verdict(self, task: str, factory: Factory):
+        """With the first inputs of the repository's own variant, asked for once."""
+        if (task, factory) not in self._first:
+            self._first[task, factory] = self.verdict(task, factory)
+        return self._first[task, factory]
+
+
+def graded_points(notebook) -> dict[str, float]:
+    """The points of every automatically graded cell."""
+    about = [cell.metadata.get("nbgrader", {}) for cell in notebook.cells]
+    return {x["grade_id"]: x["points"] for x in about if x.get("grade") and not x.get("solution")}
+
+
+class GradersOfAProblemSet:
+    """The tests; a subclass names the bank."""
+
+    bank: GraderBank
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        bank = self.bank
+        for name, entries in (
+            ("wrong", bank.wrongs),
+            ("right", bank.rights),
+            ("task", list(bank.graders.tasks)),
+        ):
+            if name in metafunc.fixturenames:
+                ids = [e if isinstance(e, str) else f"{e[0]}-{e[-1].__name__}" for e in entries]
+                metafunc.parametrize(name, entries, ids=ids)
+
+    def test_a_wrong_answer_loses_its_points_and_is_told_why(self, wrong):
+        """The same points and words whatever the inputs: one mistake, one grade."""
+        task, loses, says, factory = wrong
+        for seed in range(RUNS):
+            variant = seed % len(VARIANTS)
+            verdict = (
+                self.bank.verdict(task, factory, variant, seed)
+                if seed
+                else self.bank.first_verdict(task, factory)
+            )
+            if not self.bank.where[factory](self.bank.graders.variant(variant)):
+                assert verdict.points == verdict.max_points, (variant, str(verdict))
+                continue
+            assert verdict.max_points - verdict.points == loses, (seed, str(verdict))
+            assert says in str(verdict), (seed, str(verdict))
+
+    def test_every_known_mistake_is_told_in_its_own_words(self, task):
+        """The wrong functions in a judge's table, fed back to it. Where parts share a judge, one is enough."""
+        about, silent, tables = self.bank.graders.tasks[task], set(), 0
+        for seed in range(RUNS):
+            v = self.bank.graders.variant(seed % len(VARIANTS))
+            questions = about.questions(torch.Generator().manual_seed(seed), v)
+            for judge in {part.judge: None for part in about.parts}:
+                table = table_of(judge, v)
+                tables += bool(table)
+                for words, mistake in table:
+                    told = set()
+                    for part in about.parts:
+                        if part.judge is not judge:
+                            continue
+                        asked = [question for question in questions if part.only(question)]
+                        with own_random_numbers(0):
+                            outcomes = [Outcome(tensors=mistake(**x.arguments)) for x in asked]
+                            try:
+                                judge(task, asked, outcomes, v)
+                            except Wrong as error:
+                                told.add(str(error))
+                    if words not in told:
+                        silent.add((seed, words, *told))
+        if not tables:
+            pytest.skip("no table of mistakes to read")
+        assert not silent, "\n".join(map(str, sorted(silent)))
+
+    def test_a_right_answer_gets_full_marks(self, right):
+        task, factory = right
+        for seed in range(2 * RUNS):
+            verdict = self.bank.verdict(task, factory, seed % len(VARIANTS), seed)
+            assert verdict.points == verdict.max_points, (seed, str(verdict))
+
+    def test_there_are_enough_answers_to_trust_the_grader(self, task):
+        assert len([w for w in self.bank.wrongs if w[0] == task]) >= 6
+        assert len([r for r in self.bank.rights if r[0] == task]) >= 2
+
+    def test_verdicts_do_not_depend_on_the_run(self, task):
+        factory = next(w[-1] for w in self.bank.wrongs if w[0] == task)
+        assert len({str(self.bank.verdict(task, factory, 1, 1)) for _ in range(2)}) == 1
+
+    def test_what_is_no_answer_gets_nothing_and_stops_nothing(self, task):
+        def unanswered(*arguments):
+            raise NotImplementedError()
+
+        def crashes(*arguments):
+            return arguments[0].no_such_thing
+
+        def leaves(*arguments):
+            raise SystemExit()
+
+        answers = [unanswered, crashes, leaves, None, 3, lambda *a: None, lambda *a: "a word"]
+        answers += [lambda *a: torch.zeros(0), lambda *a: torch.full((7,), torch.nan), lambda: 0]
+        for answer in answers:
+            verdict = self.bank.verdict(task, lambda v, answer=answer: answer)
+            assert verdict.points == 0, (answer, str(verdict))
+            assert len(str(verdict)) < 1500
+
+    def test_a_message_gives_no_answer_away(self):
+        """No line of a solution stands in what a wrong answer is told."""
+        nb = jupytext.read(self.bank.source, fmt="py:percent")
+        solutions = [
+            line.split("  #")[0].strip()
+            for cell in nb.cells
+            for part in re.findall(r"### BEGIN SOLUTION\n(.*?)### END SOLUTION", cell.source, re.S)
+            for line in part.splitlines()
+        ]
+        lines = {line.removeprefix("return ") for line in solutions if len(line) > 20}
+        for task, _, _, factory in self.bank.wrongs:
+            message = str(self.bank.first_verdict(task, factory))
+            assert not [line for line in lines if line in message]
+
+    def test_the_points_are_those_of_the_notebook(self):
+        tasks = {name: task.max_points for name, task in self.bank.graders.tasks.items()}
+        assert graded_points(jupytext.read(self.bank.source, fmt="py:percent")) == tasks
+
+    def test_variants_differ_and_repeat(self):
+        made = [self.bank.graders.variant(seed) for seed in range(20)]
+        assert made == [self.bank.graders.variant(seed) for seed in range(20)]
+        assert len({str(variant) for variant in made}) >= 10
+        assert len({tuple(variant) for variant in made}) == 1  # the same names

@@ -1,0 +1,314 @@
+"""How a task of a problem set is graded: questions, and parts with points.
+
+A task asks a student's function some questions (`course.checking.hand_in` calls it, in the jail) and
+judges what came back in parts, each worth points: the values, the gradient, an extreme case. A part
+that fails costs its points and says why; it never says what would have been right.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course.checking.core import (
+    Answer,
+    Case,
+    Mistakes,
+    Right,
+    Wrong,
+    as_tensor,
+    judge,
+    own_random_numbers,
+)
+from course.checking.hand_in import Outcome, Question, answer_questions, pack, unpack
+
+Variant = Mapping[str, Any]
+Judge = Callable[[str, Sequence[Question], Sequence[Outcome], Variant], None]
+Table = Sequence[tuple[str, Callable[..., tuple[Tensor, ...]]]]  # words, and what deserves them
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one share of a task's points is given for.
+
+    Args:
+        points: lost when it fails.
+        title: what it is about, for the feedback: "the values".
+        judge: the task's name, questions, outcomes and variant -> raises `Wrong`, or returns.
+        only: whether a question concerns this part; all do without. An outcome with words fails the part.
+    """
+
+    points: float
+    title: str
+    judge: Judge
+    only: Callable[[Question], bool] = lambda question: True
+
+
+@dataclass(frozen=True)
+class Task:
+    """One graded task.
+
+    Args:
+        questions: a generator and the variant -> what to ask. Called anew for every submission, so the
+            inputs are random and the same for nobody.
+        parts: what is judged.
+    """
+
+    questions: Callable[[torch.Generator, Variant], Sequence[Question]]
+    parts: Sequence[Part]
+
+    @property
+    def max_points(self) -> float:
+        return sum(part.points for part in self.parts)
+
+
+@dataclass(frozen=True)
+class ProblemSet:
+    """The graded tasks of a problem set, by their `grade_id`, and its variants.
+
+    Args:
+        name: of the notebook.
+        variant: a seed -> the constants that this variant of the notebook defines, by their names there.
+            Seed 0 is the one in the repository.
+        tasks: by name.
+        seconds: how long a whole submission may run: several times what the solution takes on a quiet core.
+    """
+
+    name: str
+    variant: Callable[[int], dict[str, Any]]
+    tasks: Mapping[str, Task]
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Points, and what a student is told.
+
+    Example:
+        >>> print(Verdict(2, 3, ["the gradient (-1): something is detached."]))
+        2 of 3 points
+        the gradient (-1): something is detached.
+    """
+
+    points: float
+    max_points: float
+    messages: Sequence[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.points:g} of {self.max_points:g} points", *self.messages])
+
+
+def problem_set(name: str) -> ProblemSet:
+    """The graders of a problem set.
+
+    Raises:
+        ValueError: there are none of this name.
+    """
+    try:
+        module = importlib.import_module(f"course.assignments.{name}")
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"no graders for {name!r}: write genlib/graders/{name}.py with a ProblemSet in it."
+        ) from error
+    return module.PROBLEM_SET
+
+
+def grade(
+    task: Task,
+    name: str,
+    questions: Sequence[Question],
+    outcomes: Sequence[Outcome],
+    variant: Variant,
+) -> Verdict:
+    """Judge what came of the questions, part by part.
+
+    Args:
+        task, name: the task and its name.
+        questions: what was asked.
+        outcomes: one for each.
+        variant: the constants of the notebook's variant.
+
+    Example:
+        >>> task = Task(
+        ...     lambda generator, v: [Question("a number", {"x": torch.rand(3, generator=generator)})],
+        ...     [Part(2, "the values", values(torch.exp, [("that is 1 too little.", torch.expm1)]))],
+        ... )
+        >>> questions = task.questions(torch.Generator(), {})
+        >>> outcomes = answer_questions("f", torch.expm1, questions)
+        >>> print(grade(task, "f", questions, outcomes, {}))
+        0 of 2 points
+        the values (-2): that is 1 too little.
+    """
+    lost: dict[str, list[Part]] = {}  # the same words for two parts are said once
+    if len(outcomes) != len(questions):
+        words = f"{len(outcomes)} answers came for {len(questions)} questions."
+        return Verdict(0, task.max_points, [words])
+    for part in task.parts:
+        try:
+            about = [i for i, question in enumerate(questions) if part.only(question)]
+            for i in about:
+                if (words_found := outcomes[i].words) is not None:
+                    raise Wrong(words_found)
+            # right answers are computed with gradients on and random numbers of their own, as the student's were
+            with own_random_numbers(0):
+                part.judge(
+                    name, [questions[i] for i in about], [outcomes[i] for i in about], variant
+                )
+        except Wrong as error:
+            lost.setdefault(str(error), []).append(part)
+    messages = [
+        f"{' and '.join(part.title for part in parts)} (-{sum(part.points for part in parts):g}): {words}"
+        for words, parts in lost.items()
+    ]
+    points = task.max_points - sum(part.points for parts in lost.values() for part in parts)
+    return Verdict(points, task.max_points, messages)
+
+
+def grade_here(
+    problem_set_name: str, task_name: str, answer: Answer, variant: int = 0, seed: int = 0
+) -> Verdict:
+    """Ask and judge in this process: for the solutions and for tests, not for strangers' code.
+
+    Args:
+        problem_set_name, task_name: what is graded.
+        answer: the function.
+        variant: the seed of the variant.
+        seed: of the questions.
+    """
+    graders = problem_set(problem_set_name)
+    constants, task = graders.variant(variant), graders.tasks[task_name]
+    questions = task.questions(torch.Generator().manual_seed(seed), constants)
+    outcomes = answer_questions(task_name, answer, questions, seed)
+    # the way that answers take out of the jail, so that what it refuses is refused here as well
+    outcomes, _ = unpack(pack(outcomes))
+    return grade(task, task_name, questions, outcomes, constants)
+
+
+# ---------------------------------------------------------------- judges that most tasks use
+
+
+def with_table(judge: Judge, table: Callable[[Variant], Table]) -> Judge:
+    """The judge, with its table of mistakes to read: a test feeds each of them back.
+
+    Args:
+        judge: of values.
+        table: the variant -> words, and the wrong function that they are for: arguments by name -> all the
+            results, zeros where this judge does not look.
+    """
+    judge.mistakes = table  # type: ignore[attr-defined]
+    return judge
+
+
+def table_of(judge: Judge, variant: Variant) -> Table:
+    """The mistakes that a judge knows in a variant; none where it has no table."""
+    return getattr(judge, "mistakes", lambda v: ())(variant)
+
+
+def all_results(
+    wrong: Callable[..., Tensor | Sequence[Tensor]], place: int = 0, n: int = 1
+) -> Callable[..., tuple[Tensor, ...]]:
+    """A function of one result as one of n, with zeros for the others."""
+
+    def made(**arguments: Any) -> tuple[Tensor, ...]:
+        result = wrong(**arguments)
+        if not isinstance(result, Tensor):
+            return tuple(result)
+        return tuple(result if i == place else torch.zeros(()) for i in range(n))
+
+    return made
+
+
+def extreme(question: Question) -> bool:
+    """Whether a question is about an extreme case, as its label says: for `Part.only`."""
+    return question.label.startswith("extreme")
+
+
+def ordinary(question: Question) -> bool:
+    """Whether it is about any other."""
+    return not extreme(question)
+
+
+def values(
+    right: Right,
+    mistakes: Mistakes,
+    *,
+    probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
+    results: Sequence[str] = ("the result",),
+    kind: str = "float",
+) -> Judge:
+    """A judge of values: the right function, and the wrong ones that students write, as in `checks.core.judge`.
+
+    Args:
+        right: what should have come.
+        mistakes: words, and the function of a student who needs them.
+        probe: a case, the first wrong tensor and the right one -> words, or None.
+        results: what the tensors are, where the function returns several.
+        kind: of numbers, as in `checks.core.as_tensor`.
+    """
+
+    def judge_values(
+        name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], variant: Variant
+    ) -> None:
+        given = []
+        for outcome in outcomes:
+            if len(outcome.tensors) != len(results):
+                raise Wrong(
+                    f"`{name}` returns {len(outcome.tensors)} results where {len(results)} "
+                    f"{'is' if len(results) == 1 else 'are'} wanted."
+                )
+            given.append(tuple(as_tensor(name, x, kind) for x in outcome.tensors))
+        judge(name, questions, given, right, mistakes, probe=probe, results=results, reveal=False)
+
+    return with_table(
+        judge_values, lambda v: [(words, all_results(wrong)) for words, wrong in mistakes]
+    )
+
+
+def gradients(right: Right, *, as_good: Sequence[Right] = ()) -> Judge:
+    """A judge of gradients, for questions that ask for some: of a weighted sum of the results, so a wrong
+    constant in them costs the values' points and not these.
+
+    Args:
+        right: the right function, written so that gradients flow as they should.
+        as_good: functions whose values are wrong by a constant, and whose gradients are let pass.
+    """
+
+    def close(given: Tensor, wanted: Tensor) -> bool:
+        atol = 1e-4 * (float(wanted.abs().max()) or 1.0)
+        return torch.allclose(given.double(), wanted.double(), rtol=1e-3, atol=atol)
+
+    def agrees(given: Outcome, wanted: Outcome) -> bool:
+        pairs = zip(given.gradients, wanted.gradients, strict=True)
+        return all(x.shape == y.shape and close(x, y) for (_, x), (_, y) in pairs)
+
+    def judge_gradients(
+        name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], variant: Variant
+    ) -> None:
+        for question, outcome in zip(questions, outcomes, strict=True):
+            if [key for key, _ in outcome.gradients] != list(question.trained):
+                raise Wrong(
+                    f"the gradients that came (for {question.label}) are not the ones asked for."
+                )
+            if any(agrees(outcome, answer_questions(name, f, [question])[0]) for f in as_good):
+                continue
+            [wanted] = answer_questions(name, right, [question])
+            for (key, given), (_, gradient) in zip(
+                outcome.gradients, wanted.gradients, strict=True
+            ):
+                if given.shape != gradient.shape:
+                    raise Wrong(f"the gradient of `{key}` has another shape than `{key}`.")
+                if not given.any() and gradient.any():
+                    raise Wrong(
+                        f"no gradient reaches `{key}`, so nothing could learn: look for `.detach()`, "
+                        "`.data`, `.item()` and `torch.no_grad()`."
+                    )
+                if not close(given, gradient):
+                    raise Wrong(
+                        f"the gradient of `{key}` is not right (for {question.label}): is a sign wrong "
+                        "on its way, or something detached, or computed twice?"
+                    )
+
+    return judge_gradients

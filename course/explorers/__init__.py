@@ -1,0 +1,20 @@
+"""Interactive explorers: `from genlib import widgets`, and one call makes one explorer."""
+
+from course.explorers.chain import gibbs_explorer
+from course.explorers.game import game_explorer
+from course.explorers.latent import factor_explorer, interpolation_explorer, latent_explorer
+from course.explorers.pixels import completion_explorer, drawing_explorer, pixel_explorer
+from course.explorers.taxonomy import outlier_explorer, taxonomy_explorer
+
+__all__ = [
+    "completion_explorer",
+    "drawing_explorer",
+    "factor_explorer",
+    "game_explorer",
+    "gibbs_explorer",
+    "interpolation_explorer",
+    "latent_explorer",
+    "outlier_explorer",
+    "pixel_explorer",
+    "taxonomy_explorer",
+]

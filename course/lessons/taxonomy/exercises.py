@@ -1,0 +1,681 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 1. Learning p(x): exercises
+#
+# **Can you build a classifier that knows when to say nothing, by counting?**
+#
+# Nine small steps give you one. It learns $p(x \mid y)$, turns it into $p(y \mid x)$ by Bayes' rule, draws digits, and
+# refuses images that no class explains. No network and no training, so you see every number come about. The steps
+# belong to lesson [01 Learning p(x)](../notebooks/01_taxonomy.ipynb), which explains the ideas; read it first, or
+# beside this. You need one course in probability and one in PyTorch. All nine steps take about 100 minutes; stop after
+# any of them.
+#
+# **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
+# gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
+# right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
+# [solutions](../solutions/01_taxonomy_exercises.ipynb); later steps use your functions, so copy the answer of a step
+# that you skip.
+#
+# These are the first exercises of the course, so try it out. Run the first check before you write anything, and see
+# what it says.
+
+# %%
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from course import checks
+from genlib import bayes as of_genlib, plots, taxonomy
+from genlib.data import binarise, load
+from genlib.metrics import format_table
+
+NotImplementedError = checks.Unanswered  # a step that is still open says so in one line
+torch.set_num_threads(1)  # on tables this small a second thread waits more than it works
+torch.manual_seed(0);
+
+# %% [markdown]
+# ## Step 1. How common is each class?
+#
+# *Difficulty 1 of 5 · importance 3 of 5 · 5 minutes*
+#
+# A label $y$ is one of $K$ classes, $0, \dots, K - 1$. Before it has seen the image, a classifier can know one thing:
+# how common each class is. That is the **prior** $p(y)$. Maximum likelihood asks for the prior that makes the $N$
+# labels most probable. The answer is what you would guess. If class $k$ occurs $n_k$ times,
+#
+# $$p(y = k) = \frac{n_k}{N}.$$
+#
+# **Write** `shares(y, n_classes)`, with labels y (N,), whole numbers, and `n_classes` = K. It returns $p(y)$, (K,). A
+# class that does not occur gets a zero, and keeps its place.
+#
+# <details><summary>Hint</summary>
+#
+# `y.bincount(minlength=n_classes)` counts all classes at once. A quotient of whole numbers, `a / b`, is a float.
+#
+# </details>
+
+# %%
+def shares(y, n_classes):
+    ### BEGIN SOLUTION
+    return y.bincount(minlength=n_classes) / len(y)
+    ### END SOLUTION
+
+
+# %%
+checks.taxonomy.shares(shares)
+
+# %% [markdown]
+# The data are scikit-learn's handwritten digits, 8 by 8 pixels. We make them black and white: a pixel is 1 where it is
+# at least half white. You learn from 1137 of the training images; the other 300 are **held out** for step 7. Classes are
+# about equally common, so the prior alone is a poor classifier. It is the baseline.
+
+# %%
+train, test = binarise(load("digits")), binarise(load("digits", "test"))
+x_train, x_test = (data.floats().flatten(1) for data in (train, test))  # (N, 64)
+x, y = x_train[:-300], train.labels[:-300]
+x_held_out = x_train[-300:]
+K, D = train.n_classes, x.shape[1]
+
+
+def as_images(x):
+    return x.reshape(-1, *train.shape)
+
+
+prior = shares(y, K)
+plots.show_images(as_images(x[:20]), columns=10)
+print("p(y) in percent:", *(f"{100 * p:.1f}" for p in prior))
+right = (test.labels == prior.argmax()).float().mean()
+print(f"always the most common class: {100 * right:.0f} % of the test images right")
+
+# %% [markdown]
+# ## Step 2. How often is each pixel white?
+#
+# *Difficulty 2 of 5 · importance 5 of 5 · 10 minutes*
+#
+# Now the images of one class. There are $2^{64}$ that could be, so nobody can count them one by one. We must assume
+# something, and begin with the boldest assumption of all: **given the class, pixels do not depend on each other**. Then
+# one number for each pixel and class is enough. Of the $n_k$ images of class $k$, pixel $i$ is white in $n_{ki}$.
+# Maximum likelihood is $n_{ki} / n_k$. But it calls impossible what has not happened yet. Laplace's remedy: in each
+# class, imagine one more image with the pixel white, and one more with it black.
+#
+# $$p(x_i = 1 \mid y = k) = \frac{n_{ki} + 1}{n_k + 2}.$$
+#
+# **Write** `white(x, y, n_classes)`, with images x (N, D) of zeros and ones, and labels y (N,). It returns these
+# probabilities, (K, D): one row a class, one column a pixel.
+#
+# <details><summary>Hint</summary>
+#
+# `x[y == k]` are the images of class k, and `.sum(dim=0)` adds them up. `torch.stack` makes one table of K rows. Without
+# a loop: `F.one_hot(y, n_classes).to(x)` is a matrix (N, K) of zeros and ones, and its transpose times x counts.
+#
+# </details>
+
+# %%
+def white(x, y, n_classes):
+    ### BEGIN SOLUTION
+    rows = []
+    for k in range(n_classes):
+        images = x[y == k]
+        rows.append((images.sum(dim=0) + 1) / (len(images) + 2))
+    return torch.stack(rows)
+    ### END SOLUTION
+
+
+# %%
+checks.taxonomy.white(white)
+
+# %% [markdown]
+# Ten rows are ten pictures, the brighter the more often white. This is all that the model knows about digits. And this
+# is what Laplace's two images are for. Without them, one pixel that was never white in its class forbids an image. The
+# fewer images you learn from, the more often that happens.
+
+# %%
+p_white = white(x, y, K)
+plots.show_images(as_images(p_white), columns=10, titles=[str(k) for k in range(K)])
+
+for n in (100, len(x)):
+    plain = torch.stack([x[:n][y[:n] == k].mean(dim=0) for k in range(K)])  # n_ki / n_k
+    p = plain[test.labels]  # what the true class says about each pixel of each test image
+    impossible = ((p == 0) & (x_test == 1)) | ((p == 1) & (x_test == 0))
+    share = impossible.any(dim=1).float().mean()
+    print(f"from {n:>4} images, without them: {100 * share:.0f} % of the test images are impossible")
+
+# %% [markdown]
+# ## Step 3. An image and a class
+#
+# *Difficulty 2 of 5 · importance 5 of 5 · 15 minutes*
+#
+# Pixels that do not depend on each other: their probabilities multiply. A product of 64 small numbers is tiny, and one
+# of thousands is zero to a computer. So we add logarithms instead, and never leave them. Together with the prior that
+# makes the **joint** distribution of image and class:
+#
+# $$\log p(x, y) =
+# \underbrace{\sum_{i=1}^{D} \Big( x_i \log p_{yi} + (1 - x_i) \log (1 - p_{yi}) \Big)}_{\log p(x \mid y)}
+# + \log p(y), \qquad p_{yi} = p(x_i = 1 \mid y).$$
+#
+# Of the two terms in the brackets one is always zero. A white pixel counts with $\log p$, a black one with
+# $\log (1 - p)$. That a pixel stays black says as much as that one turns white.
+#
+# **Write** `log_joint(x, prior, white)`, with x (N, D), prior (K,), and white (K, D), the table from step 2. It returns
+# $\log p(x, y)$ in nats for every image and every class, (N, K).
+#
+# <details><summary>Hint</summary>
+#
+# For all images and classes at once the sum over pixels is a product of matrices: `x @ white.log().T` is (N, K). The
+# black pixels need a second one.
+#
+# </details>
+
+# %%
+def log_joint(x, prior, white):
+    ### BEGIN SOLUTION
+    log_likelihood = x @ white.log().T + (1 - x) @ (1 - white).log().T
+    return log_likelihood + prior.log()
+    ### END SOLUTION
+
+
+# %%
+checks.taxonomy.log_joint(log_joint)
+
+# %% [markdown]
+# That is a classifier already: answer with the class of the largest joint. It is called **naive Bayes**, for its naive
+# assumption. What do the black pixels add? Leave them out, and see.
+
+# %%
+joint = log_joint(x_test, prior, p_white)
+only_white = x_test @ p_white.log().T + prior.log()
+for name, scores in {"all pixels": joint, "white pixels only": only_white}.items():
+    right = (scores.argmax(dim=1) == test.labels).float().mean()
+    print(f"{name:<18} {100 * right:.0f} % of the test images right")
+
+# %% [markdown]
+# ## Step 4. Bayes' rule
+#
+# *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
+#
+# How probable is the image, whatever its class? Add up its row. And how probable is each class, given the image? Divide
+# the row by its sum. That is Bayes' rule:
+#
+# $$p(x) = \sum_y p(x, y), \qquad p(y \mid x) = \frac{p(x, y)}{p(x)}.$$
+#
+# You have logarithms, and a large image has $\log p(x, y) = -2000$, where $e^{-2000}$ is zero to a computer. Take out
+# the largest one of the row, $m = \max_y \log p(x, y)$. In
+#
+# $$\log p(x) = m + \log \sum_y e^{\log p(x, y) - m}$$
+#
+# the largest exponential is $e^0 = 1$, so the sum is at least 1 and its logarithm is safe. This is called
+# **log-sum-exp**.
+#
+# **Write** `bayes(joint)`, with $\log p(x, y)$ as joint (N, K). It returns two tensors: $\log p(x)$, (N,), and
+# $p(y \mid x)$, (N, K), which is no logarithm.
+#
+# <details><summary>Hint</summary>
+#
+# `m = joint.amax(dim=1, keepdim=True)` is (N, 1), and spreads over the classes. A quotient is a difference of
+# logarithms, so take e to the power of `joint - log_p[:, None]`. `torch.logsumexp` does the first half too; write it
+# yourself once.
+#
+# </details>
+
+# %%
+def bayes(joint):
+    ### BEGIN SOLUTION
+    m = joint.amax(dim=1, keepdim=True)
+    log_p = m[:, 0] + (joint - m).exp().sum(dim=1).log()
+    return log_p, (joint - log_p[:, None]).exp()
+    ### END SOLUTION
+
+
+# %%
+checks.taxonomy.bayes(bayes)
+
+# %% [markdown]
+# Below are the six test images about which the model is least sure, and what it says: a row for each image, with its
+# true label. Would you have known them all?
+
+# %%
+log_p, posterior = bayes(joint)
+unsure = posterior.amax(dim=1).argsort()[:6]
+truth = [str(k) for k in test.labels[unsure].tolist()]
+plots.show_images(as_images(x_test[unsure]), columns=6, titles=truth)
+plots.show_tables({"p(y | x)": posterior[unsure]}, rows=truth, columns=[str(k) for k in range(K)])
+
+# %% [markdown]
+# Most of the time it is very sure. *Too* sure: neighbouring pixels say the same thing, and naive Bayes counts them as
+# independent witnesses.
+
+# %%
+right = (posterior.argmax(dim=1) == test.labels).float().mean()
+print(f"probability of its answer, on average: {100 * posterior.amax(dim=1).mean():.0f} %")
+print(f"its answer is right:                   {100 * right:.0f} %")
+
+# %% [markdown]
+# ## Step 5. Bits
+#
+# *Difficulty 1 of 5 · importance 4 of 5 · 5 minutes*
+#
+# Is $\log p(x) = -20$ nats good? For an image of four pixels it is terrible, for one of a thousand superb. So we share
+# it among the $D$ pixels. And we count in **bits**, because an image of probability $p(x)$ can be stored in about
+# $-\log_2 p(x)$ bits. One bit is $\ln 2 \approx 0.69$ nats:
+#
+# $$\text{bits per pixel} = -\frac{1}{D \ln 2} \cdot \frac{1}{N} \sum_{n=1}^{N} \log p(x_n).$$
+#
+# Lower is better. Most lessons report this number; where an image has colours, each channel counts as a pixel of its
+# own.
+#
+# **Write** `bits(log_p, n_pixels)`, with log_p (N,) in nats and `n_pixels` = D. It returns a tensor of one number.
+#
+# <details><summary>Hint</summary>
+#
+# `math.log(2)` is $\ln 2$.
+#
+# </details>
+
+# %%
+def bits(log_p, n_pixels):
+    ### BEGIN SOLUTION
+    return -log_p.mean() / (n_pixels * math.log(2))
+    ### END SOLUTION
+
+
+# %%
+checks.taxonomy.bits(bits)
+
+# %% [markdown]
+# Three models of the same images. The first thinks that every pixel is a fair coin. The second has one class for all
+# digits, so its pixels are independent without any condition. The third is yours. All are judged on test images.
+
+# %%
+everything = torch.zeros_like(y)  # all images in one class
+one_class, _ = bayes(log_joint(x_test, shares(everything, 1), white(x, everything, 1)))
+coins = torch.full((len(x_test),), -D * math.log(2))
+for name, log_q in {"coins": coins, "one class": one_class, "ten classes": log_p}.items():
+    print(f"{name:<12} {bits(log_q, D):.2f} bits a pixel")
+
+# %% [markdown]
+# ## Step 6. Draw
+#
+# *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
+#
+# A generative model can draw. The joint was built in the order $p(y)\, p(x \mid y)$, and we draw in the same order:
+# first a class from the prior, then an image from that class. This is **ancestral sampling**, and most models of this
+# course draw so.
+#
+# All randomness in a computer begins with uniform numbers $u \in [0, 1)$. To draw a class, lay the probabilities end to
+# end: class 0 takes the part from 0 to $p(0)$, class 1 the next $p(1)$, and so on. Where $u$ falls, that is $y$. For a
+# pixel, which is white with probability $p_{yi}$, there are two parts only:
+#
+# $$y = \text{the smallest } k \text{ with } u < p(0) + \dots + p(k), \qquad
+# x_i = \begin{cases} 1 & \text{if } v_i < p_{yi} \\ 0 & \text{otherwise.} \end{cases}$$
+#
+# **Write** `draw(prior, white, u, v)`, with prior (K,), white (K, D), and uniform numbers u (N,), one a class, and
+# v (N, D), one a pixel. It returns y (N,), whole numbers, then x (N, D), floats 0 and 1.
+#
+# <details><summary>Hint</summary>
+#
+# `prior.cumsum(dim=0)` are the ends of the parts. Class y is the number of ends that u has passed, `u[:, None] >= ends`.
+# Leave out the last end: it should be 1, and rounding may put it a little below. `white[y]` is (N, D): the row of each
+# image's class.
+#
+# </details>
+
+# %%
+def draw(prior, white, u, v):
+    ### BEGIN SOLUTION
+    ends = prior.cumsum(dim=0)[:-1]
+    y = (u[:, None] >= ends).sum(dim=1)
+    return y, (v < white[y]).float()
+    ### END SOLUTION
+
+
+# %%
+checks.taxonomy.draw(draw)
+
+# %% [markdown]
+# A prior that is sure of one class draws this class alone. Two rows of each digit: real ones, and yours.
+
+# %%
+def ten_of_each(k):
+    return draw(torch.eye(K)[k], p_white, torch.rand(10), torch.rand(10, D))[1]
+
+
+rows = {}
+for k in (0, 3, 4, 8):
+    rows[f"{k}, real"] = as_images(x[y == k][:10])
+    rows[f"{k}, yours"] = as_images(ten_of_each(k))
+plots.show_rows(rows, size=0.6)
+
+# %% [markdown]
+# They are poor. Strokes break off, and stray pixels light up. Each pixel is white as often as it should be. But nobody
+# told it what its neighbours do, so the upper half of an 8 may lean left and the lower half right. Lessons 02 to 08 are
+# about just this: how to make pixels depend on each other.
+#
+# Real images of so few pixels are not easy to read either. So measure: in how many of its 64 pixels does an image differ
+# from the training image that is nearest to it?
+
+# %%
+def to_nearest(images):
+    return torch.cdist(images, x, p=1).amin(dim=1).mean()
+
+
+_, drawn = draw(prior, p_white, torch.rand(360), torch.rand(360, D))
+real, yours = to_nearest(x_test), to_nearest(drawn)
+of_coins = to_nearest(torch.randint(2, (360, D)).float())
+print(f"a test image differs in {real:.1f} pixels, on average")
+print(f"what you draw, in more than half as many again: {yours > 1.5 * real}")
+print(f"coins, in more than three times as many as that: {of_coins > 3 * yours}")
+
+# %% [markdown]
+# ## Step 7. Refuse
+#
+# *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
+#
+# A classifier must answer, whatever you show it: its probabilities add up to one for every image. Your model also knows
+# $p(x)$. So it may say nothing where $\log p(x)$ lies below a threshold $t$:
+#
+# $$\text{label}(x) = \begin{cases} \arg\max_y p(y \mid x) & \text{if } \log p(x) \ge t \\ -1 & \text{otherwise.}
+# \end{cases}$$
+#
+# Which threshold? Some good images will be refused by mistake, and we decide how many: a share $s$, say 5 %. Then $t$ is
+# a **quantile**: of the log-probabilities of good images, the share $s$ lies below $t$. These must be images that the
+# model has not learned from, or it would think too well of them. That is what the 300 held-out ones are for.
+#
+# **Write** `decide(held_out, log_p, posterior, share)`. held_out (M,) is $\log p(x)$ of the images held out, and
+# log_p (N,) and posterior (N, K) are those of new images, from step 4. It returns two tensors: the threshold, one
+# number, so that `share` of held_out lies below (one image more or less does not matter); and the labels (N,), -1 where
+# refused.
+#
+# <details><summary>Hint</summary>
+#
+# `held_out.quantile(share)`, or sort and count. `torch.where(condition, a, b)` takes a where the condition holds, and b
+# elsewhere; b may be a number.
+#
+# </details>
+
+# %%
+def decide(held_out, log_p, posterior, share):
+    ### BEGIN SOLUTION
+    threshold = held_out.quantile(share)
+    return threshold, torch.where(log_p < threshold, -1, posterior.argmax(dim=1))
+    ### END SOLUTION
+
+
+# %%
+checks.taxonomy.decide(decide)
+
+# %% [markdown]
+# We ask for 5 % and try it on the test images, on **noise** (each pixel a fair coin), and on test images with black and
+# white **inverted**. The posterior alone would not have helped: on nonsense, too, it is sure.
+
+# %%
+log_p_held_out, _ = bayes(log_joint(x_held_out, prior, p_white))
+
+
+def answers(x, share=0.05):
+    """Labels, -1 where refused, and log p(x) and the largest posterior of each image."""
+    log_p, posterior = bayes(log_joint(x, prior, p_white))
+    _, labels = decide(log_p_held_out, log_p, posterior, share)
+    return labels, log_p, posterior.amax(dim=1)
+
+
+noise = (torch.rand(360, D) < 0.5).float()
+for name, images in {"test": x_test, "noise": noise, "inverted": 1 - x_test}.items():
+    labels, _, sure = answers(images)
+    print(f"{name:<9} refused: {100 * (labels == -1).float().mean():3.0f} %, "
+          f"mean of the largest p(y | x) above 75 %: {sure.mean() > 0.75}")
+
+# %% [markdown]
+# On the test images, are those refused the hard ones?
+
+# %%
+labels, _, _ = answers(x_test)
+best = posterior.argmax(dim=1)
+for name, chosen in {"answered": labels >= 0, "refused": labels == -1}.items():
+    right = (best == test.labels)[chosen].float().mean()
+    print(f"{name:<9} {chosen.sum():>3} images, {100 * right:.0f} % would be right")
+
+# %% [markdown]
+# ## Step 8. All thresholds at once
+#
+# *Difficulty 2 of 5 · importance 4 of 5 · 10 minutes*
+#
+# Another threshold, another share refused. To judge the *score* without choosing one, take one image from inside, a
+# digit, and one from outside. Does the one inside score higher? The share of all pairs for which it does is called the
+# **AUROC**, the area under a curve that you need not draw:
+#
+# $$\text{AUROC} = \frac{1}{N M} \sum_{n=1}^{N} \sum_{m=1}^{M} \Big( [a_n > b_m] + \tfrac{1}{2}\, [a_n = b_m] \Big),$$
+#
+# where $[\,\cdot\,]$ is 1 if true and 0 if not. So 1 is perfect, 1/2 is guessing, and below 1/2 the score has it the
+# wrong way round.
+#
+# **Write** `auroc(inside, outside)`, with scores $a$ as inside (N,) and $b$ as outside (M,). It returns a tensor of one
+# number.
+#
+# <details><summary>Hint</summary>
+#
+# `inside[:, None] > outside` compares all pairs at once, (N, M). `.float()` makes ones and zeros of it.
+#
+# </details>
+
+# %%
+def auroc(inside, outside):
+    ### BEGIN SOLUTION
+    a, b = inside[:, None], outside[None, :]
+    return ((a > b).float() + (a == b).float() / 2).mean()
+    ### END SOLUTION
+
+
+# %%
+checks.taxonomy.auroc(auroc)
+few = torch.tensor([3.0, 2.0]), torch.tensor([1.0, 2.0])
+print("genlib agrees:", math.isclose(auroc(*few).item(), of_genlib.auroc(*few)))
+
+# %% [markdown]
+# Noise is easy. Now make it harder: test images mirrored, left for right, and upside down.
+
+# %%
+outside = {
+    "noise": noise,
+    "inverted": 1 - x_test,
+    "mirrored": as_images(x_test).flip(3).flatten(1),
+    "upside down": as_images(x_test).flip(2).flatten(1),
+}
+for name, images in outside.items():
+    labels, log_p_outside, _ = answers(images)
+    print(f"{name:<12} AUROC {auroc(log_p, log_p_outside):.2f}, "
+          f"refused {100 * (labels == -1).float().mean():3.0f} %")
+
+# %% [markdown]
+# ## Step 9. A place on the tree
+#
+# *Difficulty 2 of 5 · importance 3 of 5 · 10 minutes*
+#
+# The lesson ends with a tree of all ways to learn $p(x)$. A model's place on it follows from what it can do, and in
+# this course **a name promises**: `log_prob` is exact, `elbo` is a bound, `sample` draws. Let $L$ be the set of methods
+# that a leaf promises, and $T$ all methods that some leaf of the tree promises. A model with methods $M$ belongs to the
+# leaf with
+#
+# $$M \cap T = L.$$
+#
+# Equal, no less: a model that lacks one breaks a promise. And no more: a model with `log_prob` *and* `elbo` would claim
+# to be two things. Methods that the tree does not speak of, as `forward`, do not matter.
+#
+# **Write** `place(methods, leaves)`. `methods` is a set of names. `leaves` is a dictionary, from the name of a leaf to
+# the set of methods that it promises. It returns the name of the leaf, or "nowhere".
+#
+# <details><summary>Hint</summary>
+#
+# For sets, `a & b` is what both have, `a | b` what either has, and `a == b` compares. `set().union(*leaves.values())` is
+# what all have together. Walk through `leaves.items()`, and return as soon as one fits.
+#
+# </details>
+
+# %%
+def place(methods, leaves):
+    ### BEGIN SOLUTION
+    spoken_of = set().union(*leaves.values())
+    for leaf, promised in leaves.items():
+        if methods & spoken_of == promised:
+            return leaf
+    return "nowhere"
+    ### END SOLUTION
+
+
+# %%
+checks.taxonomy.place(place)
+
+# %% [markdown]
+# Now place real ones. `dir` lists what a class has: hundreds of names, most of them PyTorch's.
+
+# %%
+from genlib.adversarial import GAN
+from genlib.autoregressive import PixelCNN
+from genlib.markov import GSN, RBM
+from genlib.variational import VAE, Autoencoder
+
+leaves = {", ".join(taxonomy.path(leaf)): set(leaf.methods) for leaf in taxonomy.leaves()}
+for kind in (PixelCNN, VAE, RBM, GSN, GAN, Autoencoder):
+    print(f"{kind.__name__:<12} {len(dir(kind))} names -> {place(set(dir(kind)), leaves)}")
+
+# %% [markdown]
+# ## All together: your generative classifier
+#
+# Your functions make a model. It learns in one pass over the data, by counting. It has an exact `log_prob`, it draws, it
+# classifies, it refuses. Where on the tree does it stand? (The table is called `p_y` and not `prior`. Names promise: on
+# this tree `prior` is a method of a VAE, and would cost the model its place.)
+
+# %%
+class NaiveBayes:
+    def __init__(self, x, y, held_out, n_classes=10):
+        self.p_y, self.p_white = shares(y, n_classes), white(x, y, n_classes)
+        self.held_out = self.log_prob(held_out)
+
+    def log_prob(self, x):
+        return bayes(log_joint(x, self.p_y, self.p_white))[0]
+
+    def loss(self, x):
+        return -self.log_prob(x).mean()
+
+    def sample(self, n):
+        return draw(self.p_y, self.p_white, torch.rand(n), torch.rand(n, self.p_white.shape[1]))[1]
+
+    def predict(self, x, share=0.0):
+        return decide(self.held_out, *bayes(log_joint(x, self.p_y, self.p_white)), share)[1]
+
+
+model = NaiveBayes(x, y, x_held_out)
+print("its place:", place(set(dir(model)), leaves))
+print(f"{model.p_y.numel() + model.p_white.numel()} numbers, {bits(model.log_prob(x_test), D):.2f} "
+      "bits a pixel on the test images")
+
+# %% [markdown]
+# ### Against its twin
+#
+# Is it a good classifier? Look at step 3 again: $\log p(x, y)$ is a sum of the pixels, each with a weight, and a
+# constant. So it is **linear** in $x$. The discriminative model of the same form is softmax regression, one linear layer
+# with 650 numbers, as many as yours. It learns $p(y \mid x)$ and nothing else, in many small steps. Which of the twins
+# is right more often? (Ng & Jordan, 2001.)
+
+# %%
+twin = nn.Linear(D, K)
+optimizer = torch.optim.Adam(twin.parameters(), lr=0.05, weight_decay=1e-4)
+for _ in range(200):
+    loss = F.cross_entropy(twin(x), y)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+
+of_twin = (twin(x_test).argmax(dim=1) == test.labels).float().mean()
+of_yours = (model.predict(x_test) == test.labels).float().mean()
+print(f"numbers to learn, in both: {sum(p.numel() for p in twin.parameters())}")
+print(f"yours: {100 * of_yours:.0f} % of the test images right")
+print(f"the twin is right as often, within 4 %: {abs(of_twin - of_yours) < 0.04}")
+
+# %% [markdown]
+# About as often. And what does the twin say about noise? It must answer, and it is sure.
+
+# %%
+with torch.no_grad():
+    sure = twin(noise).softmax(dim=1).amax(dim=1).mean()
+print(f"the twin gives its answers to noise more than 60 %, on average: {sure > 0.6}")
+print(f"yours refuses {100 * (model.predict(noise, share=0.05) == -1).float().mean():.0f} % of it")
+
+# %% [markdown]
+# ### Where refusing fails
+#
+# A low $p(x)$ gives noise away. Is every image with a high $p(x)$ a digit? Here are three kinds that are none:
+#
+# - the **blank** image, all black;
+# - what your model **draws** itself. You saw that these are poor;
+# - **exchanged** pixels: each pixel of a test image comes from another test image of the same class, so pixels fit the
+#   class and not each other.
+#
+# And a fourth, the ten images that your model finds most probable of all in their class: **white where $p_{yi}$ is
+# above one half**.
+
+# %%
+def exchanged(x, y):
+    mixed = x.clone()
+    for k in range(K):
+        own = x[y == k]
+        order = torch.rand(own.shape).argsort(dim=0)  # an order of its own for each pixel
+        mixed[y == k] = own.gather(0, order)
+    return mixed
+
+
+strange = {
+    "blank": torch.zeros(1, D),
+    "drawn": model.sample(360),
+    "exchanged": exchanged(x_test, test.labels),
+    "most probable": (model.p_white > 0.5).float(),
+}
+shown = {"digits": x_test[:10]} | strange
+plots.show_rows({name: as_images(images[:10]) for name, images in shown.items()}, size=0.6)
+
+# %%
+inside = model.log_prob(x_test)
+score = {name: auroc(inside, model.log_prob(images)).item() for name, images in strange.items()}
+passed = {
+    name: (model.predict(images, share=0.05) >= 0).float().mean().item()
+    for name, images in strange.items()
+}
+print(f"blank: refused:                               {passed['blank'] == 0}")
+for name in ("drawn", "exchanged"):
+    print(f"{name + ': more than 85 % pass:':<45} {passed[name] > 0.85}")
+print(f"most probable: all ten pass:                  {passed['most probable'] == 1}")
+print(f"most probable: AUROC below 0.1:               {score['most probable'] < 0.1}")
+
+# %% tags=["nbval-ignore-output"]
+rows = {name: {"AUROC": score[name], "passed": passed[name]} for name in strange}
+print(format_table(rows, digits=2))
+
+# %% [markdown]
+# Your model refuses the blank image, which fooled the network of the lesson. That is luck more than merit: each
+# digit has some pixels that are nearly always white, and for every one of these a blank image pays. What passes is what
+# the model *believes in*: its own broken digits, and real pixels that do not fit together. It knows nothing but single
+# pixels, so it hardly tells them from digits.
+#
+# And with the ten most probable images the score has it the wrong way round: nearly every real digit has a lower $p(x)$
+# than they have. Each pixel has its most common value, and hardly any hand writes all of these at once. **Probable is
+# not typical**, and a high $p(x)$ is no proof of a good image.
+#
+# Where to go on:
+#
+# - Read `genlib/bayes.py`. `GenerativeClassifier` is your steps 3, 4 and 7 for any model with `log_prob(x, y)`.
+# - Learn from 50 images, then from 200. Which of the twins needs fewer? Try it with ten choices of the images: one
+#   choice is luck.
+# - Take another number for Laplace's 1, say 0.1 or 10. Which has the fewest bits on the held-out images?
+# - Refuse from both sides: the lowest 2.5 % and the highest. What becomes of the four strange kinds?
+# - Let a pixel depend on its left neighbour as well, $p(x_i \mid x_{i-1}, y)$: two numbers for each pixel and class, and
+#   still only counting. How many bits does it save? How do samples look? You are on your way to
+#   [02 PixelRNN](../notebooks/02_pixelrnn.ipynb).
+# - Back to the lesson, [01 Learning p(x)](../notebooks/01_taxonomy.ipynb), or on to the exercises of
+#   [02](../notebooks/02_pixelrnn_exercises.ipynb).

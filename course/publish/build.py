@@ -1,0 +1,500 @@
+"""Build every notebook from its one edited form, a jupytext percent file in lessons/.
+
+    python course/publish/build.py            build all of them, executed
+    python course/publish/build.py 03 ps1     those whose name starts with 03 or ps1
+    python course/publish/build.py --check    fail, executing nothing, when a notebook does not come from its source
+
+    course/lessons/topic/lecture.py              notebooks/NN_topic.ipynb             executed
+    course/lessons/topic/exercises.py    solutions/NN_topic_exercises.ipynb   executed, with answers
+                                     notebooks/NN_topic_exercises.ipynb   for students: no answers, no outputs
+    course/assignments/psN_topic/notebook.py solutions/psN_topic/psN_topic.ipynb  executed; nbgrader's source
+                                     notebooks/assignments/psN_topic/psN_topic.ipynb
+                                                                          nbgrader's release: no hidden tests either
+
+Two builds of the same source give the same bytes apart from what cells print, so a diff shows what changed.
+"""
+
+import argparse
+import copy
+import importlib
+import math
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty
+
+import jupytext
+import nbformat
+import zmq
+from ipykernel.kernelspec import get_kernel_dict
+from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbconvert.exporters.exporter import ResourcesDict
+from nbgrader.preprocessors import (
+    CheckCellMetadata,
+    ClearHiddenTests,
+    ClearMarkScheme,
+    ClearOutput,
+    ClearSolutions,
+    ComputeChecksums,
+    LockCells,
+)
+from traitlets import Type
+
+ROOT = Path(__file__).resolve().parent.parent
+KEPT_METADATA = {"nbgrader", "slideshow", "tags", "deletable", "editable"}
+# what a front end needs to know, without the versions of whoever built it
+NOTEBOOK_METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    },
+}
+# How a lecture looks as a live deck of slides (jupyterlab-rise); course/explorers/live/ does the rest.
+LIVE_DECK = {
+    "theme": "white",  # the default one asks the network for its fonts
+    "start_slideshow_at": "beginning",  # after "run all cells" the last cell is selected
+    "center": False,  # the style sheet does, also when an output comes late
+    "scroll": True,  # where the style sheet is not installed
+    "slideNumber": "c/t",
+    "transition": "none",
+}
+# As `make test` sets them: the number of threads changes the order of sums, and so the last printed digit.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+CELL_TIMEOUT = 1200  # seconds; twice what the tests allow, so that a slow machine can still build
+SLOW = 120  # seconds a lesson may take before a class grows restless
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
+
+LECTURE = re.compile(r"\d\d_[a-z0-9_]+")
+PROBLEM_SET = re.compile(r"ps\d+_[a-z0-9_]+")
+
+
+class BuildError(Exception):
+    """What is wrong, in words that say where and what to do."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One source, and where its forms go (paths relative to the root of the course)."""
+
+    source: Path
+    executed: Path
+    student: Path | None  # none for a lecture: students get the executed notebook
+    release: bool = False  # a problem set: nbgrader releases and grades it
+
+    @property
+    def name(self):
+        return self.source.stem
+
+
+# ---------------------------------------------------------------- what there is to build
+
+
+def find_lessons(root, prefixes=()):
+    """Every lesson whose name starts with one of the prefixes (all of them without)."""
+    lessons = []
+    for path in sorted((root / "lessons").glob("**/*.py")):
+        if ".ipynb_checkpoints" in path.parts:
+            continue
+        source, name = path.relative_to(root), path.stem
+        folder = source.parent.as_posix()
+        if folder == "lessons" and LECTURE.fullmatch(name):
+            if name.endswith("_exercises"):
+                executed = Path("solutions", f"{name}.ipynb")
+                lessons.append(Lesson(source, executed, Path("notebooks", f"{name}.ipynb")))
+            else:
+                lessons.append(Lesson(source, Path("notebooks", f"{name}.ipynb"), None))
+        elif folder == "lessons/assignments" and PROBLEM_SET.fullmatch(name):
+            inside = Path(name, f"{name}.ipynb")
+            student = Path("notebooks/assignments") / inside
+            lessons.append(Lesson(source, "solutions" / inside, student, release=True))
+        else:
+            raise BuildError(
+                f"{source}: no form of notebook has this name. Call it course/lessons/topic/lecture.py, "
+                "course/lessons/topic/exercises.py or course/assignments/psN_topic/notebook.py "
+                "(small letters, digits and _)."
+            )
+    if not lessons:
+        raise BuildError("lessons/ holds no lesson yet: write lessons/01_topic.py first.")
+    # a whole name means that notebook alone, also where others begin with it: 03_pixelcnn, 03_pixelcnn_exercises
+    starts = tuple(set(prefixes) - {x.name for x in lessons})
+    chosen = [x for x in lessons if not prefixes or x.name in prefixes or x.name.startswith(starts)]
+    if not chosen:
+        raise BuildError(
+            f"no lesson's name starts with {' or '.join(prefixes)}. There are: "
+            + ", ".join(x.name for x in lessons)
+        )
+    return chosen
+
+
+# ---------------------------------------------------------------- source -> notebook
+
+
+def read_source(root, lesson, variant=0):
+    """The notebook with everything but its outputs; a problem set with the constants of a variant."""
+    try:
+        nb = jupytext.read(root / lesson.source, fmt="py:percent")
+    except (ValueError, nbformat.ValidationError) as error:
+        what = str(error).splitlines()[0]
+        raise BuildError(
+            f"{lesson.source}: is no percent file that jupytext can read: {what}"
+        ) from error
+    number = lesson.name.split("_")[0]
+    for i, cell in enumerate(nb.cells):
+        cell.id = f"{number}-{i:03d}"  # from the position: random ids would differ in every build
+        cell.metadata = nbformat.from_dict(
+            {key: value for key, value in cell.metadata.items() if key in KEPT_METADATA}
+        )
+    nb.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
+    nb.nbformat, nb.nbformat_minor = 4, 5
+    if lesson.student is None:
+        nb.metadata["rise"] = nbformat.from_dict(LIVE_DECK)
+    if lesson.release:
+        nb.metadata["genlib"] = nbformat.from_dict({"variant": variant})
+        set_variant(nb, lesson, variant)
+    return nb
+
+
+def set_variant(nb, lesson, variant):
+    """Put a variant's constants into the cell with the tag `variant`, and for {{NAME}} in the prose."""
+    cells = [cell for cell in nb.cells if "variant" in cell.metadata.get("tags", [])]
+    if not cells:
+        return
+    graders = importlib.import_module(f"course.assignments.{lesson.name}").PROBLEM_SET
+
+    def constants(seed):
+        named = {"VARIANT": seed, **graders.variant(seed)}
+        return named, "\n".join(f"{name} = {value!r}" for name, value in named.items())
+
+    # the source shows variant 0, so that it reads, and runs, like any other lesson
+    (cell,), (_, written) = cells, constants(0)
+    if cell.source != written:
+        raise BuildError(f"{lesson.source}: its cell tagged `variant` must be this:\n{written}")
+    named, cell.source = constants(variant)
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            cell.source = re.sub(
+                r"\{\{([A-Z_]+)\}\}", lambda name: str(named[name.group(1)]), cell.source
+            )
+
+
+def student_version(nb, lesson):
+    """The notebook as students get it: answers, hidden tests and outputs taken out."""
+    if lesson.release:
+        # nbgrader's own order (GenerateAssignment) without its database, so that a release made by nbgrader is the same
+        steps = [
+            LockCells(),
+            ClearSolutions(),
+            ClearOutput(),
+            CheckCellMetadata(),
+            ComputeChecksums(),
+            ClearHiddenTests(),
+            ClearMarkScheme(),
+            ComputeChecksums(),
+            CheckCellMetadata(),
+        ]
+    else:
+        # exercises are not graded, so a cell with an answer needs no nbgrader metadata
+        steps = [ClearSolutions(enforce_metadata=False), ClearOutput()]
+    student, resources = copy.deepcopy(nb), ResourcesDict()
+    for step in steps:
+        try:
+            student, resources = step.preprocess(student, resources)
+        except Exception as error:  # nbgrader raises plain RuntimeErrors, among others
+            raise BuildError(
+                f"{lesson.source}: {type(step).__name__} refuses it: {error}"
+            ) from error
+    if [cell.source for cell in student.cells] == [cell.source for cell in nb.cells]:
+        raise BuildError(
+            f"{lesson.source}: students would get the answers. "
+            "Put each between ### BEGIN SOLUTION and ### END SOLUTION."
+        )
+    return student
+
+
+# ---------------------------------------------------------------- running
+
+
+class LooksAgain(AsyncZMQSocketChannel):
+    """A channel that looks each second whether there is a message: a lost wake-up would be waited for in vain."""
+
+    async def get_msg(self, timeout=None):
+        """As in its parent: raises queue.Empty after so many seconds, None waits for ever."""
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            left = deadline - time.monotonic()
+            try:
+                return await super().get_msg(max(0.0, min(1.0, left)))
+            except Empty:
+                if left <= 1:
+                    raise
+
+
+class Client(AsyncKernelClient):
+    """For all who run notebooks here: no message is missed, and none is too many."""
+
+    shell_channel_class = iopub_channel_class = Type(LooksAgain)
+
+    def _context_default(self):
+        context = super()._context_default()
+        # for its sockets: of what nobody has read yet, a thousand messages would be kept, and the end of others lost
+        context.setsockopt(zmq.RCVHWM, 0)
+        return context
+
+
+class ThisPython(AsyncKernelManager):
+    """Run notebooks in the Python that builds them, whatever kernels the user has installed."""
+
+    client_factory = Type(Client)
+
+    @property
+    def kernel_spec(self):
+        # quiet: every kernel would warn that it listens on this machine without encryption
+        return KernelSpec(**get_kernel_dict(extra_arguments=["--log-level=ERROR"]))
+
+
+def execute(nb, root, lesson):
+    """Fill in the outputs; raise BuildError for a cell that fails or whose output no other run can repeat."""
+    at = 0
+
+    def remember(cell, cell_index):
+        nonlocal at
+        at = cell_index
+
+    env = {**os.environ, **ONE_THREAD}
+    env.pop("MPLBACKEND", None)  # figures belong in the notebook, whatever the shell says
+    client = NotebookClient(
+        nb,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        kernel_manager_class=ThisPython,
+        # where nbval, and a reader, run it
+        resources={"metadata": {"path": str((root / lesson.executed).parent)}},
+        record_timing=False,
+        coalesce_streams=True,  # one print or two in a packet is chance
+        on_cell_start=remember,
+    )
+    try:
+        client.execute(env=env)
+    except CellExecutionError as error:
+        what = re.sub(r"\x1b\[[0-9;]*m", "", error.traceback)  # without the colours
+        raise BuildError(
+            f"{where(lesson, nb, at)} raised {error.ename}: {error.evalue}\n{what}"
+        ) from error
+    except CellTimeoutError as error:
+        raise BuildError(f"{where(lesson, nb, at)} took more than {CELL_TIMEOUT} s.") from error
+    except DeadKernelError as error:
+        raise BuildError(f"{where(lesson, nb, at)} ended its kernel (out of memory?).") from error
+    clean_outputs(nb)
+    refuse_outputs(nb, root, lesson)
+
+
+def clean_outputs(nb):
+    """Take out what differs from run to run and means nothing on another machine."""
+    widgets = nb.metadata.pop("widgets", {}).get(WIDGET_STATE, {}).get("state", {})
+    nb.metadata.update(nbformat.from_dict(NOTEBOOK_METADATA))  # execution adds versions
+    for cell in nb.cells:
+        if cell.cell_type != "code":
+            continue
+        compared = "nbval-ignore-output" not in cell.metadata.get("tags", [])
+        kept = []
+        for output in cell.outputs:
+            # refers to a widget by a random id; what a front end can show without one stays
+            view = output.get("data", {}).pop(WIDGET_VIEW, None)
+            inside = shown_inside(widgets, view["model_id"]) if view and not compared else []
+            if inside:
+                kept += inside  # whoever reads without running sees the explorer's first picture
+            elif output.get("data") != {} and (compared or output.get("name") != "stderr"):
+                kept.append(output)
+        cell.outputs = kept
+
+
+def shown_inside(widgets, model_id):
+    """What the output areas within a widget show."""
+    state = widgets.get(model_id, {}).get("state", {})
+    outputs = list(state.get("outputs", []))
+    for child in state.get("children", []):
+        outputs += shown_inside(widgets, child.removeprefix("IPY_MODEL_"))
+    return outputs
+
+
+def refuse_outputs(nb, root, lesson):
+    """Raise BuildError for an output that no reader wants or no other run repeats."""
+    for i, cell in enumerate(nb.cells):
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                raise BuildError(
+                    f"{where(lesson, nb, i)} shows the error {output.ename}: {output.evalue}. "
+                    "To show that something fails, catch it and print it."
+                )
+            text = output.get("text", "") + output.get("data", {}).get("text/plain", "")
+            if output.get("name") == "stderr":
+                raise BuildError(
+                    f"{where(lesson, nb, i)} writes to stderr, which no two runs do alike: {text.strip()[:200]!r}. "
+                    "Mend the warning, take progress bars from tqdm.auto, or tag the cell nbval-ignore-output."
+                )
+            if str(root) in text:
+                raise BuildError(
+                    f"{where(lesson, nb, i)} prints a path of this machine: {text.strip()[:200]!r}. "
+                    "Its test would fail on any other: print less of it."
+                )
+
+
+def where(lesson, nb, i):
+    """Say where to look: a lesson, a cell (counted from 1, as a reader does) and how it begins."""
+    cell = nb.cells[i]
+    first = next((x.strip() for x in cell.source.splitlines() if x.strip()), "")
+    return f"{lesson.source}: cell {i + 1} of {len(nb.cells)} (`{first}`)"
+
+
+# ---------------------------------------------------------------- build
+
+
+def write_text(path, text):
+    """All of a file or nothing: an interruption leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.tmp")
+    try:
+        half.write_text(text, encoding="utf-8")
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+def write(nb, path):
+    """The same for a notebook."""
+    write_text(path, nbformat.writes(nb).rstrip("\n") + "\n")
+
+
+def build_lesson(root, lesson):
+    nb = read_source(root, lesson)
+    student = student_version(nb, lesson) if lesson.student else None
+    (root / lesson.executed).parent.mkdir(parents=True, exist_ok=True)
+    start = time.monotonic()
+    execute(nb, root, lesson)
+    seconds = time.monotonic() - start
+    write(nb, root / lesson.executed)
+    print(f"{seconds:6.1f} s  {lesson.executed}", flush=True)
+    if seconds > SLOW:
+        print(f"          slow: a lesson should run in {SLOW} s. Train less, or on smaller images.")
+    if student:
+        write(student, root / lesson.student)
+        print(f"          {lesson.student}", flush=True)
+
+
+def build(root, prefixes=()):
+    """Build the chosen lessons; one that fails keeps its old notebooks and does not stop the others."""
+    failed = []
+    for lesson in find_lessons(root, prefixes):
+        try:
+            build_lesson(root, lesson)
+        except BuildError as error:
+            failed.append(str(error))
+            print(f"  failed  {lesson.source}", flush=True)
+    return failed
+
+
+# ---------------------------------------------------------------- check
+
+
+def check(root, prefixes=()):
+    """What is wrong with the notebooks that are there, one line each."""
+    lessons = find_lessons(root, prefixes)
+    wrong = []
+    for lesson in lessons:
+        try:
+            expected = read_source(root, lesson)
+            wrong += compare(root, lesson, lesson.executed, expected, executed=True)
+            if lesson.student:
+                student = student_version(expected, lesson)
+                wrong += compare(root, lesson, lesson.student, student, executed=False)
+        except BuildError as error:
+            wrong.append(str(error))
+    if not prefixes:
+        ours = {x.executed for x in lessons} | {x.student for x in lessons}
+        for folder in ("notebooks", "solutions"):
+            for path in sorted((root / folder).glob("**/*.ipynb")):
+                name = path.relative_to(root)
+                if ".ipynb_checkpoints" not in path.parts and name not in ours:
+                    wrong.append(
+                        f"{name}: has no source in lessons/. Delete it, or keep it elsewhere."
+                    )
+    return wrong
+
+
+def compare(root, lesson, path, expected, executed):
+    again = f"Run: make lessons LESSON={lesson.name}"
+    if not (root / path).exists():
+        return [f"{path}: is missing. {again}"]
+    try:
+        stored = nbformat.read(root / path, as_version=4)
+    except (ValueError, nbformat.reader.NotJSONError) as error:
+        return [f"{path}: cannot be read ({error.__class__.__name__}). {again}"]
+    if executed:
+        for i, cell in enumerate(stored.cells):
+            if cell.cell_type != "code" or not cell.source.strip():
+                continue
+            if any(x.output_type == "error" for x in cell.outputs):
+                return [f"{path}: cell {i + 1} holds an error. Mend {lesson.source}. {again}"]
+            if cell.execution_count is None:
+                return [
+                    f"{path}: cell {i + 1} has not been executed, or its output was cleared. {again}"
+                ]
+            cell.execution_count, cell.outputs = None, []
+    difference = first_difference(stored, expected)
+    if difference:
+        return [
+            f"{path}: does not come from {lesson.source}, {difference}. "
+            f"Edit only {lesson.source}, never the notebook. {again}"
+        ]
+    return []
+
+
+def first_difference(stored, expected):
+    """Where two notebooks first differ, in words; None when they are the same."""
+    for i, (a, b) in enumerate(zip(stored.cells, expected.cells, strict=False)):
+        for part in ("cell_type", "source", "metadata", "id", "execution_count", "outputs"):
+            if a.get(part) != b.get(part):
+                return f"first in the {part.replace('_', ' ')} of cell {i + 1}"
+    if len(stored.cells) != len(expected.cells):
+        return f"{len(stored.cells)} cells instead of {len(expected.cells)}"
+    if stored != expected:
+        return "in the metadata of the notebook"
+    return None
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "prefix", nargs="*", help="build the lessons whose name starts so (default: all)"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="compare only; execute and write nothing"
+    )
+    parser.add_argument("--root", type=Path, default=ROOT, help="the course's folder")
+    args = parser.parse_args(argv)
+    try:
+        if args.check:
+            wrong = check(args.root.resolve(), args.prefix)
+        else:
+            wrong = build(args.root.resolve(), args.prefix)
+    except BuildError as error:
+        wrong = [str(error)]
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The glossary of the website: the course's terms, each in the sentence of the lesson that says what it is."""
+
+import re
+from pathlib import Path
+
+from course.publish import build, pages
+
+# as they stand in bold in a lesson: where several do, the first one counts
+TERMS = (
+    "acceptance probability",
+    "AUROC",
+    "amortisation gap",
+    "ancestral sampling",
+    "annealed importance sampling",
+    "autoregressive",
+    "batch norm",
+    "Bayes' rule",
+    "checkerboard",
+    "conditional GAN",
+    "conditional generative model",
+    "contrastive divergence",
+    "critic",
+    "cross-entropy",
+    "detailed balance",
+    "denoising autoencoder",
+    "density estimation",
+    "discriminative",
+    "discriminator",
+    "duality",
+    "earth mover's distance",
+    "effective sample size",
+    "ELBO",
+    "energy",
+    "evidence",
+    "FID",
+    "free energy",
+    "Fréchet distance",
+    "generative model",
+    "generator",
+    "Gibbs sampling",
+    "importance-weighted bound",
+    "inpainting",
+    "instance noise",
+    "Jensen-Shannon divergence",
+    "latent-variable model",
+    "layer norm",
+    "log-likelihood",
+    "Markov chain",
+    "MADE",
+    "mask A",
+    "mask B",
+    "maximum likelihood",
+    "minimax",
+    "mixture of logistics",
+    "mode collapse",
+    "nats",
+    "negative log-likelihood",
+    "non-saturating",
+    "out-of-distribution",
+    "partition function",
+    "persistent contrastive divergence",
+    "posterior",
+    "precision",
+    "pushforward",
+    "quadrature",
+    "recall",
+    "reparameterisation",
+    "slerp",
+    "stationary",
+    "supervised",
+    "teacher forcing",
+    "tractable",
+    "transposed convolution",
+    "truncation trick",
+    "typical set",
+    "variational",
+    "walkback",
+)
+
+SHORT = 90  # characters: of less, the next sentence belongs to it
+BACK = (
+    "This ",
+    "It ",
+    "We call",
+    "The average",
+    "The right side",
+    "(",
+)  # said of the sentence before
+
+
+def said(text: str, term: str) -> str:
+    """What a lesson's text says where a term stands in bold: that sentence, and a neighbour that it needs.
+
+    Args:
+        text: of a cell, in Markdown.
+        term: without the asterisks; capitals do not matter.
+
+    Returns:
+        Nothing if the term is not there.
+
+    Example:
+        >>> said("Good. Add the numbers and divide. This is the **mean**. So far.", "mean")
+        'Add the numbers and divide. This is the **mean**.'
+    """
+    bold = re.compile(rf"\*\*{re.escape(term)}\*\*", re.IGNORECASE)
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[-#|]|\d\.) )", text)
+    for paragraph, below in zip(paragraphs, [*paragraphs[1:], ""], strict=True):
+        line = re.sub(r"^(?:-|\d+\.) ", "", re.sub(r"\s+", " ", paragraph).strip())
+        sentences = re.split(r"(?<=[.?!])(?<!al\.) (?=[A-Z*$(])", line)
+        for i, sentence in enumerate(sentences):
+            if bold.search(sentence):
+                if i > 0 and sentence.startswith(BACK):
+                    sentence = f"{sentences[i - 1]} {sentence}"
+                elif len(sentence) < SHORT and i + 1 < len(sentences):
+                    sentence += f" {sentences[i + 1]}"
+                formula = below.strip() if sentence.endswith((":", "equals")) else ""
+                return f"{sentence} {formula}" if formula.startswith("$$") else sentence
+    return ""
+
+
+def glossary(root: Path) -> str:
+    """The page, in Markdown.
+
+    Raises:
+        build.BuildError: no lesson has a term in bold.
+    """
+    texts = [
+        (lesson.name, cell.source)
+        for lesson in pages.lectures(root)
+        for cell in pages.read(root / lesson.executed).cells
+        if cell.cell_type == "markdown"
+    ]
+    lines = []
+    for term in sorted(TERMS, key=str.lower):
+        found = next(((name, what) for name, text in texts if (what := said(text, term))), None)
+        if found is None:
+            raise build.BuildError(
+                f"no lesson has **{term}** in bold: say there what it is, or take it from course/publish/glossary.py"
+            )
+        name, what = found
+        lines.append(f"{term}\n: {what} ([lesson {name[:2]}](lessons/{name}.ipynb))\n")
+    return (
+        "# Glossary\n\nThe terms of the course, each as the lesson says it that needs it first.\n\n"
+        + "\n".join(lines)
+    )

@@ -1,0 +1,32 @@
+"""Training beyond the notebook: recipes by name, a folder for each run, the loops on many devices.
+
+`python -m genlib` is the door to it. `loop` brings Lightning Fabric, which takes seconds to import,
+so it is imported where a training begins.
+"""
+
+from genlib.train.config import Config, load_model, read_settings
+from genlib.train.folder import RunError, RunFolder
+from genlib.train.recipes import (
+    RECIPES,
+    Images,
+    Recipe,
+    build_model,
+    images_of,
+    read_options,
+    recipe,
+)
+
+__all__ = [
+    "RECIPES",
+    "Config",
+    "Images",
+    "Recipe",
+    "RunError",
+    "RunFolder",
+    "build_model",
+    "images_of",
+    "load_model",
+    "read_options",
+    "read_settings",
+    "recipe",
+]
