@@ -1,0 +1,1 @@
+"""What `make bench` and `make results` measure, and what packs a trained model into genlib."""

@@ -1,0 +1,1 @@
+"""One folder a lesson: the lecture, the exercises, their checks, and what tests the checks."""

@@ -1,17 +1,19 @@
-"""Build every notebook from its one edited form, a jupytext percent file in lessons/.
+"""Build every notebook from its one edited form, a jupytext percent file in course/.
 
-    python course/publish/build.py            build all of them, executed
-    python course/publish/build.py 03 ps1     those whose name starts with 03 or ps1
-    python course/publish/build.py --check    fail, executing nothing, when a notebook does not come from its source
+    python -m course.publish.build            build all of them, executed
+    python -m course.publish.build 03 ps1     those whose name starts with 03 or ps1
+    python -m course.publish.build --check    fail, executing nothing, when a notebook does not come from its source
 
-    course/lessons/topic/lecture.py              notebooks/NN_topic.ipynb             executed
-    course/lessons/topic/exercises.py    solutions/NN_topic_exercises.ipynb   executed, with answers
-                                     notebooks/NN_topic_exercises.ipynb   for students: no answers, no outputs
-    course/assignments/psN_topic/notebook.py solutions/psN_topic/psN_topic.ipynb  executed; nbgrader's source
-                                     notebooks/assignments/psN_topic/psN_topic.ipynb
-                                                                          nbgrader's release: no hidden tests either
+    course/lessons/topic/lecture.py           notebooks/NN_topic.ipynb             executed
+    course/lessons/topic/exercises.py         solutions/NN_topic_exercises.ipynb   executed, with answers
+                                              notebooks/NN_topic_exercises.ipynb   for students: no answers, no outputs
+    course/assignments/psN_topic/notebook.py  solutions/psN_topic/psN_topic.ipynb  executed; nbgrader's source
+                                              notebooks/assignments/psN_topic/psN_topic.ipynb
+                                                                                   nbgrader's release: no hidden tests
 
-Two builds of the same source give the same bytes apart from what cells print, so a diff shows what changed.
+NN is a lesson's place in course/syllabus.toml. A source never writes it: {{topic}} in its text stands for it, and its
+title gets it in front. Two builds of the same source give the same bytes apart from what cells print, so a diff shows
+what changed.
 """
 
 import argparse
@@ -48,7 +50,9 @@ from nbgrader.preprocessors import (
 )
 from traitlets import Type
 
-ROOT = Path(__file__).resolve().parent.parent
+from course import syllabus
+
+ROOT = Path(__file__).resolve().parents[2]
 KEPT_METADATA = {"nbgrader", "slideshow", "tags", "deletable", "editable"}
 # what a front end needs to know, without the versions of whoever built it
 NOTEBOOK_METADATA = {
@@ -76,8 +80,9 @@ SLOW = 120  # seconds a lesson may take before a class grows restless
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
-LECTURE = re.compile(r"\d\d_[a-z0-9_]+")
 PROBLEM_SET = re.compile(r"ps\d+_[a-z0-9_]+")
+TITLE = re.compile(r"\A# (?=\S)")
+PLACE = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}")
 
 
 class BuildError(Exception):
@@ -88,45 +93,59 @@ class BuildError(Exception):
 class Lesson:
     """One source, and where its forms go (paths relative to the root of the course)."""
 
+    name: str  # of its notebook
     source: Path
     executed: Path
     student: Path | None  # none for a lecture: students get the executed notebook
     release: bool = False  # a problem set: nbgrader releases and grades it
-
-    @property
-    def name(self):
-        return self.source.stem
+    place: int | None = None  # in the order of the lessons
 
 
 # ---------------------------------------------------------------- what there is to build
 
 
 def find_lessons(root, prefixes=()):
-    """Every lesson whose name starts with one of the prefixes (all of them without)."""
+    """Every lesson whose name starts with one of the prefixes (all of them without), in their order."""
+    try:
+        entries = syllabus.lessons(root)
+    except ValueError as error:
+        raise BuildError(str(error)) from error
     lessons = []
-    for path in sorted((root / "lessons").glob("**/*.py")):
-        if ".ipynb_checkpoints" in path.parts:
-            continue
-        source, name = path.relative_to(root), path.stem
-        folder = source.parent.as_posix()
-        if folder == "lessons" and LECTURE.fullmatch(name):
-            if name.endswith("_exercises"):
-                executed = Path("solutions", f"{name}.ipynb")
-                lessons.append(Lesson(source, executed, Path("notebooks", f"{name}.ipynb")))
-            else:
-                lessons.append(Lesson(source, Path("notebooks", f"{name}.ipynb"), None))
-        elif folder == "lessons/assignments" and PROBLEM_SET.fullmatch(name):
-            inside = Path(name, f"{name}.ipynb")
-            student = Path("notebooks/assignments") / inside
-            lessons.append(Lesson(source, "solutions" / inside, student, release=True))
-        else:
+    for entry in entries:
+        folder = Path("course/lessons", entry.name)
+        if not (root / folder / "lecture.py").exists():
             raise BuildError(
-                f"{source}: no form of notebook has this name. Call it course/lessons/topic/lecture.py, "
-                "course/lessons/topic/exercises.py or course/assignments/psN_topic/notebook.py "
-                "(small letters, digits and _)."
+                f"{folder / 'lecture.py'} is missing: write it, or take the lesson out of {syllabus.FILE}."
             )
+        executed = Path("notebooks", f"{entry.notebook}.ipynb")
+        lessons.append(
+            Lesson(entry.notebook, folder / "lecture.py", executed, None, place=entry.place)
+        )
+        if (root / folder / "exercises.py").exists():
+            name = f"{entry.notebook}_exercises"
+            executed, student = (
+                Path(where, f"{name}.ipynb") for where in ("solutions", "notebooks")
+            )
+            lessons.append(Lesson(name, folder / "exercises.py", executed, student))
+    known = {entry.name for entry in entries}
+    for path in sorted((root / "course/lessons").glob("*/*.py")):
+        if path.name in ("lecture.py", "exercises.py") and path.parent.name not in known:
+            raise BuildError(
+                f"{path.relative_to(root)}: {syllabus.FILE} does not name this lesson. Put it in its place there."
+            )
+    for path in sorted((root / "course/assignments").glob("*/notebook.py")):
+        name = path.parent.name
+        if not PROBLEM_SET.fullmatch(name):
+            raise BuildError(
+                f"{path.relative_to(root)}: no problem set has this name. "
+                "Call it psN_topic (small letters, digits and _)."
+            )
+        inside = Path(name, f"{name}.ipynb")
+        student = Path("notebooks/assignments") / inside
+        source = path.relative_to(root)
+        lessons.append(Lesson(name, source, "solutions" / inside, student, release=True))
     if not lessons:
-        raise BuildError("lessons/ holds no lesson yet: write lessons/01_topic.py first.")
+        raise BuildError(f"{syllabus.FILE} holds no lesson yet.")
     # a whole name means that notebook alone, also where others begin with it: 03_pixelcnn, 03_pixelcnn_exercises
     starts = tuple(set(prefixes) - {x.name for x in lessons})
     chosen = [x for x in lessons if not prefixes or x.name in prefixes or x.name.startswith(starts)]
@@ -151,11 +170,16 @@ def read_source(root, lesson, variant=0):
             f"{lesson.source}: is no percent file that jupytext can read: {what}"
         ) from error
     number = lesson.name.split("_")[0]
+    numbers = {entry.name: entry.number for entry in syllabus.lessons(root)}
     for i, cell in enumerate(nb.cells):
         cell.id = f"{number}-{i:03d}"  # from the position: random ids would differ in every build
         cell.metadata = nbformat.from_dict(
             {key: value for key, value in cell.metadata.items() if key in KEPT_METADATA}
         )
+        if cell.cell_type == "markdown":
+            cell.source = PLACE.sub(lambda name: numbers.get(name[1], name[0]), cell.source)
+    if lesson.place is not None:
+        nb.cells[0].source = TITLE.sub(f"# {lesson.place}. ", nb.cells[0].source)
     nb.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
     nb.nbformat, nb.nbformat_minor = 4, 5
     if lesson.student is None:
@@ -171,7 +195,7 @@ def set_variant(nb, lesson, variant):
     cells = [cell for cell in nb.cells if "variant" in cell.metadata.get("tags", [])]
     if not cells:
         return
-    graders = importlib.import_module(f"course.assignments.{lesson.name}").PROBLEM_SET
+    graders = importlib.import_module(f"course.assignments.{lesson.name}.grader").PROBLEM_SET
 
     def constants(seed):
         named = {"VARIANT": seed, **graders.variant(seed)}
@@ -428,7 +452,7 @@ def check(root, prefixes=()):
                 name = path.relative_to(root)
                 if ".ipynb_checkpoints" not in path.parts and name not in ours:
                     wrong.append(
-                        f"{name}: has no source in lessons/. Delete it, or keep it elsewhere."
+                        f"{name}: has no source in course/. Delete it, or keep it elsewhere."
                     )
     return wrong
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genlib.autoregressive import PixelModel
+from genlib.autoregressive.pixel_model import PixelModel
 
 
 def receptive_field(model: PixelModel, pixel: tuple[int, int], n_images: int = 16) -> Tensor:

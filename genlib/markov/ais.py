@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from genlib.data import ImageSet, independent_pixels
-from genlib.markov import RBM
+from genlib.markov.rbm import RBM
 
 
 @torch.no_grad()

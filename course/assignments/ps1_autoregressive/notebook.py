@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Problem set 1. Probability, pixel by pixel
 #
-# This homework belongs to lessons 01 to 03: what it means to learn $p(x)$, PixelRNN, PixelCNN. It asks for what the
+# This homework belongs to lessons {{taxonomy}} to {{pixelcnn}}: what it means to learn $p(x)$, PixelRNN, PixelCNN. It asks for what the
 # lessons leave open: other worlds, other orders, other likelihoods.
 #
 # | task | | points |
@@ -300,7 +300,7 @@ hand_in("ps1_autoregressive", "order_mask", order_mask, VARIANT)
 # %% [markdown]
 # ## Task 5. What a stack reads, and never will (5 points)
 #
-# Lesson 03 found receptive fields by differentiating a network. Here is none to differentiate: work it out. The
+# Lesson {{pixelcnn}} found receptive fields by differentiating a network. Here is none to differentiate: work it out. The
 # images are grey. The stack has one layer with mask A and a kernel of `FIRST` x `FIRST` = {{FIRST}} x {{FIRST}}, and
 # after it `depth` layers with mask B and 3 x 3 kernels, all in your order and as large as the image. Beyond the edge
 # stand zeros.
@@ -362,7 +362,7 @@ hand_in("ps1_autoregressive", "reads", reads, VARIANT)
 # %% [markdown]
 # ## Task 6. Completing an image, exactly (5 points)
 #
-# Some pixels of an image are known. Your sampler of lesson 03 kept them and drew the others, each given all pixels
+# Some pixels of an image are known. Your sampler of lesson {{pixelcnn}} kept them and drew the others, each given all pixels
 # **before** it. Is that a draw from $p(\text{unknown} \mid \text{known})$? Not if known pixels come later. On a small
 # image we can list all completions and see.
 #
@@ -629,7 +629,7 @@ hand_in("ps1_autoregressive", "two_orders", two_orders, VARIANT)
 #
 # (b) Three colleagues each give you a function $f(x)$ of black-and-white 4 x 4 images and say that it is $\log p(x)$.
 # The sum of $e^{f(x)}$ over all images is 1.000 for the first, 0.62 for the second, 48.1 for the third. For each,
-# name a leaf of the tree of lesson 01 and a quantity on it that would explain the number, or a mistake that would. (2
+# name a leaf of the tree of lesson {{taxonomy}} and a quantity on it that would explain the number, or a mistake that would. (2
 # points)
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "sum_over_images", "locked": false, "points": 5, "schema_version": 3, "solution": true, "task": false}

@@ -14,7 +14,7 @@
 # to use the wrong $q$. Then you let $q$ have another shape than a Gaussian. In the end you train a VAE of your own, and
 # its evidence on images that it has never seen is measured for you.
 #
-# It belongs to lessons [04 Autoencoders](../../04_autoencoder.ipynb) and [05 VAE](../../05_vae.ipynb). Do their exercises
+# It belongs to lessons [{{autoencoder}} Autoencoders](../../{{autoencoder}}_autoencoder.ipynb) and [{{vae}} VAE](../../{{vae}}_vae.ipynb). Do their exercises
 # first. Plan 10 to 14 hours over one or two weeks, half of it with pencil and paper.
 #
 # | | task | points |

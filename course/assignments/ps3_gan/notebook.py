@@ -11,7 +11,7 @@
 #
 # **What does a discriminator know, and what can you do with it?**
 #
-# In lessons 06 (GAN) and 07 (GAN architectures) a discriminator was a teacher: it trained a generator and was thrown
+# In lessons {{gan}} (GAN) and {{gan_architectures}} (GAN architectures) a discriminator was a teacher: it trained a generator and was thrown
 # away. Here you look at what it has learned. It holds the ratio of two densities, it measures a divergence or a
 # distance, and it is one of two players whose game may or may not settle. You derive each of these on paper, carry it
 # into code, and then train a GAN under a budget and ask whether what you measure is more than luck.
@@ -334,7 +334,7 @@ hand_in("ps3_gan", "wasserstein", wasserstein, VARIANT)
 # %% [markdown]
 # ## Task 5. A penalty on the slope (5 points)
 #
-# A network's slope is held by a penalty. Lesson 07 drew it to 1, from both sides. Both are choices. Yours hold the
+# A network's slope is held by a penalty. Lesson {{gan_architectures}} drew it to 1, from both sides. Both are choices. Yours hold the
 # length $s_i = \lVert \nabla_x D(x_i) \rVert_2$ at the place $x_i$ against $k =$ `SLOPE` $=$ {{SLOPE}}, with one
 # number for each example, over all the numbers of the example:
 #
@@ -476,7 +476,7 @@ hand_in("ps3_gan", "contraction", contraction, VARIANT)
 # %% [markdown]
 # ## Task 7. A generator for any ring (6 points)
 #
-# Eight heaps on a ring, as in lesson 06. But now the ring comes in units that nobody told you: its center lies
+# Eight heaps on a ring, as in lesson {{gan}}. But now the ring comes in units that nobody told you: its center lies
 # anywhere, it may be thirty times as large, and it is turned. A network that was tuned for numbers about 1 finds
 # nothing there. What would you do to the data first, and to the fakes last?
 #

@@ -12,13 +12,13 @@
 # **How much of an image fits into four numbers?**
 #
 # Eight steps answer that, from principal components to a network that repairs what it sees. They belong to lesson
-# [04 Autoencoders](../notebooks/04_autoencoder.ipynb), which explains the ideas; read it first, or beside this. You
+# [{{autoencoder}} Autoencoders](../notebooks/{{autoencoder}}_autoencoder.ipynb), which explains the ideas; read it first, or beside this. You
 # need one course in probability and one in PyTorch. All eight steps take about 115 minutes; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
 # right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
-# [solutions](../solutions/04_autoencoder_exercises.ipynb); later steps use your functions, so copy the answer of a
+# [solutions](../solutions/{{autoencoder}}_autoencoder_exercises.ipynb); later steps use your functions, so copy the answer of a
 # step that you skip.
 
 # %%
@@ -604,6 +604,6 @@ print(f"ten Gaussians, images less than 1.2 times as far as usual:  {mixed[1] < 
 # - Set `drop` to 0 and train again. What happens to the errors, and what to the labels?
 # - Give the code 2 numbers, or 16. Where does the lead over PCA end?
 # - Fit 1 to 40 Gaussians. At how many is `mixture.score(test_codes)`, the log density of new codes, largest?
-# - Lesson 05 trains encoder, decoder and prior in one go, on a bound of the likelihood: the variational autoencoder.
-# - Back to the lesson, [04 Autoencoders](../notebooks/04_autoencoder.ipynb), for codes you can look at and for larger
+# - Lesson {{vae}} trains encoder, decoder and prior in one go, on a bound of the likelihood: the variational autoencoder.
+# - Back to the lesson, [{{autoencoder}} Autoencoders](../notebooks/{{autoencoder}}_autoencoder.ipynb), for codes you can look at and for larger
 #   images.

@@ -7,11 +7,11 @@
 # ---
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# # 4. Autoencoders
+# # Autoencoders
 #
 # **What do features without labels look like?**
 #
-# Lessons 02 and 03 gave us the probability of an image, and nothing else: no short description to compare, to classify
+# Lessons {{pixelrnn}} and {{pixelcnn}} gave us the probability of an image, and nothing else: no short description to compare, to classify
 # or to edit with. A classifier has such a description in its last layers, its **features**, but it needs labels to
 # learn them. Images are plentiful and labels are dear. Can images alone teach features? The field calls this
 # **representation learning**.
@@ -121,7 +121,7 @@ error = {
 #
 # Make both networks linear, and descent finds what the eigenvectors give: an error as small, and never smaller (Baldi
 # and Hornik, 1989). So whatever an autoencoder gains over PCA, it gains by being non-linear. In
-# [the exercises](04_autoencoder_exercises.ipynb) you write both and compare the planes that they span.
+# [the exercises]({{autoencoder}}_autoencoder_exercises.ipynb) you write both and compare the planes that they span.
 
 # %%
 size = math.prod(train.shape)
@@ -482,7 +482,7 @@ print(f"halfway in pixels, more than 1.5 times as much is half grey: {bool(ratio
 #   likelihood. `GaussianMixture` of scikit-learn does so by expectation-maximisation (EM).
 #
 # To fit a density to the codes of a trained autoencoder is called **ex-post density estimation** (Ghosh et al., 2020).
-# It is the task of lesson 01 again, in 16 dimensions instead of 784. How many Gaussians? New codes tell: we print the
+# It is the task of lesson {{taxonomy}} again, in 16 dimensions instead of 784. How many Gaussians? New codes tell: we print the
 # mean log density of the codes of *test* images.
 
 # %%
@@ -651,7 +651,7 @@ print(f"50 Gaussians: less than 1.25 times as far as new images: {bool(distance[
 # diffusion model. Our mixture is the small form of it. Two things are still missing.
 #
 # *A likelihood of images.* The mixture gives a density of codes. The decoder makes one image of each, and the squared
-# error is no bound on $\log p(x)$. So two such models cannot be compared as lessons 02 and 03 compared theirs.
+# error is no bound on $\log p(x)$. So two such models cannot be compared as lessons {{pixelrnn}} and {{pixelcnn}} compared theirs.
 #
 # *Training in one go.* The encoder placed its codes without regard to the density that has to fit them. For 16
 # numbers fifty Gaussians did well; larger codes ask for stronger models.
@@ -679,8 +679,8 @@ print(f"50 Gaussians: less than 1.25 times as far as new images: {bool(distance[
 # | $N(m, \Sigma)$ | mean and covariance | at least 25 points below the reconstructions |
 # | 50 Gaussians | by EM | at least 25 points above $N(m, \Sigma)$, at least 5 below the reconstructions |
 #
-# The next lesson trains encoder, decoder and the fit to a prior together, on a bound of the likelihood: [05
-# VAE](05_vae.ipynb).
+# The next lesson trains encoder, decoder and the fit to a prior together, on a bound of the likelihood: [{{vae}}
+# VAE]({{vae}}_vae.ipynb).
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References
@@ -698,5 +698,5 @@ print(f"50 Gaussians: less than 1.25 times as far as new images: {bool(distance[
 # - Bengio, Courville, Vincent (2013), *Representation learning: a review and new perspectives*, arXiv:1206.5538.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [03 PixelCNN](03_pixelcnn.ipynb). To build an autoencoder yourself, step by step and with each step
-# checked: [the exercises](04_autoencoder_exercises.ipynb). After this: [05 VAE](05_vae.ipynb).
+# Before this: [{{pixelcnn}} PixelCNN]({{pixelcnn}}_pixelcnn.ipynb). To build an autoencoder yourself, step by step and with each step
+# checked: [the exercises]({{autoencoder}}_autoencoder_exercises.ipynb). After this: [{{vae}} VAE]({{vae}}_vae.ipynb).

@@ -13,14 +13,14 @@
 #
 # Eight steps give you an evaluator: likelihoods with an error bar and in a unit that papers use, exact divergences,
 # measures of samples, honest timings, and a verdict over many columns. At the end it judges four models that you
-# know. The steps belong to lesson [09 Comparison](../notebooks/09_comparison.ipynb), which explains the ideas; read
+# know. The steps belong to lesson [{{comparison}} Comparison](../notebooks/{{comparison}}_comparison.ipynb), which explains the ideas; read
 # it first, or beside this. You need one course in probability and one in PyTorch. All eight steps take
 # about 105 minutes; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
 # right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
-# [solutions](../solutions/09_comparison_exercises.ipynb); the end uses your functions, so copy the answer of a step
+# [solutions](../solutions/{{comparison}}_comparison_exercises.ipynb); the end uses your functions, so copy the answer of a step
 # that you skip.
 
 # %%
@@ -825,8 +825,8 @@ print(f"half of the samples spoilt cost log 2, within 1 %: {abs(cost - 1) < 0.01
 # - Draw your error bars without a formula: draw the test images anew, with replacement, a thousand times (Efron,
 #   1979, the bootstrap). It works for the recall too, which has no root of n.
 # - Read `genlib/evaluation.py` and `genlib/sample_quality.py`: your steps 3 to 6 are in there.
-# - Back to the lesson, [09 Comparison](../notebooks/09_comparison.ipynb), and to where all began, [01
-#   Taxonomy](../notebooks/01_taxonomy.ipynb). Can you fill the tree by heart now?
+# - Back to the lesson, [{{comparison}} Comparison](../notebooks/{{comparison}}_comparison.ipynb), and to where all began, [{{taxonomy}}
+#   Taxonomy](../notebooks/{{taxonomy}}_taxonomy.ipynb). Can you fill the tree by heart now?
 #
 # This was the last exercise of the course. You have built a model on every leaf of the tree, with your own hands, and
 # now you can also say how good it is, and how sure you are. That is more than many papers do. What comes next in the

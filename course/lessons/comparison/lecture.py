@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# # 9. Comparison
+# # Comparison
 #
 # **Which one should I use?**
 #
@@ -63,7 +63,7 @@ print(f"test images that are also, pixel for pixel, training images: {known.sum(
 # ### A judge, and who judges the judge
 #
 # Fréchet distance, precision and recall compare **features**: what a small classifier, trained on the training images, sees
-# in an image ([lesson 07](07_gan_architectures.ipynb)). With the features of Inception-v3 for photographs the first is known as
+# in an image ([lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb)). With the features of Inception-v3 for photographs the first is known as
 # FID. Which features do we take? The usual choice is the last ones before the decision, 32 numbers here. But that layer was made
 # to tell a 3 from a 5, on in-distribution images only. It was never asked whether something is a digit at all. So before we
 # trust it, we show it an out-of-distribution input: coin tosses, each pixel Bernoulli(1/2).
@@ -154,14 +154,14 @@ print(f"copies are within 5 of fresh images:                         {abs(fd['co
 # repeated. Learning rates and sizes we tried, two or three each, no more. Whoever tries longer gets other numbers.
 #
 # There are two RBMs. With 16 hidden units the partition function is a sum that we can do. With 100 it is not, and
-# [AIS](08_markov_chains.ipynb) must estimate it.
+# [AIS]({{markov_chains}}_markov_chains.ipynb) must estimate it.
 
 # %%
 S, mean = train.shape, train.floats().mean(dim=0)
 
 
 def seen_through_noise():
-    return InstanceNoise(MLPDiscriminator(S), std=0.3)  # lesson 06: real pixels are black or white
+    return InstanceNoise(MLPDiscriminator(S), std=0.3)  # lesson on GANs: real pixels are black or white
 
 
 models = {
@@ -380,7 +380,7 @@ print(f"the four tractable have more recall than precision:       "
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # A model trained by likelihood pays for each image that it forgot. So it would rather draw something wrong than leave something
-# out. Nothing in a GAN's loss asks for that ([lesson 06](06_gan.ipynb)). And the GSN, an old model that draws by a chain, is on images
+# out. Nothing in a GAN's loss asks for that ([lesson {{gan}}]({{gan}}_gan.ipynb)). And the GSN, an old model that draws by a chain, is on images
 # this small hard to beat. It and the VAE are close: from ten other seeds the GSN was nearest of all eight times, the VAE once, the
 # large RBM once.
 
@@ -423,7 +423,7 @@ print(f"fewer steps than pixels, each of them: {max(enough.values()) < math.prod
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Where the truth is known: `bars`
 #
-# The same again on the thirty images of [lesson 01](01_taxonomy.ipynb), with about a second each. Nothing is estimated here:
+# The same again on the thirty images of [lesson {{taxonomy}}]({{taxonomy}}_taxonomy.ipynb), with about a second each. Nothing is estimated here:
 # for all but the GANs we know $KL(p \,\|\, q)$, the exact distance from the truth. (For this the VAE has two latents, over
 # which quadrature can integrate, and the GSN's chain is enumerated.)
 
@@ -603,13 +603,13 @@ print(f"with flips 0.1 its recall is higher than that of fresh images:     "
 #
 # So neither number may stand for the other. A likelihood averages over *test images*: it asks whether you thought of each of
 # them. Precision looks at *samples*: does each belong? They weigh different mistakes. Recall and the copier's
-# [nearest neighbours](07_gan_architectures.ipynb) fill some of the rest. If you know what the model is for, measure that.
+# [nearest neighbours]({{gan_architectures}}_gan_architectures.ipynb) fill some of the rest. If you know what the model is for, measure that.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Half an image is given
 #
 # Completion, or inpainting: keep the known pixels and draw the others given them. A pixel model does it when the known pixels come
-# *first* in its order ([lesson 03](03_pixelcnn.ipynb)). In an RBM any pixels can be known: take Gibbs steps, and after each put the
+# *first* in its order ([lesson {{pixelcnn}}]({{pixelcnn}}_pixelcnn.ipynb)). In an RBM any pixels can be known: take Gibbs steps, and after each put the
 # known pixels back. (That is a Gibbs chain of $p(\text{unknown} \mid \text{known})$, for given the hidden units all pixels are
 # independent.)
 
@@ -693,7 +693,7 @@ print(format_table(able))
 # - **One training each.** `spread` is that of new samples from one trained model, not of new trainings. The claims printed here held in
 #   ten others.
 # - **Black and white.** Thresholds threw the grey values away, since two leaves need it. On grey or colour images likelihoods
-#   also depend on how pixels are modelled ([lesson 05](05_vae.ipynb)).
+#   also depend on how pixels are modelled ([lesson {{vae}}]({{vae}}_vae.ipynb)).
 # - **One judge.** You saw two layers of one classifier disagree about coin tosses.
 # - **360 test images.** The standard error above is a few tenths of a nat. Take no smaller difference seriously, unless it is
 #   a difference image by image.
@@ -708,12 +708,12 @@ print(format_table(able))
 #
 # | lesson | what to keep |
 # | --- | --- |
-# | [01 Taxonomy](01_taxonomy.ipynb) | a family is what it can promise about $p(x)$ |
-# | [02 PixelRNN](02_pixelrnn.ipynb), [03 PixelCNN](03_pixelcnn.ipynb) | the chain rule gives an exact likelihood; masks train it in one pass; drawing goes pixel by pixel |
-# | [04 Autoencoders](04_autoencoder.ipynb) | features without labels; to sample, a model of the codes must be fitted afterwards |
-# | [05 VAE](05_vae.ipynb) | a prior and a bound turn the code into a model |
-# | [06 GAN](06_gan.ipynb), [07 GAN architectures](07_gan_architectures.ipynb) | give up $p(x)$, gain one pass; judge by samples, and judge the judge |
-# | [08 Markov chains](08_markov_chains.ipynb) | energies are easy, their constant is not; a chain draws, if it mixes |
+# | [{{taxonomy}} Taxonomy]({{taxonomy}}_taxonomy.ipynb) | a family is what it can promise about $p(x)$ |
+# | [{{pixelrnn}} PixelRNN]({{pixelrnn}}_pixelrnn.ipynb), [{{pixelcnn}} PixelCNN]({{pixelcnn}}_pixelcnn.ipynb) | the chain rule gives an exact likelihood; masks train it in one pass; drawing goes pixel by pixel |
+# | [{{autoencoder}} Autoencoders]({{autoencoder}}_autoencoder.ipynb) | features without labels; to sample, a model of the codes must be fitted afterwards |
+# | [{{vae}} VAE]({{vae}}_vae.ipynb) | a prior and a bound turn the code into a model |
+# | [{{gan}} GAN]({{gan}}_gan.ipynb), [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb) | give up $p(x)$, gain one pass; judge by samples, and judge the judge |
+# | [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb) | energies are easy, their constant is not; a chain draws, if it mixes |
 #
 # ### What this course left out
 #
@@ -748,5 +748,5 @@ print(format_table(able))
 # tests do not compare.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [08 Markov chains](08_markov_chains.ipynb). To build these measures yourself, step by step and with each step
-# checked: [the exercises](09_comparison_exercises.ipynb). This is the last lesson.
+# Before this: [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb). To build these measures yourself, step by step and with each step
+# checked: [the exercises]({{comparison}}_comparison_exercises.ipynb). This is the last lesson.

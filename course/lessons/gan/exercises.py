@@ -12,13 +12,13 @@
 # **Can you build a GAN from nothing but tensors, and hold it against the truth?**
 #
 # Nine steps take you there, from noise through a function to two networks that play against each other. They belong to
-# lesson [06 GAN](../notebooks/06_gan.ipynb), which explains the ideas; read it first, or beside this. You need one
+# lesson [{{gan}} GAN](../notebooks/{{gan}}_gan.ipynb), which explains the ideas; read it first, or beside this. You need one
 # course in probability and one in PyTorch. All nine steps take about 125 minutes; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
 # right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
-# [solutions](../solutions/06_gan_exercises.ipynb); later steps use your functions, so copy the answer of a step
+# [solutions](../solutions/{{gan}}_gan_exercises.ipynb); later steps use your functions, so copy the answer of a step
 # that you skip.
 
 # %%
@@ -740,4 +740,4 @@ print(f"by 20 % of all points more than the whole ring: {near - baseline > 0.2}"
 #   `generator_step`. Which of the two comes home?
 # - Let $D$ move five times for each move of the generator. Does the JSD on the line fall faster, in steps of $G$?
 # - Read `genlib/adversarial/gan.py`. `GAN` has your loss of $D$ and your non-saturating loss, `MinimaxGAN` the other.
-# - Back to the lesson, [06 GAN](../notebooks/06_gan.ipynb). What made GANs work on images is the matter of lesson 07.
+# - Back to the lesson, [{{gan}} GAN](../notebooks/{{gan}}_gan.ipynb). What made GANs work on images is the matter of lesson {{gan_architectures}}.

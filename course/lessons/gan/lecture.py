@@ -7,12 +7,12 @@
 # ---
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# # 6. Generative adversarial networks
+# # Generative adversarial networks
 #
 # **What if we give up $p(x)$?**
 #
 # Every model so far paid for its probabilities. PixelRNN and PixelCNN draw one value at a time. The VAE of
-# [lesson 05](05_vae.ipynb) trains on a bound. Yet often all we want is new images. So drop the density, and train a
+# [lesson {{vae}}]({{vae}}_vae.ipynb) trains on a bound. Yet often all we want is new images. So drop the density, and train a
 # network that turns noise into images in one pass.
 #
 # Without $p(x)$ there is no likelihood to maximise. What, then, is the loss? The answer of Goodfellow et al. (2014): a
@@ -398,7 +398,7 @@ print(f"R1, factor of a step: by the determinant {(1 - penalty * h + h**2 / 4) *
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # This says what happens near an equilibrium that both networks can reach. It does not say that R1 brings every GAN there. For
 # networks Mescheder et al. prove that R1 converges if the start is near enough, the steps are small enough, and the generator can
-# make the data exactly. [Lesson 07](07_gan_architectures.ipynb) puts it into a DCGAN.
+# make the data exactly. [Lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb) puts it into a DCGAN.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Gradients that vanish
@@ -703,7 +703,7 @@ for name, counts in found.items():
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # This is **mode collapse**. It shows that $\min_G \max_D$ and $\max_D \min_G$ are different games: who answers last makes
 # the difference, and alternating steps play neither. Metz et al. let the generator look ahead at how $D$ would answer. In
-# [the exercises](06_gan_exercises.ipynb) you let a generator play alone and watch the crowd form on the line.
+# [the exercises]({{gan}}_gan_exercises.ipynb) you let a generator play alone and watch the crowd form on the line.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Thirty images, counted
@@ -851,7 +851,7 @@ plots.show_curves(
 # | small exact tasks | on `bars` the PixelCNN is far closer to the truth, and says how close |
 #
 # On images, the networks matter as much as the game. Which ones made GANs work, and what other objectives do, is the
-# matter of [lesson 07](07_gan_architectures.ipynb).
+# matter of [lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb).
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References
@@ -872,6 +872,6 @@ plots.show_curves(
 # the tests do not compare.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [05 VAE](05_vae.ipynb). To build a GAN yourself, step by step and with each step checked:
-# [the exercises](06_gan_exercises.ipynb). After this:
-# [07 GAN architectures](07_gan_architectures.ipynb).
+# Before this: [{{vae}} VAE]({{vae}}_vae.ipynb). To build a GAN yourself, step by step and with each step checked:
+# [the exercises]({{gan}}_gan_exercises.ipynb). After this:
+# [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb).

@@ -14,14 +14,14 @@
 # Nine steps give you a kit: networks for images and where their weights start, two losses beside the logarithm, a
 # gradient penalty, labels, a way between two codes, and a distance between sets of images. At the end it trains a
 # WGAN-GP and a conditional DCGAN. The steps belong to lesson
-# [07 GAN architectures](../notebooks/07_gan_architectures.ipynb), which explains the ideas; read it first, or beside
+# [{{gan_architectures}} GAN architectures](../notebooks/{{gan_architectures}}_gan_architectures.ipynb), which explains the ideas; read it first, or beside
 # this. You need one course in probability and one in PyTorch. All nine steps take about 115 minutes; stop after any
 # of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
 # right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
-# [solutions](../solutions/07_gan_architectures_exercises.ipynb); later steps use your functions, so copy the answer of
+# [solutions](../solutions/{{gan_architectures}}_gan_architectures_exercises.ipynb); later steps use your functions, so copy the answer of
 # a step that you skip.
 
 # %%
@@ -166,7 +166,7 @@ plots.show_curves(curves, x=range(5), xlabel="layers", ylabel="size of the signa
 #
 # *Difficulty 2 of 5 · importance 4 of 5 · 10 minutes*
 #
-# The logarithms of lesson 06 ask one thing of a fake: on which side of the boundary does it lie? Once $D$ calls it
+# The logarithms of lesson {{gan}} ask one thing of a fake: on which side of the boundary does it lie? Once $D$ calls it
 # real with certainty, the generator has nothing more to learn from it, however far it lies from the data. **LSGAN**
 # (Mao et al., 2017, arXiv:1611.04076, equation 9) gives $D$ a target to hit. It draws the raw output, without a
 # sigmoid, to 1 for real examples and to 0 for fakes. The generator wants its fakes called real:
@@ -213,7 +213,7 @@ plots.show_curves(
 #
 # *Difficulty 2 of 5 · importance 5 of 5 · 10 minutes*
 #
-# In lesson 06 the best discriminator measured the Jensen-Shannon divergence. Once two distributions hardly overlap,
+# In lesson {{gan}} the best discriminator measured the Jensen-Shannon divergence. Once two distributions hardly overlap,
 # it stays at $\log 2$, whether they lie near each other or far apart. The **Wasserstein distance** does not. It asks
 # how far earth must be moved, on average, to turn one heap into the other. There is a way to ask a network for it:
 # take the largest gap between mean scores,
@@ -636,7 +636,7 @@ gaps, panels = play()
 plots.show_points(panels | {"data": ring.sample(2000)}, modes=ring.means, radius=2 * ring.std)
 
 # %% [markdown]
-# Threads of points still run from mode to mode, as in lesson 06: a network cannot tear the cloud of noise apart. So
+# Threads of points still run from mode to mode, as in lesson {{gan}}: a network cannot tear the cloud of noise apart. So
 # count. The baseline has found out that the data lie on a ring, and has not seen the modes.
 
 # %%
@@ -653,7 +653,7 @@ print(f"modes that get at least a tenth of their due:           {(yours > 50).su
 print(f"by 15 % of all points more lie near one than for it:    {more > 0.15}")
 
 # %% [markdown]
-# And the gap? In lesson 06 there was no curve to watch. Here there is one. As long as the critic keeps up, its gap
+# And the gap? In lesson {{gan}} there was no curve to watch. Here there is one. As long as the critic keeps up, its gap
 # follows the distance, and falls while the fakes come closer.
 
 # %%
@@ -781,7 +781,7 @@ plots.show_rows(
 # %% [markdown]
 # ## What you have built
 #
-# A kit for GANs: maps whose sides fit, first weights, three objectives with that of lesson 06, a penalty that keeps a
+# A kit for GANs: maps whose sides fit, first weights, three objectives with that of lesson {{gan}}, a penalty that keeps a
 # slope at 1, labels, a way between codes, and a distance that says how far there is to go. The pictures are small,
 # and so are the networks; the parts are those of the papers.
 #
@@ -794,5 +794,5 @@ plots.show_rows(
 # - Bound the slope another way: divide each weight matrix by its largest singular value (Miyato et al., 2018,
 #   spectral normalisation, arXiv:1802.05957). `torch.nn.utils.parametrizations.spectral_norm` does it for a layer.
 # - Read `genlib/adversarial/gan.py`: `LSGAN` and `WGANGP` are your steps 3 to 6, and `networks.py` has your step 2.
-# - Back to the lesson, [07 GAN architectures](../notebooks/07_gan_architectures.ipynb). What people did before, with
-#   Markov chains, is the matter of lesson 08.
+# - Back to the lesson, [{{gan_architectures}} GAN architectures](../notebooks/{{gan_architectures}}_gan_architectures.ipynb). What people did before, with
+#   Markov chains, is the matter of lesson {{markov_chains}}.

@@ -7,11 +7,11 @@
 # ---
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# # 7. GAN architectures
+# # GAN architectures
 #
 # **What made GANs work?**
 #
-# [Lesson 06](06_gan.ipynb) played the game of a generator and a discriminator on a line, in the plane and on images of
+# [Lesson {{gan}}]({{gan}}_gan.ipynb) played the game of a generator and a discriminator on a line, in the plane and on images of
 # 4 by 4 pixels. Two perceptrons were enough. On larger images they are not, and for a while nobody knew what was.
 #
 # Three things helped. Networks made for images: DCGAN. Losses with a slope that lasts: LSGAN and WGAN-GP. And labels:
@@ -124,7 +124,7 @@ print(f"there fresh images keep a precision and a recall above 0.7:        "
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The last layer was made to tell a 3 from a 5, and was never asked whether something is a digit at all. One layer earlier, the
-# layer that [lesson 09](09_comparison.ipynb) prefers as well, the judge is not so easily fooled. But it still takes some of the
+# layer that [lesson {{comparison}}]({{comparison}}_comparison.ipynb) prefers as well, the judge is not so easily fooled. But it still takes some of the
 # noise for digits, for each of these pixels is as bright as a real image is at its place. So a small precision says little here. The
 # table below gives DCGAN little more of it than independent pixels. The Fréchet distance and the recall tell the two apart.
 
@@ -275,7 +275,7 @@ print(f"with batch norm a pixel varies at least 20 times as much: {spread > 20 *
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Training, watched
 #
-# The same twelve noises, every time. Nothing is new in the loop: `train_gan_epoch` makes the turns of lesson 06. The
+# The same twelve noises, every time. Nothing is new in the loop: `train_gan_epoch` makes the turns of lesson {{gan}}. The
 # learning rate falls over the second half, so that the two come to rest. It is twenty times the paper's, for a training that is
 # much shorter.
 
@@ -636,7 +636,7 @@ show_scores()
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Modes, counted
 #
-# In lesson 06 modes dropped. Here all ten digits come. How evenly? The judge counts. This tells something about digits only:
+# In lesson {{gan}} modes dropped. Here all ten digits come. How evenly? The judge counts. This tells something about digits only:
 # a generator that knew one single 3 would count as covering all threes.
 
 # %%
@@ -923,7 +923,7 @@ for name in ("frechet", "precision", "recall", "obeyed"):
 # Most GANs after these have one or more of three additions. Each is a few lines.
 #
 # **R1** (Mescheder et al., 2018): $D$ pays $\frac{\gamma}{2} \mathbb{E}_x \lVert \nabla D(x) \rVert^2$ at real images.
-# [Lesson 06](06_gan.ipynb) shows on two parameters why that makes a GAN converge.
+# [Lesson {{gan}}]({{gan}}_gan.ipynb) shows on two parameters why that makes a GAN converge.
 #
 # **Spectral normalisation** (Miyato et al., 2018): divide each weight matrix of $D$ by its largest singular value. Then no layer
 # is steep, and no penalty is needed. With it goes the **hinge** loss
@@ -1038,7 +1038,7 @@ print(format_table(rows, digits=1))
 # | --- | --- |
 # | still far | the best of ours is several times as far from the data as fresh images |
 # | uneven | without labels some digits come twice as often as others |
-# | no architecture gives $p(x)$ | no likelihood, no encoder, no outlier test; as in lesson 06 |
+# | no architecture gives $p(x)$ | no likelihood, no encoder, no outlier test; as in lesson {{gan}} |
 # | no number to trust alone | copies score best of all, short noises look best, a shifted copy passes for new |
 # | the judge is small | it was trained on digits. What it does not look at, no number here can tell |
 #
@@ -1086,5 +1086,5 @@ print(f"1000 images in {time.perf_counter() - begin:.2f} s")
 # that the tests do not compare.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [06 GAN](06_gan.ipynb). To build these parts yourself, step by step and with each step checked:
-# [the exercises](07_gan_architectures_exercises.ipynb). After this: [08 Markov chains](08_markov_chains.ipynb).
+# Before this: [{{gan}} GAN]({{gan}}_gan.ipynb). To build these parts yourself, step by step and with each step checked:
+# [the exercises]({{gan_architectures}}_gan_architectures_exercises.ipynb). After this: [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb).

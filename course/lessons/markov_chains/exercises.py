@@ -12,14 +12,14 @@
 # **Can you train a model whose likelihood you cannot compute, and then compute it all the same?**
 #
 # Ten steps take you there, from a table of twelve numbers to a restricted Boltzmann machine of your own, whose
-# $\log Z$ you know in two ways. They belong to lesson [08 Markov chains](../notebooks/08_markov_chains.ipynb), which
+# $\log Z$ you know in two ways. They belong to lesson [{{markov_chains}} Markov chains](../notebooks/{{markov_chains}}_markov_chains.ipynb), which
 # explains the ideas; read it first, or beside this. You need one course in probability and one in PyTorch. All ten
 # steps take about 145 minutes; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
 # right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
-# [solutions](../solutions/08_markov_chains_exercises.ipynb); later steps use your functions, so copy the answer of a
+# [solutions](../solutions/{{markov_chains}}_markov_chains_exercises.ipynb); later steps use your functions, so copy the answer of a
 # step that you skip.
 
 # %%
@@ -776,5 +776,5 @@ print(f"after walks of three at least 50 fewer:                 {traps[1] <= tra
 # - Raise `NOISE` to 0.2. More noise moves a GSN's chain faster. What does it cost?
 # - Read `genlib/markov/rbm.py` and `genlib/markov/gsn.py`, and `annealed_importance` in `genlib/evaluation.py`: your
 #   functions, with a public door.
-# - Back to the lesson, [08 Markov chains](../notebooks/08_markov_chains.ipynb). Lesson 09 compares all models of the
+# - Back to the lesson, [{{markov_chains}} Markov chains](../notebooks/{{markov_chains}}_markov_chains.ipynb). Lesson {{comparison}} compares all models of the
 #   course.

@@ -12,13 +12,13 @@
 # **Can you build a PixelCNN from nothing but tensors?**
 #
 # Ten steps take you there, from the chain rule to a network that draws. They belong to lesson
-# [03 PixelCNN](../notebooks/03_pixelcnn.ipynb), which explains the ideas; read it first, or beside this. You need
+# [{{pixelcnn}} PixelCNN](../notebooks/{{pixelcnn}}_pixelcnn.ipynb), which explains the ideas; read it first, or beside this. You need
 # one course in probability and one in PyTorch. All ten steps take about 140 minutes; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
 # right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
-# [solutions](../solutions/03_pixelcnn_exercises.ipynb); later steps use your functions, so copy the answer of a step
+# [solutions](../solutions/{{pixelcnn}}_pixelcnn_exercises.ipynb); later steps use your functions, so copy the answer of a step
 # that you skip.
 
 # %%
@@ -581,5 +581,5 @@ plots.show_rows({
 #   carry colours and labels.
 # - `genlib/autoregressive/gated_pixelcnn.py` has your two stacks, with gates. `VerticalConv` there is your `look_up`.
 # - Put `two_stacks` in the place of the layers of `MyPixelCNN`. Does it learn `bars` in fewer steps?
-# - Back to the lesson, [03 PixelCNN](../notebooks/03_pixelcnn.ipynb), for digits, for what the blind spot costs, and
+# - Back to the lesson, [{{pixelcnn}} PixelCNN](../notebooks/{{pixelcnn}}_pixelcnn.ipynb), for digits, for what the blind spot costs, and
 #   for sampling that does only the new work.

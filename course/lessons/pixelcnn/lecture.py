@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# # 3. PixelCNN
+# # PixelCNN
 #
 # **Can training see all pixels at once?**
 #
@@ -555,7 +555,7 @@ print(f"both draw the same images: {torch.equal(fast, slow)}")
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The gain grows with the image. A pass over an image costs $N^2$ positions and there are $N^2$ of them to draw, so plain
 # sampling takes time of order $N^4$, cached sampling of order $N^2$. On logarithmic axes a power is a straight line and
-# its exponent the slope. The recurrent network of lesson 02 gains in the same way: `streaming` knows its layers too.
+# its exponent the slope. The recurrent network of lesson {{pixelrnn}} gains in the same way: `streaming` knows its layers too.
 
 # %% tags=["nbval-ignore-output"]
 @torch.no_grad()
@@ -780,7 +780,7 @@ plots.show_images(mnist_model.sample(16), columns=8, size=1.2)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Most of these you can read. Are they new? That the file holds no image of MNIST does not say so: weights can memorise
-# images, and lesson 07 catches a model that copies. The check is the distance to the nearest training image, beside that of
+# images, and lesson {{gan_architectures}} catches a model that copies. The check is the distance to the nearest training image, beside that of
 # images which cannot be copies. It needs MNIST, which the lessons do not download (`nearest_neighbours` of
 # `genlib.metrics` does it). Where MNIST is at hand, `tests/test_pretrained.py` runs it: half of 100 samples differ from their
 # nearest training image in 43 pixels or more, half of 100 test images in 44 or more, give or take 5. That is no sign of copies.
@@ -828,7 +828,7 @@ plots.show_rows({
 # Strokes go on over the seam as if nothing were there. Where the upper half leaves a choice, the draws differ: look at the
 # last column. And some end in no digit at all. Do its own samples, too? The card has numbers for that, as a small classifier
 # sees images: the Frechet distance, **precision**, the share of samples that lie among real images, and **recall**, the share
-# of real images that lie among samples (lesson 07 has more on them). Beside them, what as many training images get.
+# of real images that lie among samples (lesson {{gan_architectures}} has more on them). Beside them, what as many training images get.
 
 # %%
 for name in ("frechet", "precision", "recall"):
@@ -872,5 +872,5 @@ for name in ("frechet", "precision", "recall"):
 # - Ramachandran et al. (2017), *Fast Generation for Convolutional Autoregressive Models*, arXiv:1704.06001: caching.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [02 PixelRNN](02_pixelrnn.ipynb). To build a PixelCNN yourself, step by step and with each step checked:
-# [the exercises](03_pixelcnn_exercises.ipynb).
+# Before this: [{{pixelrnn}} PixelRNN]({{pixelrnn}}_pixelrnn.ipynb). To build a PixelCNN yourself, step by step and with each step checked:
+# [the exercises]({{pixelcnn}}_pixelcnn_exercises.ipynb).

@@ -12,14 +12,14 @@
 # **Can you build a recurrent network for images from nothing but tensors?**
 #
 # Nine steps take you there, from counting levels to a network that reads an image from two corners and draws its own.
-# They belong to lesson [02 PixelRNN](../notebooks/02_pixelrnn.ipynb), which explains the ideas; read it first, or
+# They belong to lesson [{{pixelrnn}} PixelRNN](../notebooks/{{pixelrnn}}_pixelrnn.ipynb), which explains the ideas; read it first, or
 # beside this. You need one course in probability and one in PyTorch. All nine steps take about 130 minutes; stop after
 # any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
 # right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
-# [solutions](../solutions/02_pixelrnn_exercises.ipynb); later steps use your functions, so copy the answer of a step
+# [solutions](../solutions/{{pixelrnn}}_pixelrnn_exercises.ipynb); later steps use your functions, so copy the answer of a step
 # that you skip.
 
 # %%
@@ -641,5 +641,5 @@ print(f"at T = 4 at least 10 of 100 are broken:                 {wild <= 0.9}")
 # - Take the row shift out of `right_to_left` and train again. What becomes of the loss, and of the samples?
 # - Give `MyPixelRNN` a second layer, and 17 levels, and train it on digits. How many bits a pixel does it save over
 #   your histograms?
-# - Back to the lesson, [02 PixelRNN](../notebooks/02_pixelrnn.ipynb), for colour and for what all this costs. The
-#   exercises of [03 PixelCNN](../notebooks/03_pixelcnn_exercises.ipynb) do without recurrence.
+# - Back to the lesson, [{{pixelrnn}} PixelRNN](../notebooks/{{pixelrnn}}_pixelrnn.ipynb), for colour and for what all this costs. The
+#   exercises of [{{pixelcnn}} PixelCNN](../notebooks/{{pixelcnn}}_pixelcnn_exercises.ipynb) do without recurrence.

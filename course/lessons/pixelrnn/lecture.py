@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# # 2. PixelRNN
+# # PixelRNN
 #
 # **How can an image have an exact likelihood?**
 #
@@ -199,7 +199,7 @@ print(f"random orders are better on average, by 0.1 to 0.7 nats:                
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # So here the order matters a little, and raster order is not the best. This is a finding about this network after these
-# few updates, no law. The choice has other consequences, which are large: what has been read decides which pixels can be completed (lesson 03). And raster order lets the
+# few updates, no law. The choice has other consequences, which are large: what has been read decides which pixels can be completed (lesson {{pixelcnn}}). And raster order lets the
 # networks below share their weights among all pixels, which MADE cannot: it has a weight of its own for each pair.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -227,7 +227,7 @@ print(f"{len(train)} training and {len(test)} test images, shape {train.shape}, 
 #
 # The same $f$ with the same weights $W$ at every pixel. Through its two neighbours a state depends on everything above
 # and to the left. The input $u_{i,j}$ must come from earlier pixels alone if the state is to predict the pixel
-# $x_{i,j}$: a **causal** (masked) convolution makes it, as lesson 03 explains. Computed as it is written, this takes
+# $x_{i,j}$: a **causal** (masked) convolution makes it, as lesson {{pixelcnn}} explains. Computed as it is written, this takes
 # $N^2$ steps for an image of $N \times N$ pixels, one after the other, and modern hardware idles.
 
 # %%
@@ -535,7 +535,7 @@ print(f"in order, at least 0.05 more than independent: {share['in order'] > shar
 #
 # The wavefront speeds up **training**, where the whole image is known. To sample (**ancestral sampling**), a pixel must be drawn before the next
 # can be predicted: $N^2$ steps one after the other, three times as many in colour. At least a step need not be a pass
-# over the whole image. The states of finished pixels stay what they are, so `sample` keeps them. Lesson 03 looks at what
+# over the whole image. The states of finished pixels stay what they are, so `sample` keeps them. Lesson {{pixelcnn}} looks at what
 # that saves.
 
 # %%
@@ -626,7 +626,7 @@ print(f"after: 1 apart more alike than 50 apart, 50 than 100, 100 than 200: "
 # | slow to sample | one step a value |
 # | no features | no code to edit or to classify with |
 #
-# The next lesson asks whether training can do without recurrence altogether: [03 PixelCNN](03_pixelcnn.ipynb).
+# The next lesson asks whether training can do without recurrence altogether: [{{pixelcnn}} PixelCNN]({{pixelcnn}}_pixelcnn.ipynb).
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References
@@ -639,4 +639,4 @@ print(f"after: 1 apart more alike than 50 apart, 50 than 100, 100 than 200: "
 # - Hochreiter, Schmidhuber (1997), *Long Short-Term Memory*, Neural Computation 9(8).
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# To build a PixelRNN yourself, step by step and with each step checked: [the exercises](02_pixelrnn_exercises.ipynb).
+# To build a PixelRNN yourself, step by step and with each step checked: [the exercises]({{pixelrnn}}_pixelrnn_exercises.ipynb).

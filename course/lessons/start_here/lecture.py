@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# # 0. Start here
+# # Start here
 #
 # **Is everything there, and how does this course work?**
 #
@@ -52,7 +52,7 @@ print("everything that the lessons need is there:", start.ready(findings))
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Lessons
 #
-# A lesson answers one question: [01 Taxonomy](01_taxonomy.ipynb) asks what it means to learn $p(x)$. It is here as it was
+# A lesson answers one question: [{{taxonomy}} Taxonomy]({{taxonomy}}_taxonomy.ipynb) asks what it means to learn $p(x)$. It is here as it was
 # executed. Read it, run it, change it. Its first code cell holds what is worth changing, for instance `DATASET`.
 #
 # The data are small, and lie in memory as one tensor: images (B, C, H, W) with values in [0, 1].
@@ -76,7 +76,7 @@ print(f"black pixels are more than a third of all: {bool((x == 0).float().mean()
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Exercises
 #
-# Lesson 01 has [exercises](01_taxonomy_exercises.ipynb), and so has each one after it. A step is a card, a gap, and a
+# Lesson {{taxonomy}} has [exercises]({{taxonomy}}_taxonomy_exercises.ipynb), and so has each one after it. A step is a card, a gap, and a
 # check. The check calls your function with inputs of its own. It names the likely mistake, where it knows it.
 #
 # Try one here. **Write** `brightness(x)`: the mean of the pixels of each image, (B, C, H, W) -> (B,). Somebody has begun.
@@ -126,4 +126,4 @@ except checks.Wrong as mistake:
 # test knows it, the mistake.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# After this: [01 Taxonomy](01_taxonomy.ipynb).
+# After this: [{{taxonomy}} Taxonomy]({{taxonomy}}_taxonomy.ipynb).

@@ -13,14 +13,14 @@
 #
 # Nine small steps give you one. It learns $p(x \mid y)$, turns it into $p(y \mid x)$ by Bayes' rule, draws digits, and
 # refuses images that no class explains. No network and no training, so you see every number come about. The steps
-# belong to lesson [01 Learning p(x)](../notebooks/01_taxonomy.ipynb), which explains the ideas; read it first, or
+# belong to lesson [{{taxonomy}} Learning p(x)](../notebooks/{{taxonomy}}_taxonomy.ipynb), which explains the ideas; read it first, or
 # beside this. You need one course in probability and one in PyTorch. All nine steps take about 100 minutes; stop after
 # any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
 # right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
-# [solutions](../solutions/01_taxonomy_exercises.ipynb); later steps use your functions, so copy the answer of a step
+# [solutions](../solutions/{{taxonomy}}_taxonomy_exercises.ipynb); later steps use your functions, so copy the answer of a step
 # that you skip.
 #
 # These are the first exercises of the course, so try it out. Run the first check before you write anything, and see
@@ -355,7 +355,7 @@ plots.show_rows(rows, size=0.6)
 
 # %% [markdown]
 # They are poor. Strokes break off, and stray pixels light up. Each pixel is white as often as it should be. But nobody
-# told it what its neighbours do, so the upper half of an 8 may lean left and the lower half right. Lessons 02 to 08 are
+# told it what its neighbours do, so the upper half of an 8 may lean left and the lower half right. Lessons {{pixelrnn}} to {{markov_chains}} are
 # about just this: how to make pixels depend on each other.
 #
 # Real images of so few pixels are not easy to read either. So measure: in how many of its 64 pixels does an image differ
@@ -676,6 +676,6 @@ print(format_table(rows, digits=2))
 # - Refuse from both sides: the lowest 2.5 % and the highest. What becomes of the four strange kinds?
 # - Let a pixel depend on its left neighbour as well, $p(x_i \mid x_{i-1}, y)$: two numbers for each pixel and class, and
 #   still only counting. How many bits does it save? How do samples look? You are on your way to
-#   [02 PixelRNN](../notebooks/02_pixelrnn.ipynb).
-# - Back to the lesson, [01 Learning p(x)](../notebooks/01_taxonomy.ipynb), or on to the exercises of
-#   [02](../notebooks/02_pixelrnn_exercises.ipynb).
+#   [{{pixelrnn}} PixelRNN](../notebooks/{{pixelrnn}}_pixelrnn.ipynb).
+# - Back to the lesson, [{{taxonomy}} Learning p(x)](../notebooks/{{taxonomy}}_taxonomy.ipynb), or on to the exercises of
+#   [{{pixelrnn}}](../notebooks/{{pixelrnn}}_pixelrnn_exercises.ipynb).

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# # 1. Learning p(x)
+# # Learning p(x)
 #
 # **What does it mean to learn $p(x)$, and what are the ways to do it?**
 #
@@ -91,10 +91,10 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 #
 # - **text**: a language model gives each next piece of a text a probability, given those before (Brown et al., 2020). Their
 #   product is the $p(x)$ of the whole text: the rule by which the GatedPixelCNN above draws pixels, in
-#   [lesson 02](02_pixelrnn.ipynb).
+#   [lesson {{pixelrnn}}]({{pixelrnn}}_pixelrnn.ipynb).
 # - **speech**: WaveNet draws a sound wave value by value, by the same rule (van den Oord et al., 2016b).
 # - **pictures**: most programs that turn a sentence into a picture are diffusion models (Ho et al., 2020), many of them on
-#   the codes of an autoencoder (Rombach et al., 2022), the matter of [lesson 04](04_autoencoder.ipynb).
+#   the codes of an autoencoder (Rombach et al., 2022), the matter of [lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb).
 #
 # All of them learn a distribution from examples and draw from it. They differ in how they write it down.
 
@@ -121,7 +121,7 @@ plots.show_tree(classes | {"Autoencoder": Autoencoder})
 # sums $2^n$ terms for the $n$ units of its smaller layer, and refuses beyond $n = 20$.)
 #
 # The **autoencoder** is on no leaf. It turns an image into a short code and back, which is useful. But it has no $p(x)$,
-# and no distribution of codes to draw from: [lesson 04](04_autoencoder.ipynb) fits one afterwards.
+# and no distribution of codes to draw from: [lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb) fits one afterwards.
 
 # %%
 promises = ("log_prob", "elbo", "free_energy", "sample")
@@ -199,7 +199,7 @@ print("captions:", *(f"a handwritten {words[label]}" for label in test.labels[:8
 # ## Without labels: unsupervised learning
 #
 # Now there is $x$ and nothing else. People do not agree on one task, but on a family of them: find groups, find the directions
-# in which images vary, find features that make later tasks easier ([lesson 04](04_autoencoder.ipynb) does both), find the
+# in which images vary, find features that make later tasks easier ([lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb) does both), find the
 # density. Here are the first and the last.
 #
 # Some lecture notes say that unsupervised learning has no objective, or no right and wrong. It has no *labels*. Both
@@ -436,7 +436,7 @@ print(f"p(y | x) times new over old p(y) says the same: {agree}")
 # ## The same with whole images
 #
 # Four images became $17^{64}$, so a network takes the place of the middle table. The **gated PixelCNN** of
-# [lesson 03](03_pixelcnn.ipynb) gives exact probabilities: it predicts one pixel after another, each from those before
+# [lesson {{pixelcnn}}]({{pixelcnn}}_pixelcnn.ipynb) gives exact probabilities: it predicts one pixel after another, each from those before
 # it, and multiplies. Here it also reads the label. Take it as given for now. Its loss is $-\log p(x \mid y)$, averaged
 # over the training images.
 
@@ -732,7 +732,7 @@ print(f"KL(truth, coin tosses): {coins:.2f} nats")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Two models for the first leaf and one for each other, each with its own recipe: how they train is the matter of the
-# lessons to come. GANs see black and white through noise, as [lesson 06](06_gan.ipynb) explains.
+# lessons to come. GANs see black and white through noise, as [lesson {{gan}}]({{gan}}_gan.ipynb) explains.
 
 # %%
 S = bars.shape
@@ -830,21 +830,21 @@ print(f"the smallest variation is a tractable one's: "
 # data are tiny, their pixels depend on each other without any noise, and a VAE with two latents, or pixels that are
 # independent given what is known, must pay for that. The recipes are short, and a longer training would move some of
 # the numbers. And on large images the price of drawing value by value is another one.
-# [Lesson 09](09_comparison.ipynb) compares the leaves on more data, with all that you will know by then.
+# [Lesson {{comparison}}]({{comparison}}_comparison.ipynb) compares the leaves on more data, with all that you will know by then.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The map of the course
 #
 # | lesson | leaf | the question |
 # | --- | --- | --- |
-# | [02 PixelRNN](02_pixelrnn.ipynb) | explicit, tractable | How can an image have an exact likelihood? |
-# | [03 PixelCNN](03_pixelcnn.ipynb) | explicit, tractable | Can training see all pixels at once? |
-# | [04 Autoencoders](04_autoencoder.ipynb) | none | What do features without labels look like? |
-# | [05 VAE](05_vae.ipynb) | explicit, approximate, variational | How do we sample from an autoencoder? |
-# | [06 GAN](06_gan.ipynb) | implicit, direct | What if we give up $p(x)$? |
-# | [07 GAN architectures](07_gan_architectures.ipynb) | implicit, direct | What made GANs work? |
-# | [08 Markov chains](08_markov_chains.ipynb) | both Markov chains | What did people do before? |
-# | [09 Comparison](09_comparison.ipynb) | all | Which one should I use? |
+# | [{{pixelrnn}} PixelRNN]({{pixelrnn}}_pixelrnn.ipynb) | explicit, tractable | How can an image have an exact likelihood? |
+# | [{{pixelcnn}} PixelCNN]({{pixelcnn}}_pixelcnn.ipynb) | explicit, tractable | Can training see all pixels at once? |
+# | [{{autoencoder}} Autoencoders]({{autoencoder}}_autoencoder.ipynb) | none | What do features without labels look like? |
+# | [{{vae}} VAE]({{vae}}_vae.ipynb) | explicit, approximate, variational | How do we sample from an autoencoder? |
+# | [{{gan}} GAN]({{gan}}_gan.ipynb) | implicit, direct | What if we give up $p(x)$? |
+# | [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb) | implicit, direct | What made GANs work? |
+# | [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb) | both Markov chains | What did people do before? |
+# | [{{comparison}} Comparison]({{comparison}}_comparison.ipynb) | all | Which one should I use? |
 #
 # ### Slips to unlearn
 #
@@ -893,5 +893,5 @@ print(f"the smallest variation is a tractable one's: "
 # tests do not compare.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# To build the key steps yourself, with each of them checked: [the exercises](01_taxonomy_exercises.ipynb). After this:
-# [02 PixelRNN](02_pixelrnn.ipynb).
+# To build the key steps yourself, with each of them checked: [the exercises]({{taxonomy}}_taxonomy_exercises.ipynb). After this:
+# [{{pixelrnn}} PixelRNN]({{pixelrnn}}_pixelrnn.ipynb).

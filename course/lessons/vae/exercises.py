@@ -12,13 +12,13 @@
 # **Can you build a VAE from nothing but tensors, and measure how far its bound lies from the truth?**
 #
 # Ten steps take you there, from the likelihood of one image to a network that draws digits. They belong to lesson
-# [05 VAE](../notebooks/05_vae.ipynb), which explains the ideas; read it first, or beside this. You need one course in
+# [{{vae}} VAE](../notebooks/{{vae}}_vae.ipynb), which explains the ideas; read it first, or beside this. You need one course in
 # probability and one in PyTorch. All ten steps take about 150 minutes; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
 # right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
-# [solutions](../solutions/05_vae_exercises.ipynb); later steps use your functions, so copy the answer of a step
+# [solutions](../solutions/{{vae}}_vae_exercises.ipynb); later steps use your functions, so copy the answer of a step
 # that you skip.
 
 # %%
@@ -704,4 +704,4 @@ plots.show_images(page, size=6)
 #   grid?
 # - Subtract half the KL in the loss, or twice. What happens to the map, and to the evidence?
 # - Read `genlib/variational/vae.py`. It has your functions, with other likelihoods and labels beside them.
-# - Back to the lesson, [05 VAE](../notebooks/05_vae.ipynb).
+# - Back to the lesson, [{{vae}} VAE](../notebooks/{{vae}}_vae.ipynb).

@@ -7,11 +7,11 @@
 # ---
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# # 5. Variational autoencoders
+# # Variational autoencoders
 #
 # **How do we sample from an autoencoder?**
 #
-# The autoencoder of [lesson 04](04_autoencoder.ipynb) turned images into codes. It brought no distribution to draw new
+# The autoencoder of [lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb) turned images into codes. It brought no distribution to draw new
 # codes from. A density fitted to its codes afterwards helped, but images got no likelihood that way.
 #
 # Here we turn the order round. *First* say how codes are distributed, then train a decoder for all of that
@@ -207,7 +207,7 @@ print(f"the largest gap is more than 5 times the mean gap:           {gap.max() 
 print(f"Gaussians of their own would close over half the mean gap:   {own.mean() < 0.5 * gap.mean()}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# On this line the amortisation gap is the larger one. In [the exercises](05_vae_exercises.ipynb) you meet the other
+# On this line the amortisation gap is the larger one. In [the exercises]({{vae}}_vae_exercises.ipynb) you meet the other
 # case, a posterior in the shape of a ring.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -413,9 +413,9 @@ plots.show_rows({"mean": wide.sample(14, mean=True), "draw": drawn, "real": few[
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Against an autoencoder with a fitted prior
 #
-# We ask a judge as in lesson 04, a classifier trained on the labels: how often is it sure of a digit, with more than
+# We ask a judge as in lesson {{autoencoder}}, a classifier trained on the labels: how often is it sure of a digit, with more than
 # 90 % for one class? A sure judge is no proof of a good image, but a judge in doubt tells of a bad one. An autoencoder
-# of the same size takes part with the recipes of lesson 04: $\mathcal N(0, I)$, one Gaussian fitted to its codes, and a
+# of the same size takes part with the recipes of lesson {{autoencoder}}: $\mathcal N(0, I)$, one Gaussian fitted to its codes, and a
 # mixture of 10 Gaussians fitted to them (**ex-post density estimation**, Ghosh et al., 2020).
 #
 # The same can be done to the VAE: fit a mixture to its training codes, and draw from that in place of $p(z)$.
@@ -527,7 +527,7 @@ print(f"the mixture raises the ELBO by over 0.4 nats:   {gain > 0.4}")
 # ### Latent maps
 #
 # The two-latent model fits on a page. First come the codes of test images, each written as its label. Then what the
-# decoder makes of the middle of this plane. Compare with lesson 04: no Gaussian had to be fitted, the codes lie where
+# decoder makes of the middle of this plane. Compare with lesson {{autoencoder}}: no Gaussian had to be fitted, the codes lie where
 # the prior is.
 
 # %%
@@ -625,7 +625,7 @@ print(f"then the ELBO is that of independent pixels, within 1: {abs(elbos[6] - a
 #
 # $$p(x \mid z) = \prod_i \text{Bernoulli}\big(x_i;\ \sigma(\ell_i(x_{<i}) + m_i(z))\big),$$
 #
-# and train with and without $\ell$, the rest the same. The data are the `bars` of lesson 01, 30 images, all as likely,
+# and train with and without $\ell$, the rest the same. The data are the `bars` of lesson {{taxonomy}}, 30 images, all as likely,
 # so no model can have more than $-\log 30$ nats on average.
 
 # %%
@@ -686,7 +686,7 @@ print(f"within 0.3 nats of the best possible:                       {r2 - kl2 > 
 #   nearest level, so a level has the mass of its cell. The cells of black and white are *open*: what lies beyond black
 #   is black.
 # - **Dequantised Gaussian**: the same model, but trained on the density at $x$ plus uniform noise. That gives a lower
-#   bound on the mass of a cell, if all cells are *closed*. Step 10 of [the exercises](05_vae_exercises.ipynb) builds it.
+#   bound on the mass of a cell, if all cells are *closed*. Step 10 of [the exercises]({{vae}}_vae_exercises.ipynb) builds it.
 #
 # A density at the levels themselves is no choice. It could grow without limit, by narrow peaks at each of them.
 #
@@ -764,13 +764,13 @@ print(f"binary: and this PixelCNN:                                   {bernoulli 
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # On these small digits nobody wins by much: a VAE with the right decoder is level with a PixelCNN that trained about as
-# long, or a little ahead, and the larger networks of lesson 03 are a little ahead of both.
+# long, or a little ahead, and the larger networks of lesson {{pixelcnn}} are a little ahead of both.
 #
 # The Gaussian is as good as 17 free probabilities. What looked like a bad decoder was a bad *bound* on it. The images
 # that the two Gaussian models draw follow the law with open cells in any case, since drawing rounds, and nothing can be
 # darker than black. So a bad number may be the fault of the bound, not of the distribution, and not of latent
 # variables. PixelCNN++ (Salimans et al., 2017) cuts a mixture of logistic distributions into cells, open at both ends,
-# for the same reason: few numbers a pixel, and levels that know their neighbours. Lesson 09 compares all families.
+# for the same reason: few numbers a pixel, and levels that know their neighbours. Lesson {{comparison}} compares all families.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Why samples blur
@@ -825,7 +825,7 @@ print(f"PixelCNN's draws are between 80 % and 120 %:            {80 < share['Pix
 # does not say turns into blur in one picture and into noise in the other. PixelCNN can do better, since each pixel sees
 # those before it.
 #
-# It pays with time: a step for each pixel, even with the cache of lesson 03, where the VAE takes one for all. Training
+# It pays with time: a step for each pixel, even with the cache of lesson {{pixelcnn}}, where the VAE takes one for all. Training
 # does not change speed, so these networks are fresh.
 
 # %% tags=["nbval-ignore-output"]
@@ -1115,7 +1115,7 @@ print(about.training)
 print(f"{mnist_vae.latent_dim} latents, {about.parameters:,} parameters in {about.size / 1e6:.1f} MB")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Its means and its draws, and below them draws of the GatedPixelCNN of lesson 03, which lies in the box too and learnt the same
+# Its means and its draws, and below them draws of the GatedPixelCNN of lesson {{pixelcnn}}, which lies in the box too and learnt the same
 # images. (MNIST itself is not in the box.)
 
 # %%
@@ -1213,6 +1213,6 @@ plots.show_rows(walks)
 #   Representations*, arXiv:1811.12359.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [04 Autoencoders](04_autoencoder.ipynb). To build a VAE yourself, step by step and with each step
-# checked: [the exercises](05_vae_exercises.ipynb). The next lesson gives up $p(x)$ altogether:
-# [06 GAN](06_gan.ipynb).
+# Before this: [{{autoencoder}} Autoencoders]({{autoencoder}}_autoencoder.ipynb). To build a VAE yourself, step by step and with each step
+# checked: [the exercises]({{vae}}_vae_exercises.ipynb). The next lesson gives up $p(x)$ altogether:
+# [{{gan}} GAN]({{gan}}_gan.ipynb).
