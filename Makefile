@@ -25,7 +25,7 @@ PY := $(VENV)/bin/python
 # there once a set-up has ended well, so an interrupted one is taken up again
 READY := $(VENV)/.ready
 # what ruff looks after (pyproject.toml says how)
-CODE := $(wildcard genlib tools tests lessons conftest.py)
+CODE := $(wildcard genlib course benchmarks tests conftest.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab test check lessons release student grade marks slides book datasets results box bench format clean
@@ -51,15 +51,15 @@ lab: $(READY)  ## open JupyterLab on the lessons (LAB_ARGS="--no-browser" to ope
 test: $(READY)  ## run every test: unit tests and doctests, then each notebook against its stored outputs
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10 $(ARGS)
 
-check: $(READY)  ## what needs no running: style, types, notebooks built from lessons/, versions in step
+check: $(READY)  ## what needs no running: style, types, notebooks built from course/, versions in step
 	$(PY) -m ruff check $(CODE)
 	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy
-	$(PY) course/publish/build.py --check
+	$(PY) -m course.publish.build --check
 	$(PY) -m pytest -q tests/test_environment.py
 
-lessons: $(READY)  ## build notebooks/ and solutions/ from lessons/ (LESSON=03 for those whose name starts so)
-	$(PY) course/publish/build.py $(LESSON)
+lessons: $(READY)  ## build notebooks/ and solutions/ from course/ (LESSON=03 for those whose name starts so)
+	$(PY) -m course.publish.build $(LESSON)
 
 release: $(READY)  ## hand out and grade a variant of a problem set (PS=ps2_vae SEED=7; without SEED the repository's own)
 	@test -n "$(PS)" || { echo "Which problem set? make release PS=ps2_vae [SEED=7]"; exit 2; }
@@ -70,7 +70,7 @@ student: $(READY)  ## make the copy of the course that a class gets, as a folder
 
 grade: $(READY)  ## grade a class (PS=ps2_vae SUBMISSIONS=folder; JOBS=, PRIVATE_TESTS=, ROSTER=, DUE=, TIMES=, LATE=, EXPORT=, ONLY=, UNSAFE=1)
 	@test -n "$(PS)" -a -n "$(SUBMISSIONS)" || { echo "make grade PS=ps2_vae SUBMISSIONS=folder-or-zip"; exit 2; }
-	@OMP_NUM_THREADS=1 $(PY) -m course.grading.__main__ $(PS) "$(SUBMISSIONS)" --jobs $(JOBS) \
+	@OMP_NUM_THREADS=1 $(PY) -m course.grading $(PS) "$(SUBMISSIONS)" --jobs $(JOBS) \
 	    $(if $(PRIVATE_TESTS),--private-tests "$(PRIVATE_TESTS)") $(if $(UNSAFE),--unsafe) \
 	    $(if $(ROSTER),--roster "$(ROSTER)") $(if $(DUE),--due "$(DUE)") $(if $(TIMES),--times "$(TIMES)") \
 	    --late "$(LATE)" $(if $(EXPORT),--export "$(EXPORT)") $(if $(ASSIGNMENT),--assignment "$(ASSIGNMENT)") \
@@ -106,5 +106,5 @@ format: $(READY)  ## put the code in ruff's format and mend what it can
 
 clean:  ## remove caches and half-built files; never notebooks, data, grades or .venv
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache genlib.egg-info
-	find genlib tools tests lessons notebooks solutions \( -name __pycache__ -o -name .ipynb_checkpoints \) \
+	find genlib course benchmarks tests notebooks solutions \( -name __pycache__ -o -name .ipynb_checkpoints \) \
 	    -prune -exec rm -rf {} + 2>/dev/null || true

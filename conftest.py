@@ -5,13 +5,6 @@ import time
 from functools import partial
 from queue import Empty
 
-import nbval.kernel
-import zmq
-from jupyter_client.blocking import BlockingKernelClient
-from jupyter_client.manager import KernelManager
-from nbval.kernel import RunningKernel
-from nbval.plugin import IPyNbCell
-
 # One thread each, for this process and the kernels it starts: the number of threads changes the order of sums, and so
 # the last printed digit, and two workers of many threads would fight over the cores. Set before torch is imported.
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -19,8 +12,33 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 # figures belong in the notebooks' outputs, whatever the shell says
 os.environ.pop("MPLBACKEND", None)
 
+import matplotlib  # noqa: E402
+import nbval.kernel  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
+import zmq  # noqa: E402
+from jupyter_client.blocking import BlockingKernelClient  # noqa: E402
+from jupyter_client.manager import KernelManager  # noqa: E402
+from nbval.kernel import RunningKernel  # noqa: E402
+from nbval.plugin import IPyNbCell  # noqa: E402
+
+matplotlib.use("agg")  # here and not in the environment: the kernels of notebooks draw inline
+torch.set_num_threads(1)
+
 # Students' versions have gaps to fill in and no outputs to compare: their solutions are run instead.
-collect_ignore_glob = ["notebooks/*_exercises.ipynb", "notebooks/assignments/*"]
+collect_ignore_glob = [
+    "notebooks/*_exercises.ipynb",
+    "notebooks/assignments/*",
+    # sources of notebooks, no modules: to import one would run it
+    "course/lessons/*/lecture.py",
+    "course/lessons/*/exercises.py",
+    "course/assignments/*/notebook.py",
+]
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    torch.manual_seed(0)
 
 
 # ---------------------------------------------------------------- four things nbval 0.11 does otherwise than Jupyter

@@ -97,7 +97,9 @@ rbms = {"PCD": bold(RBM(bars.shape, n_hidden=8))}
 def slides_of(lesson: str) -> list[list[NotebookNode]]:
     """Those slides of a lesson, as lists of cells, on which there is an explorer."""
     slides: list[list[NotebookNode]] = [[]]
-    for cell in jupytext.read(ROOT / "lessons" / f"{lesson}.py", fmt="py:percent").cells:
+    for cell in jupytext.read(
+        ROOT / "course" / "lessons" / lesson[3:] / "lecture.py", fmt="py:percent"
+    ).cells:
         if cell.metadata.get("slideshow", {}).get("slide_type") in ("slide", "subslide"):
             slides.append([])
         slides[-1].append(cell)

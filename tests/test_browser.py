@@ -139,7 +139,7 @@ def test_the_table_has_every_lesson_and_every_explorer():
 
 def test_the_table_has_what_the_lessons_call():
     for path in LESSONS:
-        source = (ROOT / "lessons" / f"{path.stem}.py").read_text()
+        source = (ROOT / "course" / "lessons" / path.stem[3:] / "lecture.py").read_text()
         assert EXPLORERS[path.stem] == re.findall(r"^.*widgets\.(\w+)_explorer\(", source, re.M)
 
 

@@ -89,17 +89,22 @@ print("alive")
 print("still alive")
 """
 
-LECTURE_NB = "notebooks/03_toy.ipynb"
-STUDENT_NB = "notebooks/03_toy_exercises.ipynb"
-ANSWERS_NB = "solutions/03_toy_exercises.ipynb"
+LECTURE_NB = "notebooks/00_toy.ipynb"
+STUDENT_NB = "notebooks/00_toy_exercises.ipynb"
+ANSWERS_NB = "solutions/00_toy_exercises.ipynb"
 RELEASE_NB = "notebooks/assignments/ps1_toy/ps1_toy.ipynb"
 GRADED_NB = "solutions/ps1_toy/ps1_toy.ipynb"
 
 
-def write_lesson(root, name, text):
-    path = root / "lessons" / f"{name}.py"
+def write_lesson(root, source, text):
+    """A source in course/, and for a lecture its line in the syllabus, behind those that are there."""
+    path = root / "course" / source
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+    syllabus = root / "course" / "syllabus.toml"
+    listed = syllabus.read_text() if syllabus.exists() else ""
+    line = f'[[lesson]]\nname = "{path.parent.name}"\ntitle = "A toy"\n'
+    syllabus.write_text(listed if path.name != "lecture.py" or line in listed else listed + line)
 
 
 def read(root, name):
@@ -129,10 +134,10 @@ def foreign_kernel(tmp_path_factory):
 def built(tmp_path_factory, foreign_kernel):
     """The toy course, built once: copy it before changing anything."""
     root = tmp_path_factory.mktemp("built")
-    write_lesson(root, "03_toy", LECTURE)
-    write_lesson(root, "03_toy_exercises", EXERCISES)
-    write_lesson(root, "04_mortal", MORTAL)
-    write_lesson(root, "assignments/ps1_toy", PROBLEM_SET)
+    write_lesson(root, "lessons/toy/lecture.py", LECTURE)
+    write_lesson(root, "lessons/toy/exercises.py", EXERCISES)
+    write_lesson(root, "lessons/mortal/lecture.py", MORTAL)
+    write_lesson(root, "assignments/ps1_toy/notebook.py", PROBLEM_SET)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", str(foreign_kernel))
         patch.setenv("OMP_NUM_THREADS", "7")
@@ -153,7 +158,7 @@ def course(built, tmp_path):
 def test_each_source_becomes_the_notebooks_that_its_name_promises(built):
     names = {path.relative_to(built).as_posix() for path in built.glob("**/*.ipynb")}
     assert names == {
-        "notebooks/04_mortal.ipynb",
+        "notebooks/01_mortal.ipynb",
         LECTURE_NB,
         STUDENT_NB,
         ANSWERS_NB,
@@ -199,7 +204,7 @@ def test_two_builds_differ_only_in_what_cells_print(built, course):
     for path, old in before.items():
         new = path.read_bytes()
         assert process.sub(b"", new) == process.sub(b"", old), path
-        assert (new != old) == (path.name == "03_toy.ipynb"), "only one prints its process id"
+        assert (new != old) == (path.name == "00_toy.ipynb"), "only one prints its process id"
 
 
 def test_metadata_of_no_use_to_a_reader_is_dropped(built):
@@ -253,26 +258,26 @@ def test_nbgrader_releases_the_same_problem_set(course):
 
 
 def test_lesson_picks_those_whose_name_starts_so(course, capsys):
-    before = (course / "notebooks/04_mortal.ipynb").stat().st_mtime_ns
-    assert build.main(["--root", str(course), "03_toy_e", "ps1"]) == 0
+    before = (course / "notebooks/01_mortal.ipynb").stat().st_mtime_ns
+    assert build.main(["--root", str(course), "00_toy_e", "ps1"]) == 0
     said = capsys.readouterr().out
     assert re.findall(r"\S+\.ipynb", said) == [ANSWERS_NB, STUDENT_NB, GRADED_NB, RELEASE_NB]
-    assert re.search(r"\d\.\d s  solutions/03_toy_exercises.ipynb", said), "how long each took"
-    assert (course / "notebooks/04_mortal.ipynb").stat().st_mtime_ns == before
+    assert re.search(r"\d\.\d s  solutions/00_toy_exercises.ipynb", said), "how long each took"
+    assert (course / "notebooks/01_mortal.ipynb").stat().st_mtime_ns == before
 
 
 def test_a_whole_name_means_that_notebook_alone(course):
     def chosen(*prefixes: str) -> list[str]:
         return [lesson.name for lesson in build.find_lessons(course, prefixes)]
 
-    assert chosen("03_toy") == ["03_toy"]
-    assert chosen("03_to") == chosen("03") == ["03_toy", "03_toy_exercises"]
-    assert chosen("03_toy", "04") == ["03_toy", "04_mortal"]
+    assert chosen("00_toy") == ["00_toy"]
+    assert chosen("00_to") == chosen("00") == ["00_toy", "00_toy_exercises"]
+    assert chosen("00_toy", "01") == ["00_toy", "01_mortal"]
 
 
 def test_a_slow_lesson_is_remarked_upon(course, capsys, monkeypatch):
     monkeypatch.setattr(build, "SLOW", 0)
-    assert build.main(["--root", str(course), "04"]) == 0
+    assert build.main(["--root", str(course), "01"]) == 0
     assert "slow: a lesson should run in" in capsys.readouterr().out
 
 
@@ -281,40 +286,55 @@ def test_a_slow_lesson_is_remarked_upon(course, capsys, monkeypatch):
 
 def test_an_empty_course_and_an_unknown_lesson_are_named(course, tmp_path, capsys):
     assert build.main(["--root", str(tmp_path / "nothing")]) == 1
-    assert "lessons/ holds no lesson yet" in capsys.readouterr().err
-    assert build.main(["--root", str(course), "05"]) == 1
-    assert "no lesson's name starts with 05. There are: 03_toy" in capsys.readouterr().err
+    assert "course/syllabus.toml cannot be read" in capsys.readouterr().err
+    assert build.main(["--root", str(course), "02"]) == 1
+    assert "no lesson's name starts with 02. There are: 00_toy" in capsys.readouterr().err
 
 
-def test_a_name_that_no_form_has_is_refused(course, capsys):
-    write_lesson(course, "toy", LECTURE)
+def test_a_lesson_and_its_line_in_the_syllabus_come_together(course, capsys):
+    write_lesson(course, "lessons/more/exercises.py", EXERCISES)
     assert build.main(["--root", str(course), "--check"]) == 1
-    assert "lessons/toy.py: no form of notebook has this name" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert (
+        "course/lessons/more/exercises.py: course/syllabus.toml does not name this lesson" in said
+    )
+    shutil.rmtree(course / "course/lessons/mortal")
+    assert build.main(["--root", str(course), "--check"]) == 1
+    assert "course/lessons/mortal/lecture.py is missing: write it" in capsys.readouterr().err
+
+
+def test_a_problem_set_has_a_number(course, capsys):
+    write_lesson(course, "assignments/toy/notebook.py", PROBLEM_SET)
+    assert build.main(["--root", str(course), "--check"]) == 1
+    assert (
+        "course/assignments/toy/notebook.py: no problem set has this name"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_failing_lesson_keeps_its_old_notebook_and_does_not_stop_the_others(course, capsys):
-    write_lesson(course, "04_mortal", "# %%\nx = 0\n\n# %%\n# divide\n1 / x\n")
-    write_lesson(course, "05_next", "# %%\nprint('built')\n")
-    old = (course / "notebooks/04_mortal.ipynb").read_bytes()
-    assert build.main(["--root", str(course), "04", "05"]) == 1
+    write_lesson(course, "lessons/mortal/lecture.py", "# %%\nx = 0\n\n# %%\n# divide\n1 / x\n")
+    write_lesson(course, "lessons/next/lecture.py", "# %%\nprint('built')\n")
+    old = (course / "notebooks/01_mortal.ipynb").read_bytes()
+    assert build.main(["--root", str(course), "01", "02"]) == 1
     said = capsys.readouterr().err
     assert (
-        "lessons/04_mortal.py: cell 2 of 2 (`# divide`) raised ZeroDivisionError: division by zero"
+        "course/lessons/mortal/lecture.py: cell 2 of 2 (`# divide`) raised ZeroDivisionError: division by zero"
         in said
     )
-    assert (course / "notebooks/04_mortal.ipynb").read_bytes() == old
-    assert (course / "notebooks/05_next.ipynb").exists()
+    assert (course / "notebooks/01_mortal.ipynb").read_bytes() == old
+    assert (course / "notebooks/02_next.ipynb").exists()
 
 
 def test_a_lesson_whose_kernel_dies_is_named(course, capsys, monkeypatch):
     monkeypatch.setenv("DIE", "1")
-    old = (course / "notebooks/04_mortal.ipynb").read_bytes()
-    assert build.main(["--root", str(course), "04"]) == 1
+    old = (course / "notebooks/01_mortal.ipynb").read_bytes()
+    assert build.main(["--root", str(course), "01"]) == 1
     assert (
-        "lessons/04_mortal.py: cell 1 of 2 (`import os`) ended its kernel"
+        "course/lessons/mortal/lecture.py: cell 1 of 2 (`import os`) ended its kernel"
         in capsys.readouterr().err
     )
-    assert (course / "notebooks/04_mortal.ipynb").read_bytes() == old
+    assert (course / "notebooks/01_mortal.ipynb").read_bytes() == old
 
 
 @pytest.mark.parametrize(
@@ -325,17 +345,17 @@ def test_a_lesson_whose_kernel_dies_is_named(course, capsys, monkeypatch):
     ],
 )
 def test_outputs_that_no_other_machine_repeats_are_refused(tmp_path, capsys, cell, message):
-    write_lesson(tmp_path, "01_bad", f"# %%\n{cell}\n")
+    write_lesson(tmp_path, "lessons/bad/lecture.py", f"# %%\n{cell}\n")
     assert build.main(["--root", str(tmp_path)]) == 1
     assert (
-        f"lessons/01_bad.py: cell 1 of 1 (`{cell.splitlines()[0]}`) {message}"
+        f"course/lessons/bad/lecture.py: cell 1 of 1 (`{cell.splitlines()[0]}`) {message}"
         in capsys.readouterr().err
     )
-    assert not (tmp_path / "notebooks/01_bad.ipynb").exists()
+    assert not (tmp_path / "notebooks/00_bad.ipynb").exists()
 
 
 def test_an_expected_error_may_not_be_stored(tmp_path, capsys):
-    write_lesson(tmp_path, "01_bad", '# %% tags=["raises-exception"]\n1 / 0\n')
+    write_lesson(tmp_path, "lessons/bad/lecture.py", '# %% tags=["raises-exception"]\n1 / 0\n')
     assert build.main(["--root", str(tmp_path)]) == 1
     assert "shows the error ZeroDivisionError: division by zero. To show" in capsys.readouterr().err
 
@@ -351,10 +371,10 @@ def test_an_expected_error_may_not_be_stored(tmp_path, capsys):
     ],
 )
 def test_answers_that_are_not_marked_are_refused(course, capsys, source, message):
-    write_lesson(course, "03_toy_exercises", source)
-    assert build.main(["--root", str(course), "03_toy_exercises"]) == 1
+    write_lesson(course, "lessons/toy/exercises.py", source)
+    assert build.main(["--root", str(course), "00_toy_exercises"]) == 1
     said = capsys.readouterr().err
-    assert "lessons/03_toy_exercises.py: " in said
+    assert "course/lessons/toy/exercises.py: " in said
     assert message in said
 
 
@@ -392,12 +412,12 @@ def test_the_check_passes_a_fresh_build_and_executes_nothing(built, capsys, monk
 
 
 def edit_source(root):
-    source = root / "lessons/03_toy.py"
+    source = root / "course/lessons/toy/lecture.py"
     source.write_text(source.read_text().replace("# # A toy", "# # Another toy"))
 
 
 def edit_answer(root):
-    source = root / "lessons/03_toy_exercises.py"
+    source = root / "course/lessons/toy/exercises.py"
     source.write_text(source.read_text().replace("2 * x", "x + x"))
 
 
@@ -436,39 +456,39 @@ AGAIN = "Run: make lessons LESSON="
     [
         (
             edit_source,
-            f"{LECTURE_NB}: does not come from lessons/03_toy.py, first in the source of cell 1. "
-            f"Edit only lessons/03_toy.py, never the notebook. {AGAIN}03_toy",
+            f"{LECTURE_NB}: does not come from course/lessons/toy/lecture.py, first in the source of cell 1. "
+            f"Edit only course/lessons/toy/lecture.py, never the notebook. {AGAIN}00_toy",
         ),
-        (edit_answer, f"{ANSWERS_NB}: does not come from lessons/03_toy_exercises.py"),
-        (edit_release, f"{RELEASE_NB}: does not come from lessons/assignments/ps1_toy.py"),
+        (edit_answer, f"{ANSWERS_NB}: does not come from course/lessons/toy/exercises.py"),
+        (edit_release, f"{RELEASE_NB}: does not come from course/assignments/ps1_toy/notebook.py"),
         (
             lambda root: edit(root, LECTURE_NB, clear_outputs),
-            f"{LECTURE_NB}: cell 2 has not been executed, or its output was cleared. {AGAIN}03_toy",
+            f"{LECTURE_NB}: cell 2 has not been executed, or its output was cleared. {AGAIN}00_toy",
         ),
         (
             lambda root: edit(root, LECTURE_NB, add_error),
-            f"{LECTURE_NB}: cell 4 holds an error. Mend lessons/03_toy.py. {AGAIN}03_toy",
+            f"{LECTURE_NB}: cell 4 holds an error. Mend course/lessons/toy/lecture.py. {AGAIN}00_toy",
         ),
         (
             lambda root: edit(root, LECTURE_NB, save_in_jupyterlab),
-            f"{LECTURE_NB}: does not come from lessons/03_toy.py, in the metadata of the notebook",
+            f"{LECTURE_NB}: does not come from course/lessons/toy/lecture.py, in the metadata of the notebook",
         ),
         (
             lambda root: edit(root, LECTURE_NB, lambda nb: nb.cells.pop()),
-            f"{LECTURE_NB}: does not come from lessons/03_toy.py, 4 cells instead of 5",
+            f"{LECTURE_NB}: does not come from course/lessons/toy/lecture.py, 4 cells instead of 5",
         ),
         (
             lambda root: edit(root, STUDENT_NB, do_the_exercise),
-            f"{STUDENT_NB}: does not come from lessons/03_toy_exercises.py, first in the outputs of cell 3",
+            f"{STUDENT_NB}: does not come from course/lessons/toy/exercises.py, first in the outputs of cell 3",
         ),
         (lambda root: (root / GRADED_NB).unlink(), f"{GRADED_NB}: is missing. {AGAIN}ps1_toy"),
         (
             lambda root: (root / LECTURE_NB).write_text("<<<<<<< HEAD"),
-            f"{LECTURE_NB}: cannot be read (NotJSONError). {AGAIN}03_toy",
+            f"{LECTURE_NB}: cannot be read (NotJSONError). {AGAIN}00_toy",
         ),
         (
-            lambda root: (root / "lessons/04_mortal.py").unlink(),
-            "notebooks/04_mortal.ipynb: has no source in lessons/. Delete it, or keep it elsewhere.",
+            lambda root: (root / "course/lessons/mortal/lecture.py").unlink(),
+            "notebooks/01_mortal.ipynb: has no source in course/. Delete it, or keep it elsewhere.",
         ),
     ],
 )
@@ -505,12 +525,12 @@ def nbval_report(built, tmp_path_factory, foreign_kernel):
     root = Path(shutil.copytree(built, tmp_path_factory.mktemp("nbval") / "course"))
     for name in ("pyproject.toml", "conftest.py"):
         shutil.copy(ROOT / name, root)
-    changed = root / "notebooks/05_changed.ipynb"
+    changed = root / "notebooks/02_changed.ipynb"
     changed.write_text((root / LECTURE_NB).read_text().replace("total 3", "total 4"))
     cells = [nbformat.v4.new_code_cell(source) for source in TALKATIVE]
     cells[0].metadata.tags = ["nbval-ignore-output"]
     talkative = nbformat.v4.new_notebook(cells=cells)
-    nbformat.write(talkative, root / "notebooks/06_talkative.ipynb")
+    nbformat.write(talkative, root / "notebooks/03_talkative.ipynb")
     env = {**os.environ, "DIE": "1", "JUPYTER_PATH": str(foreign_kernel)}
     env |= {"OMP_NUM_THREADS": "7", "MPLBACKEND": "agg"}
     env = {key: value for key, value in env.items() if not key.startswith("PYTEST_")}
@@ -543,17 +563,17 @@ def test_nbval_does_not_run_what_students_are_to_fill_in(nbval_report):
 
 
 def test_a_changed_number_fails_nbval(nbval_report):
-    name = "notebooks/05_changed.ipynb"
+    name = "notebooks/02_changed.ipynb"
     assert verdicts(nbval_report, name)[:3] == ["PASSED", "FAILED", "PASSED"]
     assert "total 4" in nbval_report
 
 
 def test_a_cell_that_sends_very_many_messages_passes(nbval_report):
-    assert verdicts(nbval_report, "notebooks/06_talkative.ipynb") == ["PASSED"] * 2, nbval_report
+    assert verdicts(nbval_report, "notebooks/03_talkative.ipynb") == ["PASSED"] * 2, nbval_report
 
 
 def test_a_kernel_that_dies_fails_at_once(nbval_report):
-    assert verdicts(nbval_report, "notebooks/04_mortal.ipynb") == ["FAILED", "FAILED"]
+    assert verdicts(nbval_report, "notebooks/01_mortal.ipynb") == ["FAILED", "FAILED"]
     assert "the kernel died in this cell" in nbval_report
 
 

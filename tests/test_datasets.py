@@ -4,7 +4,7 @@ from course.publish import datasets
 
 LESSON = """\
 # %% [markdown]
-# # 3. Toy
+# # Toy
 
 # %%
 from genlib.data import load
@@ -20,13 +20,15 @@ assert data.shape != (1, 8, 8), "too small"
 
 
 def test_each_lesson_runs_on_the_data_it_names_and_says_what_fails_there(tmp_path):
-    (tmp_path / "lessons").mkdir()
-    (tmp_path / "lessons" / "03_toy.py").write_text(LESSON)
+    folder = tmp_path / "course" / "lessons" / "toy"
+    folder.mkdir(parents=True)
+    (folder / "lecture.py").write_text(LESSON)
+    (tmp_path / "course" / "syllabus.toml").write_text('[[lesson]]\nname = "toy"\ntitle = "Toy"\n')
     (tmp_path / "notebooks").mkdir()
     lines = list(datasets.runs(tmp_path, (), ("digits", "strokes", "mnist"), images=20))
     assert len(lines) == 2
-    assert lines[0].startswith("FAILED 03_toy on digits: ") and "too small" in lines[0]
-    assert lines[1] == "03_toy on strokes: runs; False there: its own data"
+    assert lines[0].startswith("FAILED 00_toy on digits: ") and "too small" in lines[0]
+    assert lines[1] == "00_toy on strokes: runs; False there: its own data"
     assert not any((tmp_path / "notebooks").iterdir())
     assert list(datasets.runs(tmp_path, ("04",), ("strokes",), images=20)) == []
 

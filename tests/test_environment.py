@@ -73,7 +73,7 @@ def test_conda_installs_the_course_with_the_same_constraints_and_extras():
 
 
 def test_other_files_say_the_same_least_python():
-    script = (ROOT / "tools" / "find_python.sh").read_text()
+    script = (ROOT / "course" / "find_python.sh").read_text()
     assert f'least="{FLOOR}"' in script
     assert f"sys.version_info < ({FLOOR.replace('.', ', ')})" in script
     assert f"sys.version_info < ({FLOOR.replace('.', ', ')})" in (ROOT / "Makefile").read_text()

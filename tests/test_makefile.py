@@ -184,7 +184,7 @@ def test_every_command_sets_up_on_first_use(checkout, what):
 def test_arguments_reach_the_tools(checkout):
     (checkout / ".venv").mkdir()
     (checkout / ".venv/.ready").touch()
-    assert "course/publish/build.py 03" in make(checkout, "-n", "lessons", "LESSON=03").stdout
+    assert "-m course.publish.build 03" in make(checkout, "-n", "lessons", "LESSON=03").stdout
     assert "--no-browser" in make(checkout, "-n", "lab", "LAB_ARGS=--no-browser").stdout
     assert (
         '-m benchmarks.pack "runs/a" b-c'

@@ -17,7 +17,6 @@ from genlib.metrics import (
     precision_recall,
     train_classifier,
 )
-
 from genlib.metrics.precision_recall import _far
 
 

@@ -466,7 +466,7 @@ def test_the_box_is_small():
 
 
 def test_readme_and_lessons_name_models_that_are_there():
-    pages = [ROOT / "README.md", *ROOT.glob("lessons/**/*.py")]
+    pages = [ROOT / "README.md", *ROOT.glob("course/lessons/*/*.py")]
     for page in pages:
         named = re.findall(r'(?:pretrained|card)\("([^"]+)"\)', page.read_text(encoding="utf-8"))
         assert set(named) <= set(REAL), page
@@ -484,13 +484,13 @@ def test_weights_and_cards_ship_with_the_package(tmp_path):
     )
     for name in ("pyproject.toml", "LICENSE", "LICENSE-text.md"):
         shutil.copy(ROOT / name, source / name)
-    (source / "genlib" / "box" / "x-y.safetensors").touch()
-    (source / "genlib" / "box" / "x-y.md").touch()
+    (source / "genlib" / "pretrained" / "x-y.safetensors").touch()
+    (source / "genlib" / "pretrained" / "x-y.md").touch()
     code = "from setuptools import setup; setup()"
     words = [sys.executable, "-c", code, "-q", "build_py", "--build-lib", str(tmp_path / "built")]
     made = subprocess.run(words, cwd=source, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
-    inside = {path.name for path in (tmp_path / "built" / "genlib" / "box").iterdir()}
+    inside = {path.name for path in (tmp_path / "built" / "genlib" / "pretrained").iterdir()}
     assert {"box.json", "x-y.safetensors", "x-y.md"} <= inside
 
 

@@ -26,14 +26,21 @@ def git(root, *arguments):
 def checkout(tmp_path_factory):
     """A repository with the problem sets, and what `make student` copies."""
     root = tmp_path_factory.mktemp("checkout")
-    for name in ("lessons/assignments", "notebooks/assignments", "solutions"):
+    for name in ("course/assignments", "notebooks/assignments", "solutions"):
         shutil.copytree(ROOT / name, root / name)
     shutil.copy(ROOT / ".gitignore", root)
-    for name in ("genlib", "docs", "environment.yml", "Makefile", *student.FILES):
+    for name in (
+        "genlib",
+        "docs",
+        "environment.yml",
+        "Makefile",
+        *student.FILES,
+        *student.imported(ROOT),
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(ROOT / name)
     git(root, "init", "-q")
-    git(root, "add", ".gitignore", "lessons", "notebooks", "solutions")
+    git(root, "add", ".gitignore", "course", "notebooks", "solutions")
     git(root, "commit", "-q", "-m", "the course")
     return root
 
@@ -60,7 +67,7 @@ def call(root, *arguments):
 
 def changed(root):
     """What git would tell of the course's own files."""
-    told = git(root, "status", "--porcelain", "--", "release", "lessons", "notebooks", "solutions")
+    told = git(root, "status", "--porcelain", "--", "release", "course", "notebooks", "solutions")
     return told.splitlines()
 
 

@@ -127,7 +127,7 @@ def test_a_deck_needs_no_other_file_and_shows_no_solution(name, folder):
         re.sub(r"\s+", "", words)
         for words in (
             html.unescape(text),
-            (build.ROOT / "lessons" / f"{name}.py").read_text("utf-8"),
+            (build.ROOT / "course" / "lessons" / name[3:] / "lecture.py").read_text("utf-8"),
         )
     )
     hidden = [re.sub(r"\s+", "", line) for line in answers(build.ROOT)]

@@ -33,13 +33,19 @@ def secret():
 
 def test_it_holds_what_a_student_needs_and_nothing_else(copy):
     assert {path.name for path in copy.iterdir()} == {
-        "genlib", "notebooks", "tools", "Makefile", "README.md", "environment.yml", "pyproject.toml", "setup.py",
+        "genlib", "course", "notebooks", "Makefile", "README.md", "environment.yml", "pyproject.toml", "setup.py",
         "constraints.txt", "LICENSE", "LICENSE-text.md", "CITATION.cff",
     }  # fmt: skip
-    assert not (copy / "genlib" / "graders").exists()
-    assert [path.name for path in (copy / "tools").iterdir()] == ["find_python.sh"]
-    box = {path.name for path in (ROOT / "genlib" / "box").iterdir()} - {"__pycache__"}
-    assert {path.name for path in (copy / "genlib" / "box").iterdir()} == box >= {"box.json"}
+    assert {path.name for path in (copy / "course").iterdir()} == {
+        "__init__.py", "checking", "checks.py", "explorers", "find_python.sh", "lessons", "start.py", "syllabus.py",
+        "syllabus.toml",
+    }  # fmt: skip
+    assert {path.name for path in (copy / "course").glob("lessons/*/*")} == {
+        "__init__.py",
+        "checks.py",
+    }
+    box = {path.name for path in (ROOT / "genlib" / "pretrained").iterdir()} - {"__pycache__"}
+    assert {path.name for path in (copy / "genlib" / "pretrained").iterdir()} == box >= {"box.json"}
     assert {p.name for p in (copy / "notebooks" / "assignments").iterdir()} == {
         p.name for p in (ROOT / "notebooks" / "assignments").iterdir()
     }
@@ -67,7 +73,7 @@ def test_one_line_of_an_answer_is_enough_to_refuse(copy, secret, kind, tmp_path)
     leaky = tmp_path / "student"
     shutil.copytree(copy, leaky)
     lines = {
-        "exercise": next(k for k, v in secret.items() if "03_pixelcnn_exercises" in v),
+        "exercise": next(k for k, v in secret.items() if "pixelcnn/exercises.py" in v),
         "problem set": next(k for k, v in secret.items() if "ps2" in v),
         "hidden test": next(k for k in secret if k.startswith("hand_in(")),
     }

@@ -36,9 +36,10 @@ def test_a_variant_defines_the_constants_that_its_grader_has(lesson):
 @pytest.fixture
 def course(tmp_path):
     """A problem set, and nothing else."""
-    folder = tmp_path / "lessons" / "assignments"
-    folder.mkdir(parents=True)
-    shutil.copy(ROOT / SETS[0].source, folder)
+    source = tmp_path / SETS[0].source
+    source.parent.mkdir(parents=True)
+    shutil.copy(ROOT / SETS[0].source, source)
+    (tmp_path / "course" / "syllabus.toml").write_text("")
     return tmp_path
 
 

@@ -29,7 +29,7 @@ from course.assignments.core import table_of
 from course.checking.core import Wrong, own_random_numbers
 from course.checking.hand_in import Outcome
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 Answer = Callable[..., object]
 Factory = Callable[[Mapping], Answer]
 VARIANTS = range(4)  # 0 is the repository's own
@@ -48,7 +48,7 @@ class GraderBank:
         self.name = name
         self.where: dict[Factory, Callable[[Mapping], bool]] = {}
         self.graders = problem_set(name)
-        self.source = ROOT / "lessons" / "assignments" / f"{name}.py"
+        self.source = ROOT / "course" / "assignments" / name / "notebook.py"
         self.wrongs: list[tuple[str, float, str, Factory]] = []
         self.rights: list[tuple[str, Factory]] = []
         self._first: dict[tuple[str, Factory], Verdict] = {}

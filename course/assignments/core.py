@@ -108,10 +108,10 @@ def problem_set(name: str) -> ProblemSet:
         ValueError: there are none of this name.
     """
     try:
-        module = importlib.import_module(f"course.assignments.{name}")
+        module = importlib.import_module(f"course.assignments.{name}.grader")
     except ModuleNotFoundError as error:
         raise ValueError(
-            f"no graders for {name!r}: write genlib/graders/{name}.py with a ProblemSet in it."
+            f"no graders for {name!r}: write course/assignments/{name}/grader.py with a ProblemSet in it."
         ) from error
     return module.PROBLEM_SET
 

@@ -1,6 +1,6 @@
 """What the checks of every lesson must do, asked of a bank of wrong and right answers.
 
-    bank = Bank("pixelcnn", "03_pixelcnn_exercises", steps="conditionals mask ...")
+    bank = Bank("pixelcnn", steps="conditionals mask ...")
 
     @bank.right("mask")
     def by_slices(kind, size): ...
@@ -35,7 +35,7 @@ from nbclient import NotebookClient
 from course.checks import Wrong
 from course.publish.build import ThisPython, find_lessons, read_source, student_version
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 Answer = Callable[..., object]
 
 
@@ -43,8 +43,7 @@ class Bank:
     """The answers to the steps of one exercise notebook.
 
     Args:
-        module: the file of checks in `course.checks`.
-        lesson: the exercises in lessons/, without its ending.
+        name: of the lesson.
         steps: names of the functions to write, in the order of the notebook.
         results: how many tensors a step returns, where it is not one.
         may_be_integers: steps whose right answer loses nothing in integers.
@@ -54,8 +53,7 @@ class Bank:
 
     def __init__(
         self,
-        module: str,
-        lesson: str,
+        name: str,
         *,
         steps: str,
         results: dict[str, int] | None = None,
@@ -63,9 +61,9 @@ class Bank:
         takes_no_tensors: Iterable[str] = (),
         random: Iterable[str] = (),
     ):
-        self.name = module
-        self.module = importlib.import_module(f"course.checks.{module}")
-        self.lesson = lesson
+        self.name = name
+        self.module = importlib.import_module(f"course.lessons.{name}.checks")
+        self.source = Path("course/lessons", name, "exercises.py")
         self.steps = steps.split()
         self.results = results or {}
         self.may_be_integers = set(may_be_integers)
@@ -290,8 +288,7 @@ class ChecksOfALesson:
     # ------------------------------------------------------------ what a student sees
 
     def cells(self) -> list[nbformat.NotebookNode]:
-        source = ROOT / "lessons" / f"{self.bank.lesson}.py"
-        return jupytext.read(source, fmt="py:percent").cells
+        return jupytext.read(ROOT / self.bank.source, fmt="py:percent").cells
 
     def steps_of_the_lesson(self) -> list[tuple[str, str, str]]:
         """For each step its markdown, its gap and the first cell after the gap."""
@@ -324,7 +321,7 @@ class ChecksOfALesson:
         assert f"about {minutes} minutes" in self.cells()[0].source
 
     def test_an_unanswered_notebook_fails_step_by_step_in_a_line_each(self):
-        (lesson,) = find_lessons(ROOT, [self.bank.lesson])
+        (lesson,) = (x for x in find_lessons(ROOT) if x.source == self.bank.source)
         nb = student_version(read_source(ROOT, lesson), lesson)
         NotebookClient(
             nb,
@@ -347,4 +344,4 @@ class ChecksOfALesson:
             assert len(output.traceback) == 1 and len(output.traceback[0].splitlines()) == 1, source
 
     def test_the_checks_are_found_under_one_name(self):
-        assert getattr(importlib.import_module("genlib").checks, self.bank.name) is self.bank.module
+        assert getattr(importlib.import_module("course.checks"), self.bank.name) is self.bank.module

@@ -69,9 +69,9 @@ class Course:
         self.limits = Limits(seconds, seconds / 2)
         self.private, private_text = private_tasks(private, self.graders)
         # what a grade depends on, next to the submission: a change of any of it grades anew
-        genlib = ROOT / "genlib"
-        sources = [genlib / "graders" / f"{name}.py", genlib / "graders" / "core.py"]
-        sources += [genlib / "checks" / x for x in ("hand_in.py", "output.py", "core.py")]
+        package = ROOT / "course"
+        sources = [package / "assignments" / x for x in (f"{name}/grader.py", "core.py")]
+        sources += [package / "checking" / x for x in ("hand_in.py", "output.py", "core.py")]
         text = "".join(path.read_text() for path in sources)
         self.key = digest(nbformat.writes(self.master), text, private_text, str(self.limits))
 

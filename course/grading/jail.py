@@ -1,6 +1,6 @@
 """A jail for one kernel: bubblewrap around it, and a watch over what it uses.
 
-The code inside sees Python, its packages and genlib without the graders, all read-only, an empty /tmp, and
+The code inside sees Python, its packages, genlib and what a notebook imports, all read-only, an empty /tmp, and
 nothing else: no network, no home, no solutions, no gradebook, nobody else's work, no process but its own.
 """
 
@@ -23,6 +23,7 @@ from traitlets import Type
 from course.checking.hand_in import INPUTS
 from course.checking.output import LIMIT
 from course.publish.build import ROOT, Client
+from course.publish.student import imported
 
 INSTALL = "sudo apt install bubblewrap"
 # files of /etc that programs read; the rest of it is nobody's business
@@ -116,7 +117,8 @@ def jail(argv: list[str], *, sockets: Path, inputs: Path, limits: Limits) -> lis
     command += ["--size", str(limits.files), "--tmpfs", "/tmp"]
     for path in {sys.base_prefix, str(environment), str(ROOT / "genlib")}:
         command += ["--ro-bind", path, path]
-    command += ["--tmpfs", str(ROOT / "genlib" / "graders")]
+    for path in imported(ROOT):
+        command += ["--ro-bind", str(ROOT / path), str(ROOT / path)]
     command += ["--bind", str(sockets), str(sockets), "--ro-bind", str(inputs), str(inputs)]
     settings = {
         "PATH": f"{environment}/bin:/usr/bin:/bin",

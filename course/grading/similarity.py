@@ -120,13 +120,13 @@ def winnow(hashes: Sequence[int]) -> set[int]:
 def public() -> frozenset[int]:
     """What the course shows everybody: genlib and the lessons."""
     found: set[int] = set()
-    for path in sorted((ROOT / "genlib").rglob("*.py")):
-        if not {"graders", "widgets"} & set(path.relative_to(ROOT).parts):
-            text = path.read_text(encoding="utf-8")
-            lines = text.splitlines()
-            for node in ast.parse(text).body:
-                code = "\n".join(lines[node.lineno - 1 : node.end_lineno])
-                found.update(grams(code, "code"))
+    shown = (*(ROOT / "genlib").rglob("*.py"), *(ROOT / "course/lessons").glob("*/checks.py"))
+    for path in sorted(shown):
+        text = path.read_text(encoding="utf-8")
+        lines = text.splitlines()
+        for node in ast.parse(text).body:
+            code = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+            found.update(grams(code, "code"))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         found.update(given(nbformat.read(path, as_version=4)))
     return frozenset(found)

@@ -2,8 +2,8 @@
 
     make student
 
-It holds genlib without the graders, the notebooks, and what sets up the environment: no solutions, no
-sources of lessons, no tests. Before anything is written, every line of every answer is looked for in it.
+It holds genlib, of this package what a notebook imports, the notebooks, and what sets up the environment: no
+graders, no solutions, no sources of lessons, no tests. Before anything is written, every line of every answer is looked for in it.
 """
 
 import argparse
@@ -31,6 +31,31 @@ MAKE = {"help", "setup", "$(READY)", "lab", "clean"}  # the targets that work wi
 SOLUTION_LINK = re.compile(r"\[([^\]]+)\]\((?:\.\./)+solutions/[^)]*\)")
 SHORT = 25  # characters: a shorter line stands in any program
 ZIP_TIME = (2000, 1, 1, 0, 0, 0)  # the same content makes the same zip
+
+
+# of this package, what a notebook imports
+IMPORTED = [
+    "__init__.py",
+    "checks.py",
+    "start.py",
+    "syllabus.py",
+    "syllabus.toml",
+    "checking/*.py",
+    "explorers/**/*",
+    "lessons/__init__.py",
+    "lessons/*/__init__.py",
+    "lessons/*/checks.py",
+]
+
+
+def imported(root: Path) -> list[Path]:
+    """The files of this package that students have, and their code in the jail; paths relative to the root."""
+    found = {path for pattern in IMPORTED for path in (root / "course").glob(pattern)}
+    return sorted(
+        path.relative_to(root)
+        for path in found
+        if path.is_file() and path.suffix != ".pyc" and path.name != "bank.py"
+    )
 
 
 class Leak(Exception):
@@ -63,10 +88,10 @@ def text_of(path: Path) -> str:
 
 
 def check_leaks(folder: Path, root: Path) -> None:
-    """Raise Leak for a line of an answer in the students' copy; genlib is the course's open library."""
+    """Raise Leak for a line of an answer in the students' copy; its two packages are open."""
     secret = answers(root)
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path.is_relative_to(folder / "genlib"):
+        if not path.is_file() or path.relative_to(folder).parts[0] in ("genlib", "course"):
             continue
         for line in {line.strip() for line in text_of(path).splitlines()} & secret.keys():
             raise Leak(
@@ -76,13 +101,13 @@ def check_leaks(folder: Path, root: Path) -> None:
 
 def make_copy(root: Path, folder: Path) -> None:
     """Write the students' copy into an empty folder."""
-    hidden = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "graders", ".*")
+    hidden = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", ".*")
     shutil.copytree(root / "genlib", folder / "genlib", ignore=hidden)
     shutil.copytree(root / "notebooks", folder / "notebooks", ignore=hidden)
     for lesson in find_lessons(root):
         if lesson.release:  # the variant that was released
             shutil.copy2(released(root, lesson)[1], folder / lesson.student)
-    for name in FILES:
+    for name in (*FILES, *imported(root)):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, folder / name)  # with its date: `make` compares it
     shutil.copy2(root / "docs" / "for_students.md", folder / "README.md")

@@ -4,7 +4,7 @@ from genlib.autoregressive.diagonal_bilstm import DiagonalBiLSTM
 from genlib.autoregressive.gated_pixelcnn import GatedPixelCNN
 from genlib.autoregressive.pixel_model import PixelModel
 from genlib.autoregressive.pixelcnn import PixelCNN
-from genlib.autoregressive.receptive_field import receptive_field, receptive_fields
+from genlib.autoregressive.receptive_field import field_layers, receptive_field, receptive_fields
 from genlib.autoregressive.row_lstm import RowLSTM
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "PixelCNN",
     "PixelModel",
     "RowLSTM",
+    "field_layers",
     "receptive_field",
     "receptive_fields",
 ]

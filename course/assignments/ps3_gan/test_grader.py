@@ -15,8 +15,8 @@ from scipy.optimize import linprog
 from scipy.stats import permutation_test, wasserstein_distance
 
 from course.assignments import grade_here
-from course.assignments.ps3_gan import grader as ps3_gan
 from course.assignments.bank import GraderBank, GradersOfAProblemSet
+from course.assignments.ps3_gan import grader as ps3_gan
 
 bank = GraderBank("ps3_gan")
 wrong, right = bank.wrong, bank.right

@@ -1,4 +1,4 @@
-"""The checks of lesson 04's autoencoder under test: a bank of wrong answers, each with the words that come back."""
+"""The checks of lesson autoencoder's autoencoder under test: a bank of wrong answers, each with the words that come back."""
 
 import math
 
@@ -12,7 +12,6 @@ from course.checking.bank import Bank, ChecksOfALesson
 
 bank = Bank(
     "autoencoder",
-    "04_autoencoder_exercises",
     steps="mse pca reconstruct pca_errors gradients denoising_loss nearest_centroid draw_codes",
     results={"pca": 2, "reconstruct": 2, "gradients": 2},
     may_be_integers=("nearest_centroid",),

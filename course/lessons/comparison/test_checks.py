@@ -1,4 +1,4 @@
-"""The checks of lesson 09 under test: a bank of wrong answers, each with the words that should come back."""
+"""The checks of lesson comparison under test: a bank of wrong answers, each with the words that should come back."""
 
 import math
 
@@ -14,7 +14,6 @@ from genlib.metrics import bars_counts, bars_kl, bits_per_dim
 
 bank = Bank(
     "comparison",
-    "09_comparison_exercises",
     steps="difference bits divergences mixture entropy precision_recall speed_up unbeaten",
     results={"difference": 2, "divergences": 2, "entropy": 2, "precision_recall": 2},
 )

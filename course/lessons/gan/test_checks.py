@@ -1,4 +1,4 @@
-"""The checks of lesson 06 under test: a bank of wrong answers, each with the words that should come back."""
+"""The checks of lesson gan under test: a bank of wrong answers, each with the words that should come back."""
 
 import copy
 import math
@@ -11,7 +11,6 @@ from course.checking.bank import Bank, ChecksOfALesson
 
 bank = Bank(
     "gan",
-    "06_gan_exercises",
     steps="pushforward discriminator_loss best_logit jsd generator_losses slopes "
     "discriminator_step generator_step hits",
     results={"pushforward": 2, "generator_losses": 2, "slopes": 2},

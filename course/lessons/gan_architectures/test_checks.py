@@ -1,4 +1,4 @@
-"""The checks of lesson 07 under test: a bank of wrong answers, each with the words that should come back."""
+"""The checks of lesson gan_architectures under test: a bank of wrong answers, each with the words that should come back."""
 
 import math
 import warnings
@@ -15,7 +15,6 @@ from genlib.metrics import frechet_distance
 
 bank = Bank(
     "gan_architectures",
-    "07_gan_architectures_exercises",
     steps="sides initialize least_squares wasserstein between gradient_penalty joined slerp frechet",
     results={"sides": 2, "least_squares": 2, "wasserstein": 2},
     may_be_integers=("sides",),

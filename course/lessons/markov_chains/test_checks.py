@@ -1,4 +1,4 @@
-"""The checks of lesson 08 under test: a bank of wrong answers, each with the words that should come back."""
+"""The checks of lesson markov_chains under test: a bank of wrong answers, each with the words that should come back."""
 
 import itertools
 import math
@@ -12,7 +12,6 @@ from genlib.markov import RBM
 
 bank = Bank(
     "markov_chains",
-    "08_markov_chains_exercises",
     steps="gibbs_matrix free_energy p_on gibbs_step effective_size cd_gradient log_partition "
     "ais_log_weights ais_log_z walkback_loss",
     results={"effective_size": 2, "cd_gradient": 3},

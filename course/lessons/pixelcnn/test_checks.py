@@ -1,4 +1,4 @@
-"""The checks of lesson 03 under test: a bank of wrong answers, each with the words that should come back."""
+"""The checks of lesson pixelcnn under test: a bank of wrong answers, each with the words that should come back."""
 
 import itertools
 import math
@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Categorical
 
+from course.checking import core
 from course.checking.bank import Bank, ChecksOfALesson
-from course.checks import Unanswered, Wrong, core
+from course.checks import Unanswered, Wrong
 
 bank = Bank(
     "pixelcnn",
-    "03_pixelcnn_exercises",
     steps="conditionals mask masked_conv receptive_field blind_spot look_up nll sample complete "
     "colour_mask",
     results={"conditionals": 4, "nll": 2},

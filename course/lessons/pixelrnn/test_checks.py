@@ -1,4 +1,4 @@
-"""The checks of lesson 02 under test: a bank of wrong answers, each with the words that should come back."""
+"""The checks of lesson pixelrnn under test: a bank of wrong answers, each with the words that should come back."""
 
 import itertools
 import math
@@ -12,7 +12,6 @@ from course.checking.bank import Bank, ChecksOfALesson
 
 bank = Bank(
     "pixelrnn",
-    "02_pixelrnn_exercises",
     steps="histogram level_log_prob lstm plain_scan skew unskew diagonal_scan right_to_left draw",
     results={"lstm": 2},
     may_be_integers=("draw",),

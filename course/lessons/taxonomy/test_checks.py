@@ -1,4 +1,4 @@
-"""The checks of lesson 01 under test: a bank of wrong answers, each with the words that should come back."""
+"""The checks of lesson taxonomy under test: a bank of wrong answers, each with the words that should come back."""
 
 import math
 
@@ -16,7 +16,6 @@ from genlib.variational import Autoencoder
 
 bank = Bank(
     "taxonomy",
-    "01_taxonomy_exercises",
     steps="shares white log_joint bayes bits draw decide auroc place",
     results={"bayes": 2, "draw": 2, "decide": 2},
     takes_no_tensors=("place",),

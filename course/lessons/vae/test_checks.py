@@ -1,4 +1,4 @@
-"""The checks of lesson 05 under test: a bank of wrong answers, each with the words that should come back."""
+"""The checks of lesson vae under test: a bank of wrong answers, each with the words that should come back."""
 
 import math
 
@@ -11,7 +11,6 @@ from course.checking.bank import Bank, ChecksOfALesson
 
 bank = Bank(
     "vae",
-    "05_vae_exercises",
     steps="bernoulli_log_prob gaussian_log_prob log_evidence reparameterise kl elbo gap "
     "importance_bound sample grey_bits",
     takes_no_tensors=("sample",),
