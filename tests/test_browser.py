@@ -19,6 +19,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from course import explorers
 from tests.explorer_slides import GIVEN, explorer_slides, holds_an_explorer
 from tests.lab_browser import DECK_FRAME, Deck, ExplorerOnPage, lab, timing_table
 from tests.page_browser import needs_chromium

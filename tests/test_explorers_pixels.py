@@ -238,7 +238,7 @@ def test_nothing_is_left_behind_by_two_hundred_moves(models, model):
     torch.manual_seed(3)
     expected, figures = torch.rand(4), plt.get_fignums()
     torch.manual_seed(3)
-    made = pixel, drawing, completion = (
+    pixel, drawing, completion = (
         explorers.pixel_explorer(models, IMAGES),
         explorers.drawing_explorer(model),
         explorers.completion_explorer(model, IMAGES),

@@ -3,7 +3,8 @@
     make student
 
 It holds genlib, of this package what a notebook imports, the notebooks, and what sets up the environment: no
-graders, no solutions, no sources of lessons, no tests. Before anything is written, every line of every answer is looked for in it.
+graders, no solutions, no sources of lessons, no tests. Before anything is written, every line of every answer is
+looked for in it.
 """
 
 import argparse

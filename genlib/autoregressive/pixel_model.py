@@ -27,7 +27,7 @@ class PixelModel(nn.Module):
 
     There are two samplers, which draw the same images from the same random numbers.
     `sample_by_definition` runs the whole network for every value. `sample` walks over the image with
-    a copy of the network that remembers (`genlib.autoregressive.streaming.streaming`), and computes at every pixel what is
+    a copy of the network that remembers (`streaming`), and computes at every pixel what is
     new there. A subclass says with `streams = True` that its layers know how; without it, `sample`
     goes by the definition too. A network that has a part which depends on rows above only puts it
     into `above` and the rest into `across`; a walk calls `above` once a row.

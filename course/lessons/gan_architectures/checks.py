@@ -1,4 +1,4 @@
-r"""Checks for the exercises of lesson 07, GAN architectures.
+r"""Checks for the exercises of lesson GAN architectures.
 
 Each takes the student's function and compares it, on inputs of its own, with the right function and with
 the wrong ones that students write. It prints one line, or raises `Wrong` with the likely mistake.

@@ -1,4 +1,4 @@
-"""The checks of lesson pixelrnn under test: a bank of wrong answers, each with the words that should come back."""
+"""The checks of this lesson under test: a bank of wrong answers, each with the words that should come back."""
 
 import itertools
 import math

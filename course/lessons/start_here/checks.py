@@ -1,4 +1,4 @@
-"""The check of lesson 00, which shows how the checks of the exercises work."""
+"""The check of the first lesson, which shows how the checks of the exercises work."""
 
 from torch import Tensor, rand
 

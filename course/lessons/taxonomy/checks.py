@@ -1,4 +1,4 @@
-r"""Checks for the exercises of lesson 01, the taxonomy: a classifier that knows $p(x)$, by counting.
+r"""Checks for the exercises of lesson taxonomy: a classifier that knows $p(x)$, by counting.
 
 Each takes the student's function and compares it, on inputs of its own, with the right function and with
 the wrong ones that students write. It prints one line, or raises `Wrong` with the likely mistake.
