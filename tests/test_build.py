@@ -107,6 +107,14 @@ def write_lesson(root, source, text):
     syllabus.write_text(listed if path.name != "lecture.py" or line in listed else listed + line)
 
 
+def take_out(root, name):
+    """A lesson, its folder and its line."""
+    shutil.rmtree(root / "course/lessons" / name)
+    path = root / "course/syllabus.toml"
+    rows = path.read_text().split("[[lesson]]")
+    path.write_text("[[lesson]]".join(row for row in rows if f'"{name}"' not in row))
+
+
 def read(root, name):
     return nbformat.read(root / name, as_version=4)
 
@@ -168,7 +176,9 @@ def test_each_source_becomes_the_notebooks_that_its_name_promises(built):
 
 
 def test_a_build_leaves_no_other_file(built):
-    assert not [x for x in built.glob("**/*") if x.is_file() and x.suffix not in (".py", ".ipynb")]
+    assert not [
+        x for x in built.glob("**/*") if x.is_file() and x.suffix not in (".py", ".ipynb", ".toml")
+    ]
 
 
 def test_lectures_and_solutions_hold_their_outputs(built):
@@ -213,7 +223,7 @@ def test_metadata_of_no_use_to_a_reader_is_dropped(built):
     assert nb.cells[2].metadata == {}
     assert nb.metadata == build.NOTEBOOK_METADATA | {"rise": build.LIVE_DECK}
     assert read(built, STUDENT_NB).metadata == build.NOTEBOOK_METADATA
-    assert [cell.id for cell in nb.cells] == [f"03-{i:03d}" for i in range(5)]
+    assert [cell.id for cell in nb.cells] == [f"00-{i:03d}" for i in range(5)]
 
 
 def test_students_get_neither_answers_nor_outputs(built):
@@ -487,7 +497,7 @@ AGAIN = "Run: make lessons LESSON="
             f"{LECTURE_NB}: cannot be read (NotJSONError). {AGAIN}00_toy",
         ),
         (
-            lambda root: (root / "course/lessons/mortal/lecture.py").unlink(),
+            lambda root: take_out(root, "mortal"),
             "notebooks/01_mortal.ipynb: has no source in course/. Delete it, or keep it elsewhere.",
         ),
     ],

@@ -94,7 +94,7 @@ def test_no_file_names_a_package_index_or_a_folder_of_one_machine():
 
 def test_the_extension_for_live_decks_is_installed_as_it_stands_here():
     """An editable install copies it: setup.py sees to that, and `make setup` to the next copy."""
-    source = ROOT / "genlib" / "widgets" / "live"
+    source = ROOT / "course" / "explorers" / "live"
     installed = Path(sys.prefix, "share", "jupyter", "labextensions", "genlib-live")
     places = {
         "package.json": "package.json",

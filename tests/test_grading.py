@@ -90,7 +90,8 @@ READ = f"""
 import os
 found = []
 for path in ["{ROOT}/solutions", "{ROOT}/course/lessons/vae", "{ROOT}/tests", "{ROOT}/course/assignments",
-             "{ROOT}/.git", "OUT", "SUBMISSIONS", "/root/.ssh", "/home", "/etc/shadow", "/etc/passwd", "{ROOT}/README.md"]:
+             "{ROOT}/.git", "OUT", "SUBMISSIONS", "/root/.ssh", "/home", "/etc/shadow", "/etc/passwd",
+             "{ROOT}/README.md"]:
     try:
         found += [os.path.join(path, name) for name in os.listdir(path)] if os.path.isdir(path) else [open(path).read()]
     except OSError:

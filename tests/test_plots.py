@@ -6,7 +6,7 @@ import torch
 from matplotlib.colors import to_rgb
 
 from genlib import plots
-from genlib.autoregressive import GatedPixelCNN, PixelCNN
+from genlib.autoregressive import GatedPixelCNN, PixelCNN, receptive_field
 from genlib.autoregressive.masks import MaskedConv2d
 
 
@@ -18,7 +18,7 @@ def no_figure_stays_open():
 
 def test_the_receptive_field_is_the_mean_size_of_the_gradient():
     model, pixel = PixelCNN((2, 4, 5), levels=3, channels=12, depth=2), (2, 3)
-    field = plots.receptive_field(model, pixel, n_images=2)
+    field = receptive_field(model, pixel, n_images=2)
     x = torch.rand(2, 2, 4, 5, generator=torch.Generator().manual_seed(0))
     jacobian = torch.autograd.functional.jacobian(
         lambda x: model(x)[:, :, :, 2, 3].sum(dim=(1, 2)), x
@@ -41,7 +41,7 @@ def test_the_blind_spot_is_drawn_where_it_is_and_vanishes_with_two_stacks():
 
 def test_a_pixel_outside_the_image_is_refused():
     with pytest.raises(ValueError, match="outside an image of 4 rows"):
-        plots.receptive_field(PixelCNN((1, 4, 4), channels=8, depth=1), pixel=(4, 0))
+        receptive_field(PixelCNN((1, 4, 4), channels=8, depth=1), pixel=(4, 0))
 
 
 def test_drawn_so_far_keeps_the_first_pixels_in_raster_order():

@@ -63,6 +63,7 @@ def streaming(network: Network, walk: Walk) -> Network:
         walk: what the streams of the copy share; whoever walks sets `walk.column`.
 
     Example:
+        >>> import torch
         >>> from genlib.autoregressive.masks import MaskedConv2d
         >>> one, walk = torch.zeros(1, dtype=torch.long), Walk(n=2, width=3)
         >>> net = nn.Sequential(MaskedConv2d(one, one, (2, 3), mask="A"), nn.Tanh())

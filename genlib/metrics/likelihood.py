@@ -45,6 +45,7 @@ def log_probs(model: nn.Module, data: ImageSet, batch_size: int = 500) -> Tensor
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
+        >>> from genlib.data import load
         >>> log_probs(PixelCNN((1, 4, 4), channels=8, depth=1), load("bars")).shape
         torch.Size([30])
     """
@@ -94,6 +95,7 @@ def log_likelihood(
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
+        >>> from genlib.data import load
         >>> known = log_likelihood(PixelCNN((1, 4, 4), channels=8, depth=1), load("bars"))
         >>> known.known, known.nats.shape
         ('exact', torch.Size([30]))

@@ -53,6 +53,7 @@ def report(
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
+        >>> from genlib.data import load
         >>> model = PixelCNN((1, 4, 4), channels=8, depth=1)
         >>> row = report(model, load("bars"), lambda x: x.flatten(1), n_samples=50)
         >>> row["known"], row["gap"], 0 <= row["precision"] <= 1

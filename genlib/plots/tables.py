@@ -24,6 +24,7 @@ def show_tables(
         ValueError: a table of another size.
 
     Example:
+        >>> import torch
         >>> shares = torch.tensor([[0.9, 0.0], [0.1, 0.4]])
         >>> show_tables({"R2": shares}, rows=["slant", "size"], columns=["$z_1$", "$z_2$"])
         >>> [text.get_text() for text in plt.gca().texts]

@@ -41,6 +41,7 @@ def importance_bound(
         ValueError: k or at_once below 1; otherwise as the model.
 
     Example:
+        >>> from genlib.data import load
         >>> from genlib.variational import VAE
         >>> model = VAE((1, 4, 4), latent_dim=2)
         >>> importance_bound(model, load("bars").floats(), k=50).shape
