@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelModel, RowLSTM
 from genlib.autoregressive.diagonal_bilstm import DiagonalBiLSTMStream
 from genlib.autoregressive.gated_pixelcnn import VerticalConv, VerticalConvStream
-from genlib.autoregressive.masks import MaskedConv2d
+from genlib.autoregressive.masks import MaskedConv2d, MaskedConvStream
 from genlib.autoregressive.row_lstm import RowRecurrence, RowRecurrenceStream
-from genlib.autoregressive.streaming import MaskedConvStream, Stream, Walk, streaming
+from genlib.autoregressive.streaming import Stream, Walk, streaming
 from genlib.validation import Shape
 
 MIXTURE = pytest.param(partial(GatedPixelCNN, n_logistics=2), id="mixture of logistics")

@@ -92,7 +92,9 @@ def independent():
         ignored = given(release)
         answers = {task: [("solution", found)] for task, found in prints(master, ignored).items()}
         seen = set()
-        for task, factory in importlib.import_module(f"test_graders_{name}").bank.rights:
+        for task, factory in importlib.import_module(
+            f"course.assignments.{name}.test_grader"
+        ).bank.rights:
             source = textwrap.dedent(inspect.getsource(factory))
             if source in seen:  # one text makes several answers from functions that stand elsewhere
                 continue
