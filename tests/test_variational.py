@@ -26,7 +26,11 @@ from genlib.variational import (
     log_prob_by_quadrature,
     split_kl,
 )
-from genlib.variational.vae import BernoulliPixels, DequantisedGaussianPixels, GaussianPixels
+from genlib.variational.likelihoods import (
+    BernoulliPixels,
+    DequantisedGaussianPixels,
+    GaussianPixels,
+)
 
 EACH_LIKELIHOOD = [
     ("bernoulli", 2),
