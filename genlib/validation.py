@@ -82,6 +82,38 @@ def check_images(x: Tensor, shape: Shape, levels: int | None = None) -> None:
             )
 
 
+def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse what is not a batch of examples of this shape: images, or points of any number of dimensions.
+
+    Args:
+        x: images (B, C, H, W) in [0, 1], or points (B, D).
+        shape: (C, H, W) or (D,), of one example.
+
+    Raises:
+        TypeError: `x` is not a tensor of floats.
+        ValueError: wrong shape, a NaN or infinity, an image outside [0, 1].
+
+    Example:
+        >>> check_examples(torch.zeros(5, 3), shape=(2,))
+        Traceback (most recent call last):
+            ...
+        ValueError: points must have shape (B, 2), not (5, 3): that is what the generator makes
+    """
+    if len(shape) == 3:
+        check_images(x, (shape[0], shape[1], shape[2]))
+        return
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"points must be a float tensor, not {kind}")
+    if tuple(x.shape[1:]) != tuple(shape):
+        raise ValueError(
+            f"points must have shape (B, {', '.join(map(str, shape))}), not {tuple(x.shape)}: "
+            "that is what the generator makes"
+        )
+    if values_are_free_to_read(x) and not x.isfinite().all():
+        raise ValueError("points contain NaN or infinity: look for the step that produced it")
+
+
 def at_least_one(name: str, value: int) -> int:
     """The value itself, or a refusal of what is to be counted and is not even one.
 

@@ -1,6 +1,7 @@
 """Implicit and direct: one pass from noise to an image, trained against a second network."""
 
-from genlib.adversarial.gan import GAN, LSGAN, R1GAN, WGANGP, HingeGAN, MinimaxGAN
+from genlib.adversarial.gan import GAN, LSGAN, HingeGAN, MinimaxGAN
+from genlib.adversarial.gradient_penalty import R1GAN, WGANGP
 from genlib.adversarial.networks import (
     DCGANDiscriminator,
     DCGANGenerator,
