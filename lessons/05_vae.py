@@ -691,11 +691,11 @@ print(f"within 0.3 nats of the best possible:                       {r2 - kl2 > 
 # Do open cells matter? Take a pixel that is surely black, with its mean beyond black.
 
 # %%
-level, half, v = torch.linspace(0, 1, 17), 1 / 32, Normal(-0.3, 0.15)
+level, half, v = torch.linspace(0, 1, grey.levels), 0.5 / (grey.levels - 1), Normal(-0.3, 0.15)
 closed = v.cdf(level + half) - v.cdf(level - half)
 ends = torch.cat([torch.tensor([-math.inf]), level[:-1] + half, torch.tensor([math.inf])])
 opened = v.cdf(ends).diff()
-print(f"17 closed cells hold {closed.sum():.3f} of the probability, open ones {opened.sum():.3f}")
+print(f"{grey.levels} closed cells hold {closed.sum():.3f} of the probability, open ones {opened.sum():.3f}")
 print(f"{100 * (grey_test.floats() == 0).float().mean():.0f} % of the pixels of test images are black")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
