@@ -119,7 +119,8 @@ print(f"independent pixels have more than 100 times as much: {apart}")
 soup, _ = precision_recall(features[:500], judge.features(pixels[:500]))
 print(f"precision of independent pixels by the last features is above 0.5: {soup > 0.5}")
 early = scores["independent pixels"]["precision"]
-print(f"one layer earlier it is below 0.3:                                 {early < 0.3}")
+if DATASET == "strokes":
+    print(f"one layer earlier it is below 0.3:                                 {early < 0.3}")
 print(f"there fresh images keep a precision and a recall above 0.7:        "
       f"{min(best['precision'], best['recall']) > 0.7}")
 
@@ -312,9 +313,8 @@ plots.show_rows({name: x[:12] for name, x in {"pixels": pixels, **drawn, "real":
 
 # %%
 one, other = frechet("DCGAN"), frechet("MLP pair")
-if DATASET == "strokes":
-    print(f"the perceptrons are 4 times as far from the data as DCGAN, or more: {other > 4 * one}")
-    print(f"DCGAN is 5 times as far from it as fresh images, or more:           {one > 5 * ideal}")
+print(f"the perceptrons are 4 times as far from the data as DCGAN, or more: {other > 4 * one}")
+print(f"DCGAN is 5 times as far from it as fresh images, or more:           {one > 5 * ideal}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Least squares
@@ -536,11 +536,10 @@ three = "DCGAN", "LSGAN", "WGAN-GP"
 closer = all(frechet(name) < frechet("MLP pair") for name in three)
 covered = all(scores[name]["classes"] == 10 for name in three)
 uneven = all(scores[name]["unevenness"] > 0.1 for name in three)
-if DATASET == "strokes":
-    print(f"all three are closer to the data than the perceptrons: {closer}")
-    print(f"all three draw all ten digits:                         {covered}")
-    print(f"all three draw them unevenly, by more than 0.1:        {uneven}")
-    print(f"fresh images are uneven by less than 0.05:             {best['unevenness'] < 0.05}")
+print(f"all three are closer to the data than the perceptrons: {closer}")
+print(f"all three draw all ten digits:                         {covered}")
+print(f"all three draw them unevenly, by more than 0.1:        {uneven}")
+print(f"fresh images are uneven by less than 0.05:             {best['unevenness'] < 0.05}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Three losses, and all three rows are strokes, some of them digits. WGAN-GP has the largest distance in our runs. But its
@@ -554,8 +553,7 @@ if DATASET == "strokes":
 # %%
 among = [frechet(name) for name in three]
 larger = other - one > max(among) - min(among)
-if DATASET == "strokes":
-    print(f"from perceptrons to DCGAN is a larger step than among the losses: {larger}")
+print(f"from perceptrons to DCGAN is a larger step than among the losses: {larger}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Labels
@@ -608,10 +606,10 @@ def agreement(name, y):
 
 obeys = agreement("conditional", y)
 real, blind = agreement("fresh images", test.labels[2000:]), agreement("DCGAN", y)
+print(f"the conditional GAN obeys its label on at least 70 %: {obeys >= 0.7}")
 if DATASET == "strokes":
-    print(f"the conditional GAN obeys its label on at least 70 %: {obeys >= 0.7}")
     print(f"fresh images agree with theirs on at least 98 %:      {real >= 0.98}")
-    print(f"DCGAN, not told, meets it on 6 to 14 %:               {0.06 < blind < 0.14}")
+print(f"DCGAN, not told, meets it on 6 to 14 %:               {0.06 < blind < 0.14}")
 
 # %% tags=["nbval-ignore-output"]
 print(f"the conditional GAN obeys on {100 * obeys:.1f} %")
@@ -627,9 +625,8 @@ each = min(200, digits.bincount(minlength=10).min().item())
 even = torch.stack([many[digits == digit][:each] for digit in range(10)], dim=1).flatten(0, 1)
 scores["DCGAN, evened out"] = judged("DCGAN, evened out", even)
 told, evened, untold = (frechet(name) for name in ("conditional", "DCGAN, evened out", "DCGAN"))
-if DATASET == "strokes":
-    print(f"even digits bring DCGAN closer to the data:            {evened < untold}")
-    print(f"told, it is closer still, by a tenth or more:          {told < 0.9 * evened}")
+print(f"even digits bring DCGAN closer to the data:            {evened < untold}")
+print(f"told, it is closer still, by a tenth or more:          {told < 0.9 * evened}")
 
 # %% tags=["nbval-ignore-output"]
 show_scores()
@@ -656,9 +653,8 @@ plots.show_curves(
 )
 common, *_, rare = shares("DCGAN").tolist()
 is_even = scores["conditional"]["unevenness"] < scores["DCGAN"]["unevenness"] / 2
-if DATASET == "strokes":
-    print(f"DCGAN draws the most common digit twice as often as the rarest, or more: {common > 2 * rare}")
-    print(f"the conditional GAN is less than half as uneven:                         {is_even}")
+print(f"DCGAN draws the most common digit twice as often as the rarest, or more: {common > 2 * rare}")
+print(f"the conditional GAN is less than half as uneven:                         {is_even}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Between two noises
@@ -761,9 +757,8 @@ def far(model, z, *y):
 untold = {name: far(gan, z) for name, z in half.items()}
 told = {name: far(conditional, z, y) for name, z in half.items()}
 inside, sphere, noise = untold.values()
-if DATASET == "strokes":
-    print(f"DCGAN, half-way: straight is 1.2 times as far as the sphere, or more: {inside > 1.2 * sphere}")
-    print(f"the sphere is as good as fresh noise, within 20 %: {abs(sphere / noise - 1) < 0.2}")
+print(f"DCGAN, half-way: straight is 1.2 times as far as the sphere, or more: {inside > 1.2 * sphere}")
+print(f"the sphere is as good as fresh noise, within 20 %: {abs(sphere / noise - 1) < 0.2}")
 
 # %% tags=["nbval-ignore-output"]
 for name in half:
@@ -791,10 +786,9 @@ plots.show_curves(
     baselines={"fresh images": best["precision"]},
 )
 gain, loss, scrawl = precision[1] - precision[3], recall[1] - recall[3], precision[5] - precision[3]
-if DATASET == "strokes":
-    print(f"half as long: precision rises by 0.05 or more: {gain > 0.05}")
-    print(f"half as long: recall falls by 0.2 or more:     {loss < -0.2}")
-    print(f"twice as long: precision falls by 0.1 or more: {scrawl < -0.1}")
+print(f"half as long: precision rises by 0.05 or more: {gain > 0.05}")
+print(f"half as long: recall falls by 0.2 or more:     {loss < -0.2}")
+print(f"twice as long: precision falls by 0.1 or more: {scrawl < -0.1}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Short noises give tidy digits, and all alike. Long ones give scrawls. Brock et al. (2019) trade one for the other on purpose,
@@ -811,8 +805,8 @@ if DATASET == "strokes":
 rows = torch.randperm(len(originals))[:2000]
 copies = (originals[rows] + 0.05 * torch.randn(2000, *shape)).clamp(0, 1)
 exact = frechet_distance(features, judge.features(originals[rows]))
+print(f"DCGAN is 5 times as far from the test images as exact copies, or more: {one > 5 * exact}")
 if DATASET == "strokes":
-    print(f"DCGAN is 5 times as far from the test images as exact copies, or more: {one > 5 * exact}")
     print(f"exact copies score like fresh images, within 2: {abs(exact - ideal) < 2}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -1057,8 +1051,7 @@ print(format_table(rows, digits=1))
 
 # %%
 told = frechet("conditional")
-if DATASET == "strokes":
-    print(f"the conditional GAN is still 4 to 20 times as far as fresh images: {4 < told / ideal < 20}")
+print(f"the conditional GAN is still 4 to 20 times as far as fresh images: {4 < told / ideal < 20}")
 
 # %% tags=["nbval-ignore-output"]
 begin = time.perf_counter()
