@@ -179,6 +179,24 @@ def test_every_row_was_trained_by_the_words_that_stand_here():
         assert row["split"] == "test" and f"--seed {row['seed']} " in row["command"]
 
 
+def test_lesson_03_and_readme_say_what_was_found_of_photographs():
+    found = json.loads((results.FOUND / "colour_small-cpu.json").read_text())
+    bits = {name: f"{values['bits_per_dim']:.2f}" for name, values in found["baselines"].items()}
+    network = f"{found['figures']['exact']['bits_per_dim']:.2f}"
+    lesson = (results.ROOT / "lessons" / "03_pixelcnn.py").read_text().replace("\n# ", " ")
+    for said in (
+        f"{found['training_images']:,} of them, and {found['cpu_minutes']:.0f} minutes of one processor core",
+        f"It needs {network} bits/dim on {found['images']} test images",
+        f"Independent pixels need {bits['independent pixels']}",
+        f"2000): {bits['neighbours']}.",
+        f"saw each photograph about {found['epochs']:.0f} times",
+    ):
+        assert said in lesson
+    readme = (results.ROOT / "README.md").read_text().replace("\n", " ")
+    assert f"independent pixels need {bits['independent pixels']} bits/dim" in readme
+    assert f"from three neighbours and the colour before needs {bits['neighbours']}" in readme
+
+
 def test_what_a_theory_promises_holds_in_the_table():
     found = {path.stem: json.loads(path.read_text()) for path in results.FOUND.glob("*.json")}
     bounds = [found["vae-cuda"]["figures"][f"at most, k = {k}"]["nats"] for k in results.CODES]
