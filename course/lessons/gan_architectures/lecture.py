@@ -11,7 +11,7 @@
 #
 # **What made GANs work?**
 #
-# [Lesson {{gan}}]({{gan}}_gan.ipynb) played the game of a generator and a discriminator on a line, in the plane and on images of
+# [Lesson {{gan}}]({{gan}}_gan.ipynb) trained a generator and a discriminator on a line, in the plane and on images of
 # 4 by 4 pixels. Two perceptrons were enough. On larger images they are not, and for a while nobody knew what was.
 #
 # Three things helped. Networks made for images: DCGAN. Losses with a slope that lasts: LSGAN and WGAN-GP. And labels:
@@ -277,7 +277,7 @@ print(f"with batch norm a pixel varies at least 20 times as much: {spread > 20 *
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Training, watched
 #
-# The same twelve noises, every time. Nothing is new in the loop: `train_gan_epoch` makes the turns of lesson {{gan}}. The
+# The same twelve noises, every time. Nothing is new in the loop: `train_gan_epoch` takes the alternating steps of lesson {{gan}}. The
 # learning rate falls over the second half, so that the two come to rest. It is twenty times the paper's, for a training that is
 # much shorter.
 
@@ -330,7 +330,7 @@ print(f"DCGAN is 5 times as far from it as fresh images, or more:           {one
 # L_G = \tfrac12 \mathbb{E}_z (a(G(z)) - 1)^2.$$
 #
 # The slope of $L_G$ is $a - 1$. It grows with the distance from 1, on both sides. A fake with an output far above that of
-# real images is pulled *back* towards them. By hand and by `genlib`:
+# real images gets a gradient *back* towards them. By hand and by `genlib`:
 
 # %%
 squares = dcgan(LSGAN)
@@ -344,9 +344,9 @@ print("least squares by hand and LSGAN agree")
 # %%
 critic = dcgan(WGANGP, norm=layer_norm)  # of which more below
 output, push = torch.arange(-60, 61) / 10, {}
-for name, game in {"GAN": gan, "LSGAN": squares, "WGAN": critic}.items():
+for name, kind in {"GAN": gan, "LSGAN": squares, "WGAN": critic}.items():
     a = output.clone().requires_grad_()
-    push[name] = -torch.autograd.grad(len(a) * game.generator_objective(a), a)[0]
+    push[name] = -torch.autograd.grad(len(a) * kind.generator_objective(a), a)[0]
 plots.show_curves(
     push, x=output, xlabel="output of D for a fake", ylabel="minus the gradient",
     baselines={"none": 0},
@@ -934,7 +934,7 @@ for name in ("frechet", "precision", "recall", "obeyed"):
 #
 # $$L_D = \mathbb{E}_x \max(0, 1 - D(x)) + \mathbb{E}_z \max(0, 1 + D(G(z))), \qquad L_G = -\mathbb{E}_z D(G(z)).$$
 #
-# **Averaged weights** (Yazici et al., 2019): networks in a game swing. So draw samples from the mean of the generator's weights,
+# **Averaged weights** (Yazici et al., 2019): the two networks swing about each other. So draw samples from the mean of the generator's weights,
 # $\bar w \leftarrow \beta \bar w + (1 - \beta) w$ after each update. It changes nothing in training.
 
 # %%
