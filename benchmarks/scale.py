@@ -405,6 +405,8 @@ def main(arguments: list[str] | None = None, parts: Mapping[str, Part] = PARTS) 
     parts_help = f"any of {', '.join(parts)}; by default {', '.join(default)}"
     parser.add_argument("--parts", nargs="+", choices=parts, default=default, help=parts_help)
     options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no GPU here: leave --device cuda out")
     jobs = (job for part in options.parts for job in parts[part](options.device, options.models))
     return run(jobs, options.device, options.out)
 
