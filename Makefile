@@ -90,7 +90,7 @@ book: $(READY)  ## make the website, build/book/html/index.html
 datasets: $(READY)  ## run the lessons on the other data that their DATASET names (LESSON=03; ARGS="--data mnist --images 500")
 	$(PY) -m course.publish.datasets $(LESSON) $(ARGS)
 
-results: $(READY)  ## train on real data, measure, and make README.md's table (ARGS="vae gan --minutes 10")
+results: $(READY)  ## train on real data, measure, and make the table of docs/results.md (ARGS="vae gan --minutes 10")
 	$(PY) -m benchmarks.results $(ARGS)
 
 box: $(READY)  ## pack a trained run into genlib/pretrained, where genlib.pretrained finds it (RUN=folder NAME=vae-mnist)

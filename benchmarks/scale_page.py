@@ -1,6 +1,8 @@
 """The tables of docs/book/scale.md, from what `benchmarks.scale` has measured: docs/results/scale_*.json.
 
-A mark such as <!-- scale: growth --> in the page is where a table goes. A machine that has not been
+    python -m benchmarks.scale_page     writes them anew
+
+They stand between marks such as <!-- scale: growth --> and <!-- /scale: growth -->. A machine that has not been
 measured has no column; without any, the page says how to measure one.
 """
 
@@ -10,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.report import table
 from benchmarks.scale import LAWS, STEPS, TABLE, VARIED, Row
+from course.publish.markdown import between_marks, table
 from genlib.train.recipes import RECIPES
 
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "book" / "scale.md"
 # trainings that a course asks for: passes over the training images of MNIST and CIFAR-10
 IMAGES = {"mnist": 60_000, "cifar": 50_000}
 JOBS = (
@@ -323,18 +327,20 @@ def fill(text: str, folder: Path) -> str:
     """The page with its tables.
 
     Args:
-        text: with marks, <!-- scale: growth --> for instance.
+        text: with pairs of marks, <!-- scale: growth --> and <!-- /scale: growth --> for instance.
         folder: where scale_*.json lie, if there are any.
 
     Raises:
         KeyError: a mark that no table belongs to.
+        ValueError: a mark without its end.
     """
     measured = machines(folder)
+    for name in re.findall(r"<!-- scale: (\w+) -->", text):
+        made_by = TABLES[name]
+        made = '*Not measured yet: `make bench ARGS="--out docs/results/scale_cpu.json"`.*'
+        text = between_marks(text, f"scale: {name}", made_by(measured) if measured else made)
+    return text
 
-    def made(mark: re.Match) -> str:
-        made_by = TABLES[mark.group(1)]
-        if not measured:
-            return '*Not measured yet: `make bench ARGS="--out docs/results/scale_cpu.json"`.*'
-        return made_by(measured)
 
-    return re.sub(r"<!-- scale: (\w+) -->", made, text)
+if __name__ == "__main__":
+    PAGE.write_text(fill(PAGE.read_text("utf-8"), ROOT / "docs" / "results"), "utf-8")

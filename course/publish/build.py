@@ -11,9 +11,10 @@
                                               notebooks/assignments/psN_topic/psN_topic.ipynb
                                                                                    nbgrader's release: no hidden tests
 
-NN is a lesson's place in course/syllabus.toml. A source never writes it: {{topic}} in its text stands for it, and its
-title gets it in front. Two builds of the same source give the same bytes apart from what cells print, so a diff shows
-what changed.
+NN is a lesson's place in course/syllabus.toml. A source never writes it: {{topic}} in its text stands for it,
+{{before}} and {{after}} for links to its neighbours, and its title gets it in front. The tables of lessons in stored
+pages are written with the notebooks (`contents`). Two builds of the same source give the same bytes apart from what
+cells print, so a diff shows what changed.
 """
 
 import argparse
@@ -51,6 +52,7 @@ from nbgrader.preprocessors import (
 from traitlets import Type
 
 from course import syllabus
+from course.publish import contents
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT_METADATA = {"nbgrader", "slideshow", "tags", "deletable", "editable"}
@@ -82,7 +84,6 @@ WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
 PROBLEM_SET = re.compile(r"ps\d+_[a-z0-9_]+")
 TITLE = re.compile(r"\A# (?=\S)")
-PLACE = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}")
 
 
 class BuildError(Exception):
@@ -170,14 +171,14 @@ def read_source(root, lesson, variant=0):
             f"{lesson.source}: is no percent file that jupytext can read: {what}"
         ) from error
     number = lesson.name.split("_")[0]
-    numbers = {entry.name: entry.number for entry in syllabus.lessons(root)}
+    marks = syllabus.marks(root, lesson.source.parent.name if lesson.student is None else "")
     for i, cell in enumerate(nb.cells):
         cell.id = f"{number}-{i:03d}"  # from the position: random ids would differ in every build
         cell.metadata = nbformat.from_dict(
             {key: value for key, value in cell.metadata.items() if key in KEPT_METADATA}
         )
         if cell.cell_type == "markdown":
-            cell.source = PLACE.sub(lambda name: numbers.get(name[1], name[0]), cell.source)
+            cell.source = syllabus.fill(cell.source, marks)
     if lesson.place is not None:
         nb.cells[0].source = TITLE.sub(f"# {lesson.place}. ", nb.cells[0].source)
     nb.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
@@ -420,7 +421,13 @@ def build_lesson(root, lesson):
 def build(root, prefixes=()):
     """Build the chosen lessons; one that fails keeps its old notebooks and does not stop the others."""
     failed = []
-    for lesson in find_lessons(root, prefixes):
+    lessons = find_lessons(root, prefixes)
+    try:
+        for page in contents.write(root):
+            print(f"          {page.relative_to(root)}", flush=True)
+    except ValueError as error:
+        failed.append(str(error))
+    for lesson in lessons:
         try:
             build_lesson(root, lesson)
         except BuildError as error:
@@ -446,6 +453,10 @@ def check(root, prefixes=()):
         except BuildError as error:
             wrong.append(str(error))
     if not prefixes:
+        try:
+            wrong += contents.check(root)
+        except ValueError as error:
+            wrong.append(str(error))
         ours = {x.executed for x in lessons} | {x.student for x in lessons}
         for folder in ("notebooks", "solutions"):
             for path in sorted((root / folder).glob("**/*.ipynb")):

@@ -855,7 +855,7 @@ for name in ("frechet", "precision", "recall"):
 # | a chosen order | completes what comes later, not what comes earlier |
 # | local | samples have good texture before they have good shape |
 #
-# The digits of this lesson are tiny and most of its networks small. The README has all pixel models of the course on real MNIST,
+# The digits of this lesson are tiny and most of its networks small. `docs/results.md` has all pixel models of the course on real MNIST,
 # beside the papers' figures, and the commands that trained them.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -872,5 +872,5 @@ for name in ("frechet", "precision", "recall"):
 # - Ramachandran et al. (2017), *Fast Generation for Convolutional Autoregressive Models*, arXiv:1704.06001: caching.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [{{pixelrnn}} PixelRNN]({{pixelrnn}}_pixelrnn.ipynb). To build a PixelCNN yourself, step by step and with each step checked:
-# [the exercises]({{pixelcnn}}_pixelcnn_exercises.ipynb).
+# {{before}} To build a PixelCNN yourself, step by step and with each step checked: [the
+# exercises]({{pixelcnn}}_pixelcnn_exercises.ipynb). {{after}}
