@@ -94,11 +94,14 @@ def lessons(root: Path) -> list[Entry]:
         >>> [entry.name for entry in lessons(Path(course.__file__).parents[1])][:2]
         ['start_here', 'taxonomy']
     """
+    entries = []
     try:
-        entries = [
-            Entry(place, **{key: tuple(x) if isinstance(x, list) else x for key, x in row.items()})
-            for place, row in enumerate(_blocks(root).get("lesson", []))
-        ]
+        for place, row in enumerate(_blocks(root).get("lesson", [])):
+            values: dict[str, Any] = {
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in row.items()
+            }
+            entries.append(Entry(place, **values))
     except TypeError as error:
         raise ValueError(f"{FILE} cannot be read: {error}") from error
     seen: set[str] = set()

@@ -17,7 +17,6 @@ from course.publish.student import answers
 from genlib.taxonomy import leaves
 from tests.page_browser import needs_chromium, offline_page, url
 
-
 NOTEBOOKS = {entry.name: entry.notebook for entry in syllabus.lessons(build.ROOT)}
 AUTOENCODER, VAE = NOTEBOOKS["autoencoder"], NOTEBOOKS["vae"]
 

@@ -30,7 +30,7 @@ def test_each_lesson_runs_on_the_data_it_names_and_says_what_fails_there(tmp_pat
     assert lines[0].startswith("FAILED 00_toy on digits: ") and "too small" in lines[0]
     assert lines[1] == "00_toy on strokes: runs; False there: its own data"
     assert not any((tmp_path / "notebooks").iterdir())
-    assert list(datasets.runs(tmp_path, ("04",), ("strokes",), images=20)) == []
+    assert list(datasets.runs(tmp_path, ("toy",), ("letters",), images=20)) == []
 
 
 def test_no_more_images_than_asked_for(tmp_path):

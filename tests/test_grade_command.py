@@ -35,7 +35,7 @@ from torch.distributions import Normal, kl_divergence
 from course.assignments import Part, Task, problem_set
 from course.assignments import grade as grade_task
 from course.checking.core import Wrong
-from course.checking.hand_in import answer_questions, pack
+from course.checking.questions import answer_questions, pack
 from course.grading.course import private_tasks
 from course.grading.execution import Grading
 from course.grading.jail import Limits

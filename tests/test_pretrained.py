@@ -288,7 +288,9 @@ def test_a_card_says_where_it_comes_from(packed):
     text = (packed / "gan-digits.md").read_text()
     for heading in ("Data", "Training", "How good it is", "What it is not for", "Licence"):
         assert f"## {heading}\n" in text
-    assert about.command in text and about.sha256 in text and 'pretrained("gan-digits")' in text
+    assert (
+        about.command in text and about.sha256 in text and 'pretrained.load("gan-digits")' in text
+    )
 
 
 def test_facts_of_a_results_file_join_the_card(runs, tmp_path, capsys):
@@ -468,7 +470,9 @@ def test_the_box_is_small():
 def test_pages_and_lessons_name_models_that_are_there():
     pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("course/lessons/*/*.py")]
     for page in pages:
-        named = re.findall(r'(?:pretrained|card)\("([^"]+)"\)', page.read_text(encoding="utf-8"))
+        named = re.findall(
+            r'pretrained\.(?:load|card)\("([^"]+)"\)', page.read_text(encoding="utf-8")
+        )
         assert set(named) <= set(REAL), page
     page = (ROOT / "docs" / "pretrained.md").read_text(encoding="utf-8")
     table = packer.table([pretrained.card(name) for name in REAL])
@@ -603,4 +607,4 @@ def mnist_or_skip(about: pretrained.Card) -> ImageSet:
 def test_the_table_names_every_model_and_links_its_card(packed):
     table = packer.table([pretrained.card(name, packed) for name in KINDS])
     for name in KINDS:
-        assert f"| [`{name}`](genlib/pretrained/{name}.md) |" in table
+        assert f"| [`{name}`](../genlib/pretrained/{name}.md) |" in table

@@ -271,7 +271,8 @@ def write_reference(source: Path) -> None:
         (source / "api" / f"{family}.md").write_text("\n".join(page), encoding="utf-8")
     listed = [name for name in families if name != "genlib"]
     text = (
-        "What `genlib` has, and of `course` what notebooks import, from their docstrings. A name promises: `log_prob` is exact, `elbo` is a bound, `loss` is a "
+        "What `genlib` has, and of `course` what notebooks import, from their docstrings. "
+        "A name promises: `log_prob` is exact, `elbo` is a bound, `loss` is a "
         "scalar to minimise, `sample` draws without gradients. Images are (B, C, H, W) in [0, 1]; log probabilities "
         "are in nats, one number an image."
     )

@@ -1,7 +1,7 @@
 """Build every notebook from its one edited form, a jupytext percent file in course/.
 
     python -m course.publish.build            build all of them, executed
-    python -m course.publish.build 03 ps1     those whose name starts with 03 or ps1
+    python -m course.publish.build vae ps1    those of lesson vae, and those whose name starts with ps1
     python -m course.publish.build --check    fail, executing nothing, when a notebook does not come from its source
 
     course/lessons/topic/lecture.py           notebooks/NN_topic.ipynb             executed
@@ -66,7 +66,7 @@ NOTEBOOK_METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
-# How a lecture looks as a live deck of slides (jupyterlab-rise); course/explorers/live/ does the rest.
+# How a lecture looks as a live deck (jupyterlab-rise); course/explorers/live/ does the rest.
 LIVE_DECK = {
     "theme": "white",  # the default one asks the network for its fonts
     "start_slideshow_at": "beginning",  # after "run all cells" the last cell is selected
@@ -106,7 +106,7 @@ class Lesson:
 
 
 def find_lessons(root, prefixes=()):
-    """Every lesson whose name starts with one of the prefixes (all of them without), in their order."""
+    """Every lesson that the prefixes `choose` (all of them without), in their order."""
     try:
         entries = syllabus.lessons(root)
     except ValueError as error:
@@ -147,12 +147,29 @@ def find_lessons(root, prefixes=()):
         lessons.append(Lesson(name, source, "solutions" / inside, student, release=True))
     if not lessons:
         raise BuildError(f"{syllabus.FILE} holds no lesson yet.")
-    # a whole name means that notebook alone, also where others begin with it: 03_pixelcnn, 03_pixelcnn_exercises
-    starts = tuple(set(prefixes) - {x.name for x in lessons})
-    chosen = [x for x in lessons if not prefixes or x.name in prefixes or x.name.startswith(starts)]
+    return choose(lessons, prefixes)
+
+
+def choose(lessons, names):
+    """Those of the notebooks that somebody names: those that start with "05", "NN_topic" alone, "topic" for all of a lesson.
+
+    Raises:
+        BuildError: there are none.
+    """
+    # the whole name of a notebook means it alone, also where others begin with it, and that of a folder what is in it
+    whole = {x.name for x in lessons} | {x.source.parent.name for x in lessons}
+    starts = tuple(set(names) - whole)
+    chosen = [
+        x
+        for x in lessons
+        if not names
+        or x.name in names
+        or x.source.parent.name in names
+        or x.name.startswith(starts)
+    ]
     if not chosen:
         raise BuildError(
-            f"no lesson's name starts with {' or '.join(prefixes)}. There are: "
+            f"no lesson's name starts with {' or '.join(names)}. There are: "
             + ", ".join(x.name for x in lessons)
         )
     return chosen

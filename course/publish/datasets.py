@@ -1,6 +1,6 @@
 """Run the lessons that offer DATASET on the other data they name, a small part of each.
 
-    make datasets [LESSON=03] [ARGS="--data strokes --images 500"]
+    make datasets [LESSON=pixelcnn] [ARGS="--data strokes --images 500"]
 
 A cell that fails there is a fault of the lesson. Its printed claims are about the lesson's own data; which of them
 do not hold on the others is listed, and is no fault.
@@ -64,9 +64,7 @@ def printed(nb: nbformat.NotebookNode) -> str:
 
 def runs(root: Path, lessons: Sequence[str], names: Sequence[str], images: int) -> Iterator[str]:
     """One line for each lesson and data set; lines about faults begin with FAILED."""
-    for lesson in pages.lectures(root):
-        if not lesson.name.startswith(tuple(lessons) or ""):
-            continue
+    for lesson in build.choose(pages.lectures(root), lessons):
         for name in offered(build.read_source(root, lesson)):
             if name not in names:
                 continue
@@ -88,9 +86,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=400, help="of each split, at most (400)")
     args = parser.parse_args(argv)
     failed = 0
-    for line in runs(build.ROOT, args.lesson, args.data, args.images):
-        print(line, flush=True)
-        failed += line.startswith("FAILED")
+    try:
+        for line in runs(build.ROOT, args.lesson, args.data, args.images):
+            print(line, flush=True)
+            failed += line.startswith("FAILED")
+    except build.BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
     return min(failed, 1)
 
 

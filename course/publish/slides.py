@@ -369,11 +369,8 @@ def main(argv: list[str] | None = None) -> int:
     root, out = args.root, args.out or args.root / "build" / "slides"
     lessons = pages.decks(root)
     with_exercises = {x.name.removesuffix("_exercises") for x in pages.exercises(root)}
-    chosen = [x for x in lessons if not args.prefix or x.name.startswith(tuple(args.prefix))]
-    if not chosen:
-        print(f"no lesson's name starts with {' or '.join(args.prefix)}", file=sys.stderr)
-        return 1
     try:
+        chosen = build.choose(lessons, args.prefix)
         notebooks = {x.name: pages.read(root / x.executed) for x in lessons}
         titles = {name: pages.title_of(nb) for name, nb in notebooks.items()}
         for lesson in chosen:
