@@ -151,7 +151,7 @@ def find_lessons(root, prefixes=()):
 
 
 def choose(lessons, names):
-    """Those of the notebooks that somebody names: those that start with "05", "NN_topic" alone, "topic" for all of a lesson.
+    """Those of the notebooks that somebody names: "NN_topic" one, "topic" all of a lesson, else those that begin so.
 
     Raises:
         BuildError: there are none.
