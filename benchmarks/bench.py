@@ -25,7 +25,6 @@ from torchvision.datasets import MNIST
 from torchvision.transforms import ToTensor
 
 from benchmarks import scale
-from benchmarks.pixel_by_pixel import diagonal_bilstm_pixel_by_pixel
 from benchmarks.scale import Job, Row, fastest
 from course.publish.build import ROOT, Lesson, execute, find_lessons, read_source
 from genlib.adversarial import GAN, DCGANDiscriminator, DCGANGenerator
@@ -43,6 +42,9 @@ from genlib.training import (
 )
 from genlib.variational import VAE
 from genlib.variational.networks import MLP
+
+sys.path.insert(0, str(ROOT / "tests"))
+from test_pixelrnn import diagonal_bilstm_pixel_by_pixel  # tests hold it equal to the layer
 
 CPU = torch.device("cpu")
 CONVOLUTIONAL: dict[str, Callable[[int], PixelModel]] = {

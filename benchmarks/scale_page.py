@@ -2,7 +2,7 @@
 
     python -m benchmarks.scale_page     writes them anew
 
-They stand between marks such as <!-- scale: growth --> and <!-- /scale: growth -->. A machine that has not been
+They stand behind marks such as <!-- scale: growth -->. A machine that has not been
 measured has no column; without any, the page says how to measure one.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.scale import LAWS, STEPS, TABLE, VARIED, Row
-from course.publish.markdown import between_marks, table
+from course.publish.markdown import table
 from genlib.train.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -324,22 +324,26 @@ TABLES: dict[str, Callable[[list[Machine]], str]] = {
 
 
 def fill(text: str, folder: Path) -> str:
-    """The page with its tables.
+    """The page with its tables: each follows its mark, <!-- scale: growth --> for instance, and ends with another.
 
     Args:
-        text: with pairs of marks, <!-- scale: growth --> and <!-- /scale: growth --> for instance.
+        text: with marks, and whatever stood between them before.
         folder: where scale_*.json lie, if there are any.
 
     Raises:
         KeyError: a mark that no table belongs to.
-        ValueError: a mark without its end.
     """
     measured = machines(folder)
-    for name in re.findall(r"<!-- scale: (\w+) -->", text):
-        made_by = TABLES[name]
-        made = '*Not measured yet: `make bench ARGS="--out docs/results/scale_cpu.json"`.*'
-        text = between_marks(text, f"scale: {name}", made_by(measured) if measured else made)
-    return text
+
+    def made(mark: re.Match) -> str:
+        table = '*Not measured yet: `make bench ARGS="--out docs/results/scale_cpu.json"`.*'
+        make = TABLES[mark[1]]
+        if measured:
+            table = make(measured)
+        return f"<!-- scale: {mark[1]} -->\n{table}\n<!-- /scale: {mark[1]} -->"
+
+    marks = r"<!-- scale: (.+?) -->(?:.*?<!-- /scale: \1 -->)?"
+    return re.sub(marks, made, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

@@ -58,18 +58,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def filled(name: str, folder: Path) -> str:
-    """One table of the page."""
-    return scale_page.fill(f"<!-- scale: {name} -->\n<!-- /scale: {name} -->", folder)
-
-
 def cells(text: str, start: str) -> list[str]:
     (line,) = [x for x in text.splitlines() if x.startswith(f"| {start} ")]
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_theory_stands_beside_both_machines(folder: Path):
-    side = filled("growth", folder).split("### Levels")[0]
+    side = scale_page.fill("<!-- scale: growth -->", folder).split("### Levels")[0]
     main, folded = side.split("<details>", 1)
     assert cells(main, "model") == [
         "model", "training step: theory", "CPU core", "NVIDIA X1", "drawing: theory", "CPU core",
@@ -89,7 +84,7 @@ def test_theory_stands_beside_both_machines(folder: Path):
 
 
 def test_every_size_has_a_table_with_every_model_it_belongs_to(folder: Path):
-    text = filled("growth", folder)
+    text = scale_page.fill("<!-- scale: growth -->", folder)
     parts = text.split("### ")[1:]
     assert len(parts) == len(VARIED)
     for varied, part in zip(VARIED, parts, strict=True):
@@ -98,20 +93,20 @@ def test_every_size_has_a_table_with_every_model_it_belongs_to(folder: Path):
 
 
 def test_times_follow_from_images_a_second(folder: Path):
-    text = filled("jobs", folder)
+    text = scale_page.fill("<!-- scale: jobs -->", folder)
     # 100 passes over 60,000 images: at 10,000 a second, at 100,000, and at 256 in half a millisecond
     assert cells(text, "VAE on MNIST") == ["VAE on MNIST", "100", "10 min", "60 s", "12 s"]
     assert cells(text, "GAN on MNIST")[2:] == ["", "", ""]
 
 
 def test_flags_are_columns_and_what_compiling_costs_is_said(folder: Path):
-    text = filled("flags", folder)
+    text = scale_page.fill("<!-- scale: flags -->", folder)
     assert cells(text, "VAE") == ["VAE", "256", "20 ms", "2.00", "40.00"]
     assert "30 s to 30 s" in text and "no units" not in text
 
 
 def test_counted_steps_are_shown(folder: Path):
-    text = filled("steps", folder)
+    text = scale_page.fill("<!-- scale: steps -->", folder)
     assert "2N - 1 diagonals a layer | 8, 16 | 15, 31 | 1.03 |" in text
 
 
@@ -127,7 +122,7 @@ def test_every_mark_of_the_page_has_a_table():
     marks = re.findall(r"<!-- scale: (\w+) -->", PAGE.read_text())
     assert sorted(marks) == sorted(scale_page.TABLES)
     with pytest.raises(KeyError, match="nonsense"):
-        filled("nonsense", RESULTS)
+        scale_page.fill("<!-- scale: nonsense -->", RESULTS)
 
 
 def test_the_page_as_it_stands_has_the_tables_of_what_was_measured():

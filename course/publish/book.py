@@ -73,7 +73,7 @@ def course_map(entries: Sequence[syllabus.Entry]) -> str:
         x, y = left + i % ACROSS * 330, bottom + 42 + i // ACROSS * 48
         words = html.escape(entry.beside or entry.question)
         boxes.append(f'{link(entry, x, y)}<text class="small" x="{x}" y="{y + 21}">{words}</text>')
-    size = f"0 0 {left + 3 * step + 424} {bottom + 26 + 48 * -(-len(beside) // ACROSS)}"
+    size = f"0 0 {left + 3 * step + 434} {bottom + 26 + 48 * -(-len(beside) // ACROSS)}"
     return (
         f'<svg class="course-map" viewBox="{size}" xmlns="http://www.w3.org/2000/svg" role="img" '
         f'aria-label="The tree of generative models; each leaf links to its lessons">'
@@ -90,7 +90,7 @@ def leaf_box(leaf: Leaf, x: float, y: float, lessons: Sequence[syllabus.Entry]) 
     names = ", ".join(model.__name__ for model in leaf.classes)
     links = "".join(link(entry, x + 12, y + 33 + 21 * i) for i, entry in enumerate(lessons))
     return (
-        f'<g class="leaf"><rect x="{x}" y="{y - 32}" width="420" height="{54 + 21 * len(lessons)}" rx="6"/>'
+        f'<g class="leaf"><rect x="{x}" y="{y - 32}" width="430" height="{54 + 21 * len(lessons)}" rx="6"/>'
         f'<text x="{x + 12}" y="{y - 11}"><tspan class="name">{html.escape(leaf.name)}</tspan> · p(x): '
         f"{html.escape(leaf.density)}</text>"
         f'<text class="small" x="{x + 12}" y="{y + 10}">{names}</text>{links}</g>'
