@@ -58,7 +58,7 @@ check: $(READY)  ## what needs no running: style, types, notebooks built from co
 	$(PY) -m course.publish.build --check
 	$(PY) -m pytest -q tests/test_environment.py
 
-lessons: $(READY)  ## build notebooks/ and solutions/ from course/ (LESSON=03 for those whose name starts so)
+lessons: $(READY)  ## build notebooks/ and solutions/ from course/ (LESSON=pixelcnn for one, LESSON=03 for those whose name starts so)
 	$(PY) -m course.publish.build $(LESSON)
 
 release: $(READY)  ## hand out and grade a variant of a problem set (PS=ps2_vae SEED=7; without SEED the repository's own)
@@ -81,16 +81,16 @@ marks: $(READY)  ## read the written answers of a graded class in nbgrader's for
 	cd grading/$(PS) && PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CURDIR)/$(PY) -m jupyterlab \
 	    --ServerApp.root_dir=. --ServerApp.default_url=/formgrader $(LAB_ARGS)
 
-slides: $(READY)  ## make a deck of slides of every lesson, build/slides/NN_topic.html (LESSON=03 for those whose name starts so)
+slides: $(READY)  ## make a deck of slides of every lesson, build/slides/NN_topic.html (LESSON=pixelcnn for one)
 	$(PY) -m course.publish.slides $(LESSON)
 
 book: $(READY)  ## make the website, build/book/html/index.html
 	$(PY) -m course.publish.book
 
-datasets: $(READY)  ## run the lessons on the other data that their DATASET names (LESSON=03; ARGS="--data mnist --images 500")
+datasets: $(READY)  ## run the lessons on the other data that their DATASET names (LESSON=pixelcnn; ARGS="--data mnist --images 500")
 	$(PY) -m course.publish.datasets $(LESSON) $(ARGS)
 
-results: $(READY)  ## train on real data, measure, and make README.md's table (ARGS="vae gan --minutes 10")
+results: $(READY)  ## train on real data, measure, and make the table of docs/results.md (ARGS="vae gan --minutes 10")
 	$(PY) -m benchmarks.results $(ARGS)
 
 box: $(READY)  ## pack a trained run into genlib/pretrained, where genlib.pretrained finds it (RUN=folder NAME=vae-mnist)

@@ -1,4 +1,4 @@
-"""What every way of running pytest here shares: `make test`, `pytest tests/`, `pytest notebooks/03_pixelcnn.ipynb`."""
+"""What every way of running pytest here shares: `make test`, `pytest tests/`, `pytest notebooks/NN_pixelcnn.ipynb`."""
 
 import os
 import time

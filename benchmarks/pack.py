@@ -7,7 +7,7 @@ that changes what the model says, if their file is above 3 MB, or if the box wou
 Then the rounded model is measured on test images, as `python -m genlib evaluate` does it, and
 weights, card and catalogue are written whole, or not at all. Facts that the run does not know, such
 as the machine, come from a file of benchmarks/results.py (--metrics, or RESULT.json in the run's folder).
-`python -m benchmarks.pack --pages` only writes the cards and the table of README.md anew.
+`python -m benchmarks.pack --pages` only writes the cards and the table of docs/pretrained.md anew.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from benchmarks import report
+from course.publish import markdown
 from genlib import pretrained
 from genlib.adversarial import GAN
 from genlib.autoregressive import PixelModel
@@ -442,12 +442,12 @@ handwriting, another size or scale of grey values are outside of what it learnt.
 or to check handwriting, nor its samples in place of data. {own}"""
 OWN_LIMITS = {
     PixelModel: """Its likelihood compares with others on the same images and the same binarisation only;
-a low one does not make an image an outlier (lesson 01). A sample takes a step a pixel, and completing an
-image heeds only what comes before in raster order (lesson 03).""",
+a low one does not make an image an outlier (lesson Taxonomy). A sample takes a step a pixel, and completing an
+image heeds only what comes before in raster order (lesson PixelCNN).""",
     VAE: """What it gives of the likelihood is a bound. Its draws toss each pixel on its own, and its means
-blur (lesson 05); its codes have no meaning of their own.""",
+blur (lesson VAE); its codes have no meaning of their own.""",
     GAN: """It has no likelihood and no encoder. What it leaves out of the data cannot be seen in its
-samples, and its scores are those of one small judge (lesson 07).""",
+samples, and its scores are those of one small judge (lesson GAN architectures).""",
 }
 LICENCES = """The weights and the code that made them are under the MIT licence of this course (LICENSE).{terms}"""
 TERMS = {"mnist": " MNIST's own terms apply to its images, none of which is here."}
@@ -506,19 +506,19 @@ def _wrapped(paragraph: str) -> str:
     return textwrap.fill(paragraph, 110, break_long_words=False) if prose else paragraph
 
 
-# ---------------------------------------------------------------- the README's table
+# ---------------------------------------------------------------- the table
 
 
 def table(cards: list[Card]) -> str:
-    """The models of the box as a table: what README.md shows."""
+    """The models of the box as a table: what docs/pretrained.md shows."""
     rows = []
     for about in cards:
         labels = ", conditional" if about.images.n_classes else ""
         rows.append([
-            f"[`{about.name}`](genlib/pretrained/{about.name}.md)", f"{about.what}{labels}", about.training,
+            f"[`{about.name}`](../genlib/pretrained/{about.name}.md)", f"{about.what}{labels}", about.training,
             _mb(about.size), headline(about),
         ])  # fmt: skip
-    return report.table(["`pretrained.load(...)`", "what", "trained", "file", "how good"], rows)
+    return markdown.table(["`pretrained.load(...)`", "what", "trained", "file", "how good"], rows)
 
 
 def headline(about: Card) -> str:
@@ -534,13 +534,13 @@ def headline(about: Card) -> str:
 
 
 def write_pages(folder: Path) -> None:
-    """All cards anew from the catalogue; if it is the course's own, the table of README.md too."""
+    """All cards anew from the catalogue; if it is the course's own, the table of docs/pretrained.md too."""
     cards = [pretrained.card(name, folder) for name in pretrained.names(folder)]
     pages = {folder / f"{about.name}.md": card_text(about) for about in cards}
-    readme = ROOT / "README.md"
+    page = ROOT / "docs" / "pretrained.md"
     if folder == pretrained.FOLDER:
-        text = readme.read_text(encoding="utf-8")
-        pages[readme] = report.between_marks(text, "box", table(cards))
+        text = page.read_text(encoding="utf-8")
+        pages[page] = markdown.between_marks(text, "box", table(cards))
     for path, text in pages.items():
         with whole_file(path) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
@@ -562,7 +562,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--codes", type=int, nargs="+", default=CODES, help="an image, for a VAE's bounds"
     )
     parser.add_argument(
-        "--pages", action="store_true", help="only write cards and README.md anew, from box.json"
+        "--pages",
+        action="store_true",
+        help="only write cards and docs/pretrained.md anew, from box.json",
     )
     options = parser.parse_args(arguments)
     if not options.pages and not options.name:
@@ -593,7 +595,7 @@ def main(arguments: list[str] | None = None) -> int:
     if late:
         print(f"{BEFORE}, for want of {about.data} or of time: {', '.join(late)}")
     print(
-        f"Commit {os.path.relpath(options.box)} and README.md, and build the lessons that use it."
+        f"Commit {os.path.relpath(options.box)} and docs/pretrained.md, and build the lessons that use it."
     )
     return 0
 

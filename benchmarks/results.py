@@ -1,4 +1,4 @@
-"""Train the course's models on real data, measure them, and put the table into README.md.
+"""Train the course's models on real data, measure them, and put the table into docs/results.md.
 
     GENLIB_DATA=../shared/data python -m benchmarks.results                        # all rows, an hour each
     GENLIB_DATA=../shared/data python -m benchmarks.results vae gan --minutes 10   # some, more quickly
@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import report
+from course.publish import markdown
 from genlib.adversarial import GAN
 from genlib.autoregressive import PixelModel
 from genlib.data import ImageSet, binarise, independent_pixels, load
@@ -40,7 +41,11 @@ from genlib.train.measure import as_trained, compare_samples, mean_and_error
 from genlib.variational import VAE, importance_bound
 
 ROOT = Path(__file__).resolve().parent.parent
-RUNS, FOUND, README = ROOT / "build" / "results", ROOT / "docs" / "results" / "trained", "README.md"
+RUNS, FOUND, PAGE = (
+    ROOT / "build" / "results",
+    ROOT / "docs" / "results" / "trained",
+    "docs/results.md",
+)
 N_VALIDATION, VALIDATION_SEED = 5_000, 1
 CODES = (1, 50, 5000)  # an image, for a VAE's bound
 N_SAMPLES = 10_000  # to compare with as many test images
@@ -318,7 +323,7 @@ def table() -> str:
         for row in found
     ]  # fmt: skip
     commands = "\n".join("    " + row["command"] for row in found)
-    return f"{report.table(head, rows)}\n\nThe commands, from top to bottom:\n\n{commands}"
+    return f"{markdown.table(head, rows)}\n\nThe commands, from top to bottom:\n\n{commands}"
 
 
 def spent(row: dict) -> str:
@@ -337,14 +342,14 @@ def say(row: dict, kind: str, values: dict[str, float]) -> str:
     return f"{kind} {values['samples']:.3g} (training images {values['training images']:.3g})"
 
 
-def put_into_readme(text: str) -> None:
+def put_into_page(text: str) -> None:
     """Replace what stands between the marks.
 
     Raises:
         ValueError: the marks are not there, once each.
     """
-    path = ROOT / README
-    page = report.between_marks(path.read_text(), "results", text)
+    path = ROOT / PAGE
+    page = markdown.between_marks(path.read_text(), "results", text)
     with whole_file(path) as unfinished:
         unfinished.write_text(page)
 
@@ -403,7 +408,7 @@ def main(arguments: list[str] | None = None) -> None:
         data = load(read_settings(folder).data, "test")
         draw(load_model(folder)[0], data, options.samples)  # type: ignore[arg-type]
     if not options.validate:
-        put_into_readme(table())
+        put_into_page(table())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The tables of docs/book/scale.md, from what `benchmarks.scale` has measured: docs/results/scale_*.json.
 
-A mark such as <!-- scale: throughput --> in the page is where a table goes. A machine that has not been
+    python -m benchmarks.scale_page     writes them anew
+
+They stand between marks such as <!-- scale: throughput --> and <!-- /scale: throughput -->. A machine that has not been
 measured has no column; without any, the page says how to measure one.
 """
 
@@ -9,10 +11,12 @@ import re
 from itertools import product
 from pathlib import Path
 
-from benchmarks.report import table
 from benchmarks.scale import MODELS, Row, fitted
+from course.publish.markdown import table
 from genlib.train.recipes import RECIPES
 
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "book" / "scale.md"
 VARIED = ("side", "levels", "width", "depth", "batch", "chain")
 HEADS = ("side N", "levels K", "width F", "depth L", "batch B", "chain k")
 DATA = {"mnist": ("MNIST", 60_000), "cifar": ("CIFAR-10", 50_000)}  # and images to train on
@@ -133,7 +137,11 @@ TABLES = {make.__name__: make for make in (growth, throughput, flags, machines)}
 
 
 def fill(text: str, folder: Path) -> str:
-    """The page with its tables in place of marks, <!-- scale: growth drawing seconds --> for instance.
+    """The page with its tables: each follows a mark, <!-- scale: flags --> for instance, and ends with another.
+
+    Args:
+        text: with marks, and whatever stood between them before.
+        folder: where scale_*.json lie, if there are any.
 
     Raises:
         KeyError: a mark that no table belongs to.
@@ -143,9 +151,15 @@ def fill(text: str, folder: Path) -> str:
 
     def made(mark: re.Match) -> str:
         name, *arguments = mark[1].split()
+        table = '*Not measured yet: `make bench ARGS="--out docs/results/scale_cpu.json"`.*'
         make = TABLES[name]
-        if not measured:
-            return '*Not measured yet: `make bench ARGS="--out docs/results/scale_cpu.json"`.*'
-        return make(measured, *arguments)
+        if measured:
+            table = make(measured, *arguments)
+        return f"<!-- scale: {mark[1]} -->\n{table}\n<!-- /scale: {mark[1]} -->"
 
-    return re.sub(r"<!-- scale: (.+?) -->", made, text)
+    marks = r"<!-- scale: (.+?) -->(?:.*?<!-- /scale: \1 -->)?"
+    return re.sub(marks, made, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(fill(PAGE.read_text("utf-8"), ROOT / "docs" / "results"), "utf-8")

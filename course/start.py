@@ -1,4 +1,4 @@
-"""Is everything there that the course needs? Lesson 00 asks; each answer comes with its cure.
+"""Is everything there that the course needs? Lesson Start here asks; each answer comes with its cure.
 
 It imports nothing but the standard library before it has looked, so that it can say what is missing.
 """
@@ -52,7 +52,7 @@ class Finding:
 
 
 def look() -> list[Finding]:
-    """Everything that lesson 00 looks for: versions, device, threads, data.
+    """Everything that lesson Start here looks for: versions, device, threads, data.
 
     Example:
         >>> from course import start

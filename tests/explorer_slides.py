@@ -35,7 +35,7 @@ def bold(model, std=0.3):
 
 # lesson -> what the cells of its explorers take for granted
 GIVEN = {
-    "01_taxonomy": """
+    "taxonomy": """
 digits, half = test.floats(), 100
 x_test = digits[: 2 * half]
 outliers, simple = {"mirrored": x_test[:half].flip(-1)}, {"blank": torch.zeros(1, *test.shape)}
@@ -58,17 +58,17 @@ measured = {
 }
 clock = {name: {"seconds": 1.0, "ms to draw 1000": 20} for name in models}
 """,
-    "02_pixelrnn": """
+    "pixelrnn": """
 models = {
     "RowLSTM": RowLSTM(test.shape, test.levels, channels=8, depth=2),
     "DiagonalBiLSTM": DiagonalBiLSTM(test.shape, test.levels, channels=8, depth=1),
 }
 """,
-    "03_pixelcnn": """
+    "pixelcnn": """
 pixelcnn = PixelCNN(test.shape, test.levels, channels=8, depth=2)
 gated = GatedPixelCNN(test.shape, test.levels, channels=8, depth=2)
 """,
-    "05_vae": """
+    "vae": """
 plane = VAE(test.shape, latent_dim=2)
 bold(plane.decoder)
 train, codes = test, torch.randn(len(test.labels), 2)
@@ -76,7 +76,7 @@ hand = bold(VAE(test.shape, 6, "dequantised_gaussian", levels=test.levels, scale
 faces, names = test.floats(), ["slant", "thickness", "size", "class"]
 r2 = {"learnt": torch.rand(4, 6)}
 """,
-    "06_gan": """
+    "gan": """
 bumps = MixtureSameFamily(
     Categorical(torch.tensor([0.4, 0.6])),
     Normal(torch.tensor([-2.0, 1.5]), torch.tensor([0.5, 0.7])),
@@ -84,11 +84,11 @@ bumps = MixtureSameFamily(
 away = GAN(nn.Linear(1, 1), MLPDiscriminator((1,), hidden_dim=64), latent_dim=1)
 nn.init.constant_(away.generator.bias, 8.0)
 """,
-    "07_gan_architectures": """
+    "gan_architectures": """
 gan = bold(GAN(MLPGenerator(test.shape, 64), MLPDiscriminator(test.shape), latent_dim=64))
 a = torch.randn(8, 64)
 """,
-    "08_markov_chains": """
+    "markov_chains": """
 rbms = {"PCD": bold(RBM(bars.shape, n_hidden=8))}
 """,
 }
@@ -98,7 +98,7 @@ def slides_of(lesson: str) -> list[list[NotebookNode]]:
     """Those slides of a lesson, as lists of cells, on which there is an explorer."""
     slides: list[list[NotebookNode]] = [[]]
     for cell in jupytext.read(
-        ROOT / "course" / "lessons" / lesson[3:] / "lecture.py", fmt="py:percent"
+        ROOT / "course" / "lessons" / lesson / "lecture.py", fmt="py:percent"
     ).cells:
         if cell.metadata.get("slideshow", {}).get("slide_type") in ("slide", "subslide"):
             slides.append([])

@@ -605,11 +605,11 @@ class ExplorerOnPage:
 
 def timing_table(rows: Sequence[tuple[str, ExplorerOnPage]]) -> str:
     """Explorers and their times, a line each."""
-    lines = [f"{'lesson':<8}{'explorer':<16}{'moves':>5}{'median ms':>11}   slowest"]
+    lines = [f"{'lesson':<24}{'explorer':<16}{'moves':>5}{'median ms':>11}   slowest"]
     for lesson, explorer in rows:
         what, took = max(explorer.moves, key=lambda move: move[1])
         lines.append(
-            f"{lesson:<8}{explorer.name:<16}{len(explorer.moves):>5}{explorer.median():>11.0f}"
+            f"{lesson:<24}{explorer.name:<16}{len(explorer.moves):>5}{explorer.median():>11.0f}"
             f"   {took:.0f}: {what}"
         )
     return "\n".join(lines)

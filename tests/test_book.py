@@ -11,10 +11,14 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from course import syllabus
 from course.publish import book, build, pages
 from course.publish.student import answers
 from genlib.taxonomy import leaves
 from tests.page_browser import needs_chromium, offline_page, url
+
+NOTEBOOKS = {entry.name: entry.notebook for entry in syllabus.lessons(build.ROOT)}
+AUTOENCODER, VAE = NOTEBOOKS["autoencoder"], NOTEBOOKS["vae"]
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +111,8 @@ def test_all_lessons_exercises_and_problem_sets_are_there(site):
 
 
 def test_pages_show_what_cells_printed(site, site_pages):
-    nb = nbformat.read(build.ROOT / "notebooks" / "04_autoencoder.ipynb", as_version=4)
-    page = site_pages[site / "lessons" / "04_autoencoder.html"]
+    nb = nbformat.read(build.ROOT / "notebooks" / f"{AUTOENCODER}.ipynb", as_version=4)
+    page = site_pages[site / "lessons" / f"{AUTOENCODER}.html"]
     printed = [o.text for c in nb.cells for o in c.get("outputs", []) if "text" in o]
     text = re.sub(r"\s+", "", page.text)
     assert printed and all(re.sub(r"\s+", "", words) in text for words in printed)
@@ -147,7 +151,7 @@ def test_no_answer_of_a_problem_set_is_anywhere(site):
 
 def test_the_reference_has_every_public_name(site, site_pages):
     names = book.public_modules()
-    assert {"genlib.nn", "genlib.plots", "genlib.data.strokes", "course.lessons.vae.checks"} <= set(
+    assert {"genlib.autoregressive.masks", "genlib.plots", "course.lessons.vae.checks"} <= set(
         names
     )
     assert not [name for name in names if name.startswith("course.assignments")]
@@ -163,37 +167,41 @@ def test_the_reference_has_every_public_name(site, site_pages):
         and f"{name}.{key}" not in anchors
     ]
     assert not missing
-    page = site_pages[site / "api" / "genlib.nn.html"].text
+    page = site_pages[site / "api" / "genlib.autoregressive.html"].text
     assert "A convolution that reads only earlier pixels" in page and "$" not in page
 
 
-def test_the_map_shows_every_leaf_and_every_lesson():
-    lessons = [lesson.name for lesson in pages.lectures()]
-    titles = {name: f"{i}. Title {i}" for i, name in enumerate(lessons)}
-    drawn = book.course_map(titles)
+def test_the_map_shows_every_leaf_and_every_lesson_that_is_shown():
+    entries = syllabus.lessons(build.ROOT)
+    drawn = book.course_map(entries)
     for leaf in leaves():
         assert f">{leaf.name}</tspan> · p(x): {leaf.density}<" in drawn
         assert all(model.__name__ in drawn for model in leaf.classes)
+        assert any(entry.family and book.builds(entry, leaf) for entry in entries)
     linked = re.findall(r'href="lessons/(\w+)\.html"', drawn)
-    assert set(linked) == {name for name in lessons if not name.startswith("00")}
+    assert set(linked) == {entry.notebook for entry in entries if entry.weeks}
 
 
 def test_links_lead_to_pages_or_become_words():
     where = book.places(build.ROOT)
-    at = Path("notebooks/04_autoencoder_exercises.ipynb")
-    text = "[a](../notebooks/04_autoencoder.ipynb#x) [b](../README.md) [c](https://example.org)"
+    at = Path(f"notebooks/{AUTOENCODER}_exercises.ipynb")
+    text = f"[a](../notebooks/{AUTOENCODER}.ipynb#x) [b](../README.md) [c](https://example.org)"
     got = book.redirect(text, at, where)
-    assert got == "[a](../lessons/04_autoencoder.ipynb#x) b [c](https://example.org)"
+    assert got == f"[a](../lessons/{AUTOENCODER}.ipynb#x) b [c](https://example.org)"
 
 
-def test_the_section_on_grading_comes_from_the_readme():
-    text = "# C\n\n<!-- grading -->\n## How\n\nSo.\n<!-- /grading -->\n\n## Else\n\nNo.\n"
-    assert book.grading_section(text).strip() == "So."
-    assert (
-        book.grading_section("# C\n\n## Grading a class\n\nThus.\n\n## E\n\nNo.\n").strip()
-        == "Thus."
-    )
-    assert book.grading_section("# C\n") == ""
+def test_a_page_takes_in_another_without_its_title(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "grading.md").write_text("# Grading\n\nSo: [vae](../notebooks/v.ipynb).\n")
+    where = {Path("notebooks/v.ipynb"): "lessons/v.ipynb"}
+    text = book.include("# How\n\n<!-- grading -->\n\n<!-- else -->", tmp_path, where)
+    assert text == "# How\n\nSo: [vae](lessons/v.ipynb).\n\n<!-- else -->"
+
+
+def test_the_book_has_every_page_of_docs():
+    marks = "".join(path.read_text() for path in book.WRITTEN.glob("*.md"))
+    for path in (build.ROOT / "docs").glob("*.md"):
+        assert (f"<!-- {path.stem} -->" in marks) == (path.stem != "for_students"), path
 
 
 # ---------------------------------------------------------------- in a browser
@@ -211,9 +219,9 @@ WRONG = """() => ({
     "name",
     [
         "index.html",
-        "lessons/05_vae.html",
+        f"lessons/{VAE}.html",
         "api/genlib.validation.html",
-        "exercises/05_vae_exercises.html",
+        f"exercises/{VAE}_exercises.html",
     ],
 )
 def test_a_page_opens_without_a_network(name, site):
@@ -230,6 +238,6 @@ def test_a_page_opens_without_a_network(name, site):
 def test_the_map_leads_to_a_lesson(site):
     with offline_page() as page:
         page.goto(url(site / "index.html"))
-        page.locator("svg.course-map a", has_text="05").click()
-        page.wait_for_url("**/lessons/05_vae.html")
+        page.locator("svg.course-map a", has_text="VAE").click()
+        page.wait_for_url(f"**/lessons/{VAE}.html")
         assert "autoencoders" in page.locator("h1").first.inner_text()

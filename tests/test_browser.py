@@ -5,7 +5,7 @@ space bar. Their explorers, each on the slide that its lesson has for it, stand 
 time (`explorer_slides.py`). That one is run, every control is moved by keys and mouse, and it is presented live. Only
 the first lesson, which takes seconds, is run as a whole.
 
-    .venv/bin/python -m pytest tests/test_browser.py -s -k 06              one lesson: its slides, its explorers' times
+    .venv/bin/python -m pytest tests/test_browser.py -s -k markov_chains   one lesson: its slides, its explorers' times
     SCREENSHOTS=shots .venv/bin/python -m pytest tests/test_browser.py     pictures of all explorers and slides
 
 Times are printed and not judged: on a loaded machine they say nothing.
@@ -19,29 +19,26 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course import explorers
+from course import explorers, syllabus
 from tests.explorer_slides import GIVEN, explorer_slides, holds_an_explorer
 from tests.lab_browser import DECK_FRAME, Deck, ExplorerOnPage, lab, timing_table
 from tests.page_browser import needs_chromium
 
 ROOT = Path(__file__).parents[1]
-LESSONS = sorted(
-    path for path in (ROOT / "notebooks").glob("0*.ipynb") if not path.stem.endswith("_exercises")
-)
+LESSONS = {
+    entry.name: ROOT / "notebooks" / f"{entry.notebook}.ipynb" for entry in syllabus.lessons(ROOT)
+}
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
 
-# lesson -> its explorers, from top to bottom
+# lesson -> its explorers, from top to bottom; those that have any
 EXPLORERS = {
-    "00_start_here": [],
-    "01_taxonomy": ["outlier", "taxonomy"],
-    "02_pixelrnn": ["pixel", "drawing"],
-    "03_pixelcnn": ["pixel", "drawing", "completion"],
-    "04_autoencoder": [],
-    "05_vae": ["latent", "factor"],
-    "06_gan": ["game"],
-    "07_gan_architectures": ["interpolation"],
-    "08_markov_chains": ["gibbs"],
-    "09_comparison": [],
+    "taxonomy": ["outlier", "taxonomy"],
+    "pixelrnn": ["pixel", "drawing"],
+    "pixelcnn": ["pixel", "drawing", "completion"],
+    "vae": ["latent", "factor"],
+    "gan": ["game"],
+    "gan_architectures": ["interpolation"],
+    "markov_chains": ["gibbs"],
 }
 # where to click on the picture, and along which way to drag; its sides are 1 long, y goes downwards
 CLICKS = {
@@ -58,7 +55,8 @@ MOVES = 20  # at least, of each explorer
 
 
 # of all lessons, one after the other
-SHOWN = [(lesson, name) for lesson, names in EXPLORERS.items() for name in names]
+SHOWN = [(lesson, name) for lesson in LESSONS for name in EXPLORERS.get(lesson, [])]
+WITH = list(dict.fromkeys(lesson for lesson, _ in SHOWN))
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +71,7 @@ def running(tmp_path_factory):
 def opened(running, tmp_path_factory):
     """The notebook of all explorers, run, and a list of those that were moved."""
     path = tmp_path_factory.mktemp("written") / "explorers.ipynb"
-    nbformat.write(explorer_slides(list(GIVEN)), path)
+    nbformat.write(explorer_slides(WITH), path)
     moved: list[tuple[str, ExplorerOnPage]] = []
     with running.open(path) as notebook:
         notebook.run_all()
@@ -133,24 +131,24 @@ def go_through(deck: Deck, lesson: str) -> list[ExplorerOnPage]:
 
 
 def test_the_table_has_every_lesson_and_every_explorer():
-    assert list(EXPLORERS) == [path.stem for path in LESSONS]
+    assert set(EXPLORERS) == set(GIVEN) == set(WITH)
     shown = {f"{name}_explorer" for names in EXPLORERS.values() for name in names}
     assert shown == set(explorers.__all__)
 
 
 def test_the_table_has_what_the_lessons_call():
-    for path in LESSONS:
-        source = (ROOT / "course" / "lessons" / path.stem[3:] / "lecture.py").read_text()
-        assert EXPLORERS[path.stem] == re.findall(r"^.*widgets\.(\w+)_explorer\(", source, re.M)
+    for lesson in LESSONS:
+        source = (ROOT / "course" / "lessons" / lesson / "lecture.py").read_text()
+        called = re.findall(r"^.*explorers\.(\w+)_explorer\(", source, re.M)
+        assert EXPLORERS.get(lesson, []) == called
 
 
 def test_the_notebook_of_explorers_has_the_very_cells_of_the_lessons():
-    sources = [cell.source for cell in explorer_slides(list(GIVEN)).cells]
-    shown = re.findall(r"^.*widgets\.(\w+)_explorer\(", "\n".join(sources), re.M)
+    sources = [cell.source for cell in explorer_slides(WITH).cells]
+    shown = re.findall(r"^.*explorers\.(\w+)_explorer\(", "\n".join(sources), re.M)
     assert shown == [name for _, name in SHOWN]
-    assert list(GIVEN) == [lesson for lesson, names in EXPLORERS.items() if names]
-    for lesson in GIVEN:
-        stored = nbformat.read(ROOT / "notebooks" / f"{lesson}.ipynb", as_version=4)
+    for lesson in WITH:
+        stored = nbformat.read(LESSONS[lesson], as_version=4)
         calls = [cell for cell in stored.cells if holds_an_explorer(cell)]
         assert len(calls) == len(EXPLORERS[lesson])
         for cell in calls:
@@ -158,16 +156,16 @@ def test_the_notebook_of_explorers_has_the_very_cells_of_the_lessons():
 
 
 @needs_chromium
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
-def test_every_slide_of_a_stored_lesson_fits(path, running):
-    with running.stored(path) as (notebook, deck):
-        go_through(deck, path.stem)
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_every_slide_of_a_stored_lesson_fits(lesson, running):
+    with running.stored(LESSONS[lesson]) as (notebook, deck):
+        go_through(deck, lesson)
         assert notebook.complaints == []
 
 
 @needs_chromium
 def test_a_whole_lesson_runs(running):
-    with running.open(LESSONS[0]) as notebook:
+    with running.open(next(iter(LESSONS.values()))) as notebook:
         notebook.run_all()
         assert notebook.complaints == []
 
@@ -184,7 +182,7 @@ def test_an_explorer_follows_keys_and_mouse(which, opened, record_property):
     if SCREENSHOTS:
         explorer.root.screenshot(path=Path(SCREENSHOTS) / f"{lesson}_{name}.png")
     move_everything(explorer)
-    moved.append((lesson[:2], explorer))
+    moved.append((lesson, explorer))
     record_property("median ms", round(explorer.median()))
     assert notebook.complaints == []
 
@@ -197,6 +195,6 @@ def test_explorers_move_on_their_slides_and_turn_no_page(opened):
     shown = go_through(deck, "explorers")
     assert [explorer.name for explorer in shown] == [name for _, name in SHOWN]
     moved += [
-        (f"{lesson[:2]} live", explorer) for (lesson, _), explorer in zip(SHOWN, shown, strict=True)
+        (f"{lesson} live", explorer) for (lesson, _), explorer in zip(SHOWN, shown, strict=True)
     ]
     assert notebook.complaints == []

@@ -282,6 +282,7 @@ def test_a_whole_name_means_that_notebook_alone(course):
 
     assert chosen("00_toy") == ["00_toy"]
     assert chosen("00_to") == chosen("00") == ["00_toy", "00_toy_exercises"]
+    assert chosen("toy") == ["00_toy", "00_toy_exercises"], "the name of a lesson is all of it"
     assert chosen("00_toy", "01") == ["00_toy", "01_mortal"]
 
 

@@ -47,7 +47,7 @@ def test_a_lesson_fails_where_it_stops_or_claims_what_does_not_hold_there(tmp_pa
     assert lines[0].startswith("FAILED 00_toy on digits: ") and "too small" in lines[0]
     assert lines[1] == "FAILED 00_toy on strokes: two levels: False, no more"
     assert (tmp_path / "notebooks" / "00_toy.ipynb").read_bytes() == before
-    assert list(datasets.runs(tmp_path, ("04",), ("strokes",), images=20)) == []
+    assert list(datasets.runs(tmp_path, ("toy",), ("letters",), images=20)) == []
 
 
 def test_a_claim_that_is_not_asked_there_is_no_fault(tmp_path, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""The explorers of lessons 02 and 03 show what the models read, expect, draw and complete."""
+"""The explorers of lessons PixelRNN and PixelCNN show what the models read, expect, draw and complete."""
 
 import time
 

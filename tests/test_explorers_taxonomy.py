@@ -1,4 +1,4 @@
-"""The explorers of lesson 01 show what the models draw, and count what a threshold refuses."""
+"""The explorers of lesson Taxonomy show what the models draw, and count what a threshold refuses."""
 
 import time
 

@@ -35,7 +35,7 @@ from torch.distributions import Normal, kl_divergence
 from course.assignments import Part, Task, problem_set
 from course.assignments import grade as grade_task
 from course.checking.core import Wrong
-from course.checking.hand_in import answer_questions, pack
+from course.checking.questions import answer_questions, pack
 from course.grading.course import private_tasks
 from course.grading.execution import Grading
 from course.grading.jail import Limits
@@ -225,9 +225,9 @@ def test_a_private_test_costs_its_points_and_never_more():
         assert grading.judge(FIRST, pack(outcomes)).points == left
 
 
-def test_the_private_test_in_the_readme_runs_as_printed(tmp_path):
-    readme = (ROOT / "README.md").read_text()
-    [example] = [x for x in re.findall(r"```python\n(.*?)```", readme, re.S) if "TASKS = " in x]
+def test_the_private_test_on_the_page_runs_as_printed(tmp_path):
+    page = (ROOT / "docs" / "grading.md").read_text()
+    [example] = [x for x in re.findall(r"```python\n(.*?)```", page, re.S) if "TASKS = " in x]
     (tmp_path / "ps2_vae.py").write_text(example)
     graders = problem_set("ps2_vae")
     tasks, text = private_tasks(tmp_path, graders)

@@ -12,7 +12,7 @@ import psutil
 import zmq
 
 from course.checking import output
-from course.checking.hand_in import MIME
+from course.checking.questions import MIME
 from course.grading.jail import (
     MAX_MESSAGE,
     Limits,

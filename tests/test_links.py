@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [
     *ROOT.glob("*.md"),
+    *ROOT.glob("docs/*.md"),
     *ROOT.glob("notebooks/**/*.ipynb"),
     *ROOT.glob(
         "solutions/*.ipynb"

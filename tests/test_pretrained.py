@@ -16,9 +16,9 @@ from run_helpers import small, train
 from torch import nn
 
 from benchmarks import pack as packer
-from benchmarks import report
 from course import explorers
 from course.publish.build import ROOT
+from course.publish.markdown import between_marks
 from genlib import pretrained
 from genlib.adversarial import GAN
 from genlib.autoregressive import PixelModel
@@ -288,7 +288,9 @@ def test_a_card_says_where_it_comes_from(packed):
     text = (packed / "gan-digits.md").read_text()
     for heading in ("Data", "Training", "How good it is", "What it is not for", "Licence"):
         assert f"## {heading}\n" in text
-    assert about.command in text and about.sha256 in text and 'pretrained("gan-digits")' in text
+    assert (
+        about.command in text and about.sha256 in text and 'pretrained.load("gan-digits")' in text
+    )
 
 
 def test_facts_of_a_results_file_join_the_card(runs, tmp_path, capsys):
@@ -465,14 +467,16 @@ def test_the_box_is_small():
     assert (pretrained.LARGEST, pretrained.LARGEST_TOGETHER) == (3_000_000, 12_000_000)
 
 
-def test_readme_and_lessons_name_models_that_are_there():
-    pages = [ROOT / "README.md", *ROOT.glob("course/lessons/*/*.py")]
+def test_pages_and_lessons_name_models_that_are_there():
+    pages = [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("course/lessons/*/*.py")]
     for page in pages:
-        named = re.findall(r'(?:pretrained|card)\("([^"]+)"\)', page.read_text(encoding="utf-8"))
+        named = re.findall(
+            r'pretrained\.(?:load|card)\("([^"]+)"\)', page.read_text(encoding="utf-8")
+        )
         assert set(named) <= set(REAL), page
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "pretrained.md").read_text(encoding="utf-8")
     table = packer.table([pretrained.card(name) for name in REAL])
-    assert report.between_marks(readme, "box", table) == readme
+    assert between_marks(page, "box", table) == page
 
 
 def test_weights_and_cards_ship_with_the_package(tmp_path):
@@ -552,7 +556,7 @@ def test_the_likelihood_on_a_real_card_is_that_of_mnist(name: str):
     assert abs(mean - figure.value) < 4 * error
 
 
-def test_samples_of_the_pixel_model_are_no_copies_as_lesson_03_says():
+def test_samples_of_the_pixel_model_are_no_copies_as_lesson_pixelcnn_says():
     about = pretrained.card("gated_pixelcnn-mnist")
     test = mnist_or_skip(about)[torch.arange(100)].floats()
     known = binarise(load("mnist"), "stochastic").floats()
@@ -603,4 +607,4 @@ def mnist_or_skip(about: pretrained.Card) -> ImageSet:
 def test_the_table_names_every_model_and_links_its_card(packed):
     table = packer.table([pretrained.card(name, packed) for name in KINDS])
     for name in KINDS:
-        assert f"| [`{name}`](genlib/pretrained/{name}.md) |" in table
+        assert f"| [`{name}`](../genlib/pretrained/{name}.md) |" in table

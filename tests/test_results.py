@@ -1,4 +1,4 @@
-"""benchmarks/results.py: short runs from MNIST's files to figures, and from figures to the table in README.md."""
+"""benchmarks/results.py: short runs from MNIST's files to figures, and from figures to the table in docs/results.md."""
 
 import json
 import math
@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import report, results
+from benchmarks import results
+from course.publish.markdown import between_marks
 from genlib.autoregressive import PixelCNN
 from genlib.data import ImageSet, all_images, strokes
 from genlib.train import RunFolder, load_model
@@ -38,14 +39,17 @@ def write_mnist(root: Path, prefix: str, data: ImageSet) -> None:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folders of this test's own, a README with nothing between its marks, and MNIST's training files."""
+    """Folders of this test's own, a page with nothing between its marks, and MNIST's training files."""
     monkeypatch.setattr(results, "RUNS", tmp_path / "runs")
     monkeypatch.setattr(results, "FOUND", tmp_path / "found")
     monkeypatch.setattr(results, "ROOT", tmp_path)
     monkeypatch.setattr(results, "ROWS", ROWS)
     monkeypatch.setattr(results, "N_VALIDATION", 60)
     monkeypatch.setattr(results, "CODES", (1, 20))
-    (tmp_path / "README.md").write_text("before\n<!-- results -->\nold\n<!-- /results -->\nafter\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/results.md").write_text(
+        "before\n<!-- results -->\nold\n<!-- /results -->\nafter\n"
+    )
     write_mnist(tmp_path, "train", strokes(300, seed=0))
     monkeypatch.setenv("GENLIB_DATA", str(tmp_path))
     return tmp_path
@@ -60,7 +64,7 @@ def test_from_files_to_figures_and_a_table(place: Path, capsys):
     run()
     found = {path.stem: json.loads(path.read_text()) for path in place.glob("found/*.json")}
     assert found.keys() == {"gated_pixelcnn-cpu", "vae-cpu", "gan-cpu"}
-    printed, page = capsys.readouterr().out, (place / "README.md").read_text()
+    printed, page = capsys.readouterr().out, (place / "docs/results.md").read_text()
     for row in found.values():
         assert (row["split"], row["images"], row["training_images"]) == ("test", 50, 300)
         assert row["command"] in page and row["updates"] > 0
@@ -84,7 +88,7 @@ def test_validation_never_opens_the_test_files_nor_touches_the_table(place: Path
     run("gated_pixelcnn", "--validate")
     found = json.loads((place / "runs" / "gated_pixelcnn_validation" / "RESULT.json").read_text())
     assert (found["split"], found["images"], found["training_images"]) == ("validation", 60, 240)
-    assert not (place / "found").exists() and "old" in (place / "README.md").read_text()
+    assert not (place / "found").exists() and "old" in (place / "docs/results.md").read_text()
 
 
 def test_the_command_in_the_table_trains_that_model_and_the_same_command_goes_on(place: Path):
@@ -153,19 +157,19 @@ def test_missing_mnist_is_one_line_that_says_what_to_do(place: Path, monkeypatch
     assert "GENLIB_DATA" in capsys.readouterr().err
 
 
-def test_a_readme_without_the_marks_is_left_as_it_is(place: Path):
-    (place / "README.md").write_text("no marks")
+def test_a_page_without_the_marks_is_left_as_it_is(place: Path):
+    (place / "docs/results.md").write_text("no marks")
     with pytest.raises(ValueError, match="must hold"):
-        results.put_into_readme("table")
-    assert (place / "README.md").read_text() == "no marks"
+        results.put_into_page("table")
+    assert (place / "docs/results.md").read_text() == "no marks"
 
 
 # The table as it stands.
 
 
-def test_the_table_in_readme_is_made_from_what_was_found():
-    page = (results.ROOT / "README.md").read_text()
-    made = report.between_marks(page, "results", results.table())
+def test_the_table_in_the_page_is_made_from_what_was_found():
+    page = (results.ROOT / "docs/results.md").read_text()
+    made = between_marks(page, "results", results.table())
     assert page == made, "Run: python -m benchmarks.results --table"
 
 
@@ -179,7 +183,7 @@ def test_every_row_was_trained_by_the_words_that_stand_here():
         assert row["split"] == "test" and f"--seed {row['seed']} " in row["command"]
 
 
-def test_lesson_03_and_readme_say_what_was_found_of_photographs():
+def test_the_lesson_and_the_page_say_what_was_found_of_photographs():
     found = json.loads((results.FOUND / "colour_small-cpu.json").read_text())
     bits = {name: f"{values['bits_per_dim']:.2f}" for name, values in found["baselines"].items()}
     network = f"{found['figures']['exact']['bits_per_dim']:.2f}"
@@ -196,9 +200,9 @@ def test_lesson_03_and_readme_say_what_was_found_of_photographs():
         f"saw each photograph about {found['epochs']:.0f} times",
     ):
         assert said in lesson
-    readme = (results.ROOT / "README.md").read_text().replace("\n", " ")
-    assert f"independent pixels need {bits['independent pixels']} bits/dim" in readme
-    assert f"from three neighbours and the colour before needs {bits['neighbours']}" in readme
+    page = (results.ROOT / "docs/results.md").read_text().replace("\n", " ")
+    assert f"independent pixels need {bits['independent pixels']} bits/dim" in page
+    assert f"from three neighbours and the colour before needs {bits['neighbours']}" in page
 
 
 def test_what_a_theory_promises_holds_in_the_table():

@@ -7,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import scale_page
-from course.publish import build
 
-PAGE = build.ROOT / "docs" / "book" / "scale.md"
-RESULTS = build.ROOT / "docs" / "results"
+PAGE, RESULTS = scale_page.PAGE, scale_page.ROOT / "docs" / "results"
 CPU = {"device": "cpu", "name": "Some CPU", "bf16_units": False, "torch": "2", "date": "2030-01-02"}
 GPU = {**CPU, "device": "cuda", "name": "NVIDIA X1 80GB", "bf16_units": True}
 
@@ -88,14 +86,22 @@ def test_machines_say_what_was_varied(folder: Path):
 def test_one_machine_is_enough_and_none_is_said(folder: Path, tmp_path: Path):
     (folder / "scale_cuda.json").unlink()
     text = scale_page.fill(PAGE.read_text(), folder)
-    assert "NVIDIA" not in text and "<!-- scale" not in text
+    assert "NVIDIA" not in text and "Some CPU" in text
     none = scale_page.fill(PAGE.read_text(), tmp_path / "none")
-    assert "make bench" in none and "<!-- scale" not in none
+    assert (
+        "make bench" in none
+        and "| --- |" not in none.split("<!-- scale", 1)[1].split("<!-- /scale", 1)[0]
+    )
 
 
 def test_every_table_has_a_mark_and_every_mark_a_table():
     marks = re.findall(r"<!-- scale: (\w+)", PAGE.read_text())
     assert set(marks) == set(scale_page.TABLES)
-    assert "<!--" not in scale_page.fill(PAGE.read_text(), RESULTS)
     with pytest.raises(KeyError, match="nonsense"):
         scale_page.fill("<!-- scale: nonsense -->", RESULTS)
+
+
+def test_the_page_as_it_stands_has_the_tables_of_what_was_measured():
+    assert scale_page.fill(PAGE.read_text(), RESULTS) == PAGE.read_text(), (
+        "Run: python -m benchmarks.scale_page"
+    )

@@ -1,4 +1,4 @@
-"""What lesson 00 finds, on machines where something is missing."""
+"""What lesson Start here finds, on machines where something is missing."""
 
 import importlib.metadata
 import socket
@@ -130,7 +130,7 @@ def test_nothing_is_downloaded(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-# ---------------------------------------------------------------- the exercise of lesson 00
+# ---------------------------------------------------------------- the exercise of Start here
 
 
 def test_right_answers_pass(capsys):

@@ -128,7 +128,7 @@ def test_make_lab_opens_the_notebooks_and_a_lesson_finds_its_genlib(copy):
     try:
         listed = ask(server, f"http://127.0.0.1:{port}/api/contents/notebooks?token=t")
         names = {entry["name"] for entry in listed["content"]}
-        assert {"01_taxonomy.ipynb", "assignments"} <= names
+        assert "assignments" in names and any(name.endswith("_taxonomy.ipynb") for name in names)
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)

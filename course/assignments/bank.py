@@ -27,7 +27,7 @@ import torch
 from course.assignments import Verdict, grade_here, problem_set
 from course.assignments.core import table_of
 from course.checking.core import Wrong, own_random_numbers
-from course.checking.hand_in import Outcome
+from course.checking.questions import Outcome
 
 ROOT = Path(__file__).resolve().parents[2]
 Answer = Callable[..., object]

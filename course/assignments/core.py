@@ -1,6 +1,6 @@
 """How a task of a problem set is graded: questions, and parts with points.
 
-A task asks a student's function some questions (`course.checking.hand_in` calls it, in the jail) and
+A task asks a student's function some questions (`course.checking.questions` calls it, in the jail) and
 judges what came back in parts, each worth points: the values, the gradient, an extreme case. A part
 that fails costs its points and says why; it never says what would have been right.
 """
@@ -23,7 +23,7 @@ from course.checking.core import (
     judge,
     own_random_numbers,
 )
-from course.checking.hand_in import Outcome, Question, answer_questions, pack, unpack
+from course.checking.questions import Outcome, Question, answer_questions, pack, unpack
 
 Variant = Mapping[str, Any]
 Judge = Callable[[str, Sequence[Question], Sequence[Outcome], Variant], None]

@@ -7,7 +7,7 @@ print in an endless loop: who wants to can undo it, and then meets the limits ou
 import os
 from typing import Any
 
-from course.checking.hand_in import MIME
+from course.checking.questions import MIME
 
 LIMIT = "GENLIB_OUTPUT"  # the environment variable with the characters that one cell may print
 _WHOLE = {MIME, "image/png"}  # other limits are for these

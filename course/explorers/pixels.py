@@ -1,4 +1,4 @@
-"""Explorers of lessons 02 and 03: what a pixel model reads, expects, draws and completes."""
+"""Explorers of lessons PixelRNN and PixelCNN: what a pixel model reads, expects, draws and completes."""
 
 from collections.abc import Mapping
 

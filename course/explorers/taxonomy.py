@@ -1,4 +1,4 @@
-"""Explorers of lesson 01: the leaves of the tree on small data, and a threshold that refuses outliers."""
+"""Explorers of lesson Taxonomy: the leaves of the tree on small data, and a threshold that refuses outliers."""
 
 from collections.abc import Mapping
 

@@ -71,7 +71,9 @@ class Course:
         # what a grade depends on, next to the submission: a change of any of it grades anew
         package = ROOT / "course"
         sources = [package / "assignments" / x for x in (f"{name}/grader.py", "core.py")]
-        sources += [package / "checking" / x for x in ("hand_in.py", "output.py", "core.py")]
+        sources += [
+            package / "checking" / x for x in ("questions.py", "hand_in.py", "output.py", "core.py")
+        ]
         text = "".join(path.read_text() for path in sources)
         self.key = digest(nbformat.writes(self.master), text, private_text, str(self.limits))
 

@@ -18,7 +18,7 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 from course.assignments import ProblemSet, Task, Verdict, grade
-from course.checking.hand_in import MAX_BYTES, MIME, Question, unpack
+from course.checking.questions import MAX_BYTES, MIME, Question, unpack
 from course.grading.jail import Limits, Watch
 
 STOPPED = "Stopped"  # the name of an error that is the grader's and not the student's

@@ -1,7 +1,7 @@
 """Grades in the form that a learning platform reads: Moodle, Canvas, Gradescope.
 
 A grade that still waits for a reader, or for a grader that failed, is not exported: half a mark looks like a whole one.
-Where the formats come from stands in README.md, "Back to the platform".
+Where the formats come from stands in docs/grading.md, "Back to the platform".
 """
 
 import csv

@@ -15,54 +15,44 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
 import genlib
-from benchmarks import scale_page
+from course import syllabus
 from course.publish import build, glossary, pages
+from course.publish.student import imported
 from genlib.taxonomy import TREE, Branch, Leaf
 
 WRITTEN = build.ROOT / "docs" / "book"
-# which lessons build the models of a family
-FAMILIES = {
-    "genlib.autoregressive": ("02_pixelrnn", "03_pixelcnn"),
-    "genlib.variational": ("05_vae",),
-    "genlib.markov": ("08_markov_chains",),
-    "genlib.adversarial": ("06_gan", "07_gan_architectures"),
-}
-# what stands at no leaf
-BESIDE = {
-    "01_taxonomy": "the tree itself, every leaf run",
-    "04_autoencoder": "codes, without a distribution of them",
-    "09_comparison": "every model on the same data",
-}
-# they hold the answers to the problem sets
-NOT_SHOWN = ("course.assignments", "genlib.__main__")
+ACROSS = 3  # what stands at no leaf, in a row below the tree
 
 
 # ---------------------------------------------------------------- the map
 
 
-def course_map(titles: dict[str, str]) -> str:
-    """The tree of models as SVG; its leaves link to lessons.
+def course_map(entries: Sequence[syllabus.Entry]) -> str:
+    """The tree of models as SVG; its leaves link to the lessons that build them.
 
     Args:
-        titles: of the lessons, by name.
+        entries: of the syllabus.
     """
-    wide, high, step, row = 164, 36, 190, 104
+    wide, high, step, left = 164, 36, 190, 4
     boxes: list[str] = []
     lines: list[str] = []
-    next_row = iter(range(100))
+    bottom = 0  # of the leaves so far
 
     def draw(node: Branch | Leaf, depth: int) -> float:
-        x = 4 + depth * step
+        nonlocal bottom
+        x = left + depth * step
         if isinstance(node, Leaf):
-            x = 4 + 3 * step  # all leaves in one column
-            y = 36 + next(next_row) * row
-            boxes.append(leaf_box(node, x, y))
+            lessons = [entry for entry in entries if entry.family and builds(entry, node)]
+            y = bottom + 36
+            bottom += 62 + 21 * max(2, len(lessons))
+            boxes.append(leaf_box(node, left + 3 * step, y, lessons))  # all in one column
         else:
             ends = [(draw(child, depth + 1), child) for child in node.children]
             y = sum(end for end, _ in ends) / len(ends)
@@ -72,35 +62,18 @@ def course_map(titles: dict[str, str]) -> str:
                 f"{html.escape(node.name)}</text></g>"
             )
             for end, child in ends:
-                start, stop = x + wide, 4 + (3 if isinstance(child, Leaf) else depth + 1) * step
+                start, stop = x + wide, left + (3 if isinstance(child, Leaf) else depth + 1) * step
                 middle = start + 17
                 lines.append(f'<path class="line" d="M{start} {y} H{middle} V{end} H{stop}"/>')
         return y
 
-    def leaf_box(leaf: Leaf, x: float, y: float) -> str:
-        names = ", ".join(model.__name__ for model in leaf.classes)
-        family = next(f for f in FAMILIES if leaf.classes[0].__module__.startswith(f + "."))
-        links = "".join(
-            link(lesson, x + 12, y + 33 + 21 * i, titles)
-            for i, lesson in enumerate(FAMILIES[family])
-        )
-        below = 4 + 21 * len(FAMILIES[family])
-        return (
-            f'<g class="leaf"><rect x="{x}" y="{y - 32}" width="420" height="{50 + below}" rx="6"/>'
-            f'<text x="{x + 12}" y="{y - 11}"><tspan class="name">{html.escape(leaf.name)}</tspan> · p(x): '
-            f"{html.escape(leaf.density)}</text>"
-            f'<text class="small" x="{x + 12}" y="{y + 10}">{names}</text>{links}</g>'
-        )
-
     draw(TREE, 0)
-    bottom = 36 + next(next_row) * row - 10
-    for i, (lesson, words) in enumerate(BESIDE.items()):
-        x = 4 + i * 330
-        boxes.append(
-            f'{link(lesson, x, bottom + 16, titles)}<text class="small" x="{x}" y="{bottom + 37}">'
-            f"{html.escape(words)}</text>"
-        )
-    size = f"0 0 {4 + 3 * step + 424} {bottom + 48}"
+    beside = [entry for entry in entries if entry.weeks and not entry.family]
+    for i, entry in enumerate(beside):
+        x, y = left + i % ACROSS * 330, bottom + 42 + i // ACROSS * 48
+        words = html.escape(entry.beside or entry.question)
+        boxes.append(f'{link(entry, x, y)}<text class="small" x="{x}" y="{y + 21}">{words}</text>')
+    size = f"0 0 {left + 3 * step + 434} {bottom + 26 + 48 * -(-len(beside) // ACROSS)}"
     return (
         f'<svg class="course-map" viewBox="{size}" xmlns="http://www.w3.org/2000/svg" role="img" '
         f'aria-label="The tree of generative models; each leaf links to its lessons">'
@@ -108,10 +81,25 @@ def course_map(titles: dict[str, str]) -> str:
     )
 
 
-def link(lesson: str, x: float, y: float, titles: dict[str, str]) -> str:
-    number = lesson.split("_")[0]
-    words = f"{number} {re.sub(r'^[0-9]+[.] ', '', titles[lesson])}"
-    return f'<a href="lessons/{lesson}.html"><text x="{x}" y="{y}">{html.escape(words)}</text></a>'
+def builds(entry: syllabus.Entry, leaf: Leaf) -> bool:
+    """Whether a lesson builds the models of a leaf."""
+    return leaf.classes[0].__module__.startswith(f"genlib.{entry.family}.")
+
+
+def leaf_box(leaf: Leaf, x: float, y: float, lessons: Sequence[syllabus.Entry]) -> str:
+    names = ", ".join(model.__name__ for model in leaf.classes)
+    links = "".join(link(entry, x + 12, y + 33 + 21 * i) for i, entry in enumerate(lessons))
+    return (
+        f'<g class="leaf"><rect x="{x}" y="{y - 32}" width="430" height="{54 + 21 * len(lessons)}" rx="6"/>'
+        f'<text x="{x + 12}" y="{y - 11}"><tspan class="name">{html.escape(leaf.name)}</tspan> · p(x): '
+        f"{html.escape(leaf.density)}</text>"
+        f'<text class="small" x="{x + 12}" y="{y + 10}">{names}</text>{links}</g>'
+    )
+
+
+def link(entry: syllabus.Entry, x: float, y: float) -> str:
+    text = f'<text x="{x}" y="{y}">{html.escape(entry.label)}</text>'
+    return f'<a href="lessons/{entry.notebook}.html">{text}</a>'
 
 
 # ---------------------------------------------------------------- notebooks
@@ -195,24 +183,20 @@ def write_notebook(nb: NotebookNode, at: Path, where: dict[Path, str], source: P
     nbformat.write(nb, path)
 
 
-def write_notebooks(root: Path, source: Path) -> dict[str, str]:
-    """All lessons, exercises and problem sets; their titles by name."""
-    where, titles = places(root), {}
+def write_notebooks(root: Path, source: Path) -> None:
+    """All lessons, exercises and problem sets."""
+    where = places(root)
     for lesson in pages.lectures(root):
         nb = pages.read(root / lesson.executed)
         mark_figures(nb)
-        titles[lesson.name] = pages.title_of(nb)
         write_notebook(nb, lesson.executed, where, source)
     for lesson in pages.exercises(root):
         student, solved = pages.read(root / lesson.student), pages.read(root / lesson.executed)
         mark_figures(solved)
-        titles[lesson.name] = pages.title_of(student)
         write_notebook(with_answers(student, solved), lesson.student, where, source)
     for lesson in pages.problem_sets(root):
         nb = pages.read(root / lesson.student)
-        titles[lesson.name] = pages.title_of(nb)
         write_notebook(nb, lesson.student, where, source)
-    return titles
 
 
 # ---------------------------------------------------------------- the other pages
@@ -250,12 +234,13 @@ def write_contents(root: Path, source: Path) -> None:
 
 
 def public_modules() -> list[str]:
-    """Names of all modules that a reader may import, in alphabetical order, packages first."""
-    names = ["genlib"]
-    for module in pkgutil.walk_packages(genlib.__path__, "genlib."):
-        if not module.name.startswith(NOT_SHOWN) and "._" not in module.name:
-            names.append(module.name)
-    return sorted(names)
+    """Names of all modules that a notebook may import, in alphabetical order, packages first."""
+    genlibs = (module.name for module in pkgutil.walk_packages(genlib.__path__, "genlib."))
+    files = (path for path in imported(build.ROOT) if path.suffix == ".py")
+    written = (path for path in files if (build.ROOT / path).read_text("utf-8").strip())
+    courses = (".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in written)
+    names = {"genlib", *genlibs, *courses} - {"genlib.__main__"}
+    return sorted(name for name in names if "._" not in name)
 
 
 def members(name: str) -> str:
@@ -272,7 +257,7 @@ def members(name: str) -> str:
 
 
 def write_reference(source: Path) -> None:
-    """A page for each module that stands directly in genlib, its own modules below each other on it."""
+    """A page for each module that stands directly in a package, its own modules below each other on it."""
     (source / "api").mkdir(parents=True, exist_ok=True)
     families: dict[str, list[str]] = {}
     for name in public_modules():
@@ -286,7 +271,8 @@ def write_reference(source: Path) -> None:
         (source / "api" / f"{family}.md").write_text("\n".join(page), encoding="utf-8")
     listed = [name for name in families if name != "genlib"]
     text = (
-        "What `genlib` has, from its docstrings. A name promises: `log_prob` is exact, `elbo` is a bound, `loss` is a "
+        "What `genlib` has, and of `course` what notebooks import, from their docstrings. "
+        "A name promises: `log_prob` is exact, `elbo` is a bound, `loss` is a "
         "scalar to minimise, `sample` draws without gradients. Images are (B, C, H, W) in [0, 1]; log probabilities "
         "are in nats, one number an image."
     )
@@ -294,34 +280,39 @@ def write_reference(source: Path) -> None:
     (source / "api" / "index.md").write_text(page, encoding="utf-8")
 
 
-def grading_section(readme: str) -> str:
-    """What README.md says about grading between the marks <!-- grading -->, or under such a heading."""
-    found = re.search(r"<!-- grading -->\n(.*?)<!-- /grading -->", readme, re.DOTALL) or re.search(
-        r"^(## [^\n]*[Gg]rad[^\n]*\n.*?)(?=^## |\Z)", readme, re.DOTALL | re.MULTILINE
-    )
-    return re.sub(r"^## .*\n", "", found.group(1).strip() + "\n", count=1) if found else ""
+def include(text: str, root: Path, where: dict[Path, str]) -> str:
+    """A page with docs/NAME.md, without its title, in place of a line <!-- NAME -->, for every such file.
+
+    Args:
+        text: of the page, which stands at the top of the book.
+        root: of the course.
+        where: what `places` says.
+    """
+    for path in sorted((root / "docs").glob("*.md")):
+        mark = f"<!-- {path.stem} -->"
+        if mark in text:
+            section = re.sub(r"\A# .*\n+", "", path.read_text(encoding="utf-8"))
+            section = redirect(section, path.relative_to(root), where)
+            text = text.replace(mark, section.rstrip())
+    return text
 
 
 def write_source(root: Path, source: Path) -> None:
     """Everything that Sphinx reads."""
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(root / "docs" / "book", source)
-    titles = write_notebooks(root, source)
+    write_notebooks(root, source)
     write_contents(root, source)
     write_reference(source)
-    (source / "glossary.md").write_text(glossary.glossary(root), encoding="utf-8")
     shutil.copy(pages.mathjax(), source / "_static" / "tex-svg.js")
-    first = source / "index.md"
-    text = first.read_text(encoding="utf-8")
-    first.write_text(text.replace("<!-- map -->", course_map(titles)), encoding="utf-8")
-    grade = source / "grade.md"
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    section = redirect(grading_section(readme), Path("README.md"), places(root))
-    text = grade.read_text(encoding="utf-8").replace("<!-- grading -->", section)
-    grade.write_text(text, encoding="utf-8")
-    scale = source / "scale.md"
-    text = scale_page.fill(scale.read_text(encoding="utf-8"), root / "docs" / "results")
-    scale.write_text(text, encoding="utf-8")
+    where, numbers = places(root), syllabus.marks(root)
+    for page in source.glob("*.md"):
+        text = include(page.read_text(encoding="utf-8"), root, where)
+        text = syllabus.fill(text, numbers).replace(
+            "<!-- map -->", course_map(syllabus.lessons(root))
+        )
+        page.write_text(text, encoding="utf-8")
+    (source / "glossary.md").write_text(glossary.glossary(root), encoding="utf-8")
 
 
 def make_book(out: Path, root: Path = build.ROOT) -> int:

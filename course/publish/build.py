@@ -1,7 +1,7 @@
 """Build every notebook from its one edited form, a jupytext percent file in course/.
 
     python -m course.publish.build            build all of them, executed
-    python -m course.publish.build 03 ps1     those whose name starts with 03 or ps1
+    python -m course.publish.build vae ps1    those of lesson vae, and those whose name starts with ps1
     python -m course.publish.build --check    fail, executing nothing, when a notebook does not come from its source
 
     course/lessons/topic/lecture.py           notebooks/NN_topic.ipynb             executed
@@ -11,9 +11,10 @@
                                               notebooks/assignments/psN_topic/psN_topic.ipynb
                                                                                    nbgrader's release: no hidden tests
 
-NN is a lesson's place in course/syllabus.toml. A source never writes it: {{topic}} in its text stands for it, and its
-title gets it in front. Two builds of the same source give the same bytes apart from what cells print, so a diff shows
-what changed.
+NN is a lesson's place in course/syllabus.toml. A source never writes it: {{topic}} in its text stands for it,
+{{before}} and {{after}} for links to its neighbours, and its title gets it in front. The tables of lessons in stored
+pages are written with the notebooks (`contents`). Two builds of the same source give the same bytes apart from what
+cells print, so a diff shows what changed.
 """
 
 import argparse
@@ -51,6 +52,7 @@ from nbgrader.preprocessors import (
 from traitlets import Type
 
 from course import syllabus
+from course.publish import contents
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT_METADATA = {"nbgrader", "slideshow", "tags", "deletable", "editable"}
@@ -64,7 +66,7 @@ NOTEBOOK_METADATA = {
         "pygments_lexer": "ipython3",
     },
 }
-# How a lecture looks as a live deck of slides (jupyterlab-rise); course/explorers/live/ does the rest.
+# How a lecture looks as a live deck (jupyterlab-rise); course/explorers/live/ does the rest.
 LIVE_DECK = {
     "theme": "white",  # the default one asks the network for its fonts
     "start_slideshow_at": "beginning",  # after "run all cells" the last cell is selected
@@ -82,7 +84,6 @@ WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
 PROBLEM_SET = re.compile(r"ps\d+_[a-z0-9_]+")
 TITLE = re.compile(r"\A# (?=\S)")
-PLACE = re.compile(r"\{\{([a-z][a-z0-9_]*)\}\}")
 
 
 class BuildError(Exception):
@@ -105,7 +106,7 @@ class Lesson:
 
 
 def find_lessons(root, prefixes=()):
-    """Every lesson whose name starts with one of the prefixes (all of them without), in their order."""
+    """Every lesson that the prefixes `choose` (all of them without), in their order."""
     try:
         entries = syllabus.lessons(root)
     except ValueError as error:
@@ -146,12 +147,29 @@ def find_lessons(root, prefixes=()):
         lessons.append(Lesson(name, source, "solutions" / inside, student, release=True))
     if not lessons:
         raise BuildError(f"{syllabus.FILE} holds no lesson yet.")
-    # a whole name means that notebook alone, also where others begin with it: 03_pixelcnn, 03_pixelcnn_exercises
-    starts = tuple(set(prefixes) - {x.name for x in lessons})
-    chosen = [x for x in lessons if not prefixes or x.name in prefixes or x.name.startswith(starts)]
+    return choose(lessons, prefixes)
+
+
+def choose(lessons, names):
+    """Those of the notebooks that somebody names: "NN_topic" one, "topic" all of a lesson, else those that begin so.
+
+    Raises:
+        BuildError: there are none.
+    """
+    # the whole name of a notebook means it alone, also where others begin with it, and that of a folder what is in it
+    whole = {x.name for x in lessons} | {x.source.parent.name for x in lessons}
+    starts = tuple(set(names) - whole)
+    chosen = [
+        x
+        for x in lessons
+        if not names
+        or x.name in names
+        or x.source.parent.name in names
+        or x.name.startswith(starts)
+    ]
     if not chosen:
         raise BuildError(
-            f"no lesson's name starts with {' or '.join(prefixes)}. There are: "
+            f"no lesson's name starts with {' or '.join(names)}. There are: "
             + ", ".join(x.name for x in lessons)
         )
     return chosen
@@ -170,14 +188,14 @@ def read_source(root, lesson, variant=0):
             f"{lesson.source}: is no percent file that jupytext can read: {what}"
         ) from error
     number = lesson.name.split("_")[0]
-    numbers = {entry.name: entry.number for entry in syllabus.lessons(root)}
+    marks = syllabus.marks(root, lesson.source.parent.name if lesson.student is None else "")
     for i, cell in enumerate(nb.cells):
         cell.id = f"{number}-{i:03d}"  # from the position: random ids would differ in every build
         cell.metadata = nbformat.from_dict(
             {key: value for key, value in cell.metadata.items() if key in KEPT_METADATA}
         )
         if cell.cell_type == "markdown":
-            cell.source = PLACE.sub(lambda name: numbers.get(name[1], name[0]), cell.source)
+            cell.source = syllabus.fill(cell.source, marks)
     if lesson.place is not None:
         nb.cells[0].source = TITLE.sub(f"# {lesson.place}. ", nb.cells[0].source)
     nb.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
@@ -420,7 +438,13 @@ def build_lesson(root, lesson):
 def build(root, prefixes=()):
     """Build the chosen lessons; one that fails keeps its old notebooks and does not stop the others."""
     failed = []
-    for lesson in find_lessons(root, prefixes):
+    lessons = find_lessons(root, prefixes)
+    try:
+        for page in contents.write(root):
+            print(f"          {page.relative_to(root)}", flush=True)
+    except ValueError as error:
+        failed.append(str(error))
+    for lesson in lessons:
         try:
             build_lesson(root, lesson)
         except BuildError as error:
@@ -446,6 +470,10 @@ def check(root, prefixes=()):
         except BuildError as error:
             wrong.append(str(error))
     if not prefixes:
+        try:
+            wrong += contents.check(root)
+        except ValueError as error:
+            wrong.append(str(error))
         ours = {x.executed for x in lessons} | {x.student for x in lessons}
         for folder in ("notebooks", "solutions"):
             for path in sorted((root / folder).glob("**/*.ipynb")):

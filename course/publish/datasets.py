@@ -1,6 +1,6 @@
 """Run the lessons that offer DATASET on the other data they name, a small part of each.
 
-    make datasets [LESSON=03] [ARGS="--data strokes --images 500"]
+    make datasets [LESSON=pixelcnn] [ARGS="--data strokes --images 500"]
 
 A cell that fails there is a fault of the lesson, and so is a printed claim that reads False there and not in the
 stored notebook. What a lesson claims of its own data alone, it asks of no other: `if DATASET == "digits":`.
@@ -71,9 +71,7 @@ def false_claims(nb: nbformat.NotebookNode) -> set[str]:
 
 def runs(root: Path, lessons: Sequence[str], names: Sequence[str], images: int) -> Iterator[str]:
     """One line for each lesson and data set; lines about faults begin with FAILED."""
-    for lesson in pages.lectures(root):
-        if not lesson.name.startswith(tuple(lessons) or ""):
-            continue
+    for lesson in build.choose(pages.lectures(root), lessons):
         for name in offered(build.read_source(root, lesson)):
             if name not in names:
                 continue
@@ -98,9 +96,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--images", type=int, default=400, help="where a lesson asks for all (400)")
     args = parser.parse_args(argv)
     failed = 0
-    for line in runs(build.ROOT, args.lesson, args.data, args.images):
-        print(line, flush=True)
-        failed += line.startswith("FAILED")
+    try:
+        for line in runs(build.ROOT, args.lesson, args.data, args.images):
+            print(line, flush=True)
+            failed += line.startswith("FAILED")
+    except build.BuildError as error:
+        print(error, file=sys.stderr)
+        return 1
     return min(failed, 1)
 
 

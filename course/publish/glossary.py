@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from course import syllabus
 from course.publish import build, pages
 
 # as they stand in bold in a lesson: where several do, the first one counts
@@ -125,20 +126,22 @@ def glossary(root: Path) -> str:
         build.BuildError: no lesson has a term in bold.
     """
     texts = [
-        (lesson.name, cell.source)
+        (lesson, cell.source)
         for lesson in pages.lectures(root)
         for cell in pages.read(root / lesson.executed).cells
         if cell.cell_type == "markdown"
     ]
+    titles = {entry.place: entry.label for entry in syllabus.lessons(root)}
     lines = []
     for term in sorted(TERMS, key=str.lower):
-        found = next(((name, what) for name, text in texts if (what := said(text, term))), None)
+        found = next(((lesson, what) for lesson, text in texts if (what := said(text, term))), None)
         if found is None:
             raise build.BuildError(
                 f"no lesson has **{term}** in bold: say there what it is, or take it from course/publish/glossary.py"
             )
-        name, what = found
-        lines.append(f"{term}\n: {what} ([lesson {name[:2]}](lessons/{name}.ipynb))\n")
+        lesson, what = found
+        where = f"[lesson {titles[lesson.place]}](lessons/{lesson.name}.ipynb)"
+        lines.append(f"{term}\n: {what} ({where})\n")
     return (
         "# Glossary\n\nThe terms of the course, each as the lesson says it that needs it first.\n\n"
         + "\n".join(lines)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 
+from course import syllabus
 from course.publish import build
 from genlib import plots
 
@@ -19,6 +20,12 @@ COURSE = "Deep generative models"
 def lectures(root: Path = build.ROOT) -> list[build.Lesson]:
     """Every lesson, without exercises and problem sets."""
     return [lesson for lesson in build.find_lessons(root) if lesson.student is None]
+
+
+def decks(root: Path = build.ROOT) -> list[build.Lesson]:
+    """The lessons that are shown to a class: those with a week in the syllabus."""
+    shown = {entry.notebook for entry in syllabus.lessons(root) if entry.weeks}
+    return [lesson for lesson in lectures(root) if lesson.name in shown]
 
 
 def exercises(root: Path = build.ROOT) -> list[build.Lesson]:

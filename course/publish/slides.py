@@ -363,21 +363,20 @@ def script(path: Path) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("prefix", nargs="*", help="lessons whose name starts so (default: all)")
-    parser.add_argument("--out", type=Path, default=build.ROOT / "build" / "slides")
+    parser.add_argument("--out", type=Path, help="where the decks go (default: build/slides)")
+    parser.add_argument("--root", type=Path, default=build.ROOT, help="the course's folder")
     args = parser.parse_args(argv)
-    lessons = [x for x in pages.lectures() if not x.name.startswith("00")]
-    with_exercises = {x.name.removesuffix("_exercises") for x in pages.exercises()}
-    chosen = [x for x in lessons if not args.prefix or x.name.startswith(tuple(args.prefix))]
-    if not chosen:
-        print(f"no lesson's name starts with {' or '.join(args.prefix)}", file=sys.stderr)
-        return 1
+    root, out = args.root, args.out or args.root / "build" / "slides"
+    lessons = pages.decks(root)
+    with_exercises = {x.name.removesuffix("_exercises") for x in pages.exercises(root)}
     try:
-        notebooks = {x.name: pages.read(build.ROOT / x.executed) for x in lessons}
+        chosen = build.choose(lessons, args.prefix)
+        notebooks = {x.name: pages.read(root / x.executed) for x in lessons}
         titles = {name: pages.title_of(nb) for name, nb in notebooks.items()}
         for lesson in chosen:
             nb = notebooks[lesson.name]
             text = deck(nb, lesson.name, titles, lesson.name in with_exercises)
-            path = args.out / f"{lesson.name}.html"
+            path = out / f"{lesson.name}.html"
             build.write_text(path, text)
             print(f"{path.stat().st_size / 1e6:5.1f} MB  {path}")
     except build.BuildError as error:

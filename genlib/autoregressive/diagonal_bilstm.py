@@ -102,7 +102,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         return gates
 
     def scan(self, gates: Tensor) -> Tensor:
-        """States of all pixels in H + W - 1 steps, (2, HW, B, 4h) -> (2, HW, B, h)."""
+        """States of all pixels, a wavefront of H + W - 1 steps: (2, HW, B, 4h) -> (2, HW, B, h)."""
         h = c = gates.new_zeros(2, 0, gates.shape[2], self.hidden)  # no diagonal yet: no pixels
         first, last = 0, -1  # and no rows
         states = []

@@ -11,7 +11,7 @@ class MaskedConv2d(nn.Conv2d):
     r"""A convolution that reads only earlier pixels of the raster order.
 
     Output pixel $(i, j)$ reads the rows above it and, in its own row, the pixels to its left. Of its
-    own pixel it reads what the colour order allows: every channel belongs to a group (red, green or
+    own pixel it reads what the colour mask allows: every channel belongs to a group (red, green or
     blue), group $g$ reads groups $< g$ under mask A and groups $\le g$ under mask B. Mask A hides the
     value being predicted and belongs in the first layer; all later layers take mask B.
 

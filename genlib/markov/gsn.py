@@ -38,7 +38,7 @@ class GSN(nn.Module):
     there nobody has taught it. Walkback training does: it lets the chain walk a few steps from the
     data, and asks the network at each of them for the image the walk began with. It has a price: a
     walk that has reached another image still asks for the first, and the network learns to doubt.
-    The more noise, the shorter the walk should be; lesson 08 measures both.
+    The more noise, the shorter the walk should be; lesson Markov chains measures both.
 
     Papers: Bengio, Yao, Alain & Vincent (2013), Generalized denoising auto-encoders as generative
     models, arXiv:1305.6663, for the theorem and for walkback, there with walks of random length, here

@@ -216,7 +216,8 @@ class VAE(nn.Module):
 def kl_to_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:
     r"""$KL(N(\mu, \sigma^2) \| N(0, I)) = \frac12 \sum_j (\mu_j^2 + \sigma_j^2 - 1 - 2 \log \sigma_j)$.
 
-    Appendix B of arXiv:1312.6114. Summed over the dimensions of a code, never averaged.
+    The KL divergence of a Gaussian from the standard normal prior, appendix B of arXiv:1312.6114.
+    Summed over the dimensions of a code, never averaged.
 
     Args:
         mean: $\mu$.

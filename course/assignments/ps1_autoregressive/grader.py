@@ -29,7 +29,7 @@ from course.assignments.core import (
     with_table,
 )
 from course.checking.core import Case, Mistakes, Right, Wrong
-from course.checking.hand_in import Outcome, Question
+from course.checking.questions import Outcome, Question
 from genlib.data import all_images, load
 
 __all__ = ["PROBLEM_SET"]

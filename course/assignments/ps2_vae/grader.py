@@ -30,7 +30,7 @@ from course.assignments.core import (
     with_table,
 )
 from course.checking.core import Case, Wrong, as_tensor
-from course.checking.hand_in import Outcome, Question
+from course.checking.questions import Outcome, Question
 from genlib.data import binarise, load
 
 EULER = 0.5772156649015329  # the mean of the standard Gumbel distribution

@@ -27,7 +27,7 @@ from torch.distributions.transforms import AffineTransform, SigmoidTransform
 from course.assignments.bank import GraderBank, GradersOfAProblemSet
 from course.assignments.core import grade
 from course.assignments.ps2_vae import grader as graders
-from course.checking.hand_in import Outcome, answer_questions, pack, unpack
+from course.checking.questions import Outcome, answer_questions, pack, unpack
 from genlib.data import binarise, load
 
 torch.set_num_threads(1)

@@ -30,7 +30,7 @@ from course.assignments.core import (
     with_table,
 )
 from course.checking.core import Wrong, as_tensor
-from course.checking.hand_in import Outcome, Question
+from course.checking.questions import Outcome, Question
 from genlib.data import EightGaussians
 from genlib.metrics import mode_counts
 

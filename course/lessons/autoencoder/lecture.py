@@ -690,8 +690,7 @@ print(f"50 Gaussians: less than 1.25 times as far as new images: {bool(distance[
 # | $N(m, \Sigma)$ | mean and covariance | at least 25 points below the reconstructions |
 # | 50 Gaussians | by EM | at least 25 points above $N(m, \Sigma)$, at least 5 below the reconstructions |
 #
-# The next lesson trains encoder, decoder and the fit to a prior together, on a bound of the likelihood: [{{vae}}
-# VAE]({{vae}}_vae.ipynb).
+# [Lesson {{vae}}]({{vae}}_vae.ipynb) trains encoder, decoder and the fit to a prior together, on a bound of the likelihood.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References
@@ -709,5 +708,5 @@ print(f"50 Gaussians: less than 1.25 times as far as new images: {bool(distance[
 # - Bengio, Courville, Vincent (2013), *Representation learning: a review and new perspectives*, arXiv:1206.5538.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [{{pixelcnn}} PixelCNN]({{pixelcnn}}_pixelcnn.ipynb). To build an autoencoder yourself, step by step and with each step
-# checked: [the exercises]({{autoencoder}}_autoencoder_exercises.ipynb). After this: [{{vae}} VAE]({{vae}}_vae.ipynb).
+# {{before}} To build an autoencoder yourself, step by step and with each step checked: [the
+# exercises]({{autoencoder}}_autoencoder_exercises.ipynb). {{after}}

@@ -353,7 +353,7 @@ def divergences(answer: Answer, *, seed: int = 0) -> None:
             lambda p, q: (p - q).abs().sum() / 2,
         ),
         (
-            "this is the Jensen-Shannon divergence of lesson 06: here each is compared with the other, not "
+            "this is the Jensen-Shannon divergence of lesson GAN: here each is compared with the other, not "
             "with their mean.",
             lambda p, q: (kl(p, (p + q) / 2) + kl(q, (p + q) / 2)) / 2,
         ),

@@ -748,5 +748,5 @@ print(format_table(able))
 # tests do not compare.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb). To build these measures yourself, step by step and with each step
-# checked: [the exercises]({{comparison}}_comparison_exercises.ipynb). This is the last lesson.
+# {{before}} To build these measures yourself, step by step and with each step checked: [the
+# exercises]({{comparison}}_comparison_exercises.ipynb). {{after}}

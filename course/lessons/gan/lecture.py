@@ -873,6 +873,5 @@ plots.show_curves(
 # the tests do not compare.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [{{vae}} VAE]({{vae}}_vae.ipynb). To build a GAN yourself, step by step and with each step checked:
-# [the exercises]({{gan}}_gan_exercises.ipynb). After this:
-# [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb).
+# {{before}} To build a GAN yourself, step by step and with each step checked: [the
+# exercises]({{gan}}_gan_exercises.ipynb). {{after}}

@@ -423,7 +423,7 @@ def least_squares(answer: Answer, *, seed: int = 0) -> None:
             lambda real, fake: (real.mean() - 1).square() / 2 + fake.mean().square() / 2,
         ),
         (
-            "this is the loss of lesson 06, with logarithms: least squares has none.",
+            "this is the loss of lesson GAN, with logarithms: least squares has none.",
             lambda real, fake: softplus(-real).mean() + softplus(fake).mean(),
         ),
         (
@@ -531,7 +531,7 @@ def wasserstein(answer: Answer, *, seed: int = 0) -> None:
             lambda real, fake: sigmoid(fake).mean() - sigmoid(real).mean(),
         ),
         (
-            "the critic's loss has the logarithms of lesson 06: a critic is no classifier, so take the "
+            "the critic's loss has the logarithms of lesson GAN: a critic is no classifier, so take the "
             "plain means.",
             lambda real, fake: softplus(-real).mean() + softplus(fake).mean(),
         ),
@@ -575,7 +575,7 @@ def wasserstein(answer: Answer, *, seed: int = 0) -> None:
             lambda real, fake: -fake.sum(),
         ),
         (
-            "the generator's loss has the logarithm of lesson 06: take minus the mean score.",
+            "the generator's loss has the logarithm of lesson GAN: take minus the mean score.",
             lambda real, fake: softplus(-fake).mean(),
         ),
         (

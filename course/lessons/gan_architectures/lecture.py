@@ -1091,5 +1091,5 @@ print(f"1000 images in {time.perf_counter() - begin:.2f} s")
 # that the tests do not compare.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [{{gan}} GAN]({{gan}}_gan.ipynb). To build these parts yourself, step by step and with each step checked:
-# [the exercises]({{gan_architectures}}_gan_architectures_exercises.ipynb). After this: [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb).
+# {{before}} To build these parts yourself, step by step and with each step checked: [the
+# exercises]({{gan_architectures}}_gan_architectures_exercises.ipynb). {{after}}

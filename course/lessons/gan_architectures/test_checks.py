@@ -415,7 +415,7 @@ def d_square_of_the_mean(real, fake):
     return ((real.mean() - 1) ** 2 + fake.mean() ** 2) / 2, squares_of_g(fake)
 
 
-@wrong("least_squares", "this is the loss of lesson 06")
+@wrong("least_squares", "this is the loss of lesson GAN")
 def d_logarithms(real, fake):
     return F.softplus(-real).mean() + F.softplus(fake).mean(), squares_of_g(fake)
 
@@ -581,7 +581,7 @@ def g_score_sum(real, fake):
     return score_gap(real, fake), -fake.sum()
 
 
-@wrong("wasserstein", "the generator's loss has the logarithm of lesson 06")
+@wrong("wasserstein", "the generator's loss has the logarithm of lesson GAN")
 def g_logarithm(real, fake):
     return score_gap(real, fake), F.softplus(-fake).mean()
 

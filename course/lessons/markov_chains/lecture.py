@@ -1130,5 +1130,5 @@ except ValueError as refusal:
 # held in every run we tried from other seeds, and the numbers of one run stand in cells that the tests do not compare.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb). To build a chain, an RBM and a GSN yourself, with each
-# step checked: [the exercises]({{markov_chains}}_markov_chains_exercises.ipynb). After this: [{{comparison}} Comparison]({{comparison}}_comparison.ipynb).
+# {{before}} To build a chain, an RBM and a GSN yourself, with each step checked: [the
+# exercises]({{markov_chains}}_markov_chains_exercises.ipynb). {{after}}

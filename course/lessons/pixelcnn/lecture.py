@@ -883,7 +883,7 @@ Image("pictures/cifar10.png", alt="Ten photographs, their upper halves, three co
 # | a chosen order | completes what comes later, not what comes earlier |
 # | local | samples have good texture before they have good shape |
 #
-# The digits of this lesson are tiny and most of its networks small. The README has all pixel models of the course on real MNIST,
+# The digits of this lesson are tiny and most of its networks small. `docs/results.md` has all pixel models of the course on real MNIST,
 # beside the papers' figures, and the commands that trained them.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -903,5 +903,5 @@ Image("pictures/cifar10.png", alt="Ten photographs, their upper halves, three co
 # - Ramachandran et al. (2017), *Fast Generation for Convolutional Autoregressive Models*, arXiv:1704.06001: caching.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [{{pixelrnn}} PixelRNN]({{pixelrnn}}_pixelrnn.ipynb). To build a PixelCNN yourself, step by step and with each step checked:
-# [the exercises]({{pixelcnn}}_pixelcnn_exercises.ipynb).
+# {{before}} To build a PixelCNN yourself, step by step and with each step checked: [the
+# exercises]({{pixelcnn}}_pixelcnn_exercises.ipynb). {{after}}

@@ -628,7 +628,7 @@ print(f"after: 1 apart more alike than 50 apart, 50 than 100, 100 than 200: "
 # | slow to sample | one step a value |
 # | no features | no code to edit or to classify with |
 #
-# The next lesson asks whether training can do without recurrence altogether: [{{pixelcnn}} PixelCNN]({{pixelcnn}}_pixelcnn.ipynb).
+# [Lesson {{pixelcnn}}]({{pixelcnn}}_pixelcnn.ipynb) asks whether training can do without recurrence altogether.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References
@@ -641,4 +641,5 @@ print(f"after: 1 apart more alike than 50 apart, 50 than 100, 100 than 200: "
 # - Hochreiter, Schmidhuber (1997), *Long Short-Term Memory*, Neural Computation 9(8).
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# To build a PixelRNN yourself, step by step and with each step checked: [the exercises]({{pixelrnn}}_pixelrnn_exercises.ipynb).
+# {{before}} To build a PixelRNN yourself, step by step and with each step checked: [the
+# exercises]({{pixelrnn}}_pixelrnn_exercises.ipynb). {{after}}

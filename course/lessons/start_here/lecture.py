@@ -126,4 +126,4 @@ except checks.Wrong as mistake:
 # test knows it, the mistake.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# After this: [{{taxonomy}} Taxonomy]({{taxonomy}}_taxonomy.ipynb).
+# {{before}} {{after}}

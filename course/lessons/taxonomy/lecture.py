@@ -903,5 +903,5 @@ print(f"the smallest variation is a tractable one's: "
 # tests do not compare.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# To build the key steps yourself, with each of them checked: [the exercises]({{taxonomy}}_taxonomy_exercises.ipynb). After this:
-# [{{pixelrnn}} PixelRNN]({{pixelrnn}}_pixelrnn.ipynb).
+# {{before}} To build the key steps yourself, with each of them checked: [the
+# exercises]({{taxonomy}}_taxonomy_exercises.ipynb). {{after}}

@@ -1222,6 +1222,5 @@ plots.show_rows(walks)
 #   Representations*, arXiv:1811.12359.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# Before this: [{{autoencoder}} Autoencoders]({{autoencoder}}_autoencoder.ipynb). To build a VAE yourself, step by step and with each step
-# checked: [the exercises]({{vae}}_vae_exercises.ipynb). The next lesson gives up $p(x)$ altogether:
-# [{{gan}} GAN]({{gan}}_gan.ipynb).
+# {{before}} To build a VAE yourself, step by step and with each step checked: [the
+# exercises]({{vae}}_vae_exercises.ipynb). {{after}}
