@@ -16,6 +16,7 @@ from tqdm.auto import trange
 
 from genlib.adversarial import GAN
 from genlib.data import ImageSet
+from genlib.data.imageset import batch_sizes
 from genlib.validation import at_least_one
 
 
@@ -49,8 +50,9 @@ def fast_numbers(device: torch.device) -> AbstractContextManager:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """How a loop computes: by default in the numbers of the weights, in one process.
+class ExecutionContext:
+    """In which numbers a loop computes, and how a loss goes backward: by default in those of the
+    weights, in one process.
 
     `genlib.train` gives the loops below another one, and so they train on several devices too.
 
@@ -60,7 +62,7 @@ class Machine:
 
     Example:
         >>> x = torch.ones(1, requires_grad=True)
-        >>> Machine().backward(3 * x)
+        >>> ExecutionContext().backward(3 * x)
         >>> x.grad
         tensor([3.])
     """
@@ -69,7 +71,8 @@ class Machine:
     backward: Callable[[Tensor], None] = Tensor.backward
 
 
-HERE = Machine()
+Machine = ExecutionContext  # the name by which benchmarks/scale.py knows it
+HERE = ExecutionContext()
 # seconds between two looks of a progress bar: a notebook is sent a few messages for each
 REFRESH = 0.5
 
@@ -101,12 +104,32 @@ def fall_in_second_half(progress: float) -> float:
     return min(1.0, max(0.0, 2 - 2 * progress))
 
 
+def check_batch_norm(model: nn.Module, smallest: int) -> None:
+    """Refuse batches of a single example for a model that compares the examples of a batch.
+
+    Args:
+        model: to be trained.
+        smallest: examples in the smallest batch.
+
+    Raises:
+        ValueError: it has batch norm of vectors, and that batch has no two of them.
+
+    Example:
+        >>> check_batch_norm(nn.BatchNorm1d(3), smallest=2)
+    """
+    if smallest < 2 and any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules()):
+        raise ValueError(
+            f"{type(model).__name__} has batch norm, which compares the examples of a batch, and a "
+            "batch would hold one only: take a larger batch size, and at least 2 images"
+        )
+
+
 def train_epoch(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     optimizer: Optimizer,
     scheduler: LRScheduler | None = None,
-    machine: Machine = HERE,
+    machine: ExecutionContext = HERE,
 ) -> float:
     """One pass over the batches, one update a batch.
 
@@ -178,7 +201,7 @@ def fit(
         The average loss of each epoch.
 
     Raises:
-        ValueError: epochs < 1.
+        ValueError: epochs < 1, or batches too small for batch norm.
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
@@ -188,9 +211,11 @@ def fit(
         3
     """
     at_least_one("epochs", epochs)
+    sizes = batch_sizes(len(data), batch_size)
+    check_batch_norm(model, min(sizes))
     device = next(model.parameters()).device
     optimizer = AdamW(model.parameters(), lr=learning_rate)
-    updates = epochs * -(-len(data) // batch_size)
+    updates = epochs * len(sizes)
     # the schedule needs an update to climb on, so a training of very few stops half-way through it
     steps = max(updates, 8)
     scheduler = OneCycleLR(optimizer, max_lr=learning_rate, total_steps=steps, pct_start=0.25)
@@ -211,7 +236,7 @@ def train_gan_epoch(
     *,
     discriminator_steps: int = 1,
     fast: bool = False,
-    machine: Machine = HERE,
+    machine: ExecutionContext = HERE,
 ) -> dict[str, float]:
     """One pass over the batches: an update of the discriminator each, now and then of the generator.
 
@@ -284,7 +309,7 @@ GAN_RECORD = (
 )
 
 
-def _step(optimizer: Optimizer, loss: Tensor, machine: Machine) -> float:
+def _step(optimizer: Optimizer, loss: Tensor, machine: ExecutionContext) -> float:
     """One step downhill; returns the norm of the gradient, over all parameters at once."""
     optimizer.zero_grad()
     machine.backward(loss)
@@ -329,7 +354,7 @@ def fit_gan(
     discriminator_steps: int = 1,
     fast: bool = False,
 ) -> dict[str, list[float]]:
-    """Train generator and discriminator in turns, and show a bar.
+    """Train generator and discriminator alternately, and show a bar.
 
     A GAN's budget is counted in updates of the generator: with more `discriminator_steps`, an
     update sees more data. The learning rate falls to zero over the second half, which lets the two
@@ -349,7 +374,7 @@ def fit_gan(
         What `train_gan_epoch` returns, a list of one number an update.
 
     Raises:
-        ValueError: updates < 1.
+        ValueError: updates < 1, or batches too small for batch norm.
 
     Example:
         >>> from genlib.adversarial import MLPDiscriminator, MLPGenerator
@@ -359,6 +384,8 @@ def fit_gan(
         3
     """
     at_least_one("updates", updates)
+    sizes = batch_sizes(len(data), batch_size) if isinstance(data, ImageSet) else [batch_size]
+    check_batch_norm(model, min(sizes))
     optimizers = gan_optimizers(model, learning_rate)
     device = next(model.parameters()).device
     stream = _endless(data, batch_size, device)

@@ -141,8 +141,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
         (("train", "vae", "--data", "bars", "--epochs", 0, "--out", "OUT"), "--epochs must be above 0"),
         (("train", "vae", *TINY, "--learning-rate", -1, "--out", "OUT"), "--learning-rate must be"),
         (("train", "vae", *TINY, "--set", "channels=3", "--out", "OUT"), "no option of vae is called"),
-        (("train", "vae", *TINY, "--set", "latent_dim=x", "--out", "OUT"), "is a whole number"),
-        (("train", "vae", *TINY, "--set", "network=cnn", "--out", "OUT"), "no network is called 'cnn'"),
+        (("train", "vae", *TINY, "--set", "latent_dim=x", "--out", "OUT"), "must be a whole number"),
+        (("train", "vae", *TINY, "--set", "network=cnn", "--out", "OUT"), "must be one of mlp, conv, not 'cnn'"),
         (("train", "gan", *TINY, "--set", "network=dcgan", "--out", "OUT"), "take the MLP pair"),
         (("train", "rbm", *TINY, "--conditional", "--out", "OUT"), "takes no labels"),
         (("train", "vae", *TINY, "--size", 99, "--out", "OUT"), "bars has 30 train images"),
@@ -299,8 +299,8 @@ def test_binary_test_images_are_drawn_once_and_for_all(runs):
 def test_samples_are_compared_with_what_real_images_get(runs):
     result = run("evaluate", runs["lsgan"], "--n", 100)
     assert "log-likelihood" not in result.output  # it has none, and is not asked
-    ours = number(result.output, "Frechet distance")
-    theirs = float(re.search(r"samples, (\d+\.\d+) of as many training images", result.output)[1])
+    ours = number(result.output, "Frechet distance of 100 samples")
+    theirs = number(result.output, "Frechet distance of 100 training images")
     assert 0 < theirs < ours
     assert {"precision", "recall"} <= set(result.output.split())
 

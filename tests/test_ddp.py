@@ -74,7 +74,7 @@ GAME = """
 
     from genlib.adversarial import WGANGP, MLPGenerator, DCGANDiscriminator, DCGANGenerator, layer_norm
     from genlib.train import loop
-    from genlib.train.loop import Order
+    from genlib.train.order import Order
 
     world = int(sys.argv[2])
     config = small("wgan_gp", "digits", size=43, batch_size=15, epochs=6, devices=world)

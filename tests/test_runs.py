@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from genlib.autoregressive import PixelCNN
 from genlib.data import load
 from genlib.train import RECIPES, Images, RunError, RunFolder, build_model, load_model, loop
-from genlib.train.loop import Order
+from genlib.train.order import Order
 
 # The order of the images.
 
