@@ -116,7 +116,7 @@ def test_ten_sigkills_at_random_moments_change_nothing(tmp_path: Path):
                 chance.random() < 0.8
             ):  # the others die wherever they are, on the way in for instance
                 assert started.wait(300)
-            time.sleep(chance.uniform(0, 0.2))
+            time.sleep(chance.uniform(0, 0.5))
             process.kill()
         process.join(300)
         if process.exitcode == 0:
