@@ -194,6 +194,7 @@ def info(folder: Folder) -> None:
         run = RunFolder(folder)
         config = read_settings(run)
         model, metadata = load_model(run)
+        rows = run.rows()[-5:]
         images = run.read_config()["images"]
         settings = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         for name, value in dataclasses.asdict(config).items():
@@ -214,7 +215,6 @@ def info(folder: Folder) -> None:
             f"{metadata['cpu_seconds'] / 60:.1f} of processor time",
         )
         console.print(settings)
-        rows = run.rows()[-5:]
         if rows:
             metrics = Table(box=None, padding=(0, 2, 0, 0))
             for name in rows[0]:

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 import typer
 
-from genlib.data import load
 from genlib.train.config import EPOCHS, Checkpoints, Config, read_settings
 from genlib.train.folder import RunFolder
 from genlib.train.recipes import read_options, recipe
@@ -57,6 +56,7 @@ def train(
 def _train(
     given: dict[str, Any], options: list[str], out: Path, resume: bool, checkpoints: Checkpoints
 ) -> None:
+    from genlib.data import load
     from genlib.train import devices, loop
 
     folder = RunFolder(out)
