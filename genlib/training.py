@@ -1,9 +1,7 @@
 """Training loops that fit on one screen. The model and the optimiser carry the state."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -17,59 +15,14 @@ from tqdm.auto import trange
 from genlib.adversarial import GAN
 from genlib.data import ImageSet
 from genlib.data.imageset import batch_sizes
+from genlib.execution import ExecutionContext, bf16_is_fast, fast_numbers
 from genlib.validation import at_least_one
 
-
-def bf16_is_fast(device: torch.device) -> bool:
-    """Whether the processor multiplies bfloat16 in hardware; elsewhere it would be slower.
-
-    Example:
-        >>> bf16_is_fast(torch.device("meta"))
-        False
-    """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    units = torch.cpu.get_capabilities()
-    return any(units.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # last: Arm
-
-
-def fast_numbers(device: torch.device) -> AbstractContextManager:
-    """Compute in bfloat16 where that is fast; losses are in float32 either way.
-
-    Example:
-        >>> with fast_numbers(torch.device("meta")):
-        ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
-        torch.float32
-    """
-    if not bf16_is_fast(device):
-        return nullcontext()
-    # autocast would keep the weights it has cast until its end, also while an optimiser moves them
-    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
-
-
-@dataclass(frozen=True)
-class ExecutionContext:
-    """In which numbers a loop computes, and how a loss goes backward: by default in those of the
-    weights, in one process.
-
-    `genlib.train` gives the loops below another one, and so they train on several devices too.
-
-    Args:
-        numbers: a context in which losses are computed, `torch.autocast` for instance.
-        backward: takes a loss and adds its gradients to the parameters.
-
-    Example:
-        >>> x = torch.ones(1, requires_grad=True)
-        >>> ExecutionContext().backward(3 * x)
-        >>> x.grad
-        tensor([3.])
-    """
-
-    numbers: Callable[[], AbstractContextManager] = nullcontext
-    backward: Callable[[Tensor], None] = Tensor.backward
-
+__all__ = [
+    "GAN_RECORD", "ExecutionContext", "Machine", "bf16_is_fast", "check_batch_norm",
+    "fall_in_second_half", "fast_numbers", "fit", "fit_gan", "gan_optimizers", "train_epoch",
+    "train_gan_epoch", "warm_up_then_cosine",
+]  # fmt: skip
 
 Machine = ExecutionContext  # the name by which benchmarks/scale.py knows it
 HERE = ExecutionContext()

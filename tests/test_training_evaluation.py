@@ -96,13 +96,13 @@ def test_numbers_are_fast_only_where_the_processor_makes_them_so(monkeypatch: py
     assert bf16_is_fast(cpu) in (True, False)
     assert bf16_is_fast(torch.device("meta")) is False
     for fast, dtype in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr("genlib.training.bf16_is_fast", lambda device, fast=fast: fast)
+        monkeypatch.setattr("genlib.execution.bf16_is_fast", lambda device, fast=fast: fast)
         with fast_numbers(cpu):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
 def test_fast_numbers_may_stay_on_while_the_weights_move(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("genlib.training.bf16_is_fast", lambda device: True)
+    monkeypatch.setattr("genlib.execution.bf16_is_fast", lambda device: True)
     line = torch.nn.Linear(1, 1)
     with fast_numbers(torch.device("cpu")):
         before = line(torch.ones(1, 1)).item()

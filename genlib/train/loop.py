@@ -146,7 +146,7 @@ class Training:
         return max(1, int(self.config.epochs * self.order.batches / self.batches_an_update))
 
     def spent(self) -> dict[str, float]:
-        """Seconds of this run by the clock on the wall, and of this process's processor time."""
+        """Seconds of this run in wall-clock time, and of this process's processor time."""
         return {
             "seconds": self.before["seconds"] + time.perf_counter() - self.started,
             "cpu_seconds": self.before["cpu_seconds"] + time.process_time() - self.cpu_started,
