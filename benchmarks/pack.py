@@ -29,14 +29,21 @@ from course.publish import markdown
 from genlib import pretrained
 from genlib.adversarial import GAN
 from genlib.autoregressive import PixelModel
-from genlib.data import ImageSet, independent_pixels, load
+from genlib.data import ImageSet, load
 from genlib.data.folders import whole_file
-from genlib.metrics import bits_per_dim, log_probs, train_classifier
+from genlib.metrics import bits_per_dim, train_classifier
 from genlib.pretrained import Card, Measured
-from genlib.train import Config, RunError, RunFolder, load_model, read_settings, recipe
+from genlib.train import (
+    Config,
+    RunError,
+    RunFolder,
+    load_model,
+    measure,
+    read_settings,
+    recipe,
+)
 from genlib.train.config import images_in
-from genlib.train.measure import as_trained, compare_samples, mean_and_error
-from genlib.variational import VAE, importance_bound
+from genlib.variational import VAE
 
 ROOT = Path(__file__).resolve().parents[1]
 NAME = re.compile(r"[a-z0-9_]+-[a-z0-9_]+")
@@ -174,28 +181,24 @@ def measured(
         n: samples to compare with as many test images.
     """
     metrics: dict[str, Measured] = {}
-    labels = test.labels if model.n_classes else None
-    if isinstance(model, PixelModel):
-        nats = -log_probs(model, test, batch_size=100)
-        value, error = mean_and_error(nats)
-        how = f"exact negative log-likelihood, nats an image, {where}"
-        metrics["nats"] = Measured(value, error, how)
-        bits = [float(bits_per_dim(-v, test.shape)) for v in (value, error)]
-        metrics["bits_per_dim"] = Measured(*bits, f"the same in bits a dimension, {where}")
-    if isinstance(model, VAE):
-        for k in codes:
-            torch.manual_seed(0)
-            bound = -importance_bound(model, test.floats(), k, labels)
-            how = f"{bound_words(k)}, {where}"
-            metrics[bound_name(k)] = Measured(*mean_and_error(bound), how)
-    if metrics:
-        alone = -independent_pixels(train).log_prob(test.images.long()).flatten(1).sum(dim=1)
-        how = f"independent pixels, for comparison: nats an image, {where}"
-        metrics["independent_pixels"] = Measured(*mean_and_error(alone), how)
+    if not isinstance(model, GAN):
+        torch.manual_seed(0)
+        words = {
+            "exact": ("nats", "exact negative log-likelihood, nats an image"),
+            **{measure.bound_name(k): (bound_name(k), bound_words(k)) for k in codes},
+        }
+        for name, nats in measure.likelihood(model, train, test, codes).items():
+            about = ("independent_pixels", "independent pixels, for comparison: nats an image")
+            key, how = words.get(name, about)
+            metrics[key] = Measured(nats.value, nats.error, f"{how}, {where}")
+            if key == "nats" and nats.error is not None:
+                bits = [float(bits_per_dim(-v, test.shape)) for v in (nats.value, nats.error)]
+                how = f"the same in bits a dimension, {where}"
+                metrics["bits_per_dim"] = Measured(*bits, how)
     if test.n_classes > 1:
         n = min(n, len(test))
         torch.manual_seed(0)
-        metrics |= of_samples(compare_samples(model, train, test, n), f"{n:,}", where)
+        metrics |= of_samples(measure.compare_samples(model, train, test, n), f"{n:,}", where)
     if test.n_classes > 1 and model.n_classes:
         judge, y = train_classifier(train), test.labels[:n]
         x = model.sample(n, y)  # type: ignore[operator]
@@ -205,7 +208,7 @@ def measured(
         ):
             right = (judge.predict(images) == y).double()
             how = f"what that classifier sees of labels: the share of {n:,} {whose}"
-            metrics[name] = Measured(*mean_and_error(right), how)
+            metrics[name] = Measured(*measure.mean_and_error(right), how)
     return metrics
 
 
@@ -231,7 +234,7 @@ def images_at_hand(config: Config) -> tuple[ImageSet, ImageSet] | None:
         train, test = load(config.data, "train", config.size), load(config.data, "test")
     except FileNotFoundError:
         return None
-    return as_trained(train, config, "train"), as_trained(test, config, "test")
+    return measure.as_trained(train, config, "train"), measure.as_trained(test, config, "test")
 
 
 def from_results(found: dict) -> dict[str, Measured]:
@@ -330,7 +333,7 @@ def pack(
     if not NAME.fullmatch(name):
         raise RunError(f"a name in the box is MODEL-DATA, as in gated_pixelcnn-mnist, not {name!r}")
     config, images = read_settings(RunFolder(run)), images_in(RunFolder(run))
-    model, facts = load_model(RunFolder(run))
+    model, metadata = load_model(RunFolder(run))
     machine = machine or figures.get("machine")
     if not machine:
         raise RunError("say what it was trained on: --machine 'one core of ...'")
@@ -362,9 +365,9 @@ def pack(
         sha256=hashlib.sha256(file).hexdigest(),
         command=figures.get("command") or command_of(config, name),
         machine=machine,
-        minutes=facts["seconds"] / 60,
+        minutes=metadata["seconds"] / 60,
         seed=config.seed,
-        updates=facts["step"],
+        updates=metadata["step"],
         rounding=change,
         metrics=metrics,
         licence=LICENCE,

@@ -34,11 +34,16 @@ from genlib.adversarial import GAN
 from genlib.autoregressive import PixelModel
 from genlib.data import ImageSet, binarise, independent_pixels, load
 from genlib.data.folders import whole_file
-from genlib.metrics import bits_per_dim, log_probs
+from genlib.metrics import bits_per_dim
 from genlib.plots import drawn_so_far, show_rows
 from genlib.train import Config, RunFolder, cli, load_model, read_settings
-from genlib.train.measure import as_trained, compare_samples, mean_and_error
-from genlib.variational import VAE, importance_bound
+from genlib.train.measure import (
+    Measurement,
+    as_trained,
+    bound_name,
+    compare_samples,
+    likelihood,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS, FOUND, PAGE = (
@@ -141,25 +146,22 @@ def train(words: Sequence[str], folder: RunFolder) -> None:
         sys.exit(code)
 
 
-def likelihood(model: nn.Module, data: ImageSet) -> dict[str, dict[str, float]]:
+def likelihoods(
+    model: nn.Module, train_set: ImageSet, data: ImageSet
+) -> dict[str, dict[str, float]]:
     """Nats of each image on average: exact, or at most so many, by the number of codes an image."""
-    device = next(model.parameters()).device
-    if not isinstance(model, VAE):
-        return {"exact": nats_and_bits(-log_probs(model, data, batch_size=100), data)}
-    x = data.floats().to(device)
-    return {
-        f"at most, k = {k}": nats_and_bits(-importance_bound(model, x, k).cpu(), data)
-        for k in CODES
-    }
+    found = likelihood(model, train_set, data, CODES)
+    names = {"exact": "exact", **{bound_name(k): f"at most, k = {k}" for k in CODES}}
+    return {names[name]: nats_and_bits(found[name], data) for name in found if name in names}
 
 
-def nats_and_bits(nats: Tensor, data: ImageSet) -> dict[str, float]:
-    mean, error = mean_and_error(nats)
+def nats_and_bits(nats: Measurement, data: ImageSet) -> dict[str, float]:
+    assert nats.error is not None
     return {
-        "nats": mean,
-        "standard_error": error,
-        "bits_per_dim": float(bits_per_dim(-mean, data.shape)),
-        "bits_error": float(bits_per_dim(-error, data.shape)),
+        "nats": nats.value,
+        "standard_error": nats.error,
+        "bits_per_dim": float(bits_per_dim(-nats.value, data.shape)),
+        "bits_error": float(bits_per_dim(-nats.error, data.shape)),
     }
 
 
@@ -205,7 +207,7 @@ def measure(model: nn.Module, train_set: ImageSet, data: ImageSet) -> dict[str, 
     """What the model's kind can honour, by name: a likelihood, or what its samples show."""
     if isinstance(model, GAN):
         return compare_samples(model, train_set, data, min(N_SAMPLES, len(data)))
-    return likelihood(model, data)
+    return likelihoods(model, train_set, data)
 
 
 def run(name: str, budget: Sequence[str], seed: int, more: Sequence[str], validate: bool) -> dict:
@@ -218,7 +220,7 @@ def run(name: str, budget: Sequence[str], seed: int, more: Sequence[str], valida
     train([*words, "--out", str(folder.path)], folder)
 
     config = read_settings(folder)
-    model, facts = load_model(folder)
+    model, metadata = load_model(folder)
     device = torch.device(config.accelerator)
     train_set, held_out = images_for(config, validate)
     start = time.perf_counter()
@@ -232,11 +234,11 @@ def run(name: str, budget: Sequence[str], seed: int, more: Sequence[str], valida
         "precision": config.precision,
         "torch": torch.__version__,
         "seed": seed,
-        "minutes": facts["seconds"] / 60,
-        "cpu_minutes": facts["cpu_seconds"] / 60,
+        "minutes": metadata["seconds"] / 60,
+        "cpu_minutes": metadata["cpu_seconds"] / 60,
         "budget": " ".join(budget),
-        "updates": facts["step"],
-        "epochs": facts["step"] * config.batch_size / len(train_set),
+        "updates": metadata["step"],
+        "epochs": metadata["step"] * config.batch_size / len(train_set),
         "parameters": sum(p.numel() for p in model.parameters()),
         "training_images": len(train_set),
         "split": "validation" if validate else "test",
@@ -364,7 +366,7 @@ def main(arguments: list[str] | None = None) -> None:
         epilog="Words after -- go to `python -m genlib train`: -- --precision bf16-mixed, for instance.",
     )
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)} (all)")
-    parser.add_argument("--minutes", type=float, help="of training a row, by the clock (60)")
+    parser.add_argument("--minutes", type=float, help="of training a row, in wall-clock time (60)")
     parser.add_argument("--cpu-minutes", type=float, help="or minutes of processor time")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches (0)")
     parser.add_argument("--threads", type=int, help="of a processor (torch's choice)")

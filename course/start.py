@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -123,24 +124,39 @@ def data() -> Iterator[Finding]:
     """The data of the course, each set loaded; the real ones, looked for and not downloaded."""
     try:
         from genlib.data import load
-        from genlib.data.folders import cache_folder, data_folder
+        from genlib.data.folders import cache_folder, data_folder, home_folder
     except ImportError:
         return
-    for name in ("bars", "digits", "colour_digits", "strokes"):
-        yield _loaded(name, partial(load, name, size=10))
-    folder = cache_folder()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there is no home is a finding of its own, below
+        for name in ("bars", "digits", "colour_digits", "strokes"):
+            yield _loaded(name, partial(load, name, size=10))
+        folder, where = cache_folder(), _data_folder(data_folder)
+    if home_folder() is None:
+        cure = "set HOME to a folder of yours; what lies in a temporary folder may be lost"
+        yield Finding("home folder", f"there is none: data are kept in {folder}", cure=cure)
     if not _writable(folder):
         cure = (
             "set XDG_CACHE_HOME to a folder of yours; without one, strokes are drawn anew each time"
         )
         yield Finding("cache folder", f"{_short(folder)} cannot be written", cure=cure)
-    where = data_folder()
+    if isinstance(where, str):
+        yield Finding("GENLIB_DATA", where, cure="give it the full name of a folder")
+        return
     for name, inside in REAL.items():
-        if (where / inside).is_dir():
+        if os.path.isdir(where / inside):
             yield Finding(name, f"in {_short(where)}")
         else:
             cure = f'not needed; load("{name}") downloads it, or set GENLIB_DATA to where it lies'
             yield Finding(name, f"not in {_short(where)}", cure=cure)
+
+
+def _data_folder(data_folder: Callable[[], Path]) -> Path | str:
+    """Where real data are looked for, or why that cannot be said."""
+    try:
+        return data_folder()
+    except ValueError as error:
+        return str(error)
 
 
 def _loaded(name: str, load: Callable[[], object]) -> Finding:
@@ -153,12 +169,15 @@ def _loaded(name: str, load: Callable[[], object]) -> Finding:
 
 def _writable(folder: Path) -> bool:
     """Whether it can be written, or made where it is not there yet."""
-    while not folder.exists():
+    while not os.path.exists(folder):  # false as well where we may not look
         folder = folder.parent
     return os.access(folder, os.W_OK)
 
 
 def _short(folder: Path) -> str:
     """Its name as a reader would write it."""
-    home = Path.home()
-    return f"~/{folder.relative_to(home)}" if folder.is_relative_to(home) else str(folder)
+    from genlib.data.folders import home_folder
+
+    home = home_folder()
+    below = home is not None and folder.is_relative_to(home)
+    return f"~/{folder.relative_to(home)}" if home and below else str(folder)

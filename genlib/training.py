@@ -1,9 +1,7 @@
 """Training loops that fit on one screen. The model and the optimiser carry the state."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import Protocol
@@ -16,60 +14,18 @@ from tqdm.auto import trange
 
 from genlib.adversarial import GAN
 from genlib.data import ImageSet
+from genlib.data.imageset import batch_sizes
+from genlib.execution import ExecutionContext, bf16_is_fast, fast_numbers
 from genlib.validation import at_least_one
 
+__all__ = [
+    "GAN_RECORD", "ExecutionContext", "Machine", "bf16_is_fast", "check_batch_norm",
+    "fall_in_second_half", "fast_numbers", "fit", "fit_gan", "gan_optimizers", "train_epoch",
+    "train_gan_epoch", "warm_up_then_cosine",
+]  # fmt: skip
 
-def bf16_is_fast(device: torch.device) -> bool:
-    """Whether the processor multiplies bfloat16 in hardware; elsewhere it would be slower.
-
-    Example:
-        >>> bf16_is_fast(torch.device("meta"))
-        False
-    """
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    units = torch.cpu.get_capabilities()
-    return any(units.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # last: Arm
-
-
-def fast_numbers(device: torch.device) -> AbstractContextManager:
-    """Compute in bfloat16 where that is fast; losses are in float32 either way.
-
-    Example:
-        >>> with fast_numbers(torch.device("meta")):
-        ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
-        torch.float32
-    """
-    if not bf16_is_fast(device):
-        return nullcontext()
-    # autocast would keep the weights it has cast until its end, also while an optimiser moves them
-    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """How a loop computes: by default in the numbers of the weights, in one process.
-
-    `genlib.train` gives the loops below another one, and so they train on several devices too.
-
-    Args:
-        numbers: a context in which losses are computed, `torch.autocast` for instance.
-        backward: takes a loss and adds its gradients to the parameters.
-
-    Example:
-        >>> x = torch.ones(1, requires_grad=True)
-        >>> Machine().backward(3 * x)
-        >>> x.grad
-        tensor([3.])
-    """
-
-    numbers: Callable[[], AbstractContextManager] = nullcontext
-    backward: Callable[[Tensor], None] = Tensor.backward
-
-
-HERE = Machine()
+Machine = ExecutionContext  # the name by which benchmarks/scale.py knows it
+HERE = ExecutionContext()
 # seconds between two looks of a progress bar: a notebook is sent a few messages for each
 REFRESH = 0.5
 
@@ -101,12 +57,32 @@ def fall_in_second_half(progress: float) -> float:
     return min(1.0, max(0.0, 2 - 2 * progress))
 
 
+def check_batch_norm(model: nn.Module, smallest: int) -> None:
+    """Refuse batches of a single example for a model that compares the examples of a batch.
+
+    Args:
+        model: to be trained.
+        smallest: examples in the smallest batch.
+
+    Raises:
+        ValueError: it has batch norm of vectors, and that batch has no two of them.
+
+    Example:
+        >>> check_batch_norm(nn.BatchNorm1d(3), smallest=2)
+    """
+    if smallest < 2 and any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules()):
+        raise ValueError(
+            f"{type(model).__name__} has batch norm, which compares the examples of a batch, and a "
+            "batch would hold one only: take a larger batch size, and at least 2 images"
+        )
+
+
 def train_epoch(
     model: nn.Module,
     batches: Iterable[tuple[Tensor, Tensor]],
     optimizer: Optimizer,
     scheduler: LRScheduler | None = None,
-    machine: Machine = HERE,
+    machine: ExecutionContext = HERE,
 ) -> float:
     """One pass over the batches, one update a batch.
 
@@ -178,7 +154,7 @@ def fit(
         The average loss of each epoch.
 
     Raises:
-        ValueError: epochs < 1.
+        ValueError: epochs < 1, or batches too small for batch norm.
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
@@ -188,9 +164,11 @@ def fit(
         3
     """
     at_least_one("epochs", epochs)
+    sizes = batch_sizes(len(data), batch_size)
+    check_batch_norm(model, min(sizes))
     device = next(model.parameters()).device
     optimizer = AdamW(model.parameters(), lr=learning_rate)
-    updates = epochs * -(-len(data) // batch_size)
+    updates = epochs * len(sizes)
     # the schedule needs an update to climb on, so a training of very few stops half-way through it
     steps = max(updates, 8)
     scheduler = OneCycleLR(optimizer, max_lr=learning_rate, total_steps=steps, pct_start=0.25)
@@ -211,7 +189,7 @@ def train_gan_epoch(
     *,
     discriminator_steps: int = 1,
     fast: bool = False,
-    machine: Machine = HERE,
+    machine: ExecutionContext = HERE,
 ) -> dict[str, float]:
     """One pass over the batches: an update of the discriminator each, now and then of the generator.
 
@@ -284,7 +262,7 @@ GAN_RECORD = (
 )
 
 
-def _step(optimizer: Optimizer, loss: Tensor, machine: Machine) -> float:
+def _step(optimizer: Optimizer, loss: Tensor, machine: ExecutionContext) -> float:
     """One step downhill; returns the norm of the gradient, over all parameters at once."""
     optimizer.zero_grad()
     machine.backward(loss)
@@ -349,7 +327,7 @@ def fit_gan(
         What `train_gan_epoch` returns, a list of one number an update.
 
     Raises:
-        ValueError: updates < 1.
+        ValueError: updates < 1, or batches too small for batch norm.
 
     Example:
         >>> from genlib.adversarial import MLPDiscriminator, MLPGenerator
@@ -359,6 +337,8 @@ def fit_gan(
         3
     """
     at_least_one("updates", updates)
+    sizes = batch_sizes(len(data), batch_size) if isinstance(data, ImageSet) else [batch_size]
+    check_batch_norm(model, min(sizes))
     optimizers = gan_optimizers(model, learning_rate)
     device = next(model.parameters()).device
     stream = _endless(data, batch_size, device)

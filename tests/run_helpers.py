@@ -10,6 +10,7 @@ import torch
 
 from genlib.data import ImageSet, load
 from genlib.train import RECIPES, Config, RunFolder, loop
+from genlib.train.config import Checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent
 # of each model that has it
@@ -31,7 +32,13 @@ class Killed(BaseException):
     """Stands for a SIGKILL where a process of its own would be too slow: nothing catches it."""
 
 
-def train(config: Config, path: Path, kill_at: int | None = None, **how) -> loop.Training | None:
+def train(
+    config: Config,
+    path: Path,
+    kill_at: int | None = None,
+    checkpoint_steps: int | None = None,
+    **how,
+) -> loop.Training | None:
     """Train in this process; with `kill_at`, it is over in the middle of that update."""
     updates = 0
 
@@ -43,8 +50,9 @@ def train(config: Config, path: Path, kill_at: int | None = None, **how) -> loop
 
     try:
         data = load(config.data, size=config.size)
+        how |= {"checkpoints": Checkpoints(checkpoint_steps=checkpoint_steps)}
         return loop.train(
-            config, data, RunFolder(path), watcher=loop.Watcher(progress=killer), **how
+            config, data, RunFolder(path), callbacks=loop.Callbacks(progress=killer), **how
         )[1]
     except Killed:
         return None
@@ -52,9 +60,10 @@ def train(config: Config, path: Path, kill_at: int | None = None, **how) -> loop
 
 def _child(config: Config, data: ImageSet, path: Path, resume: bool, steps: int, started) -> None:
     torch.set_num_threads(1)
-    watcher = loop.Watcher(progress=lambda done, row: started.set())
+    callbacks = loop.Callbacks(progress=lambda done, row: started.set())
+    checkpoints = Checkpoints(checkpoint_steps=steps)
     loop.train(
-        config, data, RunFolder(path), resume=resume, checkpoint_steps=steps, watcher=watcher
+        config, data, RunFolder(path), resume=resume, checkpoints=checkpoints, callbacks=callbacks
     )
 
 

@@ -1,6 +1,7 @@
 """`python -m genlib`: what each command prints, and that it refuses in one line."""
 
 import re
+import shlex
 import signal
 import time
 from pathlib import Path
@@ -13,8 +14,10 @@ from typer.testing import CliRunner
 
 from genlib.data import binarise, load
 from genlib.metrics import bits_per_dim, log_probs
-from genlib.train import RECIPES, RunFolder, load_model
+from genlib.train import RECIPES, Config, RunFolder, load_model
 from genlib.train.cli import app
+from genlib.train.config import Checkpoints
+from genlib.train.settings import flag_of, settings_of
 
 TINY = ("--data", "bars", "--epochs", 2, "--batch-size", 8)
 
@@ -141,8 +144,8 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
         (("train", "vae", "--data", "bars", "--epochs", 0, "--out", "OUT"), "--epochs must be above 0"),
         (("train", "vae", *TINY, "--learning-rate", -1, "--out", "OUT"), "--learning-rate must be"),
         (("train", "vae", *TINY, "--set", "channels=3", "--out", "OUT"), "no option of vae is called"),
-        (("train", "vae", *TINY, "--set", "latent_dim=x", "--out", "OUT"), "is a whole number"),
-        (("train", "vae", *TINY, "--set", "network=cnn", "--out", "OUT"), "no network is called 'cnn'"),
+        (("train", "vae", *TINY, "--set", "latent_dim=x", "--out", "OUT"), "must be a whole number"),
+        (("train", "vae", *TINY, "--set", "network=cnn", "--out", "OUT"), "must be one of mlp, conv, not 'cnn'"),
         (("train", "gan", *TINY, "--set", "network=dcgan", "--out", "OUT"), "take the MLP pair"),
         (("train", "rbm", *TINY, "--conditional", "--out", "OUT"), "takes no labels"),
         (("train", "vae", *TINY, "--size", 99, "--out", "OUT"), "bars has 30 train images"),
@@ -150,12 +153,75 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
         (("train", "vae", *TINY, "--checkpoint-steps", 0, "--out", "OUT"), "at least 1"),
         (("train", "vae", *TINY, "--precision", "16-mixed", "--accelerator", "cpu", "--out", "OUT"), "CUDA only"),
         (("train", "--resume", "--out", "OUT"), "there is no run in"),
+        (("train", "gan", *TINY, "--set", "discriminator_steps=0", "--out", "OUT"), "must be at least 1, not 0"),
+        (("train", "gan", *TINY, "--set", "hidden_dim=0", "--out", "OUT"), "hidden_dim must be at least 1"),
+        (("train", "vae", *TINY, "--set", "latent_dim=-3", "--out", "OUT"), "latent_dim must be at least 1"),
+        (("train", "vae", *TINY, "--set", "kl_climb=nan", "--out", "OUT"), "kl_climb must be at least 0 and at most 1"),
+        (("train", "pixelcnn", *TINY, "--set", "depth=-1", "--out", "OUT"), "depth must be at least 1"),
+        (("train", "rbm", "--data", "bars", "--epochs", "inf", "--out", "OUT"), "--epochs must be above 0 and at most"),
+        (("train", "rbm", *TINY, "--checkpoint-minutes", "nan", "--out", "OUT"), "-minutes must be above 0"),
+        (("train", "rbm", *TINY, "--seed", 2**64, "--out", "OUT"), "--seed must be at least 0"),
+        (("train", "rbm", *TINY, "--precision", "bf16mixed", "--out", "OUT"), "did you mean 'bf16-mixed'"),
+        (("train", "gan", "--data", "bars", "--size", 4, "--batch-size", 1, "--out", "OUT"), "a larger batch size"),
     ],
 )  # fmt: skip
 def test_train_refuses_what_cannot_be(words: tuple, said: str, tmp_path: Path):
     out = tmp_path / "run"
     assert said in refused(*(out if word == "OUT" else word for word in words))
     assert not out.exists()  # and nothing was begun
+
+
+def test_the_corrected_command_finds_nothing_in_its_way(tmp_path: Path):
+    words = ("train", "gan", "--data", "bars", "--size", 4, "--epochs", 1, "--out", tmp_path / "a")
+    refused(*words, "--batch-size", 1)
+    assert run(*words, "--batch-size", 4, "--set", "hidden_dim=8").exit_code == 0
+
+
+def test_help_is_made_from_the_settings(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    text = run("train", "--help").output
+    for kind in (Config, Checkpoints):
+        for name, declared in settings_of(kind).items():
+            assert flag_of(name) in text and declared.help.split("`")[0] in text
+
+
+def test_commands_to_come_next_can_be_pasted_into_a_shell(tmp_path: Path):
+    out = tmp_path / "my run; it's new"
+    (line,) = [
+        line
+        for line in run("train", "rbm", *TINY, "--out", out).output.splitlines()
+        if "Next" in line
+    ]
+    for command_ in line.removeprefix("Next: ").split(" or "):
+        assert shlex.split(command_)[-1] == str(out)
+    (out / "checkpoint.safetensors").unlink()
+    said = refused("info", out)
+    assert shlex.split(said[said.index("`") + 1 : said.rindex("`")])[-2] == str(out)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_JOB_ID": "1"},
+        {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "3", "SLURM_LOCALID": "3"},
+        {"LOCAL_RANK": "", "RANK": "", "WORLD_SIZE": ""},
+    ],
+    ids=["an allocation of four tasks", "a shell in its last task", "empty variables"],
+)
+def test_one_device_trains_whatever_a_launcher_has_left_behind(environment, tmp_path, monkeypatch):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    result = run("train", "rbm", *TINY, "--out", tmp_path / "run")
+    assert result.exit_code == 0 and "done: 8 updates" in result.output, result.output
+    assert "there is a run in" in refused("train", "rbm", *TINY, "--out", tmp_path / "run")
+
+
+def test_processes_of_srun_must_be_as_many_as_are_asked_for(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "4")
+    words = ("train", "rbm", *TINY, "--out", tmp_path / "run", "--accelerator", "cpu")
+    assert "srun has started 4 processes" in refused(*words)
+    assert "srun has started 4 processes" in refused(*words, "--devices", 2)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path, monkeypatch, runs):
@@ -216,6 +282,24 @@ def test_a_damaged_checkpoint_is_one_line_for_every_command(tmp_path: Path):
         assert "checkpoint.safetensors is damaged" in refused(*words, tmp_path)
     for name in ("sample", "evaluate", "info"):
         assert "there is no run in" in refused(name, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["config.json", "checkpoint.safetensors", "metrics.csv"])
+def test_a_folder_in_the_place_of_a_file_is_one_line(name: str, tmp_path: Path):
+    train(small("rbm"), tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).mkdir()
+    assert name in refused("info", tmp_path)
+    assert name in refused("train", "--out", tmp_path, "--resume")
+
+
+def test_what_the_system_refuses_is_said_in_one_line(tmp_path: Path, monkeypatch):
+    def unreadable(*_: object):
+        raise PermissionError(13, "Permission denied", "/data/images")
+
+    monkeypatch.setattr("genlib.data.load", unreadable)
+    said = refused("train", "rbm", *TINY, "--out", tmp_path / "run")
+    assert "cannot use /data/images: Permission denied" in said
 
 
 # Sample.
@@ -299,8 +383,8 @@ def test_binary_test_images_are_drawn_once_and_for_all(runs):
 def test_samples_are_compared_with_what_real_images_get(runs):
     result = run("evaluate", runs["lsgan"], "--n", 100)
     assert "log-likelihood" not in result.output  # it has none, and is not asked
-    ours = number(result.output, "Frechet distance")
-    theirs = float(re.search(r"samples, (\d+\.\d+) of as many training images", result.output)[1])
+    ours = number(result.output, "Frechet distance of 100 samples")
+    theirs = number(result.output, "Frechet distance of 100 training images")
     assert 0 < theirs < ours
     assert {"precision", "recall"} <= set(result.output.split())
 

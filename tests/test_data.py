@@ -1,13 +1,16 @@
 """Theorems about the sets in memory: levels, batches, bars, digits, colours, binarisation, load."""
 
+import importlib
 import math
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
 from genlib import data
-from genlib.data import ImageSet
+from genlib.data import ImageSet, folders
 
 
 def small_set(n=10, levels=4, n_classes=10):
@@ -292,3 +295,33 @@ def test_sizes_that_cannot_be_had_are_refused():
             data.load("digits", size=size)
     with pytest.raises(ValueError, match="360 test images, not 361"):
         data.load("digits", "test", size=361)
+
+
+@pytest.mark.parametrize("name", ["bars", "digits", "colour_digits", "strokes"])
+def test_images_are_in_memory_whatever_the_device_of_new_tensors(name: str):
+    with torch.device("meta"):
+        images = data.load(name, size=10).images
+    assert images.device.type == "cpu" and torch.equal(images, data.load(name, size=10).images)
+
+
+def test_digits_asked_for_first_on_another_device_are_not_spoilt():
+    module = importlib.import_module("genlib.data.digits")
+    module._all_digits.cache_clear()
+    with torch.device("meta"):
+        module.digits()
+    assert data.load("digits").floats().mean() > 0
+
+
+def test_without_a_home_data_are_kept_in_a_temporary_folder_and_that_is_said(monkeypatch):
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "GENLIB_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    with pytest.warns(UserWarning, match="there is no home folder.*set HOME"):
+        folder = folders.cache_folder()
+    assert folder.is_relative_to(tempfile.gettempdir()) and folder.name.startswith("genlib")
+    monkeypatch.setattr(Path, "expanduser", lambda path: nobody())
+    with pytest.raises(ValueError, match="write its name in full"):
+        folders.data_folder("~/data")

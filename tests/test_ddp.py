@@ -65,7 +65,7 @@ def test_two_processes_train_a_pixel_model_as_one_does(launcher: str, alone: Pat
         )  # the average is over all images, not one share
 
 
-GAME = """
+GAN_SCRIPT = """
     import sys
     from pathlib import Path
 
@@ -74,7 +74,7 @@ GAME = """
 
     from genlib.adversarial import WGANGP, MLPGenerator, DCGANDiscriminator, DCGANGenerator, layer_norm
     from genlib.train import loop
-    from genlib.train.loop import Order
+    from genlib.train.order import Order
 
     world = int(sys.argv[2])
     config = small("wgan_gp", "digits", size=43, batch_size=15, epochs=6, devices=world)
@@ -113,10 +113,10 @@ GAME = """
 """
 
 
-def test_two_processes_play_a_game_as_one_does(tmp_path: Path):
-    # with batch norm in the generator, a gradient of a gradient, and two networks in turns
-    script = tmp_path / "game.py"
-    script.write_text(textwrap.dedent(GAME))
+def test_two_processes_train_a_gan_as_one_does(tmp_path: Path):
+    # with batch norm in the generator, a gradient of a gradient, and two networks that take steps alternately
+    script = tmp_path / "gan.py"
+    script.write_text(textwrap.dedent(GAN_SCRIPT))
     environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": ""}
     for world in (1, 2):
         words = [sys.executable, script, tmp_path / str(world), str(world)]

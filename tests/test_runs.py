@@ -1,11 +1,13 @@
 """A run ends where it must, whatever happens to it on the way; what cannot go on says why."""
 
+import copy
 import json
 import math
 import random
 import resource
 import shutil
 import time
+import typing
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -19,8 +21,20 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from genlib.autoregressive import PixelCNN
 from genlib.data import load
-from genlib.train import RECIPES, Images, RunError, RunFolder, build_model, load_model, loop
-from genlib.train.loop import Order
+from genlib.train import (
+    RECIPES,
+    Config,
+    Images,
+    RunError,
+    RunFolder,
+    build_model,
+    load_model,
+    loop,
+)
+from genlib.train.config import Checkpoints
+from genlib.train.devices import compile_networks
+from genlib.train.order import Order
+from genlib.train.settings import Setting, flag_of, settings_of
 
 # The order of the images.
 
@@ -116,7 +130,7 @@ def test_ten_sigkills_at_random_moments_change_nothing(tmp_path: Path):
                 chance.random() < 0.8
             ):  # the others die wherever they are, on the way in for instance
                 assert started.wait(300)
-            time.sleep(chance.uniform(0, 0.2))
+            time.sleep(chance.uniform(0, 0.5))
             process.kill()
         process.join(300)
         if process.exitcode == 0:
@@ -263,6 +277,78 @@ def test_a_loss_or_a_weight_alone_is_enough_to_stop(added, what: str, tmp_path: 
     assert load_model(RunFolder(tmp_path))[1]["step"] == 0
 
 
+# What cannot be asked for.
+
+
+def outside(declared: Setting) -> list[float]:
+    """Numbers that a setting may not be."""
+    beyond = [declared.low if declared.above else declared.low - 1, math.nan, math.inf, -math.inf]
+    return beyond + [declared.high + 1] * (declared.high < math.inf)
+
+
+@pytest.mark.parametrize("model", RECIPES)
+def test_every_option_of_every_model_has_a_range_which_is_checked_first(model: str):
+    images = Images((1, 8, 8), 2)
+    for name, declared in RECIPES[model].settings.items():
+        if declared.choices:
+            wrong: list = ["nothing like it"]
+        else:
+            assert declared.low > -math.inf, f"{name} of {model} has no range"
+            wrong = [*outside(declared), "7"]
+        for value in wrong:
+            with pytest.raises(ValueError, match=f"--set {name} must be"):
+                Config(model, "bars", {name: value})
+            with pytest.raises(ValueError, match=f"--set {name} must be"):
+                build_model(model, images, {name: value})
+    with pytest.raises(ValueError, match="no option is called 'chanels'"):
+        Config(model, "bars", {"chanels": 3})
+
+
+@pytest.mark.parametrize("kind", [Config, Checkpoints])
+def test_every_number_among_the_settings_of_a_run_has_a_range(kind: type):
+    needed = {"model": "rbm", "data": "bars"} if kind is Config else {}
+    hints = typing.get_type_hints(kind)
+    for name, declared in settings_of(kind).items():
+        if hints[name] in (int, float, int | None, float | None):
+            for value in outside(declared):
+                with pytest.raises(ValueError, match=f"{flag_of(name)} must be"):
+                    kind(**needed, **{name: value})
+
+
+@pytest.mark.parametrize("model", RECIPES)
+def test_a_model_trains_with_each_option_at_either_end_or_refuses_first(model: str, tmp_path: Path):
+    for name, declared in RECIPES[model].settings.items():
+        low = 1e-6 if declared.above else declared.low
+        ends = declared.choices or [low] + [declared.high] * (declared.high < math.inf)
+        for i, end in enumerate(ends):
+            path, value = tmp_path / f"{name}-{i}", type(declared.default)(end)
+            try:
+                train(small(model, size=16, epochs=1, options={name: value}), path)
+            except ValueError:
+                assert not path.exists()
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 1}, {"size": 1}, {"size": 3, "batch_size": 2}])
+def test_a_batch_of_one_is_refused_for_batch_norm_before_anything_is_written(settings, tmp_path):
+    with pytest.raises(ValueError, match="compares the examples of a batch"):
+        train(small("gan", **settings), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    train(small("vae", **settings), tmp_path / "run")  # which compares none
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tmp_path: Path):
+    config, folder = small("rbm"), RunFolder(tmp_path / "run")
+    train(config, tmp_path / "whole")
+    train(config, folder.path, kill_at=5, checkpoint_steps=2)
+    before = {path: path.read_bytes() for path in folder.path.iterdir()}
+    with folder.lock():
+        with pytest.raises(RunError, match=f"another process is training the run in {folder.path}"):
+            train(config, folder.path, resume=True)
+        assert {path: path.read_bytes() for path in folder.path.iterdir()} == before
+    train(config, folder.path, resume=True)
+    assert_same_end(tmp_path / "whole", folder.path)
+
+
 # What cannot be read.
 
 
@@ -282,6 +368,21 @@ def test_a_flipped_bit_anywhere_is_noticed(finished: RunFolder):
             finished.load()
     finished.checkpoint.write_bytes(whole)
     assert finished.load()[1]["step"] == 12
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.csv", "checkpoint.safetensors"])
+def test_a_file_that_cannot_be_read_is_named(name: str, finished: RunFolder, monkeypatch):
+    real = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    with pytest.raises(RunError, match=f"cannot read .*{name}: Permission denied"):
+        finished.load()
+        finished.rows()
 
 
 @pytest.mark.parametrize("length", [0, 5, 100, -1])
@@ -413,6 +514,32 @@ def test_compiled_networks_train_and_save_under_the_same_names(model: str, tmp_p
     assert all(torch.equal(plain[name], other[name]) for name in plain)
     with pytest.raises(RunError, match="no network to compile"):
         train(small("rbm", compile=True), tmp_path / "rbm")
+
+
+@pytest.mark.parametrize(
+    "model", ["pixelcnn", "gated_pixelcnn", "row_lstm", "diagonal_bilstm", "gan"]
+)
+def test_a_compiled_model_draws_and_its_copy_has_weights_of_its_own(model: str, monkeypatch):
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda f, *a, **k: real(f, backend="eager"))
+    torch.manual_seed(0)
+    net = build_model(model, Images((1, 8, 8), 2), small(model).options).eval()
+    x = (torch.rand(4, 1, 8, 8) > 0.5).float()
+    plain, drawn = net(x), draw(net)
+    compile_networks(net)
+    torch.testing.assert_close(net(x), plain)
+    assert torch.equal(draw(net), drawn)
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        for p in other.parameters():
+            p.zero_()
+    assert (other(x) - plain).abs().max() > 1e-3 and not torch.equal(other(x), net(x))
+    torch.testing.assert_close(net(x), plain)
+
+
+def draw(model) -> torch.Tensor:
+    torch.manual_seed(1)
+    return model.sample(3)
 
 
 def test_two_uninterrupted_runs_write_the_same_rows(tmp_path: Path):

@@ -155,3 +155,15 @@ def test_right_answers_pass(capsys):
 def test_wrong_answers_are_told_why(answer, words, seed):
     with pytest.raises(checks.Wrong, match=words):
         checks.start_here.brightness(answer, seed=seed)
+
+
+def test_without_a_home_everything_is_looked_for_all_the_same(monkeypatch):
+    def nobody():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "GENLIB_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(start.Path, "home", nobody)
+    findings = start.look()
+    assert start.ready(findings) and "HOME" in found("home folder").cure
+    assert "mnist" in [finding.what for finding in findings]

@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN
-from genlib.data import ImageSet, all_images, independent_pixels, load
+from genlib.data import EightGaussians, ImageSet, all_images, independent_pixels, load
+from genlib.data.imageset import batch_sizes
 from genlib.markov import GSN, RBM
 from genlib.metrics import bars_counts, bars_kl, bars_report, bits_per_dim, format_table, log_probs
-from genlib.training import bf16_is_fast, fast_numbers, fit, train_epoch
+from genlib.train import RECIPES, build_model, images_of
+from genlib.training import bf16_is_fast, fast_numbers, fit, fit_gan, train_epoch
 from genlib.variational import VAE, log_prob_by_quadrature
 
 
@@ -36,10 +38,15 @@ def three_images() -> ImageSet:
     return ImageSet(pixels, torch.tensor([0, 1, 1]), levels=2, n_classes=2)
 
 
+def uneven_batches() -> list[tuple[Tensor, Tensor]]:
+    x, y = three_images().floats(), three_images().labels
+    return [(x[:2], y[:2]), (x[2:], y[2:])]
+
+
 def test_the_loss_is_averaged_over_examples_not_batches():
     model = MeanSquare()
     frozen = torch.optim.SGD(model.parameters(), lr=0.0)
-    loss = train_epoch(model, three_images().batches(2, shuffle=False), frozen)
+    loss = train_epoch(model, uneven_batches(), frozen)
     assert loss == pytest.approx(1 / 3)  # over batches it would be (0 + 1) / 2
 
 
@@ -89,13 +96,13 @@ def test_numbers_are_fast_only_where_the_processor_makes_them_so(monkeypatch: py
     assert bf16_is_fast(cpu) in (True, False)
     assert bf16_is_fast(torch.device("meta")) is False
     for fast, dtype in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr("genlib.training.bf16_is_fast", lambda device, fast=fast: fast)
+        monkeypatch.setattr("genlib.execution.bf16_is_fast", lambda device, fast=fast: fast)
         with fast_numbers(cpu):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
 def test_fast_numbers_may_stay_on_while_the_weights_move(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("genlib.training.bf16_is_fast", lambda device: True)
+    monkeypatch.setattr("genlib.execution.bf16_is_fast", lambda device: True)
     line = torch.nn.Linear(1, 1)
     with fast_numbers(torch.device("cpu")):
         before = line(torch.ones(1, 1)).item()
@@ -110,6 +117,53 @@ def test_a_training_may_be_of_very_few_updates(batch_size: int):
     before = model.loss(load("bars").floats()).item()
     (loss,) = fit(model, load("bars"), epochs=1, batch_size=batch_size)
     assert math.isfinite(loss) and model.loss(load("bars").floats()).item() != before
+
+
+@pytest.mark.parametrize("batch_size", [2, 4, 7, 64])
+def test_no_batch_holds_one_image_alone(batch_size: int):
+    for n in range(2, 70):
+        sizes = batch_sizes(n, batch_size)
+        assert sum(sizes) == n and min(sizes) >= 2 and max(sizes) <= batch_size + 1
+        assert sizes[:-1] == [batch_size] * (len(sizes) - 1)
+    data = load("digits", size=65)
+    seen = [len(x) for x, _ in data.batches(batch_size)]
+    assert seen == batch_sizes(65, batch_size)
+
+
+@pytest.mark.parametrize("size, batch_size", [(65, 64), (9, 4), (3, 2)])
+def test_a_gan_with_batch_norm_survives_the_image_that_is_left_over(size: int, batch_size: int):
+    data = load("digits", size=size)
+    model = GAN(MLPGenerator(data.shape, 4, 8), MLPDiscriminator(data.shape, 8), 4)
+    passes = fit_gan(model, data, updates=6, batch_size=batch_size)
+    assert all(math.isfinite(loss) for loss in passes["generator_loss"])
+
+
+def test_batch_norm_refuses_a_batch_of_one_before_the_first_update():
+    data = load("digits", size=5)
+    model = GAN(MLPGenerator(data.shape, 4, 8), MLPDiscriminator(data.shape, 8), 4)
+    for images, batch_size in ((data, 1), (data[:1], 64), (EightGaussians(), 1)):
+        with pytest.raises(ValueError, match="compares the examples of a batch"):
+            fit_gan(model, images, updates=1, batch_size=batch_size)
+    assert fit(PixelCNN((1, 8, 8), 17, 8, 1), data, epochs=1, batch_size=1)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_model_of_doubles_trains_where_doubles_are_the_default(name: str):
+    try:
+        torch.set_default_dtype(torch.float64)
+        data = load("bars")
+        options = {
+            k: 8 for k in ("channels", "hidden_dim", "n_hidden") if k in RECIPES[name].options
+        }
+        model = build_model(name, images_of(data), options)
+        if isinstance(model, GAN):
+            (loss,) = fit_gan(model, data, updates=1)["generator_loss"]
+        else:
+            (loss,) = fit(model, data, epochs=1)
+        assert math.isfinite(loss)
+        assert all(p.dtype == torch.float64 for p in model.parameters())
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_uniform_guessing_costs_log2_k_bits_a_dimension():

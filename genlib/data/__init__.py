@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from genlib.data.bars import all_images, bars, image_index
 from genlib.data.densities import Checkerboard, EightGaussians, Spiral
 from genlib.data.digits import colour_digits, digits
@@ -92,6 +94,11 @@ def load(
     is_train(split)  # refuses what is neither
     if size is not None and size < 1:
         raise ValueError(f"size must be at least 1, not {size}; leave it out to take all images")
+    with torch.device("cpu"):  # in memory, also where new tensors are made on another device
+        return _load(name, split, size, root)
+
+
+def _load(name: str, split: str, size: int | None, root: str | Path | None) -> ImageSet:
     if name == "strokes":
         folder = Path(root) if root else cache_folder()
         return cached_strokes(size or STROKES_SIZE[split], STROKES_SEED[split], folder)

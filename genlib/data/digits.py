@@ -22,12 +22,13 @@ def _all_digits() -> tuple[Tensor, Tensor]:
         raise ModuleNotFoundError("the digits are a file of scikit-learn: pip install scikit-learn")
     # a row is 64 levels and the label; to import sklearn.datasets for that takes a second or more
     rows = np.loadtxt(Path(spec.origin).parent / "datasets/data/digits.csv.gz", delimiter=",")
-    table = torch.from_numpy(rows)
-    # the file is ordered by writer and counts 0 to 9 over and over, so a split needs a shuffle;
-    # seed 42 is one that leaves 33 to 40 images of each class to test on
-    order = torch.randperm(len(table), generator=torch.Generator().manual_seed(42))
-    images = table[:, :64].to(torch.uint8).unflatten(1, (1, 8, 8))
-    return images[order], table[order, 64].long()
+    with torch.device("cpu"):  # what is kept must not depend on the device of whoever asks first
+        table = torch.from_numpy(rows)
+        # the file is ordered by writer and counts 0 to 9 over and over, so a split needs a shuffle;
+        # seed 42 is one that leaves 33 to 40 images of each class to test on
+        order = torch.randperm(len(table), generator=torch.Generator().manual_seed(42))
+        images = table[:, :64].to(torch.uint8).unflatten(1, (1, 8, 8))
+        return images[order], table[order, 64].long()
 
 
 def _half(split: str) -> slice:

@@ -3,6 +3,7 @@
 import os
 import sys
 import tempfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,33 +14,66 @@ from pathlib import Path
 NPZ_ERRORS = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error)
 
 
+def home_folder() -> Path | None:
+    """The user's home; None where there is none, as for a user of a container without an entry in passwd.
+
+    Example:
+        >>> home_folder() == Path.home()
+        True
+    """
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
 def cache_folder() -> Path:
     """The user's cache folder for this course, as the operating system wants it.
 
     `~/Library/Caches/genlib` on macOS, `%LOCALAPPDATA%/genlib` on Windows, and elsewhere
-    `$XDG_CACHE_HOME/genlib`, by default `~/.cache/genlib`.
+    `$XDG_CACHE_HOME/genlib`, by default `~/.cache/genlib`. Where no home is known, it is a
+    temporary folder of this user's, and a warning says so.
 
     Example:
         >>> cache_folder().name
         'genlib'
     """
-    if sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    elif sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "genlib"
+    named = {"darwin": None, "win32": os.environ.get("LOCALAPPDATA")}
+    base = named.get(sys.platform, os.environ.get("XDG_CACHE_HOME"))
+    if base:
+        return Path(base) / "genlib"
+    home = home_folder()
+    if home is None:
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        folder = Path(tempfile.gettempdir()) / f"genlib-{user}"
+        warnings.warn(
+            f"there is no home folder, so data are kept in {folder}, which may be emptied: set HOME, "
+            "or XDG_CACHE_HOME, to a folder of yours",
+            stacklevel=2,
+        )
+        return folder
+    below = {"darwin": "Library/Caches", "win32": "AppData/Local"}
+    return home / below.get(sys.platform, ".cache") / "genlib"
 
 
 def data_folder(root: str | Path | None = None) -> Path:
     """Where real data are looked for: `root`, else `$GENLIB_DATA`, else `cache_folder()`.
 
+    Raises:
+        ValueError: it begins with ~, and there is no home folder.
+
     Example:
         >>> data_folder("somewhere").name
         'somewhere'
     """
-    return Path(root or os.environ.get("GENLIB_DATA") or cache_folder()).expanduser()
+    folder = Path(root or os.environ.get("GENLIB_DATA") or cache_folder())
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        raise ValueError(
+            f"{folder} lies below a home folder that is not known: write its name in full, or set "
+            "HOME"
+        ) from None
 
 
 @contextmanager

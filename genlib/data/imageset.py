@@ -110,8 +110,8 @@ class ImageSet:
         return ImageSet(self.images[rows], self.labels[rows], self.levels, self.n_classes, factors)
 
     def floats(self) -> Tensor:
-        """All images as float32 in [0, 1], (N, C, H, W)."""
-        return self.images.float() / (self.levels - 1)
+        """All images as floats in [0, 1], (N, C, H, W): of torch's default type, as weights are."""
+        return self.images.to(torch.get_default_dtype()) / (self.levels - 1)
 
     def batches(
         self,
@@ -121,6 +121,9 @@ class ImageSet:
         device: torch.device | str | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """One pass over the set in batches; the last one is smaller where N does not divide.
+
+        A single image that would be left over joins the batch before it: batch norm compares the
+        images of a batch, and could not train on one alone.
 
         Args:
             batch_size: images a batch, at least 1.
@@ -136,8 +139,10 @@ class ImageSet:
 
         Example:
             >>> data = ImageSet(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5), 2, 5)
+            >>> [y.tolist() for x, y in data.batches(3, shuffle=False)]
+            [[0, 1, 2], [3, 4]]
             >>> [y.tolist() for x, y in data.batches(2, shuffle=False)]
-            [[0, 1], [2, 3], [4]]
+            [[0, 1], [2, 3, 4]]
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
@@ -154,11 +159,10 @@ class ImageSet:
         """`batches` without end, shuffled anew in every pass: for a training counted in updates.
 
         Example:
-            >>> data = ImageSet(torch.zeros(3, 1, 2, 2, dtype=torch.uint8),
-            ...                 torch.tensor([0, 1, 2]), levels=2, n_classes=3)
-            >>> stream = data.endless_batches(2)
+            >>> data = ImageSet(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5), 2, 5)
+            >>> stream = data.endless_batches(3)
             >>> [len(next(stream)[0]) for _ in range(4)]
-            [2, 1, 2, 1]
+            [3, 2, 3, 2]
         """
         while True:
             yield from self.batches(batch_size, generator=generator, device=device)
@@ -172,7 +176,7 @@ class ImageSet:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         n = len(self)
         order = torch.randperm(n, generator=generator) if shuffle else torch.arange(n)
-        for rows in order.split(batch_size):
+        for rows in order.split(batch_sizes(n, batch_size)):
             yield self.batch(rows, device)
 
     def batch(
@@ -187,8 +191,24 @@ class ImageSet:
             (torch.Size([2, 1, 2, 2]), tensor([3, 1]))
         """
         # bytes travel to the device, floats are made there: a quarter of the traffic
-        x = self.images[rows].to(device).float().div_(self.levels - 1)
+        x = self.images[rows].to(device).to(torch.get_default_dtype()).div_(self.levels - 1)
         return x, self.labels[rows].to(device)
+
+
+def batch_sizes(n: int, batch_size: int) -> list[int]:
+    """How many images the batches of one pass hold: the last one may be smaller, but never just one.
+
+    Example:
+        >>> batch_sizes(10, 4), batch_sizes(9, 4), batch_sizes(1, 4)
+        ([4, 4, 2], [4, 5], [1])
+    """
+    sizes = [batch_size] * (n // batch_size)
+    rest = n % batch_size
+    if rest == 1 and sizes:
+        sizes[-1] += 1
+    elif rest:
+        sizes.append(rest)
+    return sizes
 
 
 def bernoulli_pixels(x: Tensor, generator: torch.Generator | None = None) -> Tensor:

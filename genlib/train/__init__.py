@@ -1,7 +1,7 @@
 """Training beyond the notebook: recipes by name, a folder for each run, the loops on many devices.
 
-`python -m genlib` is the door to it. `loop` brings Lightning Fabric, which takes seconds to import,
-so it is imported where a training begins.
+`python -m genlib` is the door to it. `loop` and `devices` bring Lightning Fabric, which takes seconds to
+import, so they are imported where a training begins.
 """
 
 from genlib.train.config import Config, load_model, read_settings

@@ -1,19 +1,25 @@
 """The folder of a run: what was asked for, how it went, and a checkpoint that is never half written."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from torch.optim import Optimizer
 
 from genlib.data.folders import whole_file
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT = "genlib run 1"
 UNKNOWN = 64 * "0"  # in the place of a file's checksum, while that is computed
@@ -36,12 +42,12 @@ class RunFolder:
         path: the folder; it need not exist.
 
     Example:
-        >>> import tempfile
+        >>> import tempfile, torch
         >>> folder = RunFolder(Path(tempfile.mkdtemp()) / "run")
         >>> folder.create({"model": "vae"})
         >>> folder.save({"w": torch.ones(2)}, {"step": 5})
-        >>> tensors, facts = folder.load()
-        >>> tensors["w"], facts["step"]
+        >>> tensors, metadata = folder.load()
+        >>> tensors["w"], metadata["step"]
         (tensor([1., 1.]), 5)
     """
 
@@ -64,8 +70,11 @@ class RunFolder:
                 f"there is a run in {self.path} already: go on with it by --resume, "
                 "or choose another --out"
             )
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise RunError(f"{self.path} is not an empty folder: choose another --out")
+        try:
+            if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+                raise RunError(f"{self.path} is not an empty folder: choose another --out")
+        except OSError as error:
+            raise _cannot_read(self.path, error) from None
         self._write(self.config, json.dumps(config, indent=2).encode() + b"\n")
 
     def read_config(self) -> dict:
@@ -82,7 +91,7 @@ class RunFolder:
                 "`python -m genlib train` makes one"
             ) from None
         except OSError as error:
-            raise RunError(f"cannot read {self.config}: {error.strerror}") from None
+            raise _cannot_read(self.config, error) from None
         except ValueError as error:
             raise RunError(
                 f"{self.config} is damaged ({error}): restore it from a copy, or train anew"
@@ -93,33 +102,72 @@ class RunFolder:
 
     def fingerprint(self) -> str:
         """Tells this run from any other: a checksum of its configuration."""
-        return hashlib.sha256(self.config.read_bytes()).hexdigest()
+        return hashlib.sha256(_bytes_of(self.config)).hexdigest()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep the run to this process until the block ends, or the process does, however it does.
+
+        The lock is the system's own, on `config.json`: a process that was killed leaves none behind.
+        Where there are no such locks (Windows, some network disks), nothing is refused.
+
+        Raises:
+            RunError: another process trains this run.
+
+        Example:
+            >>> import tempfile
+            >>> folder = RunFolder(Path(tempfile.mkdtemp()) / "run")
+            >>> folder.create({"model": "vae"})
+            >>> with folder.lock(), RunFolder(folder.path).lock():
+            ...     pass
+            Traceback (most recent call last):
+                ...
+            genlib.train.folder.RunError: another process is training the run in ...
+        """
+        try:
+            file = self.config.open("rb+")  # a network disk locks only what may be written
+        except OSError as error:
+            raise _cannot_write(self.config, error) from None
+        with file:
+            try:
+                if fcntl is not None:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise RunError(
+                        f"another process is training the run in {self.path}: wait for it, or stop "
+                        "it, and go on with --resume then"
+                    ) from None
+            yield
 
     # The checkpoint. ------------------------------------------------------------------------------
 
-    def save(self, tensors: Mapping[str, Tensor], facts: Mapping[str, object]) -> None:
+    def save(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
         """Replace the checkpoint; if that fails, the one before is still there, whole.
 
         Args:
             tensors: by name, on any device.
-            facts: whatever JSON can hold.
+            metadata: whatever JSON can hold.
 
         Raises:
             RunError: it cannot be written; the disk is full, for instance.
         """
         held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        text = json.dumps({**facts, "run": self.fingerprint()})
+        text = json.dumps({**metadata, "run": self.fingerprint()})
         notes = {"format": FORMAT, "facts": text, "checksum": UNKNOWN}
         data = safetensors.torch.save(held, notes)
         data = data.replace(UNKNOWN.encode(), hashlib.sha256(data).hexdigest().encode(), 1)
         # rows first: a checkpoint never knows of rows that are not on the disk
-        if self.metrics.exists():
-            with self.metrics.open("rb+") as file:
-                os.fsync(file.fileno())
+        try:
+            if self.metrics.exists():
+                with self.metrics.open("rb+") as file:
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise _cannot_write(self.metrics, error) from None
         self._write(self.checkpoint, data)
 
     def load(self) -> tuple[dict[str, Tensor], dict]:
-        """The tensors and the facts of the last checkpoint.
+        """The tensors and the metadata of the last checkpoint.
 
         Raises:
             RunError: there is none, it is damaged, or it is another run's.
@@ -134,22 +182,22 @@ class RunFolder:
             blank = data.replace(notes["checksum"].encode(), UNKNOWN.encode(), 1)
             if hashlib.sha256(blank).hexdigest() != notes["checksum"]:
                 raise ValueError("its checksum is wrong")
-            tensors, facts = safetensors.torch.load(data), json.loads(notes["facts"])
+            tensors, metadata = safetensors.torch.load(data), json.loads(notes["facts"])
         except FileNotFoundError:
             raise RunError(
                 f"{self.path} has no checkpoint yet: go on with `python -m genlib train --out "
-                f"{self.path} --resume`"
+                f"{shlex.quote(str(self.path))} --resume`"
             ) from None
         except OSError as error:
-            raise RunError(f"cannot read {self.checkpoint}: {error.strerror}") from None
+            raise _cannot_read(self.checkpoint, error) from None
         except (ValueError, KeyError, AttributeError, SafetensorError) as error:
             raise RunError(f"{self.checkpoint} is damaged ({error}): {advice}") from None
-        if facts["run"] != self.fingerprint():
+        if metadata["run"] != self.fingerprint():
             raise RunError(
                 f"{self.checkpoint} is the checkpoint of another run: its configuration is not "
                 f"that in {self.config}. Put the two that belong together into one folder"
             )
-        return tensors, facts
+        return tensors, metadata
 
     # The metrics. ---------------------------------------------------------------------------------
 
@@ -173,7 +221,7 @@ class RunFolder:
         """All whole rows so far; the last one may have been cut short by a kill, and is left out."""
         if not self.metrics.exists():
             return []
-        text = self.metrics.read_text(errors="replace")
+        text = _bytes_of(self.metrics).decode(errors="replace")
         whole = text[: text.rfind("\n") + 1]
         return [
             {name: float(value) for name, value in row.items()}
@@ -188,7 +236,7 @@ class RunFolder:
         """
         if not self.metrics.exists():
             return
-        lines = self.metrics.read_text(errors="replace").splitlines(keepends=True)
+        lines = _bytes_of(self.metrics).decode(errors="replace").splitlines(keepends=True)
         try:
             kept = [
                 line
@@ -204,13 +252,19 @@ class RunFolder:
         if kept:
             self._write(self.metrics, "".join(lines[:1] + kept).encode())
         else:
-            self.metrics.unlink()
+            self._remove(self.metrics)
 
     def clean(self) -> None:
         """Remove what writes that were killed have left: files that never got their real name."""
         for path in (self.checkpoint, self.metrics, self.config):
             for unfinished in self.path.glob(f"{path.stem}-????????{path.suffix}"):
-                unfinished.unlink()
+                self._remove(unfinished)
+
+    def _remove(self, path: Path) -> None:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise _cannot_write(path, error) from None
 
     def _write(self, path: Path, data: bytes) -> None:
         try:
@@ -227,58 +281,12 @@ def _cannot_write(path: Path, error: OSError) -> RunError:
     )
 
 
-# Optimisers as tensors and text. --------------------------------------------------------------------
+def _cannot_read(path: Path, error: OSError) -> RunError:
+    return RunError(f"cannot read {path}: {error.strerror}")
 
 
-def pack(state: object, name: str, tensors: dict[str, Tensor]) -> object:
-    """A nested state as JSON can hold it; its tensors go into `tensors`, under names that start with `name`.
-
-    Example:
-        >>> tensors = {}
-        >>> packed = pack({"state": {0: {"step": torch.tensor(3.0)}}, "lr": 0.1}, "adam", tensors)
-        >>> list(tensors)
-        ['adam.state.0.step']
-        >>> unpack(json.loads(json.dumps(packed)), tensors)
-        {'state': {0: {'step': tensor(3.)}}, 'lr': 0.1}
-    """
-    if isinstance(state, Tensor):
-        tensors[name] = state
-        return {"tensor": name}
-    if isinstance(state, Mapping):  # as pairs: keys may be numbers, which JSON would make text
-        return {"dict": [[k, pack(v, f"{name}.{k}", tensors)] for k, v in state.items()]}
-    if isinstance(state, list | tuple):
-        kind = "list" if isinstance(state, list) else "tuple"
-        return {kind: [pack(v, f"{name}.{i}", tensors) for i, v in enumerate(state)]}
-    if state is None or isinstance(state, bool | int | float | str):
-        return state
-    raise TypeError(f"{name} is a {type(state).__name__}, which is neither a tensor nor JSON")
-
-
-def unpack(packed: object, tensors: Mapping[str, Tensor]) -> object:
-    """The state that `pack` has taken apart.
-
-    Raises:
-        KeyError: a tensor is missing.
-    """
-    if not isinstance(packed, dict):
-        return packed
-    ((kind, value),) = packed.items()
-    if kind == "tensor":
-        return tensors[value]
-    if kind == "dict":
-        return {k: unpack(v, tensors) for k, v in value}
-    parts = [unpack(v, tensors) for v in value]
-    return parts if kind == "list" else tuple(parts)
-
-
-def restore_optimizer(optimizer: Optimizer, state: dict) -> None:
-    """Give an optimiser the state that it had, laid out in memory as its parameters are.
-
-    A fused optimiser walks over a parameter and its averages as they lie in memory. A file holds
-    numbers in plain order, so those of a parameter that is channels last must be put in its order.
-    """
-    optimizer.load_state_dict(state)
-    for p, of in optimizer.state.items():
-        for name, value in of.items():
-            if isinstance(value, Tensor) and value.shape == p.shape:
-                of[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _cannot_read(path, error) from None

@@ -1,12 +1,15 @@
 """What can be said of a trained model: whatever its leaf of the taxonomy can honour, and no more."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from genlib.data import ImageSet, binarise, independent_pixels
 from genlib.metrics import (
     bars_report,
-    bits_per_dim,
     frechet_distance,
     log_likelihood,
     precision_recall,
@@ -16,7 +19,23 @@ from genlib.train.config import Config
 from genlib.train.folder import RunError
 from genlib.variational import VAE, Autoencoder
 
+NATS = "nats an image"
 BINARISE_SEED = {"test": 0, "train": 1}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A number that was measured.
+
+    Args:
+        value: the number.
+        error: its standard error; None where it has none, or none is known.
+        unit: what it counts; "share" for a part of a whole.
+    """
+
+    value: float
+    error: float | None = None
+    unit: str = ""
 
 
 def as_trained(data: ImageSet, config: Config, split: str) -> ImageSet:
@@ -44,16 +63,16 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def likelihood_lines(
-    model: nn.Module, train: ImageSet, data: ImageSet, codes: int
-) -> dict[str, str]:
-    """How probable the images are to the model: exact, a bound, or an estimate, each called by its name.
+def likelihood(
+    model: nn.Module, train: ImageSet, data: ImageSet, codes: Sequence[int] = (1, 500)
+) -> dict[str, Measurement]:
+    """Negative log-likelihoods: exact, a bound, or an estimate, each called by its name.
 
     Args:
         model: on any device.
         train: what it was trained on.
         data: the images.
-        codes: codes an image for a VAE's bound.
+        codes: codes an image for a VAE's bounds, one number a bound; one code gives the ELBO.
 
     Raises:
         RunError: the model has no likelihood.
@@ -62,62 +81,38 @@ def likelihood_lines(
         >>> from genlib.autoregressive import PixelCNN
         >>> from genlib.data import load
         >>> model = PixelCNN((1, 4, 4), channels=8, depth=1)
-        >>> list(likelihood_lines(model, load("bars"), load("bars"), codes=1))
-        ['negative log-likelihood, exact', 'independent pixels, for comparison']
+        >>> list(likelihood(model, load("bars"), load("bars")))
+        ['exact', 'independent pixels, for comparison']
     """
-    found = log_likelihood(model, data, train=train, k=codes)
-    if found is None:
-        raise RunError(
-            f"{type(model).__name__} has no likelihood: how probable an image is, it cannot say. "
-            "Judge it by its samples (--samples)"
-        )
-    lines = {}
-    if isinstance(model, VAE):
-        device = next(model.parameters()).device
-        elbos = [
-            model.elbo(x, y if model.n_classes else None).cpu()
-            for x, y in data.batches(500, shuffle=False, device=device)
-        ]
-        lines["negative log-likelihood, at most (ELBO)"] = _nats(-torch.cat(elbos), data)
-    how = {
-        "exact": "exact",
-        "bound": f"at most (importance bound, {codes} codes)",
-        "AIS": "estimated (AIS, tends to flatter)",
-    }[found.known]
-    lines[f"negative log-likelihood, {how}"] = _nats(-found.nats, data, found.error)
+    found: dict[str, Measurement] = {}
+    for k in codes if isinstance(model, VAE) else codes[:1]:
+        known = log_likelihood(model, data, train=train, k=k)
+        if known is None:
+            raise RunError(
+                f"{type(model).__name__} has no likelihood: how probable an image is, it cannot "
+                "say. Judge it by its samples (--samples)"
+            )
+        name = {"exact": "exact", "bound": bound_name(k), "AIS": ESTIMATE}[known.known]
+        mean, error = mean_and_error(-known.nats)
+        if known.error is not None:  # of log Z, the same for all images
+            error = (error**2 + known.error**2) ** 0.5
+        found[name] = Measurement(mean, error, NATS)
     baseline = -independent_pixels(train).log_prob(data.images.long()).flatten(1).sum(dim=1)
-    lines["independent pixels, for comparison"] = _nats(baseline, data)
-    return lines
+    found["independent pixels, for comparison"] = Measurement(*mean_and_error(baseline), NATS)
+    return found
 
 
-def _nats(nats: Tensor, data: ImageSet, error: float | None = None) -> str:
-    mean, standard_error = mean_and_error(nats)
-    if error is not None:  # of log Z, the same for all images
-        standard_error = (standard_error**2 + error**2) ** 0.5
-    bits = bits_per_dim(-mean, data.shape)
-    return f"{mean:.2f} ± {standard_error:.2f} nats an image, {bits:.4f} bits/dim"
+ESTIMATE = "estimated (AIS, tends to flatter)"
 
 
-def sample_lines(model: nn.Module, train: ImageSet, data: ImageSet, n: int) -> dict[str, str]:
-    """What `compare_samples` finds, as lines to print.
+def bound_name(k: int) -> str:
+    """What a VAE's bound from k codes an image is called.
 
     Example:
-        >>> from genlib.autoregressive import PixelCNN
-        >>> from genlib.data import load
-        >>> model = PixelCNN((1, 8, 8), levels=17, channels=8, depth=1)
-        >>> list(sample_lines(model, load("digits"), load("digits", "test"), n=20))
-        ['Frechet distance', 'precision', 'recall']
+        >>> bound_name(1), bound_name(50)
+        ('at most (ELBO)', 'at most (importance bound, 50 codes)')
     """
-    found = compare_samples(model, train, data, n)
-    distance = found.pop("Frechet distance")
-    return {
-        "Frechet distance": f"{distance['samples']:.2f} of {n} samples, "
-        f"{distance['training images']:.2f} of as many training images",
-        **{
-            name: ", ".join(f"{share:.3f} of {of}" for of, share in shares.items())
-            for name, shares in found.items()
-        },
-    }
+    return f"at most ({'ELBO' if k == 1 else f'importance bound, {k} codes'})"
 
 
 def compare_samples(
@@ -192,21 +187,20 @@ def measure(
     train: ImageSet,
     data: ImageSet,
     *,
-    likelihood: bool = False,
-    samples: bool = False,
+    only: str | None = None,
     n: int = 1000,
     codes: int = 500,
-) -> dict[str, str]:
-    """All that can be said of a model on some images: lines to print, by name.
+) -> dict[str, Measurement]:
+    """All that can be said of a model on some images, by name.
 
     Args:
         model: on any device, in eval mode.
         config: of its run.
         train: what it was trained on, as it knows it.
         data: what to measure on, as it knows it.
-        likelihood: only that; samples: only these. With neither, everything the model can honour.
+        only: "likelihood" or "samples"; None for everything the model can honour.
         n: samples to compare, at most as many as there are images.
-        codes: codes an image for a VAE's bound.
+        codes: codes an image for a VAE's bound, which comes beside the ELBO.
 
     Raises:
         RunError: it was asked for something that it cannot honour.
@@ -218,31 +212,46 @@ def measure(
         >>> list(measure(model, Config("autoencoder", "bars"), bars, bars))
         ['squared error of a restored value', 'of the mean image, for comparison']
     """
-    everything = not (likelihood or samples)
-    lines: dict[str, str] = {}
-    if isinstance(model, Autoencoder) and everything:
-        x = data.floats().to(next(model.parameters()).device)
-        with torch.no_grad():
-            errors = [(model(part) - part).square().flatten(1).mean(dim=1) for part in x.split(500)]
-        mean = (data.floats() - train.floats().mean(dim=0)).square().flatten(1).mean(dim=1)
-        for name, values in (
-            ("squared error of a restored value", torch.cat(errors).cpu()),
-            ("of the mean image, for comparison", mean),
-        ):
-            lines[name] = "{:.5f} ± {:.5f}".format(*mean_and_error(values))
-        return lines
-    if likelihood or (everything and _has_likelihood(model)):
-        lines |= likelihood_lines(model, train, data, codes)
-    if everything and config.data == "bars" and not getattr(model, "n_classes", 0):
-        report = bars_report(model)
-        if report["kl"] is not None:
-            lines[f"KL(bars || model), {report['known']}"] = f"{report['kl']:.4f} nats"
-        lines["of 6000 samples"] = (
-            f"{report['covered']} of 30 images are covered, {report['valid']:.1%} are one of them"
-        )
-    elif samples or (everything and data.n_classes > 1):
-        lines |= sample_lines(model, train, data, min(n, len(data)))
-    return lines
+    if isinstance(model, Autoencoder) and only is None:
+        return _restored(model, train, data)
+    found: dict[str, Measurement] = {}
+    if only == "likelihood" or (only is None and _has_likelihood(model)):
+        for name, measured in likelihood(model, train, data, sorted({1, codes})).items():
+            known = "" if name.startswith("independent") else "negative log-likelihood, "
+            found[known + name] = measured
+    if only is None and config.data == "bars" and not getattr(model, "n_classes", 0):
+        found |= _bars(model)
+    elif only == "samples" or (only is None and data.n_classes > 1):
+        n = min(n, len(data))
+        for name, shares in compare_samples(model, train, data, n).items():
+            unit = "distance" if name == "Frechet distance" else "share"
+            for kind, value in shares.items():
+                found[f"{name} of {n} {kind}"] = Measurement(value, None, unit)
+    return found
+
+
+def _restored(model: Autoencoder, train: ImageSet, data: ImageSet) -> dict[str, Measurement]:
+    x = data.floats().to(next(model.parameters()).device)
+    with torch.no_grad():
+        errors = [(model(part) - part).square().flatten(1).mean(dim=1) for part in x.split(500)]
+    mean = (data.floats() - train.floats().mean(dim=0)).square().flatten(1).mean(dim=1)
+    unit = "squared grey value"
+    return {
+        "squared error of a restored value": Measurement(
+            *mean_and_error(torch.cat(errors).cpu()), unit
+        ),
+        "of the mean image, for comparison": Measurement(*mean_and_error(mean), unit),
+    }
+
+
+def _bars(model: nn.Module) -> dict[str, Measurement]:
+    report: dict[str, Any] = bars_report(model)
+    found = {}
+    if report["kl"] is not None:
+        found[f"KL(bars || model), {report['known']}"] = Measurement(report["kl"], None, "nats")
+    found["images among 6000 samples"] = Measurement(report["covered"], None, "of 30")
+    found["samples that are one of them"] = Measurement(report["valid"], None, "share")
+    return found
 
 
 def _has_likelihood(model: nn.Module) -> bool:

@@ -1,10 +1,11 @@
 """Muon, the optimiser of the pixel models' recipes: it moves all directions of a matrix at one speed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import Optimizer
+from torch.optim.adamw import adamw
 
 
 def orthogonalise(g: Tensor) -> Tensor:
@@ -24,7 +25,7 @@ def orthogonalise(g: Tensor) -> Tensor:
     return x
 
 
-class Muon(AdamW):
+class Muon(Optimizer):
     """Momentum whose update is orthogonalised, for some groups of parameters; AdamW for the others.
 
     A group with a `momentum` holds weights of one shape, and is done at once: a convolution is the
@@ -47,32 +48,19 @@ class Muon(AdamW):
     """
 
     def __init__(self, groups: Iterable[dict]):
-        super().__init__(groups, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
-        # so a scaler of losses (16-mixed) unscales the gradients itself, for both kinds of group
-        self._step_supports_amp_scaling = False
-
-    def __setstate__(self, state: dict) -> None:
-        """AdamW looks for a count of steps in the state of every parameter: it sees its own only."""
-        everything = state["param_groups"]
-        own = [group for group in everything if "momentum" not in group]
-        super().__setstate__({**state, "param_groups": own})
-        self.param_groups = everything
+        # with `fused` a restored count of steps comes back to the device of its parameter
+        super().__init__(groups, {"lr": 1e-3, "fused": True})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:  # type: ignore[override]
-        everything = self.param_groups
-        self.param_groups = [group for group in everything if "momentum" not in group]
-        try:
-            loss = super().step(closure)
-        finally:
-            self.param_groups = everything
-        for group in everything:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
             weights = [w for w in group["params"] if w.grad is not None]
             if "momentum" in group and weights:
-                self._step_together(weights, group["lr"], group["momentum"])
-        return loss
+                self._muon(weights, group["lr"], group["momentum"])
+            elif weights:
+                self._adamw(weights, group["lr"])
 
-    def _step_together(self, weights: list[nn.Parameter], lr: float, beta: float) -> None:
+    def _muon(self, weights: list[nn.Parameter], lr: float, beta: float) -> None:
         g = torch.stack([w.grad.flatten(1) for w in weights])  # type: ignore[union-attr]  # (N, out, in * taps)
         state = self.state[weights[0]]  # of the whole group, kept with its first weight
         m = state.setdefault("momentum_buffer", torch.zeros_like(g)).lerp_(g, 1 - beta)
@@ -80,6 +68,32 @@ class Muon(AdamW):
         rate = lr * max(1, g.shape[1] / g.shape[2]) ** 0.5
         for w, u in zip(weights, update, strict=True):
             w.sub_(u.view_as(w), alpha=rate)
+
+    def _adamw(self, weights: list[nn.Parameter], lr: float) -> None:
+        for w in weights:
+            if not self.state[w]:
+                self.state[w] = {
+                    "step": torch.zeros((), device=w.device),
+                    "exp_avg": torch.zeros_like(w),
+                    "exp_avg_sq": torch.zeros_like(w),
+                }
+        states = [self.state[w] for w in weights]
+        adamw(
+            weights,  # type: ignore[arg-type]
+            [w.grad for w in weights],  # type: ignore[misc]
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            max_exp_avg_sqs=[],
+            state_steps=[state["step"] for state in states],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.95,
+            lr=lr,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
 
 
 def muon_for_convolutions(model: nn.Module, learning_rate: float) -> tuple[Muon]:

@@ -1,53 +1,28 @@
 """Every model that `python -m genlib` can train, by name: how it is built, and how it is trained."""
 
-import difflib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import AdamW, Optimizer
 
-from genlib.adversarial import (
-    GAN,
-    LSGAN,
-    WGANGP,
-    DCGANDiscriminator,
-    DCGANGenerator,
-    MinimaxGAN,
-    MLPDiscriminator,
-    MLPGenerator,
-    layer_norm,
-)
-from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelModel, RowLSTM
-from genlib.autoregressive.masks import MaskedConv2d
-from genlib.data import ImageSet
-from genlib.markov import GSN, RBM, PersistentRBM
+from genlib.adversarial import GAN, LSGAN, WGANGP, MinimaxGAN
+from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
+from genlib.markov import RBM, PersistentRBM
+from genlib.train import builders
+from genlib.train.builders import Images, images_of
 from genlib.train.optimizers import muon_for_convolutions
+from genlib.train.settings import Setting, Value, check_options, one_of
+from genlib.train.updates import CriticUpdate, GANUpdate, LossUpdate, VAEUpdate
 from genlib.training import fall_in_second_half, gan_optimizers, warm_up_then_cosine
-from genlib.validation import Shape
-from genlib.variational import MLP, VAE, Autoencoder, ConvDecoder, ConvEncoder, LevelDecoder
 
-Option = int | float | str
+__all__ = [
+    "RECIPES", "Images", "Option", "Recipe", "build_model", "images_of", "one_of", "read_options",
+    "recipe",
+]  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Images:
-    """What a model must know of the images it is built for.
-
-    Args:
-        shape: (C, H, W).
-        levels: number of values a channel can take.
-        n_classes: number of labels, 0 for an unconditional model.
-        mean: the mean image, (C, H, W) in [0, 1], where a model about to be trained may start from;
-            None if weights are to be loaded anyway.
-    """
-
-    shape: Shape
-    levels: int
-    n_classes: int = 0
-    mean: Tensor | None = None
+Option = Value
 
 
 @dataclass(frozen=True)
@@ -56,20 +31,25 @@ class Recipe:
 
     Args:
         what: the model, in a line.
-        build: takes `Images` and a value for each option.
-        options: the options of `build`, with what they are by default.
+        build: takes `Images` and a value for each option in `built_from`.
+        built_from: the options of `build`, with what they are by default and what they may be.
+        update: how the model is updated once; it brings options of its own.
         batch_size: images an update, by default.
         learning_rate: the highest that is reached, by default.
         schedule: the factor on it, given the share of the training that is done.
         conditional: whether it can be built with labels.
         binary: whether it is for black-and-white images only.
-        optimizers: for a model and a learning rate; of a GAN the generator's, then the
-            discriminator's.
+        optimizers: for a model and a learning rate, in the order that `update` takes them in.
+
+    Example:
+        >>> recipe("gsn").options
+        {'hidden_dim': 400, 'noise': 0.2, 'walkback': 1}
     """
 
     what: str
     build: Callable[..., nn.Module]
-    options: Mapping[str, Option]
+    built_from: Mapping[str, Setting]
+    update: type[LossUpdate] = LossUpdate
     batch_size: int = 64
     learning_rate: float = 2e-3
     schedule: Callable[[float], float] = warm_up_then_cosine
@@ -79,263 +59,147 @@ class Recipe:
         AdamW(model.parameters(), lr=rate, fused=True),
     )
 
+    @property
+    def settings(self) -> dict[str, Setting]:
+        """All options, of the model and of its training, as they are declared."""
+        return {**self.built_from, **self.update.settings}
 
-def pixel_model(family: Callable[..., PixelModel]) -> Callable[..., nn.Module]:
-    """Builds a model of one of the four families that go pixel by pixel."""
-
-    def build(images: Images, channels: int, depth: int, colours: str) -> nn.Module:
-        one_of("order of colours", colours, ("ordered", "independent"))
-        model = family(images.shape, images.levels, channels, depth, images.n_classes)
-        return without_colour_order(model) if colours == "independent" else model
-
-    return build
-
-
-def without_colour_order(model: PixelModel) -> PixelModel:
-    """Take from a new model what a pixel's own values say: its colours are independent given the past.
-
-    So one sees what the order red, green, blue is worth. Only the first layer reads the image, and
-    under mask A it reads of the own pixel just the colours before.
-
-    Raises:
-        ValueError: a DiagonalBiLSTM, each of whose layers reads the image.
-
-    Example:
-        >>> model = without_colour_order(PixelCNN((3, 4, 4), levels=8, channels=12, depth=1))
-        >>> int(model.first.mask[:, :, -1, 3].sum())  # the own pixel's column of a 4 x 7 kernel
-        0
-    """
-    if isinstance(model, DiagonalBiLSTM):
-        raise ValueError(
-            "colours=independent is for models that read the image in their first layer only: "
-            "take pixelcnn, gated_pixelcnn or row_lstm"
-        )
-    name = "h_in" if isinstance(model, GatedPixelCNN) else "first"
-    first: MaskedConv2d = getattr(model, name)
-    own = first.pad[0]  # as many columns lie to its left
-    first.mask[:, :, -1, own] = 0
-    return model
+    @property
+    def options(self) -> dict[str, Option]:
+        """All options, with what they are by default."""
+        return {name: declared.default for name, declared in self.settings.items()}  # type: ignore[misc]
 
 
-def networks(
-    images: Images, network: str, numbers: int, latent_dim: int, hidden_dim: int, depth: int, p: int
-) -> tuple[nn.Module, nn.Module]:
-    """An encoder to `numbers` numbers, and a decoder to p numbers a value of the image."""
-    size, n_classes = math.prod(images.shape), images.n_classes
-    hidden = (hidden_dim,) * depth
-    one_of("network", network, ("mlp", "conv"))
-    if network == "conv":
-        return (
-            ConvEncoder(images.shape, numbers, n_classes=n_classes),
-            ConvDecoder(latent_dim, images.shape, p, n_classes=n_classes),
-        )
-    encoder = MLP((size, *hidden, numbers), n_classes)
-    if p > 2:
-        return encoder, LevelDecoder((latent_dim, *hidden), images.shape, p, n_classes)
-    decoder = MLP((latent_dim, *hidden, p * size), n_classes)
-    if p == 1 and images.mean is not None:
-        with torch.no_grad():  # codes have only to say how an image differs from the mean one
-            last: nn.Linear = decoder.rest[-1]  # type: ignore[assignment]
-            last.bias.copy_(images.mean.flatten().clamp(1e-3, 1 - 1e-3).logit())
-    return encoder, decoder
-
-
-def vae(
-    images: Images,
-    latent_dim: int,
-    network: str,
-    hidden_dim: int,
-    depth: int,
-    likelihood: str,
-    kl_weight: float,
-) -> nn.Module:
-    """A VAE; by default black-and-white pixels are Bernoulli, all others categorical."""
-    per_value = {
-        "bernoulli": 1,
-        "categorical": images.levels,
-        "gaussian": 2,
-        "dequantised_gaussian": 2,
-    }
-    one_of("likelihood", likelihood, ("auto", *per_value))
-    if likelihood == "auto":
-        likelihood = "bernoulli" if images.levels == 2 else "categorical"
-    encoder, decoder = networks(
-        images, network, 2 * latent_dim, latent_dim, hidden_dim, depth, per_value[likelihood]
-    )
-    return VAE(
-        images.shape,
-        latent_dim,
-        likelihood,
-        images.levels,
-        images.n_classes,
-        encoder,
-        decoder,
-        kl_weight,
-    )
-
-
-def autoencoder(
-    images: Images, latent_dim: int, network: str, hidden_dim: int, depth: int
-) -> nn.Module:
-    encoder, decoder = networks(images, network, latent_dim, latent_dim, hidden_dim, depth, 1)
-    return Autoencoder(images.shape, latent_dim, encoder, nn.Sequential(decoder, nn.Sigmoid()))
-
-
-def gan(objective: Callable[..., GAN]) -> Callable[..., nn.Module]:
-    """Builds a GAN of this objective, with perceptrons or with the convolutions of DCGAN."""
-
-    def build(
-        images: Images,
-        network: str,
-        latent_dim: int,
-        hidden_dim: int,
-        channels: int,
-        **options: float,
-    ) -> nn.Module:
-        one_of("network", network, ("auto", "mlp", "dcgan"))
-        _, height, width = shape = images.shape
-        halves = min(height, width) >= 8 and height % 2 == width % 2 == 0
-        if network == "dcgan" or (network == "auto" and halves):
-            norm = layer_norm if objective is WGANGP else nn.BatchNorm2d
-            generator: nn.Module = DCGANGenerator(shape, latent_dim, channels, images.n_classes)
-            discriminator: nn.Module = DCGANDiscriminator(shape, channels, images.n_classes, norm)
-        else:
-            generator = MLPGenerator(shape, latent_dim, hidden_dim, n_classes=images.n_classes)
-            discriminator = MLPDiscriminator(shape, hidden_dim, n_classes=images.n_classes)
-        return objective(generator, discriminator, latent_dim, **options)
-
-    return build
-
-
-def boltzmann_machine(family: Callable[..., RBM]) -> Callable[..., nn.Module]:
-    """Builds an RBM, whose visible biases start from the mean image."""
-
-    def build(images: Images, n_hidden: int, **options: int) -> nn.Module:
-        return family(images.shape, n_hidden, pixel_mean=images.mean, **options)
-
-    return build
-
-
-def gsn(images: Images, hidden_dim: int, noise: float, walkback: int) -> nn.Module:
-    return GSN(images.shape, hidden_dim, noise, walkback)
-
-
-def _adversarial(what: str, objective: Callable[..., GAN], steps: int = 1, **more: float) -> Recipe:
-    network: dict[str, Option] = {
-        "network": "auto",
-        "latent_dim": 64,
-        "hidden_dim": 128,
-        "channels": 32,
-    }
-    return Recipe(
-        what,
-        gan(objective),
-        {**network, **more, "discriminator_steps": steps},
-        learning_rate=1e-3,
-        schedule=fall_in_second_half,
-        optimizers=gan_optimizers,  # type: ignore[arg-type]
-    )
-
+COUNT: dict[str, Any] = {"low": 1}
+_PIXEL_OPTIONS = {
+    "channels": Setting(64, **COUNT),
+    "depth": Setting(7, **COUNT),
+    "colours": Setting("ordered", choices=("ordered", "independent")),
+}
+_RECURRENT_OPTIONS = {**_PIXEL_OPTIONS, "depth": Setting(2, **COUNT)}
+_CODE_OPTIONS = {
+    "latent_dim": Setting(16, **COUNT),
+    "network": Setting("mlp", choices=("mlp", "conv")),
+    "hidden_dim": Setting(400, **COUNT),
+    "depth": Setting(1, **COUNT),
+}
+_GAN_OPTIONS = {
+    "network": Setting("auto", choices=("auto", "mlp", "dcgan")),
+    "latent_dim": Setting(64, **COUNT),
+    "hidden_dim": Setting(128, **COUNT),
+    "channels": Setting(32, **COUNT),
+}
+_RBM_OPTIONS = {"n_hidden": Setting(100, **COUNT), "cd_steps": Setting(1, **COUNT)}
 
 # chosen on held-out images of MNIST, see benchmarks/results.py; the recurrent models fared better with AdamW
-_PIXELS = {"batch_size": 32, "learning_rate": 4e-3}
-
-_CODES: dict[str, Option] = {"latent_dim": 16, "network": "mlp", "hidden_dim": 400, "depth": 1}
+_PIXELS: dict[str, Any] = {"batch_size": 32, "learning_rate": 4e-3}
+_GANS: dict[str, Any] = {
+    "learning_rate": 1e-3,
+    "schedule": fall_in_second_half,
+    "optimizers": gan_optimizers,
+}
+_BLACK_AND_WHITE: dict[str, Any] = {"conditional": False, "binary": True}
 
 RECIPES: dict[str, Recipe] = {
     "pixelcnn": Recipe(
         "PixelCNN: masked convolutions, exact likelihood, a blind spot",
-        pixel_model(PixelCNN),
-        {"channels": 64, "depth": 7, "colours": "ordered"},
-        **_PIXELS,  # type: ignore[arg-type]
+        builders.pixel_model(PixelCNN),
+        _PIXEL_OPTIONS,
         optimizers=muon_for_convolutions,
+        **_PIXELS,
     ),
     "gated_pixelcnn": Recipe(
         "GatedPixelCNN: two stacks and gates, exact likelihood",
-        pixel_model(GatedPixelCNN),
-        {"channels": 32, "depth": 7, "colours": "ordered"},
-        **_PIXELS,  # type: ignore[arg-type]
+        builders.pixel_model(GatedPixelCNN),
+        {**_PIXEL_OPTIONS, "channels": Setting(32, **COUNT)},
         optimizers=muon_for_convolutions,
+        **_PIXELS,
     ),
     "row_lstm": Recipe(
         "RowLSTM: a PixelRNN that goes row by row, exact likelihood",
-        pixel_model(RowLSTM),
-        {"channels": 64, "depth": 2, "colours": "ordered"},
-        **_PIXELS,  # type: ignore[arg-type]
+        builders.pixel_model(RowLSTM),
+        _RECURRENT_OPTIONS,
+        **_PIXELS,
     ),
     "diagonal_bilstm": Recipe(
         "DiagonalBiLSTM: a PixelRNN along the diagonals, exact likelihood",
-        pixel_model(DiagonalBiLSTM),
-        {"channels": 64, "depth": 2, "colours": "ordered"},
-        **_PIXELS,  # type: ignore[arg-type]
+        builders.pixel_model(DiagonalBiLSTM),
+        _RECURRENT_OPTIONS,
+        **_PIXELS,
     ),
     "vae": Recipe(
         "VAE: codes and a bound on the likelihood; network=mlp or conv",
-        vae,
-        {**_CODES, "likelihood": "auto", "kl_weight": 1.0, "kl_climb": 0.3},
+        builders.vae,
+        {
+            **_CODE_OPTIONS,
+            "likelihood": Setting(
+                "auto",
+                choices=("auto", "bernoulli", "categorical", "gaussian", "dequantised_gaussian"),
+            ),
+            "kl_weight": Setting(1.0, low=0),
+        },
+        VAEUpdate,
         batch_size=128,
     ),
     "autoencoder": Recipe(
         "Autoencoder: codes only, no `sample`; network=mlp or conv",
-        autoencoder,
-        _CODES,
+        builders.autoencoder,
+        _CODE_OPTIONS,
         conditional=False,
     ),
-    "gan": _adversarial("GAN: the non-saturating loss; network=mlp or dcgan", GAN),
-    "minimax_gan": _adversarial("MinimaxGAN: the loss as first written", MinimaxGAN),
-    "lsgan": _adversarial("LSGAN: least squares in place of logarithms", LSGAN),
-    "wgan_gp": _adversarial(
-        "WGANGP: a critic under a gradient penalty, five steps to the generator's one",
-        WGANGP,
-        steps=5,
-        penalty=10.0,
+    "gan": Recipe(
+        "GAN: the non-saturating objective; network=mlp or dcgan",
+        builders.gan(GAN),
+        _GAN_OPTIONS,
+        GANUpdate,
+        **_GANS,
+    ),
+    "minimax_gan": Recipe(
+        "MinimaxGAN: the objective as first written",
+        builders.gan(MinimaxGAN),
+        _GAN_OPTIONS,
+        GANUpdate,
+        **_GANS,
+    ),
+    "lsgan": Recipe(
+        "LSGAN: least squares in place of logarithms",
+        builders.gan(LSGAN),
+        _GAN_OPTIONS,
+        GANUpdate,
+        **_GANS,
+    ),
+    "wgan_gp": Recipe(
+        "WGANGP: a critic under a gradient penalty, five of its steps to one of the generator",
+        builders.gan(WGANGP),
+        {**_GAN_OPTIONS, "penalty": Setting(10.0, low=0)},
+        CriticUpdate,
+        **_GANS,
     ),
     "rbm": Recipe(
         "RBM: contrastive divergence, likelihood up to a constant; black and white",
-        boltzmann_machine(RBM),
-        {"n_hidden": 100, "cd_steps": 1},
+        builders.boltzmann_machine(RBM),
+        _RBM_OPTIONS,
         learning_rate=1e-2,
-        conditional=False,
-        binary=True,
+        **_BLACK_AND_WHITE,
     ),
     "persistent_rbm": Recipe(
         "PersistentRBM: chains that never start anew; black and white",
-        boltzmann_machine(PersistentRBM),
-        {"n_hidden": 100, "cd_steps": 1, "chains": 100},
+        builders.boltzmann_machine(PersistentRBM),
+        {**_RBM_OPTIONS, "chains": Setting(100, **COUNT)},
         learning_rate=1e-2,
-        conditional=False,
-        binary=True,
+        **_BLACK_AND_WHITE,
     ),
     "gsn": Recipe(
-        "GSN: a Markov chain that spoils and restores; black and white",
-        gsn,
-        {"hidden_dim": 400, "noise": 0.2, "walkback": 1},
-        conditional=False,
-        binary=True,
+        "GSN: a Markov chain that corrupts and restores; black and white",
+        builders.gsn,
+        {
+            "hidden_dim": Setting(400, **COUNT),
+            "noise": Setting(0.2, low=0, high=1, above=True),
+            "walkback": Setting(1, **COUNT),
+        },
+        **_BLACK_AND_WHITE,
     ),
 }
-
-# how a model is trained, not what it is: `build_model` does not pass these on
-OF_TRAINING = ("discriminator_steps", "kl_climb")
-
-
-def one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
-    """The value itself, or a refusal that names what there is, and the nearest of it.
-
-    Raises:
-        ValueError: the value is none of the choices.
-
-    Example:
-        >>> one_of("model", "gatedpixelcnn", ("vae", "gated_pixelcnn"))
-        Traceback (most recent call last):
-            ...
-        ValueError: no model is called 'gatedpixelcnn', there are vae, gated_pixelcnn; did you mean 'gated_pixelcnn'?
-    """
-    if value not in choices:
-        close = difflib.get_close_matches(value, choices, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"no {name} is called {value!r}, there are {', '.join(choices)}{hint}")
-    return value
 
 
 def recipe(name: str) -> Recipe:
@@ -355,23 +219,17 @@ def read_options(name: str, given: list[str]) -> dict[str, Option]:
     """Options of a model from words "name=value", each of the type that its default has.
 
     Raises:
-        ValueError: an unknown option, or a value of another type.
+        ValueError: an unknown option, a value of another type, or one that is not allowed.
 
     Example:
         >>> read_options("gated_pixelcnn", ["channels=8"])
         {'channels': 8}
     """
-    defaults, options = recipe(name).options, dict[str, Option]()
+    declared, options = recipe(name).settings, dict[str, Option]()
     for word in given:
-        key, _, text = word.partition("=")
-        kind = type(defaults[one_of(f"option of {name}", key.strip(), tuple(defaults))])
-        try:
-            options[key.strip()] = kind(text.strip())
-        except ValueError:
-            raise ValueError(
-                f"{key} of {name} is {'a whole number' if kind is int else 'a number'}, as in "
-                f"--set {key}={defaults[key.strip()]}, not {text!r}"
-            ) from None
+        key, _, text = (part.strip() for part in word.partition("="))
+        one_of(f"option of {name}", key, tuple(declared))
+        options[key] = declared[key].read(f"--set {key}", text)
     return options
 
 
@@ -384,8 +242,8 @@ def build_model(name: str, images: Images, options: Mapping[str, Option]) -> nn.
         options: as in the recipe; those not given are its defaults.
 
     Raises:
-        ValueError: an unknown name, labels for a model that takes none, grey images for one that is
-            for black and white, or sizes that the model refuses.
+        ValueError: an unknown name or option, labels for a model that takes none, grey images for
+            one that is for black and white, or sizes that the model refuses.
 
     Example:
         >>> model = build_model("vae", Images((1, 8, 8), levels=17), {"latent_dim": 4})
@@ -398,26 +256,6 @@ def build_model(name: str, images: Images, options: Mapping[str, Option]) -> nn.
         raise ValueError(f"{name} takes no labels: leave --conditional out, or train one of {able}")
     if how.binary and images.levels != 2:
         raise ValueError(f"{name} is for black-and-white images, not for {images.levels} levels")
+    check_options(how.settings, options)
     options = {**how.options, **options}
-    return how.build(images, **{k: v for k, v in options.items() if k not in OF_TRAINING})
-
-
-def images_of(data: ImageSet, conditional: bool = False, binary: bool = False) -> Images:
-    """What a model that is to learn this data must know of it.
-
-    Args:
-        data: the training images.
-        conditional: with labels.
-        binary: as they are when each pixel is drawn black or white.
-
-    Example:
-        >>> from genlib.data import load
-        >>> images = images_of(load("digits"), binary=True)
-        >>> images.shape, images.levels, images.mean.shape
-        ((1, 8, 8), 2, torch.Size([1, 8, 8]))
-    """
-    # in parts: floats of all images at once are four times what the data set takes
-    parts = [part.double().sum(dim=0) for part in data.images.split(5000)]
-    mean = (torch.stack(parts).sum(dim=0) / len(data) / (data.levels - 1)).float()
-    levels = 2 if binary else data.levels
-    return Images(data.shape, levels, data.n_classes if conditional else 0, mean.clamp(0, 1))
+    return how.build(images, **{option: options[option] for option in how.built_from})

@@ -1,0 +1,200 @@
+"""How each model is built for the images of a data set, from the options of its recipe."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from genlib.adversarial import (
+    GAN,
+    WGANGP,
+    DCGANDiscriminator,
+    DCGANGenerator,
+    MLPDiscriminator,
+    MLPGenerator,
+    layer_norm,
+)
+from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelModel
+from genlib.autoregressive.masks import MaskedConv2d
+from genlib.data import ImageSet
+from genlib.markov import GSN, RBM
+from genlib.validation import Shape
+from genlib.variational import MLP, VAE, Autoencoder, ConvDecoder, ConvEncoder, LevelDecoder
+
+
+@dataclass(frozen=True)
+class Images:
+    """What a model must know of the images it is built for.
+
+    Args:
+        shape: (C, H, W).
+        levels: number of values a channel can take.
+        n_classes: number of labels, 0 for an unconditional model.
+        mean: the mean image, (C, H, W) in [0, 1], where a model about to be trained may start from;
+            None if weights are to be loaded anyway.
+    """
+
+    shape: Shape
+    levels: int
+    n_classes: int = 0
+    mean: Tensor | None = None
+
+
+def images_of(data: ImageSet, conditional: bool = False, binary: bool = False) -> Images:
+    """What a model that is to learn this data must know of it.
+
+    Args:
+        data: the training images.
+        conditional: with labels.
+        binary: as they are when each pixel is drawn black or white.
+
+    Example:
+        >>> from genlib.data import load
+        >>> images = images_of(load("digits"), binary=True)
+        >>> images.shape, images.levels, images.mean.shape
+        ((1, 8, 8), 2, torch.Size([1, 8, 8]))
+    """
+    # in parts: floats of all images at once are four times what the data set takes
+    parts = [part.double().sum(dim=0) for part in data.images.split(5000)]
+    mean = (torch.stack(parts).sum(dim=0) / len(data) / (data.levels - 1)).float()
+    levels = 2 if binary else data.levels
+    return Images(data.shape, levels, data.n_classes if conditional else 0, mean.clamp(0, 1))
+
+
+def pixel_model(family: Callable[..., PixelModel]) -> Callable[..., nn.Module]:
+    """Builds a model of one of the four families that go pixel by pixel."""
+
+    def build(images: Images, channels: int, depth: int, colours: str) -> nn.Module:
+        model = family(images.shape, images.levels, channels, depth, images.n_classes)
+        return without_colour_order(model) if colours == "independent" else model
+
+    return build
+
+
+def without_colour_order(model: PixelModel) -> PixelModel:
+    """Take from a new model what a pixel's own values say: its colours are independent given the past.
+
+    So one sees what the order red, green, blue is worth. Only the first layer reads the image, and
+    under mask A it reads of the own pixel just the colours before.
+
+    Raises:
+        ValueError: a DiagonalBiLSTM, each of whose layers reads the image.
+
+    Example:
+        >>> from genlib.autoregressive import PixelCNN
+        >>> model = without_colour_order(PixelCNN((3, 4, 4), levels=8, channels=12, depth=1))
+        >>> int(model.first.mask[:, :, -1, 3].sum())  # the own pixel's column of a 4 x 7 kernel
+        0
+    """
+    if isinstance(model, DiagonalBiLSTM):
+        raise ValueError(
+            "colours=independent is for models that read the image in their first layer only: "
+            "take pixelcnn, gated_pixelcnn or row_lstm"
+        )
+    name = "h_in" if isinstance(model, GatedPixelCNN) else "first"
+    first: MaskedConv2d = getattr(model, name)
+    own = first.pad[0]  # as many columns lie to its left
+    first.mask[:, :, -1, own] = 0
+    return model
+
+
+def networks(
+    images: Images, network: str, numbers: int, latent_dim: int, hidden_dim: int, depth: int, p: int
+) -> tuple[nn.Module, nn.Module]:
+    """An encoder to `numbers` numbers, and a decoder to p numbers a value of the image."""
+    size, n_classes = math.prod(images.shape), images.n_classes
+    hidden = (hidden_dim,) * depth
+    if network == "conv":
+        return (
+            ConvEncoder(images.shape, numbers, n_classes=n_classes),
+            ConvDecoder(latent_dim, images.shape, p, n_classes=n_classes),
+        )
+    encoder = MLP((size, *hidden, numbers), n_classes)
+    if p > 2:
+        return encoder, LevelDecoder((latent_dim, *hidden), images.shape, p, n_classes)
+    decoder = MLP((latent_dim, *hidden, p * size), n_classes)
+    if p == 1 and images.mean is not None:
+        with torch.no_grad():  # codes have only to say how an image differs from the mean one
+            last: nn.Linear = decoder.rest[-1]  # type: ignore[assignment]
+            last.bias.copy_(images.mean.flatten().clamp(1e-3, 1 - 1e-3).logit())
+    return encoder, decoder
+
+
+def vae(
+    images: Images,
+    latent_dim: int,
+    network: str,
+    hidden_dim: int,
+    depth: int,
+    likelihood: str,
+    kl_weight: float,
+) -> nn.Module:
+    """A VAE; by default black-and-white pixels are Bernoulli, all others categorical."""
+    per_value = {
+        "bernoulli": 1,
+        "categorical": images.levels,
+        "gaussian": 2,
+        "dequantised_gaussian": 2,
+    }
+    if likelihood == "auto":
+        likelihood = "bernoulli" if images.levels == 2 else "categorical"
+    encoder, decoder = networks(
+        images, network, 2 * latent_dim, latent_dim, hidden_dim, depth, per_value[likelihood]
+    )
+    return VAE(
+        images.shape,
+        latent_dim,
+        likelihood,
+        images.levels,
+        images.n_classes,
+        encoder,
+        decoder,
+        kl_weight,
+    )
+
+
+def autoencoder(
+    images: Images, latent_dim: int, network: str, hidden_dim: int, depth: int
+) -> nn.Module:
+    encoder, decoder = networks(images, network, latent_dim, latent_dim, hidden_dim, depth, 1)
+    return Autoencoder(images.shape, latent_dim, encoder, nn.Sequential(decoder, nn.Sigmoid()))
+
+
+def gan(objective: Callable[..., GAN]) -> Callable[..., nn.Module]:
+    """Builds a GAN of this objective, with perceptrons or with the convolutions of DCGAN."""
+
+    def build(
+        images: Images,
+        network: str,
+        latent_dim: int,
+        hidden_dim: int,
+        channels: int,
+        **options: float,
+    ) -> nn.Module:
+        _, height, width = shape = images.shape
+        halves = min(height, width) >= 8 and height % 2 == width % 2 == 0
+        if network == "dcgan" or (network == "auto" and halves):
+            norm = layer_norm if objective is WGANGP else nn.BatchNorm2d
+            generator: nn.Module = DCGANGenerator(shape, latent_dim, channels, images.n_classes)
+            discriminator: nn.Module = DCGANDiscriminator(shape, channels, images.n_classes, norm)
+        else:
+            generator = MLPGenerator(shape, latent_dim, hidden_dim, n_classes=images.n_classes)
+            discriminator = MLPDiscriminator(shape, hidden_dim, n_classes=images.n_classes)
+        return objective(generator, discriminator, latent_dim, **options)
+
+    return build
+
+
+def boltzmann_machine(family: Callable[..., RBM]) -> Callable[..., nn.Module]:
+    """Builds an RBM, whose visible biases start from the mean image."""
+
+    def build(images: Images, n_hidden: int, **options: int) -> nn.Module:
+        return family(images.shape, n_hidden, pixel_mean=images.mean, **options)
+
+    return build
+
+
+def gsn(images: Images, hidden_dim: int, noise: float, walkback: int) -> nn.Module:
+    return GSN(images.shape, hidden_dim, noise, walkback)

@@ -1,0 +1,182 @@
+"""What can be set, and to what: the settings of a run and the options of its model, declared once.
+
+The command line, its checks and its help are made from these declarations.
+"""
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Value = int | float | str
+SEEDS = (0, 2**63 - 1)  # what torch takes on every device
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A default, and the values that may take its place.
+
+    Args:
+        default: None where there is none.
+        low, high: the least and the greatest number; infinity itself and NaN are never taken.
+        above: the number must be greater than `low`, not equal to it.
+        choices: the words there are; empty for a number.
+        help: what it is, in a few words.
+        default_text: the default as help shows it, where that is another than `default`.
+        panel: of the help page.
+        flag, metavar: on the command line, where they do not follow from the name.
+
+    Example:
+        >>> Setting(0.2, low=0, high=1, above=True).check("noise", 0.0)
+        Traceback (most recent call last):
+            ...
+        ValueError: noise must be above 0 and at most 1, not 0.0
+    """
+
+    default: Value | bool | None = None
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    choices: tuple[str, ...] = ()
+    help: str = ""
+    default_text: str | None = None
+    panel: str | None = None
+    flag: str | None = None
+    metavar: str | None = None
+
+    def check(self, name: str, value: object) -> None:
+        """Refuse a value that is not allowed.
+
+        Raises:
+            ValueError: with the values that are.
+        """
+        if self.choices:
+            if value not in self.choices:
+                raise ValueError(
+                    f"{name} must be one of {', '.join(self.choices)}, not {value!r}"
+                    f"{nearest(value, self.choices)}"
+                )
+            return
+        whole = type(self.default) is int
+        if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            if whole or type(self.default) is float:
+                raise ValueError(f"{name} must be {self.kind}, not {value!r}")
+            return  # a flag, or a name that is looked up elsewhere
+        enough = value > self.low if self.above else value >= self.low
+        if not (enough and value <= self.high and abs(value) < math.inf):
+            raise ValueError(f"{name} must be {self.range}, not {value}")
+
+    def read(self, name: str, text: str) -> Value:
+        """The value that stands in a text, of the type that the default has, and allowed.
+
+        Raises:
+            ValueError: it is of another type, or not allowed.
+
+        Example:
+            >>> Setting(64, low=1).read("channels", "8")
+            8
+        """
+        kinds: dict[type, type[Value]] = {int: int, float: float}
+        try:
+            value: Value = kinds.get(type(self.default), str)(text)
+        except ValueError:
+            raise ValueError(
+                f"{name} must be {self.kind}, as in {name}={self.default}, not {text!r}"
+            ) from None
+        self.check(name, value)
+        return value
+
+    @property
+    def kind(self) -> str:
+        """What sort of thing it is, in words."""
+        return "a whole number" if type(self.default) is int else "a number"
+
+    @property
+    def range(self) -> str:
+        """The numbers that are allowed, in words."""
+        low = f"{'above' if self.above else 'at least'} {self.low:g}"
+        parts = [low] if self.low > -math.inf else []
+        if self.high < math.inf:
+            parts.append(f"at most {self.high:g}")
+        return " and ".join(parts) or "finite"
+
+
+def setting(default: Any = dataclasses.MISSING, **about: Any) -> Any:
+    """A field of a dataclass of settings; the arguments are those of `Setting`."""
+    declared = None if default is dataclasses.MISSING else default
+    return field(default=default, metadata={"setting": Setting(declared, **about)})
+
+
+def settings_of(kind: type) -> dict[str, Setting]:
+    """The declarations of a dataclass, by the name of the field.
+
+    Example:
+        >>> from genlib.train import Config
+        >>> settings_of(Config)["devices"].range
+        'at least 1'
+    """
+    return {f.name: f.metadata["setting"] for f in dataclasses.fields(kind) if f.metadata}
+
+
+def check_settings(settings: object) -> None:
+    """Refuse a dataclass one of whose settings is not allowed.
+
+    Raises:
+        ValueError: with the setting as the command line calls it.
+    """
+    for name, declared in settings_of(type(settings)).items():
+        value = getattr(settings, name)
+        if value is not None:
+            declared.check(flag_of(name), value)
+
+
+def flag_of(name: str) -> str:
+    """What the command line calls a setting.
+
+    Example:
+        >>> flag_of("batch_size")
+        '--batch-size'
+    """
+    return "MODEL" if name == "model" else "--" + name.replace("_", "-")
+
+
+def check_options(declared: Mapping[str, Setting], options: Mapping[str, object]) -> None:
+    """Refuse options that a model does not have, and values that they may not take.
+
+    Raises:
+        ValueError: with what there is.
+    """
+    for name, value in options.items():
+        one_of("option", name, tuple(declared))
+        declared[name].check(f"--set {name}", value)
+
+
+def nearest(value: object, choices: tuple[str, ...]) -> str:
+    """A hint at what may have been meant; empty if nothing is near.
+
+    Example:
+        >>> nearest("digit", ("bars", "digits"))
+        "; did you mean 'digits'?"
+    """
+    close = difflib.get_close_matches(str(value), choices, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """The value itself, or a refusal that names what there is, and the nearest of it.
+
+    Raises:
+        ValueError: the value is none of the choices.
+
+    Example:
+        >>> one_of("model", "gatedpixelcnn", ("vae", "gated_pixelcnn"))
+        Traceback (most recent call last):
+            ...
+        ValueError: no model is called 'gatedpixelcnn', there are vae, gated_pixelcnn; did you mean 'gated_pixelcnn'?
+    """
+    if value not in choices:
+        hint = nearest(value, choices)
+        raise ValueError(f"no {name} is called {value!r}, there are {', '.join(choices)}{hint}")
+    return value

@@ -1,0 +1,98 @@
+"""How a model is updated once: what its recipe brings, besides how it is built."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from genlib.train.settings import Setting, Value
+from genlib.training import GAN_RECORD, ExecutionContext, train_epoch, train_gan_epoch
+
+
+class LossUpdate:
+    """One step of one optimiser down `model.loss`: what most models need.
+
+    A subclass is another way to train. It says what can be set of it (`settings`), which methods
+    of a model it calls (`methods`), and whether a backward pass leaves some weights without a
+    gradient (`leaves_weights_out`), which several processes must know.
+
+    Args:
+        options: a value for each of `settings`, among others.
+    """
+
+    settings: ClassVar[Mapping[str, Setting]] = {}
+    methods: ClassVar[tuple[str, ...]] = ("loss",)
+    leaves_weights_out: ClassVar[bool] = False
+
+    def __init__(self, options: Mapping[str, Value]):
+        self.options = options
+
+    @property
+    def batches(self) -> int:
+        """How many batches of images an update takes."""
+        return 1
+
+    def begin(self, model: nn.Module, progress: float) -> None:
+        """Set what changes in the course of a training, of which the share `progress` is done."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        optimizers: Sequence[Optimizer],
+        context: ExecutionContext,
+    ) -> dict[str, float]:
+        """Move the weights once; returns averages over the examples of these batches, by name."""
+        (only,) = optimizers
+        return {"loss": train_epoch(model, batches, only, machine=context)}
+
+
+class VAEUpdate(LossUpdate):
+    """The same, with a weight of the KL term that climbs from 0 to its end in the first share of a training.
+
+    At the start the KL term is the easiest to lower, and codes that it has silenced rarely come back
+    (Bowman et al., 2016, arXiv:1511.06349, section 3.1).
+    """
+
+    settings: ClassVar = {"kl_climb": Setting(0.3, low=0, high=1)}
+
+    def begin(self, model: nn.Module, progress: float) -> None:
+        climb, top = (float(self.options[name]) for name in ("kl_climb", "kl_weight"))
+        model.kl_weight = top * min(1.0, progress / climb) if climb else top  # type: ignore[assignment]
+
+
+class GANUpdate(LossUpdate):
+    """Some steps of the discriminator, each on a new batch, and one of the generator."""
+
+    settings: ClassVar = {"discriminator_steps": Setting(1, low=1)}
+    methods: ClassVar = ("fakes", "discriminator_loss", "generator_loss")
+    leaves_weights_out: ClassVar = True
+
+    @property
+    def batches(self) -> int:
+        return int(self.options["discriminator_steps"])
+
+    def __call__(
+        self,
+        model: nn.Module,
+        batches: Iterable[tuple[Tensor, Tensor]],
+        optimizers: Sequence[Optimizer],
+        context: ExecutionContext,
+    ) -> dict[str, float]:
+        generator, discriminator = optimizers
+        seen = train_gan_epoch(
+            model,  # type: ignore[arg-type]  # in Fabric's wrapping
+            batches,
+            generator,
+            discriminator,
+            discriminator_steps=self.batches,
+            machine=context,
+        )
+        return {name: seen[name] for name in GAN_RECORD[:3]}
+
+
+class CriticUpdate(GANUpdate):
+    """A critic's optimum, unlike a discriminator's, is safe to come near: five of its steps to one."""
+
+    settings: ClassVar = {"discriminator_steps": Setting(5, low=1)}
