@@ -43,6 +43,7 @@ from genlib.train.measure import (
     bound_name,
     compare_samples,
     likelihood,
+    mean_and_error,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,7 +123,7 @@ ROWS = {
         f"pixelcnn {COLOUR} --set colours=independent",
         "none",
     ),
-    "colour_small": Row(  # for minutes of one core: lesson 03 shows its picture
+    "colour_small": Row(  # for minutes of one core: lesson PixelCNN shows its picture
         "GatedPixelCNN, small",
         "gated_pixelcnn --data cifar10_subset --set channels=30 --set depth=3 --batch-size 16",
         "none",
@@ -170,7 +171,8 @@ def baselines(train_set: ImageSet, data: ImageSet) -> dict[str, dict[str, float]
     pixels = independent_pixels(train_set).log_prob(data.images.long())
     named = {"independent pixels": pixels, "neighbours": log_by_neighbours(train_set, data)}
     return {
-        name: nats_and_bits(-log_p.flatten(1).sum(dim=1), data) for name, log_p in named.items()
+        name: nats_and_bits(Measurement(*mean_and_error(-log_p.flatten(1).sum(dim=1))), data)
+        for name, log_p in named.items()
     }
 
 

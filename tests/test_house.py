@@ -18,17 +18,6 @@ SOURCES = ("lecture.py", "exercises.py", "notebook.py")  # notebooks as text
 LONGEST, LONGEST_OF_GENLIB = 700, 400
 # Tables of checks and graders, with the banks that test them: as long as there are mistakes.
 TABLES = ("checks.py", "test_checks.py", "grader.py", "test_grader.py")
-# Still to be split. These lists may only shrink.
-TOO_LONG = {
-    "genlib/adversarial/gan.py",
-    "genlib/train/cli.py",
-    "genlib/train/loop.py",
-    "genlib/train/recipes.py",
-    "benchmarks/scale.py",
-    "tests/test_adversarial.py",
-    "tests/test_markov.py",
-    "tests/test_variational.py",
-}
 
 
 def files_of(top: str) -> list[Path]:
@@ -90,10 +79,6 @@ def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
 # ---------------------------------------------------------------- arrows
 
 
-# Still to be mended; this list may only shrink.
-AGAINST = {"benchmarks.bench imports test_pixelrnn"}
-
-
 @pytest.mark.parametrize("top", ALLOWED)
 def test_arrows_point_one_way(top: str):
     ours = {*ALLOWED, "tests"}
@@ -104,7 +89,7 @@ def test_arrows_point_one_way(top: str):
         for other in imports_of(name)
         if other.split(".")[0] in ours - ALLOWED[top] or re.match(r"test_|conftest", other)
     }
-    assert wrong == {words for words in AGAINST if words.startswith(top)}
+    assert not wrong
 
 
 def test_lessons_import_nothing_that_students_do_not_have():
@@ -143,16 +128,11 @@ def lines(path: Path) -> int:
     return len(path.read_text("utf-8").splitlines())
 
 
-def test_no_file_is_too_long_but_those_still_to_be_split():
-    long = set()
+def test_no_file_is_too_long():
     for name, path in MODULES.items():
         table = name.startswith("course.") and path.name in TABLES
         most = LONGEST_OF_GENLIB if name.split(".")[0] == "genlib" else LONGEST
-        if lines(path) > most and not table:
-            long.add(str(path.relative_to(ROOT)))
-    assert not long - TOO_LONG, "split it"
-    there = {name for name in TOO_LONG if (ROOT / name).exists()}
-    assert not there - long, "no longer too long: take it from the list"
+        assert table or lines(path) <= most, f"split {path.relative_to(ROOT)}"
 
 
 def test_readme_stays_short():

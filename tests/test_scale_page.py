@@ -80,7 +80,7 @@ def test_flags_are_columns_and_what_compiling_costs_is_said(folder: Path):
 
 def test_machines_say_what_was_varied(folder: Path):
     text = scale_page.fill("<!-- scale: machines -->", folder)
-    assert text.splitlines()[0] == "- CPU core: Some CPU, torch 2, 2030-01-02; side N 8 to 32"
+    assert text.splitlines()[1] == "- CPU core: Some CPU, torch 2, 2030-01-02; side N 8 to 32"
 
 
 def test_one_machine_is_enough_and_none_is_said(folder: Path, tmp_path: Path):
