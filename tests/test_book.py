@@ -220,7 +220,7 @@ WRONG = """() => ({
     [
         "index.html",
         f"lessons/{VAE}.html",
-        "api/genlib.validation.html",
+        "api/genlib.autoregressive.html",
         f"exercises/{VAE}_exercises.html",
     ],
 )

@@ -50,7 +50,7 @@ SHIM = '#!/bin/sh\necho "shim: no such version is installed" >&2\nexit 127\n'
 def checkout(tmp_path):
     """A bare checkout, and beside it bin/: the only commands there are."""
     root = tmp_path / "a checkout"  # with a blank, as in "My Documents"
-    (root / "tools").mkdir(parents=True)
+    (root / "course").mkdir(parents=True)
     for name in ("Makefile", "pyproject.toml", "constraints.txt", "course/find_python.sh"):
         shutil.copy(ROOT / name, root / name)
     (tmp_path / "bin").mkdir()

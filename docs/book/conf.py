@@ -74,7 +74,7 @@ def as_rest(app, what, name, obj, options, lines):
 
 def not_ours(app, what, name, obj, skip, options):
     """Leave out what a class takes over from PyTorch, word for word."""
-    return True if not getattr(obj, "__module__", "genlib").startswith("genlib") else None
+    return True if not getattr(obj, "__module__", "genlib").startswith(("genlib", "course")) else None
 
 
 def setup(app):
