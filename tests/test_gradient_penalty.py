@@ -13,6 +13,7 @@ from genlib.adversarial import (
     WGANGP,
     DCGANDiscriminator,
     DCGANGenerator,
+    InstanceNoise,
     average_weights,
     spectral_norm,
 )
