@@ -28,9 +28,9 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import flop_registry
 
 from benchmarks.report import device_name
+from genlib.train.devices import compile_networks, use_tf32
 from genlib.train.recipes import RECIPES, Images, build_model
-from genlib.train.speed import compile_networks, use_tf32
-from genlib.training import Machine, bf16_is_fast, train_epoch, train_gan_epoch
+from genlib.training import bf16_is_fast, train_epoch, train_gan_epoch
 
 Row = dict[str, Any]
 Job = tuple[Any, ...]  # what yields rows, and its arguments
@@ -201,7 +201,7 @@ class Case:
         """One update, by the loops of `genlib.training`."""
         batch = (self.x, self.x.new_zeros(len(self.x), dtype=torch.long))
         if len(self.optimizers) == 1:
-            train_epoch(self.model, [batch], *self.optimizers, machine=self.machine)
+            train_epoch(self.model, [batch], *self.optimizers, context=self.context)
             return
         n = int(self.how.options["discriminator_steps"])
         more = {"discriminator_steps": n, "machine": self.machine}
