@@ -63,7 +63,10 @@ def reading(n_images: int) -> Iterator[Row]:
     mnist = MNIST.__new__(MNIST)  # its way to an image, without its files
     mnist.data, mnist.targets = images[:, 0], data.labels
     mnist.transform, mnist.target_transform = lambda x: ToTensor()(x).round(), None
-    loader, binary = DataLoader(mnist, batch_size=128, shuffle=True), binarise(data, "stochastic")
+    loader, binary = (
+        DataLoader(mnist, batch_size=128, shuffle=True),
+        binarise(data, how="stochastic"),
+    )
     vae = build_model("vae", Images((1, 28, 28), levels=2), {})
     adam = torch.optim.Adam(vae.parameters())
     yield ratio(
@@ -79,7 +82,7 @@ def coins() -> Iterator[Row]:
     yield ratio(
         "toss a coin for every pixel of 128 images",
         ("torch.bernoulli", lambda: torch.bernoulli(p)),
-        ("ours", lambda: bernoulli_pixels(p, coin)),
+        ("ours", lambda: bernoulli_pixels(p, generator=coin)),
     )
 
 

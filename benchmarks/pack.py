@@ -87,9 +87,9 @@ def said(model: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
     if isinstance(model, PixelModel):
         return torch.cat([model.log_prob(*part) for part in _parts(x, y)])
     if isinstance(model, VAE):
-        return model.elbo(x, y)
+        return model.elbo(x, y=y)
     assert isinstance(model, GAN)
-    return model.generate(model.noise(len(x)), y)
+    return model.generate(model.noise(len(x)), y=y)
 
 
 def _parts(x: Tensor, y: Tensor | None, size: int = 50) -> list[tuple[Tensor, Tensor | None]]:
@@ -105,7 +105,7 @@ def probes(model: nn.Module, data: ImageSet | None) -> tuple[Tensor, Tensor | No
         return x, y if n_classes else None
     y = torch.arange(PROBES) % n_classes if n_classes else None
     torch.manual_seed(1)
-    return model.sample(PROBES, y), y  # type: ignore[operator]
+    return model.sample(PROBES, y=y), y  # type: ignore[operator]
 
 
 def half_precision(
@@ -201,7 +201,7 @@ def measured(
         metrics |= of_samples(measure.compare_samples(model, train, test, n), f"{n:,}", where)
     if test.n_classes > 1 and model.n_classes:
         judge, y = train_classifier(train), test.labels[:n]
-        x = model.sample(n, y)  # type: ignore[operator]
+        x = model.sample(n, y=y)  # type: ignore[operator]
         for name, images, whose in (
             ("obeyed", x, "samples in which it reads the label they were drawn with"),
             ("real_obeyed", test[:n].floats(), "test images in which it reads their own"),
@@ -231,7 +231,7 @@ def of_samples(found: dict[str, dict[str, float]], n: str, where: str) -> dict[s
 def images_at_hand(config: Config) -> tuple[ImageSet, ImageSet] | None:
     """The run's data as its model knows them, training and test; None where they are not."""
     try:
-        train, test = load(config.data, "train", config.size), load(config.data, "test")
+        train, test = load(config.data, "train", size=config.size), load(config.data, "test")
     except FileNotFoundError:
         return None
     return measure.as_trained(train, config, "train"), measure.as_trained(test, config, "test")

@@ -258,13 +258,13 @@ def run(name: str, budget: Sequence[str], seed: int, more: Sequence[str], valida
 
 def images_for(config: Config, validate: bool) -> tuple[ImageSet, ImageSet]:
     """What the model was trained on, and what it is scored on, both as it knows them."""
-    train_set = load(config.data, "train", config.size)
+    train_set = load(config.data, "train", size=config.size)
     if not validate:
         held_out = as_trained(load(config.data, "test"), config, "test")
     else:
         held_out = load(config.data)[-N_VALIDATION:]
         if config.binary:
-            held_out = binarise(held_out, "stochastic", VALIDATION_SEED)
+            held_out = binarise(held_out, how="stochastic", seed=VALIDATION_SEED)
     return as_trained(train_set, config, "train"), held_out
 
 

@@ -142,15 +142,17 @@ def discriminative_baseline(model: nn.Module) -> FeatureClassifier:
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> model = PixelCNN((1, 8, 8), 17, channels=32, depth=2, n_classes=10)
+        >>> model = PixelCNN((1, 8, 8), levels=17, channels=32, depth=2, n_classes=10)
         >>> baseline = discriminative_baseline(model)
         >>> abs(n_parameters(baseline) / n_parameters(model) - 1) < 0.05
         True
     """
     shape, n_classes = model.shape, model.n_classes
-    one, two = (n_parameters(FeatureClassifier(shape, n_classes, k)) for k in (1, 2))  # type: ignore[arg-type]
+    one, two = (
+        n_parameters(FeatureClassifier(shape, n_classes=n_classes, n_features=k)) for k in (1, 2)
+    )  # type: ignore[arg-type]
     features = 1 + round((n_parameters(model) - one) / (two - one))
-    return FeatureClassifier(shape, n_classes, max(features, 1))  # type: ignore[arg-type]
+    return FeatureClassifier(shape, n_classes=n_classes, n_features=max(features, 1))  # type: ignore[arg-type]
 
 
 def n_parameters(model: nn.Module) -> int:

@@ -115,7 +115,7 @@ def train_epoch(
     total, count = 0.0, 0
     for x, y in batches:
         with context.numbers():
-            loss = model.loss(x, y) if getattr(model, "n_classes", 0) else model.loss(x)  # type: ignore[operator]
+            loss = model.loss(x, y=y) if getattr(model, "n_classes", 0) else model.loss(x)  # type: ignore[operator]
         optimizer.zero_grad()
         context.backward(loss)
         optimizer.step()
@@ -217,7 +217,7 @@ def train_gan_epoch(
     Example:
         >>> from genlib.adversarial import MLPDiscriminator, MLPGenerator
         >>> from genlib.data import load
-        >>> model = GAN(MLPGenerator((1, 4, 4), 8), MLPDiscriminator((1, 4, 4)), latent_dim=8)
+        >>> model = GAN(MLPGenerator((1, 4, 4), latent_dim=8), MLPDiscriminator((1, 4, 4)), latent_dim=8)
         >>> for_generator, for_discriminator = gan_optimizers(model)
         >>> seen = train_gan_epoch(model, load("bars").batches(10), for_generator, for_discriminator)
         >>> 0 <= seen["accuracy"] <= 1
@@ -229,15 +229,15 @@ def train_gan_epoch(
         y, n = y if model.n_classes else None, len(x)
         numbers = partial(fast_numbers, x.device) if fast else context.numbers
         with numbers():
-            fake = model.fakes(n, y)  # for both: the generator is the same until its own step
-            loss = model.discriminator_loss(x, y, fake=fake)
+            fake = model.fakes(n, y=y)  # for both: the generator is the same until its own step
+            loss = model.discriminator_loss(x, y=y, fake=fake)
         total["discriminator_gradient"] += n * _step(discriminator_optimizer, loss, context)
         total["discriminator_loss"] += n * loss.item()
         total["accuracy"] += n * model.accuracy()
         examples += n
         if i % discriminator_steps == 0:
             with numbers():
-                loss = model.generator_loss(n, y, fake=fake)
+                loss = model.generator_loss(n, y=y, fake=fake)
             total["generator_gradient"] += n * _step(generator_optimizer, loss, context)
             total["generator_loss"] += n * loss.item()
             fakes += n
@@ -279,7 +279,7 @@ def gan_optimizers(model: GAN, learning_rate: float = 1e-3) -> tuple[Adam, Adam]
 
     Example:
         >>> from genlib.adversarial import MLPDiscriminator, MLPGenerator
-        >>> model = GAN(MLPGenerator((2,), 8), MLPDiscriminator((2,)), latent_dim=8)
+        >>> model = GAN(MLPGenerator((2,), latent_dim=8), MLPDiscriminator((2,)), latent_dim=8)
         >>> [optimizer.defaults["betas"] for optimizer in gan_optimizers(model)]
         [(0.5, 0.999), (0.5, 0.999)]
     """
@@ -331,7 +331,7 @@ def fit_gan(
     Example:
         >>> from genlib.adversarial import MLPDiscriminator, MLPGenerator
         >>> from genlib.data import EightGaussians
-        >>> model = GAN(MLPGenerator((2,), 8), MLPDiscriminator((2,)), latent_dim=8)
+        >>> model = GAN(MLPGenerator((2,), latent_dim=8), MLPDiscriminator((2,)), latent_dim=8)
         >>> len(fit_gan(model, EightGaussians(), updates=3)["generator_loss"])
         3
     """

@@ -64,7 +64,9 @@ class Known(nn.Module):
 
 def points(objective: type[GAN], **options: float) -> GAN:
     """A small game in the plane."""
-    return objective(MLPGenerator((2,), 3), MLPDiscriminator((2,)), latent_dim=3, **options)
+    return objective(
+        MLPGenerator((2,), latent_dim=3), MLPDiscriminator((2,)), latent_dim=3, **options
+    )
 
 
 def images(objective: type[GAN], n_classes: int = 0, side: int = 8, channels: int = 1) -> GAN:
@@ -173,7 +175,7 @@ def test_the_minimax_slope_is_minus_d_and_the_non_saturating_one_minus_one_plus_
 
 
 def test_a_sure_discriminator_stops_a_minimax_generator_and_no_other():
-    generator, discriminator = MLPGenerator((2,), 3), MLPDiscriminator((2,))
+    generator, discriminator = MLPGenerator((2,), latent_dim=3), MLPDiscriminator((2,))
     nn.init.constant_(discriminator.rest[-1].bias, -20.0)  # sure that everything is fake
     norms = {}
     for objective in (GAN, MinimaxGAN):
@@ -331,7 +333,7 @@ def test_a_conditional_generator_obeys_its_label():
     fit_gan(model, digits, updates=600, learning_rate=4e-3)
     y = torch.arange(1000) % 10
     # seeds 0 to 9 gave 0.934 to 0.977
-    assert (classifier.predict(model.sample(1000, y)) == y).float().mean() >= 0.9
+    assert (classifier.predict(model.sample(1000, y=y)) == y).float().mean() >= 0.9
 
 
 @OBJECTIVES
@@ -341,11 +343,13 @@ def test_a_label_changes_its_own_example_only(objective: type[GAN], kind: str):
         model = images(objective, n_classes=3)
     else:
         model = objective(
-            MLPGenerator((2,), 5, n_classes=3), MLPDiscriminator((2,), n_classes=3), latent_dim=5
+            MLPGenerator((2,), latent_dim=5, n_classes=3),
+            MLPDiscriminator((2,), n_classes=3),
+            latent_dim=5,
         )
     z = model.noise(2)
-    before = model.generate(z, torch.tensor([0, 1]))
-    after = model.generate(z, torch.tensor([2, 1]))
+    before = model.generate(z, y=torch.tensor([0, 1]))
+    after = model.generate(z, y=torch.tensor([2, 1]))
     assert not torch.equal(before[0], after[0])
     torch.testing.assert_close(before[1], after[1])
     model.discriminator.eval()
@@ -373,7 +377,11 @@ def test_dcgan_fits_images_of_every_size(side: int, channels: int):
 
 
 def test_sides_need_not_be_equal():
-    model = GAN(DCGANGenerator((1, 8, 28), 5, 4), DCGANDiscriminator((1, 8, 28), 4), latent_dim=5)
+    model = GAN(
+        DCGANGenerator((1, 8, 28), latent_dim=5, channels=4),
+        DCGANDiscriminator((1, 8, 28), channels=4),
+        latent_dim=5,
+    )
     assert model.sample(2).shape == (2, 1, 8, 28)
 
 
@@ -548,14 +556,14 @@ def test_no_tensor_stays_behind_on_the_cpu(
             y = torch.zeros(2, dtype=torch.long) if n_classes else None
             large = images(objective, n_classes, side=28, channels=3), torch.rand(2, 3, 28, 28)
             small = objective(
-                MLPGenerator((1, 4, 4), 5, n_classes=n_classes),
+                MLPGenerator((1, 4, 4), latent_dim=5, n_classes=n_classes),
                 InstanceNoise(MLPDiscriminator((1, 4, 4), n_classes=n_classes), std=0.1),
                 latent_dim=5,
             )
             games = [large, (small, torch.rand(2, 1, 4, 4))]
         for model, x in games:
-            results = [model(x, y), model.discriminator_loss(x, y), model.generator_loss(2, y)]
-            results += [model.sample(2, y), model.generate(model.noise(2), y)]
+            results = [model(x, y), model.discriminator_loss(x, y=y), model.generator_loss(2, y=y)]
+            results += [model.sample(2, y=y), model.generate(model.noise(2), y=y)]
             assert all(result.device.type == "cuda" for result in results)
 
 
@@ -564,16 +572,16 @@ def test_no_tensor_stays_behind_on_the_cpu(
 def test_a_gpu_gives_the_images_the_cpu_gives_and_trains(objective: type[GAN]):
     model = images(objective, n_classes=10).eval()
     z, y = model.noise(4), torch.tensor([0, 1, 1, 0])
-    on_cpu, logits = model.generate(z, y), model(torch.full((4, 1, 8, 8), 0.5), y)
+    on_cpu, logits = model.generate(z, y=y), model(torch.full((4, 1, 8, 8), 0.5), y)
     model.cuda()
     torch.testing.assert_close(
-        model.generate(z.cuda(), y.cuda()).cpu(), on_cpu, rtol=1e-3, atol=1e-4
+        model.generate(z.cuda(), y=y.cuda()).cpu(), on_cpu, rtol=1e-3, atol=1e-4
     )
     on_gpu = model(torch.full((4, 1, 8, 8), 0.5).cuda(), y.cuda())
     torch.testing.assert_close(on_gpu.cpu(), logits, rtol=1e-3, atol=1e-4)
     record = fit_gan(model.train(), load("digits", size=64), updates=2, fast=True)
     assert all(math.isfinite(value) for curve in record.values() for value in curve)
-    assert model.sample(4, y.cuda()).is_cuda
+    assert model.sample(4, y=y.cuda()).is_cuda
 
 
 # What the public door refuses, each by name.
@@ -629,26 +637,37 @@ def test_bad_labels_are_refused(objective: type[GAN], y: Tensor | None, error: t
     model = images(objective, n_classes=3)
     for call in (
         lambda: model(IMAGE, y),
-        lambda: model.discriminator_loss(IMAGE, y),
-        lambda: model.generator_loss(2, y),
-        lambda: model.sample(2, y),
-        lambda: model.generate(model.noise(2), y),
+        lambda: model.discriminator_loss(IMAGE, y=y),
+        lambda: model.generator_loss(2, y=y),
+        lambda: model.sample(2, y=y),
+        lambda: model.generate(model.noise(2), y=y),
     ):
         with pytest.raises(error, match=message):
             call()
     with pytest.raises(ValueError, match="unconditional"):
-        images(objective).discriminator_loss(IMAGE, torch.tensor([0, 1]))
+        images(objective).discriminator_loss(IMAGE, y=torch.tensor([0, 1]))
 
 
 @pytest.mark.parametrize(
     "build, message",
     [
-        (lambda: GAN(MLPGenerator((2,), 3, n_classes=2), MLPDiscriminator((2,)), 3), "n_classes=2"),
-        (lambda: GAN(MLPGenerator((2,), 3), MLPDiscriminator((2,)), 4), "latent_dim=3, not 4"),
-        (lambda: GAN(nn.Linear(1, 1), nn.Linear(1, 1), 0), "latent_dim must be at least 1"),
-        (lambda: WGANGP(nn.Linear(1, 1), nn.Linear(1, 1), 1, penalty=-1), "penalty"),
-        (lambda: R1GAN(nn.Linear(1, 1), nn.Linear(1, 1), 1, penalty=-1), "penalty"),
-        (lambda: MLPGenerator((2, 2), 3), r"shape must be \(C, H, W\) or \(D,\)"),
+        (
+            lambda: GAN(
+                MLPGenerator((2,), latent_dim=3, n_classes=2), MLPDiscriminator((2,)), latent_dim=3
+            ),
+            "n_classes=2",
+        ),
+        (
+            lambda: GAN(MLPGenerator((2,), latent_dim=3), MLPDiscriminator((2,)), latent_dim=4),
+            "latent_dim=3, not 4",
+        ),
+        (
+            lambda: GAN(nn.Linear(1, 1), nn.Linear(1, 1), latent_dim=0),
+            "latent_dim must be at least 1",
+        ),
+        (lambda: WGANGP(nn.Linear(1, 1), nn.Linear(1, 1), latent_dim=1, penalty=-1), "penalty"),
+        (lambda: R1GAN(nn.Linear(1, 1), nn.Linear(1, 1), latent_dim=1, penalty=-1), "penalty"),
+        (lambda: MLPGenerator((2, 2), latent_dim=3), r"shape must be \(C, H, W\) or \(D,\)"),
         (lambda: MLPDiscriminator((2,), depth=0), "depth"),
         (lambda: DCGANGenerator((1, 7, 8)), "even and at least 8, not 7 x 8"),
         (lambda: DCGANDiscriminator((1, 4, 4)), "take the MLP pair"),

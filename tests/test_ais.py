@@ -31,7 +31,10 @@ def test_ais_finds_log_z_within_three_standard_errors(n_hidden: int, std: float)
 def test_the_estimate_of_z_is_unbiased_so_that_of_log_z_is_too_low():
     model = random_rbm(6)
     exact = model.log_partition()
-    log_z, _ = zip(*(annealed_importance(model, 20, 5) for _ in range(1000)), strict=True)
+    log_z, _ = zip(
+        *(annealed_importance(model, n_chains=20, n_temperatures=5) for _ in range(1000)),
+        strict=True,
+    )
     off = torch.stack(log_z) - exact
     assert_close_to(off.exp(), 1.0)
     assert off.mean() < -4 * off.std() / math.sqrt(1000)
@@ -39,7 +42,10 @@ def test_the_estimate_of_z_is_unbiased_so_that_of_log_z_is_too_low():
 
 def test_the_error_of_ais_says_how_far_estimates_scatter():
     model = random_rbm(6)
-    log_z, error = zip(*(annealed_importance(model, 100, 30) for _ in range(200)), strict=True)
+    log_z, error = zip(
+        *(annealed_importance(model, n_chains=100, n_temperatures=30) for _ in range(200)),
+        strict=True,
+    )
     # a standard deviation from 200 draws is off by 1 / sqrt(400) of itself
     scatter = torch.stack(log_z).std().item()
     assert torch.stack(error).mean().item() == pytest.approx(scatter, rel=4 / math.sqrt(400))
@@ -48,7 +54,9 @@ def test_the_error_of_ais_says_how_far_estimates_scatter():
 def test_the_error_of_ais_falls_as_one_over_the_root_of_the_number_of_chains():
     model = random_rbm(6)
     errors = {
-        n: torch.stack([annealed_importance(model, n, 50)[1] for _ in range(10)]).mean()
+        n: torch.stack(
+            [annealed_importance(model, n_chains=n, n_temperatures=50)[1] for _ in range(10)]
+        ).mean()
         for n in (100, 1600)
     }
     assert (errors[100] / errors[1600]).item() == pytest.approx(4, rel=0.15)
@@ -59,7 +67,7 @@ def test_one_temperature_is_importance_sampling_from_independent_pixels():
     torch.manual_seed(3)
     log_z, error = annealed_importance(model, n_chains=500, n_temperatures=1)
     torch.manual_seed(3)
-    RBM(SHAPE, 6)  # takes the random numbers of its weights
+    RBM(SHAPE, n_hidden=6)  # takes the random numbers of its weights
     x = torch.bernoulli(torch.full((500, *SHAPE), 0.5).double())
     w = (9 * math.log(2) - model.free_energy(x)).exp()
     torch.testing.assert_close(log_z, w.mean().log())
@@ -68,22 +76,22 @@ def test_one_temperature_is_importance_sampling_from_independent_pixels():
 
 def test_the_base_may_have_the_pixel_means_of_data():
     bars = load("bars")[:10]  # bars only: pixels in the same column agree, and means are not 1/2
-    model = RBM(bars.shape, 6, pixel_mean=bars.floats().mean(dim=0))
+    model = RBM(bars.shape, n_hidden=6, pixel_mean=bars.floats().mean(dim=0))
     nn.init.zeros_(model.weight)
     # no weights, and nearly the base's biases: hardly any weight differs from another
-    by_data = annealed_importance(model, 50, 1, bars)
-    by_pixels = annealed_importance(model, 50, 1)
+    by_data = annealed_importance(model, n_chains=50, n_temperatures=1, data=bars)
+    by_pixels = annealed_importance(model, n_chains=50, n_temperatures=1)
     assert by_data[1] < 0.5 * by_pixels[1]
     nn.init.normal_(model.weight, std=1.0)
     exact = model.log_partition()
-    log_z, error = annealed_importance(model, 200, 300, bars)
+    log_z, error = annealed_importance(model, n_chains=200, n_temperatures=300, data=bars)
     assert abs(log_z - exact) < 3 * error < 0.3
 
 
 def test_ais_leaves_the_model_alone_and_takes_large_ones():
-    model = PersistentRBM((1, 8, 8), 40)
+    model = PersistentRBM((1, 8, 8), n_hidden=40)
     before = copy.deepcopy(model.state_dict())
-    log_z, error = annealed_importance(model, 20, 10)
+    log_z, error = annealed_importance(model, n_chains=20, n_temperatures=10)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
     # with weights of 0.01 nearly 2^104 equal terms
     assert log_z.item() == pytest.approx(104 * math.log(2), abs=0.1) and error < 0.1
@@ -101,4 +109,4 @@ def test_ais_leaves_the_model_alone_and_takes_large_ones():
 )
 def test_impossible_annealing_is_refused(arguments: dict, message: str):
     with pytest.raises(ValueError, match=message):
-        annealed_importance(RBM((1, 4, 4), 4), **arguments)
+        annealed_importance(RBM((1, 4, 4), n_hidden=4), **arguments)

@@ -118,7 +118,7 @@ def test_probabilities_sum_to_one_for_every_label(family: type[PixelModel]):
     images = all_images(2, shape).double()
     for label in range(n_classes):
         y = torch.full((len(images),), label)
-        total = model.log_prob(images, y).exp().sum()
+        total = model.log_prob(images, y=y).exp().sum()
         torch.testing.assert_close(total, torch.tensor(1.0, dtype=torch.double))
 
 
@@ -154,7 +154,7 @@ def test_samples_given_a_label_follow_log_prob_given_that_label(
     y = torch.arange(n) % 2
     samples = getattr(model, sampler)(n, y)
     p0, p1 = (
-        model.log_prob(images, torch.full((len(images),), k)).exp().double() for k in range(2)
+        model.log_prob(images, y=torch.full((len(images),), k)).exp().double() for k in range(2)
     )
     assert (p0 - p1).abs().sum() > 0.05
     assert_within_four_standard_errors(frequencies(samples[y == 0], images), p0, n // 2)
@@ -215,8 +215,8 @@ def test_loss_is_the_mean_negative_log_likelihood(family: type[PixelModel]):
 def test_a_label_changes_the_likelihood_of_its_own_image_only(family: type[PixelModel]):
     model = family((1, 4, 4), channels=8, depth=2, n_classes=3)
     x = torch.zeros(2, 1, 4, 4)
-    before = model.log_prob(x, torch.tensor([0, 1]))
-    after = model.log_prob(x, torch.tensor([2, 1]))
+    before = model.log_prob(x, y=torch.tensor([0, 1]))
+    after = model.log_prob(x, y=torch.tensor([2, 1]))
     assert before[0] != after[0]
     torch.testing.assert_close(before[1], after[1])
 
@@ -255,9 +255,9 @@ def test_no_tensor_stays_behind_on_the_cpu(family: type[PixelModel], n_classes: 
             x = torch.rand(2, 3, 2, 3)
             y = torch.zeros(2, dtype=torch.long) if n_classes else None
             known, mask = torch.rand(2, 3, 2, 3), torch.rand(2, 3, 2, 3) > 0.5
-        results = [model(x, y), model.log_prob(x, y), model.loss(x, y), model.sample(2, y)]
-        results.append(model.sample(2, y, known=known, mask=mask))
-        results.append(model.sample_by_definition(2, y))
+        results = [model(x, y), model.log_prob(x, y=y), model.loss(x, y=y), model.sample(2, y=y)]
+        results.append(model.sample(2, y=y, known=known, mask=mask))
+        results.append(model.sample_by_definition(2, y=y))
         assert all(result.device.type == "cuda" for result in results)
 
 
@@ -266,10 +266,10 @@ def test_no_tensor_stays_behind_on_the_cpu(family: type[PixelModel], n_classes: 
 def test_a_gpu_gives_the_likelihood_the_cpu_gives(family: type[PixelModel]):
     model = family((3, 5, 5), levels=4, channels=12, depth=3, n_classes=2)
     x, y = torch.randint(4, (4, 3, 5, 5)) / 3, torch.tensor([0, 1, 1, 0])
-    on_cpu = model.log_prob(x, y)
-    on_gpu = model.cuda().log_prob(x.cuda(), y.cuda())
+    on_cpu = model.log_prob(x, y=y)
+    on_gpu = model.cuda().log_prob(x.cuda(), y=y.cuda())
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=1e-4, atol=1e-3)
-    assert model.sample(4, y.cuda()).is_cuda
+    assert model.sample(4, y=y.cuda()).is_cuda
 
 
 # What the public door refuses, each by name.
@@ -314,17 +314,17 @@ def test_bad_labels_are_refused(
 ):
     model = family((1, 4, 4), channels=8, depth=2, n_classes=3)
     with pytest.raises(error, match=message):
-        model.log_prob(IMAGE, y)
+        model.log_prob(IMAGE, y=y)
     with pytest.raises(error, match=message):
-        model.sample(2, y)
+        model.sample(2, y=y)
     with pytest.raises(error, match=message):
-        model.sample_by_definition(2, y)
+        model.sample_by_definition(2, y=y)
 
 
 @FAMILIES
 def test_labels_for_an_unconditional_model_are_refused(family: type[PixelModel]):
     with pytest.raises(ValueError, match="unconditional"):
-        family((1, 4, 4), channels=8, depth=2).log_prob(IMAGE, torch.tensor([0, 1]))
+        family((1, 4, 4), channels=8, depth=2).log_prob(IMAGE, y=torch.tensor([0, 1]))
 
 
 @FAMILIES

@@ -40,7 +40,7 @@ def everything() -> Tensor:
 def joint_table(model: PixelCNN) -> Tensor:
     """p(x, y) of all 512 images and 3 classes, class by class from p(x | y) p(y)."""
     x = everything()
-    columns = [model.log_prob(x, torch.full((512,), k)).exp() * PRIOR[k] for k in range(3)]
+    columns = [model.log_prob(x, y=torch.full((512,), k)).exp() * PRIOR[k] for k in range(3)]
     return torch.stack(columns, dim=1).detach()
 
 
@@ -110,7 +110,7 @@ def test_of_a_vae_it_is_a_bound():
     bound = torch.stack([classifier.elbo(x) for _ in range(200)]).mean(dim=0)
     with torch.no_grad():
         tight = [
-            importance_bound(model, x, 2000, torch.full((32,), k)) + PRIOR[k].log()
+            importance_bound(model, x, k=2000, y=torch.full((32,), k)) + PRIOR[k].log()
             for k in range(3)
         ]
     evidence = torch.stack(tight, dim=1).logsumexp(dim=1)
@@ -131,7 +131,7 @@ def test_learns_to_tell_bars_from_stripes():
 
 def test_the_baseline_is_of_equal_size():
     for channels in (16, 32, 64):
-        model = GatedPixelCNN((1, 8, 8), 17, channels=channels, depth=2, n_classes=10)
+        model = GatedPixelCNN((1, 8, 8), levels=17, channels=channels, depth=2, n_classes=10)
         baseline = discriminative_baseline(model)
         # one feature more or less is what can be chosen
         assert abs(n_parameters(baseline) - n_parameters(model)) <= 523 / 2

@@ -242,17 +242,17 @@ def test_sampling_leaves_the_model_as_it_was_and_trainable(family: type[PixelMod
     model = random_model(family, (3, 4, 4), n_classes=2).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     classes = [type(layer) for layer in model.modules()]
-    x = model.sample(3, torch.tensor([0, 1, 1]))
+    x = model.sample(3, y=torch.tensor([0, 1, 1]))
 
     assert model.training and [type(layer) for layer in model.modules()] == classes
     assert model.state_dict().keys() == before.keys()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    model.loss(x, torch.tensor([0, 1, 1])).backward()  # the images may be trained on, too
+    model.loss(x, y=torch.tensor([0, 1, 1])).backward()  # the images may be trained on, too
     assert all(p.grad is not None and not p.is_inference() for p in model.parameters())
 
     y = torch.tensor([1, 0, 1])
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-        assert torch.equal(twin.log_prob(x, y), model.log_prob(x, y))
+        assert torch.equal(twin.log_prob(x, y=y), model.log_prob(x, y=y))
 
 
 @FAMILIES

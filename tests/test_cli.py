@@ -353,7 +353,7 @@ def number(output: str, name: str) -> float:
 def test_an_exact_likelihood_is_what_the_library_computes(runs):
     result = run("evaluate", runs["gated_pixelcnn"], "--likelihood", "--size", 50)
     model, _ = load_model(RunFolder(runs["gated_pixelcnn"]))
-    nats = log_probs(model, load("digits", "test", 50))
+    nats = log_probs(model, load("digits", "test", size=50))
     assert "50 test images of digits" in result.output
     assert number(result.output, "negative log-likelihood, exact") == pytest.approx(
         -nats.mean().item(), abs=0.006
@@ -374,7 +374,7 @@ def test_binary_test_images_are_drawn_once_and_for_all(runs):
     assert first == second and "exact" in first  # 8 hidden units can be enumerated
     model, _ = load_model(RunFolder(runs["rbm"]))
     with torch.no_grad():
-        nats = model.log_prob(binarise(load("digits", "test"), "stochastic", 0).floats())
+        nats = model.log_prob(binarise(load("digits", "test"), how="stochastic", seed=0).floats())
     assert number(first, "negative log-likelihood, exact") == pytest.approx(
         -nats.mean().item(), abs=0.006
     )

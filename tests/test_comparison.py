@@ -25,7 +25,7 @@ def flat(x: Tensor) -> Tensor:
 
 
 def gan() -> GAN:
-    return GAN(MLPGenerator(SHAPE, 4), MLPDiscriminator(SHAPE), latent_dim=4)
+    return GAN(MLPGenerator(SHAPE, latent_dim=4), MLPDiscriminator(SHAPE), latent_dim=4)
 
 
 def every_leaf() -> dict[str, nn.Module]:
@@ -144,7 +144,9 @@ def test_grey_samples_are_rounded_to_the_levels_of_the_data():
 
     digits = load("digits", "test", size=50)
     shifted = (digits.floats() + 0.4 / 16).clamp(0, 1)  # less than half a level
-    digit_gan = GAN(MLPGenerator(digits.shape, 4), MLPDiscriminator(digits.shape), latent_dim=4)
+    digit_gan = GAN(
+        MLPGenerator(digits.shape, latent_dim=4), MLPDiscriminator(digits.shape), latent_dim=4
+    )
     row = report(draws(digit_gan, shifted), digits, flat, n_samples=50)
     assert row["frechet"] == pytest.approx(0, abs=1e-6)
 

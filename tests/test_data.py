@@ -121,28 +121,28 @@ def test_a_stochastic_pixel_is_white_with_probability_equal_to_its_value():
     n = 20_000
     grey = torch.tensor([0, 1, 2, 3, 4], dtype=torch.uint8).expand(n, 1, 1, 5)
     images = ImageSet(grey, torch.zeros(n, dtype=torch.long), 5, 1)
-    frequency = data.binarise(images, "stochastic").floats().mean(0).flatten()
+    frequency = data.binarise(images, how="stochastic").floats().mean(0).flatten()
     p = torch.arange(5) / 4
     assert ((frequency - p).abs() <= 4 * (p * (1 - p) / n).sqrt()).all()  # 4 standard errors
 
 
 def test_the_same_seed_binarises_alike_and_another_one_does_not():
     images = data.load("digits", size=50)
-    first = data.binarise(images, "stochastic", seed=3).images
-    assert torch.equal(first, data.binarise(images, "stochastic", seed=3).images)
-    assert not torch.equal(first, data.binarise(images, "stochastic", seed=4).images)
+    first = data.binarise(images, how="stochastic", seed=3).images
+    assert torch.equal(first, data.binarise(images, how="stochastic", seed=3).images)
+    assert not torch.equal(first, data.binarise(images, how="stochastic", seed=4).images)
 
 
 def test_binarising_keeps_labels_and_factors():
     images = data.strokes(5)
-    binary = data.binarise(images, "stochastic")
+    binary = data.binarise(images, how="stochastic")
     assert torch.equal(binary.labels, images.labels)
     assert binary.factors.keys() == images.factors.keys()
 
 
 def test_binarising_refuses_other_ways_and_other_values():
     with pytest.raises(ValueError, match='"threshold" or "stochastic"'):
-        data.binarise(small_set(), "round")
+        data.binarise(small_set(), how="round")
     for bad in (torch.tensor([0.5, 1.5]), torch.tensor([-0.1]), torch.tensor([math.nan])):
         with pytest.raises(ValueError, match=r"\[0, 1\]"):
             data.bernoulli_pixels(bad)
@@ -252,7 +252,7 @@ def test_size_takes_the_first_images(name, tmp_path):
 def test_no_image_is_in_both_splits(name, tmp_path):
     sizes = {"train": 400, "test": 300}
     train, test = (
-        data.load(name, s, size, tmp_path).images.flatten(1) for s, size in sizes.items()
+        data.load(name, s, size=size, root=tmp_path).images.flatten(1) for s, size in sizes.items()
     )
     assert len(torch.cat([train, test]).unique(dim=0)) == len(train) + len(test)
 

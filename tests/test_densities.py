@@ -32,7 +32,7 @@ def test_samples_follow_the_density(density):
     n, cells = 40_000, 16
     points, area = grid(cells, per_cell=12)
     p = density.log_prob(points.flatten(0, 1)).exp().reshape(cells * cells, -1).sum(1) * area
-    x = density.sample(n, torch.Generator().manual_seed(0))
+    x = density.sample(n, generator=torch.Generator().manual_seed(0))
     cell = ((x + 4) / 8 * cells).floor().long()
     frequency = (cell[:, 0] * cells + cell[:, 1]).bincount(minlength=cells**2) / n
     # 5 standard errors: 256 cells are looked at; rare cells get room for one stray point
@@ -44,7 +44,7 @@ def test_mean_log_prob_of_samples_is_minus_the_entropy(density):
     points, area = grid(cells=1, per_cell=200)
     log_prob = density.log_prob(points.flatten(0, 1))
     entropy = -(log_prob.exp() * log_prob.clamp_min(-1e3)).sum() * area
-    measured = -density.log_prob(density.sample(20_000, torch.Generator().manual_seed(1)))
+    measured = -density.log_prob(density.sample(20_000, generator=torch.Generator().manual_seed(1)))
     error = measured.std() / math.sqrt(20_000)
     assert (measured.mean() - entropy).abs() <= 4 * error + 1e-5
 
@@ -52,15 +52,15 @@ def test_mean_log_prob_of_samples_is_minus_the_entropy(density):
 @per_density
 def test_samples_follow_the_generator_and_leave_the_global_one_alone(density):
     before = torch.get_rng_state()
-    one = density.sample(100, torch.Generator().manual_seed(3))
-    two = density.sample(100, torch.Generator().manual_seed(3))
+    one = density.sample(100, generator=torch.Generator().manual_seed(3))
+    two = density.sample(100, generator=torch.Generator().manual_seed(3))
     assert torch.equal(one, two) and one.shape == (100, 2)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @per_density
 def test_log_prob_keeps_the_precision_of_its_input(density):
-    x = density.sample(10, torch.Generator().manual_seed(3))
+    x = density.sample(10, generator=torch.Generator().manual_seed(3))
     assert density.log_prob(x).dtype == torch.float32
     assert density.log_prob(x.double()).dtype == torch.float64
 

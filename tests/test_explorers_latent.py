@@ -27,7 +27,7 @@ def latent(plane):
 
 @pytest.fixture
 def hand():
-    model = VAE(SHAPE, 3, "gaussian", levels=17, scale=0.2)
+    model = VAE(SHAPE, latent_dim=3, likelihood="gaussian", levels=17, scale=0.2)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return model

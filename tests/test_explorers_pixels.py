@@ -19,8 +19,8 @@ IMAGES = torch.randint(K, (3, *SHAPE), generator=torch.Generator().manual_seed(0
 @pytest.fixture
 def models():
     return {
-        "PixelCNN": PixelCNN(SHAPE, K, channels=8, depth=2),
-        "GatedPixelCNN": GatedPixelCNN(SHAPE, K, channels=8, depth=2),
+        "PixelCNN": PixelCNN(SHAPE, levels=K, channels=8, depth=2),
+        "GatedPixelCNN": GatedPixelCNN(SHAPE, levels=K, channels=8, depth=2),
     }
 
 
@@ -95,9 +95,13 @@ def test_pixel_explorer_refuses_what_it_cannot_show(models):
     with pytest.raises(ValueError, match="outside an image of 6 rows, 5 columns"):
         explorers.pixel_explorer(models, IMAGES, pixel=(6, 0))
     with pytest.raises(ValueError, match="one shape"):
-        explorers.pixel_explorer(models | {"other": PixelCNN((1, 5, 5), K, 8, 1)}, IMAGES)
+        explorers.pixel_explorer(
+            models | {"other": PixelCNN((1, 5, 5), levels=K, channels=8, depth=1)}, IMAGES
+        )
     with pytest.raises(ValueError, match="wants labels"):
-        explorers.pixel_explorer({"labelled": PixelCNN(SHAPE, K, 8, 1, n_classes=2)}, IMAGES)
+        explorers.pixel_explorer(
+            {"labelled": PixelCNN(SHAPE, levels=K, channels=8, depth=1, n_classes=2)}, IMAGES
+        )
     with pytest.raises(ValueError):
         explorers.pixel_explorer(models, IMAGES[:, :, :4])
 
@@ -131,7 +135,7 @@ def test_the_next_pixel_is_framed_with_the_distribution_it_is_drawn_from(model):
 
 
 def test_a_model_with_labels_can_be_watched_too():
-    model = PixelCNN(SHAPE, K, channels=8, depth=1, n_classes=2)
+    model = PixelCNN(SHAPE, levels=K, channels=8, depth=1, n_classes=2)
     explorer = explorers.drawing_explorer(model, n=2, y=torch.tensor([0, 1]))
     assert int((~explorer.frame().isnan()).sum()) == 2 * 15
     explorer.player.forward.click()
@@ -139,7 +143,7 @@ def test_a_model_with_labels_can_be_watched_too():
     with pytest.raises((TypeError, ValueError)):
         explorers.drawing_explorer(model, n=2)
     with pytest.raises(ValueError, match="n must be"):
-        explorers.drawing_explorer(PixelCNN(SHAPE, K, 8, 1), n=0)
+        explorers.drawing_explorer(PixelCNN(SHAPE, levels=K, channels=8, depth=1), n=0)
 
 
 def test_completion_keeps_what_is_known_and_is_the_samplers(model):
@@ -195,7 +199,9 @@ def test_completion_explorer_refuses_what_it_cannot_complete(model):
     with pytest.raises(ValueError, match="at least once"):
         explorers.completion_explorer(model, IMAGES, n=0)
     with pytest.raises(ValueError, match="wants labels"):
-        explorers.completion_explorer(PixelCNN(SHAPE, K, 8, 1, n_classes=2), IMAGES)
+        explorers.completion_explorer(
+            PixelCNN(SHAPE, levels=K, channels=8, depth=1, n_classes=2), IMAGES
+        )
     with pytest.raises(ValueError):
         explorers.completion_explorer(model, IMAGES[:, :, 1:])
 

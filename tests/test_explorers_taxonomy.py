@@ -29,7 +29,7 @@ def five_leaves():
         "VAE": VAE(S, latent_dim=2),
         "RBM": RBM(S, n_hidden=4),
         "GSN": GSN(S, hidden_dim=8, noise=0.2),
-        "GAN": GAN(MLPGenerator(S, 2), MLPDiscriminator(S), latent_dim=2),
+        "GAN": GAN(MLPGenerator(S, latent_dim=2), MLPDiscriminator(S), latent_dim=2),
     }
 
 

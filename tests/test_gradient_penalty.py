@@ -111,7 +111,9 @@ def test_r1_brings_a_dirac_gan_to_rest_and_without_it_steps_at_once_lead_away():
     # section 2 of the paper: data at 0, fakes at theta, logit psi x
     for penalty, nearer in ((0.0, False), (0.3, True)):
         theta = torch.ones(1, 1)
-        model = R1GAN(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False), 1, penalty)
+        model = R1GAN(
+            nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False), latent_dim=1, penalty=penalty
+        )
         model.discriminator.weight.data.fill_(1.0)
         distance = [math.sqrt(2)]
         for _ in range(200):

@@ -70,7 +70,7 @@ def test_the_dequantised_bound_tends_to_the_log_probability_of_the_image():
     x = all_images(levels, shape)[6:20:4].double()
     normal, cell = Normal(torch.tensor(mean).double(), std), 1 / (levels - 1)
     log_p = (normal.cdf(x + cell / 2) - normal.cdf(x - cell / 2)).log().flatten(1).sum(dim=1)
-    torch.testing.assert_close(importance_bound(model, x, 100_000), log_p, atol=0.02, rtol=0)
+    torch.testing.assert_close(importance_bound(model, x, k=100_000), log_p, atol=0.02, rtol=0)
     with torch.no_grad():
         elbo = torch.stack([model.elbo(x) for _ in range(500)])
     assert (elbo.mean(dim=0) < log_p).all()
@@ -97,8 +97,8 @@ def test_a_gaussian_gives_each_level_the_mass_nearest_to_it(levels: int, mean: f
 def test_closed_cells_lose_what_a_gaussian_puts_beyond_black_and_white():
     parameters = torch.tensor([-0.3, math.log(0.15)], dtype=torch.double).view(2, 1, 1, 1)
     x = torch.linspace(0, 1, 17, dtype=torch.double).view(-1, 1, 1, 1)
-    exact = GaussianPixels(17).log_prob(parameters, x)
-    draws = DequantisedGaussianPixels(17).log_prob(parameters.expand(20_000, 1, 2, 1, 1, 1), x)
+    exact = GaussianPixels(17).log_prob(parameters, y=x)
+    draws = DequantisedGaussianPixels(17).log_prob(parameters.expand(20_000, 1, 2, 1, 1, 1), y=x)
     assert (draws.mean(dim=0) < exact).all()
     normal = Normal(torch.tensor(-0.3).double(), 0.15)
     closed = normal.cdf(torch.tensor(33 / 32)) - normal.cdf(torch.tensor(-1 / 32))
@@ -205,7 +205,7 @@ def test_samples_have_the_moments_that_the_decoder_says(likelihood: str, levels:
 
 
 def test_a_fixed_scale_is_the_standard_deviation_of_every_value():
-    model = VAE((1, 4, 4), 2, "dequantised_gaussian", levels=17, scale=0.25)
+    model = VAE((1, 4, 4), latent_dim=2, likelihood="dequantised_gaussian", levels=17, scale=0.25)
     p = model.likelihood(torch.randn(3, 2))
     assert torch.equal(p.base_dist.stddev, torch.full((3, 1, 4, 4), 0.25))
 

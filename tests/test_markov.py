@@ -110,7 +110,7 @@ def test_chunks_do_not_change_the_partition_function(n_hidden: int, monkeypatch)
 
 
 def test_a_large_image_has_an_exact_likelihood_if_the_hidden_layer_is_small():
-    model = RBM((1, 28, 28), 3)
+    model = RBM((1, 28, 28), n_hidden=3)
     nn.init.zeros_(model.weight)  # now pixels are independent, Bernoulli(1/2)
     x = torch.bernoulli(torch.full((2, 1, 28, 28), 0.5))
     torch.testing.assert_close(model.log_prob(x), torch.full((2,), -784 * math.log(2)))
@@ -118,8 +118,8 @@ def test_a_large_image_has_an_exact_likelihood_if_the_hidden_layer_is_small():
 
 def test_more_units_than_can_be_enumerated_are_refused_and_ais_is_named():
     with pytest.raises(ValueError, match=r"2\^21 terms.*evaluation\.annealed_importance.*<= 20"):
-        RBM((1, 5, 5), 21).log_prob(torch.zeros(1, 1, 5, 5))
-    assert RBM((1, 5, 5), 10).log_partition().isfinite()
+        RBM((1, 5, 5), n_hidden=21).log_prob(torch.zeros(1, 1, 5, 5))
+    assert RBM((1, 5, 5), n_hidden=10).log_partition().isfinite()
 
 
 @LAYERS
@@ -134,13 +134,13 @@ def test_conditionals_are_those_of_the_joint_distribution(n_hidden: int):
 def test_a_new_model_has_the_pixel_means_it_was_given():
     data = binarise(load("digits"))
     mean = independent_pixels(data).probs[..., 1]
-    model = RBM(data.shape, 15, pixel_mean=mean)
+    model = RBM(data.shape, n_hidden=15, pixel_mean=mean)
     assert 0.005 < model.weight.std() < 0.02 and (model.hidden_bias == 0).all()
     nn.init.zeros_(model.weight)
     x = data.floats()[:50]
     pixels = torch.where(x == 1, mean, 1 - mean).clamp(0.01, 0.99)  # as the docstring says
     torch.testing.assert_close(model.log_prob(x), pixels.log().flatten(1).sum(dim=1))
-    chains = PersistentRBM(data.shape, 15, pixel_mean=mean, chains=4000).chains
+    chains = PersistentRBM(data.shape, n_hidden=15, pixel_mean=mean, chains=4000).chains
     assert_close_to(chains, mean.clamp(0.01, 0.99).flatten())
 
 
@@ -162,10 +162,10 @@ def test_a_chain_moves_as_its_conditionals_say(steps: int):
     model = random_rbm(4)
     x = IMAGES[37:38].expand(20_000, -1, -1, -1)
     after = gibbs_matrix(model).matrix_power(steps)[37]
-    assert_follows(model.gibbs(x, steps), after)
+    assert_follows(model.gibbs(x, steps=steps), after)
     other = gibbs_matrix(model).matrix_power(3 - steps)[37]
     with pytest.raises(AssertionError):  # so the test would see a step too many
-        assert_follows(model.gibbs(x, steps), other)
+        assert_follows(model.gibbs(x, steps=steps), other)
 
 
 @LAYERS
@@ -200,7 +200,7 @@ def classic(model: RBM, x: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor
 def test_the_gradient_of_the_loss_is_that_of_contrastive_divergence(cd_steps: int):
     model, x = random_rbm(5, cd_steps=cd_steps), draw(torch.rand(512), 30)
     torch.manual_seed(1)
-    ends = model.gibbs(x, cd_steps)
+    ends = model.gibbs(x, steps=cd_steps)
     torch.manual_seed(1)
     loss = model.loss(x)
     torch.testing.assert_close(loss, (model.free_energy(x) - model.free_energy(ends)).mean())
@@ -256,7 +256,7 @@ def test_persistent_chains_go_on_where_they_were():
     x = draw(torch.rand(512), 30)
     before = model.chains.clone().view(-1, *SHAPE)
     torch.manual_seed(1)
-    ends = model.gibbs(before, 2)
+    ends = model.gibbs(before, steps=2)
     torch.manual_seed(1)
     model.loss(x).backward()
     assert torch.equal(model.chains, ends.flatten(1))
@@ -284,19 +284,19 @@ def test_persistent_chains_follow_the_model_and_not_the_data():
 
 
 def test_persistent_chains_are_saved_and_follow_the_type():
-    model = PersistentRBM(SHAPE, 4, chains=7)
-    other = PersistentRBM(SHAPE, 4, chains=7)
+    model = PersistentRBM(SHAPE, n_hidden=4, chains=7)
+    other = PersistentRBM(SHAPE, n_hidden=4, chains=7)
     other.load_state_dict(model.state_dict())
     assert torch.equal(other.chains, model.chains)
     assert model.double().chains.dtype == torch.double
-    assert not list(RBM(SHAPE, 4).buffers())
+    assert not list(RBM(SHAPE, n_hidden=4).buffers())
 
 
 # The GSN's chain. -----------------------------------------------------------------------------------
 
 
 def random_gsn(shape: Shape = SHAPE, noise: float = 0.4, **more) -> GSN:
-    model = GSN(shape, 16, noise, **more)
+    model = GSN(shape, hidden_dim=16, noise=noise, **more)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.6)
     return model.double()
@@ -405,7 +405,7 @@ def test_with_the_true_reconstruction_the_chain_draws_the_data():
     white = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.8, 0.95]).double()
     data = of_all_states(white[None])[0]
     for noise in (0.05, 0.3, 0.9):
-        model = GSN((1, 2, 3), 4, noise).double()
+        model = GSN((1, 2, 3), hidden_dim=4, noise=noise).double()
         evidence = math.log((1 - noise / 2) / (noise / 2))  # for white, of a pixel that looks white
         model.network = FromCorrupted(evidence * torch.eye(6).double(), white.logit())
         p = model.stationary_distribution(1e-10)
@@ -415,7 +415,7 @@ def test_with_the_true_reconstruction_the_chain_draws_the_data():
 def test_a_product_over_pixels_cannot_draw_two_equal_ones_but_less_noise_helps():
     off = []
     for noise in (0.8, 0.4, 0.1):
-        model = GSN((1, 1, 2), 4, noise).double()
+        model = GSN((1, 1, 2), hidden_dim=4, noise=noise).double()
         evidence = math.log((1 - noise / 2) / (noise / 2))
         # the data are black-black and white-white: this is exactly P(white | corrupted), for each pixel
         model.network = FromCorrupted(
@@ -446,9 +446,9 @@ def test_an_image_is_found_in_the_list_of_all():
 def test_rbms_learn_bars_and_longer_chains_learn_them_better():
     bars, kl = load("bars"), {}
     models = {
-        "CD-1": RBM(bars.shape, 16),
-        "CD-10": RBM(bars.shape, 16, cd_steps=10),
-        "PCD": PersistentRBM(bars.shape, 16, cd_steps=10),
+        "CD-1": RBM(bars.shape, n_hidden=16),
+        "CD-10": RBM(bars.shape, n_hidden=16, cd_steps=10),
+        "PCD": PersistentRBM(bars.shape, n_hidden=16, cd_steps=10),
     }
     for name, model in models.items():
         assert bars_kl(model.log_prob) > 7
@@ -462,7 +462,7 @@ def test_rbms_learn_bars_and_longer_chains_learn_them_better():
 
 def test_a_gsn_learns_bars():
     bars = load("bars")
-    model = GSN(bars.shape, 128, noise=0.1, walkback=3)
+    model = GSN(bars.shape, hidden_dim=128, noise=0.1, walkback=3)
     fit(model, bars, epochs=1000, batch_size=30, learning_rate=5e-3)
     p = model.stationary_distribution(tolerance=1e-4)
     kl = bars_kl(lambda x: p[image_index(x)].log())
@@ -470,7 +470,11 @@ def test_a_gsn_learns_bars():
 
 
 def test_the_loss_trains_every_parameter():
-    for model in (RBM(SHAPE, 4), PersistentRBM(SHAPE, 4), GSN(SHAPE, 16, noise=0.3)):
+    for model in (
+        RBM(SHAPE, n_hidden=4),
+        PersistentRBM(SHAPE, n_hidden=4),
+        GSN(SHAPE, hidden_dim=16, noise=0.3),
+    ):
         batches = [(IMAGES[::7].float(), torch.zeros(74))]
         before = copy.deepcopy(model)
         train_epoch(model, batches, torch.optim.SGD(model.parameters(), lr=0.1))
@@ -483,7 +487,13 @@ def test_the_loss_trains_every_parameter():
 
 def everything(model: RBM | GSN, x: Tensor) -> list[Tensor]:
     if isinstance(model, GSN):
-        return [model(x), model.corrupt(x), model.loss(x), model.walk(x, 2), model.sample(2, 3)]
+        return [
+            model(x),
+            model.corrupt(x),
+            model.loss(x),
+            model.walk(x, steps=2),
+            model.sample(2, steps=3),
+        ]
     h = model.hidden(x)
     return [
         h,
@@ -491,10 +501,10 @@ def everything(model: RBM | GSN, x: Tensor) -> list[Tensor]:
         model.free_energy(x),
         model.log_partition(),
         model.log_prob(x),
-        model.gibbs(x, 2),
+        model.gibbs(x, steps=2),
         model.loss(x),
-        model.sample(2, 3),
-        *annealed_importance(model, 5, 3),
+        model.sample(2, steps=3),
+        *annealed_importance(model, n_chains=5, n_temperatures=3),
         *model.buffers(),
     ]
 
@@ -502,10 +512,10 @@ def everything(model: RBM | GSN, x: Tensor) -> list[Tensor]:
 def all_models() -> list[RBM | GSN]:
     shape = (3, 5, 4)
     return [
-        RBM(shape, 6, pixel_mean=torch.rand(shape)),
-        RBM(shape, 6),
-        PersistentRBM(shape, 6, chains=9),
-        GSN(shape, 8, noise=0.3),
+        RBM(shape, n_hidden=6, pixel_mean=torch.rand(shape)),
+        RBM(shape, n_hidden=6),
+        PersistentRBM(shape, n_hidden=6, chains=9),
+        GSN(shape, hidden_dim=8, noise=0.3),
     ]
 
 
@@ -543,23 +553,23 @@ def test_a_model_in_double_precision_computes_in_it():
 IMAGE = torch.zeros(2, 1, 4, 4)
 TAKES_IMAGES = [
     *[
-        (RBM((1, 4, 4), 3), call)
+        (RBM((1, 4, 4), n_hidden=3), call)
         for call in (
             lambda model, x: model.free_energy(x),
             lambda model, x: model.log_prob(x),
             lambda model, x: model.hidden(x),
-            lambda model, x: model.gibbs(x, 1),
+            lambda model, x: model.gibbs(x, steps=1),
             lambda model, x: model.loss(x),
         )
     ],
-    (PersistentRBM((1, 4, 4), 3), lambda model, x: model.loss(x)),
+    (PersistentRBM((1, 4, 4), n_hidden=3), lambda model, x: model.loss(x)),
     *[
-        (GSN((1, 4, 4), 3, noise=0.2), call)
+        (GSN((1, 4, 4), hidden_dim=3, noise=0.2), call)
         for call in (
             lambda model, x: model(x),
             lambda model, x: model.corrupt(x),
             lambda model, x: model.loss(x),
-            lambda model, x: model.walk(x, 1),
+            lambda model, x: model.walk(x, steps=1),
         )
     ],
 ]
@@ -585,28 +595,43 @@ def test_bad_images_are_refused(x: Tensor, error: type, message: str):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: RBM((4, 4), 3), "shape"),  # type: ignore[arg-type]
-        (lambda: RBM((1, 4, 4), 0), "n_hidden must be at least 1"),
-        (lambda: RBM((1, 4, 4), 3, cd_steps=0), "cd_steps must be at least 1"),
-        (lambda: RBM((1, 4, 4), 3, pixel_mean=torch.zeros(4, 4)), r"\(B, 1, 4, 4\)"),
-        (lambda: RBM((1, 4, 4), 3, pixel_mean=torch.full((1, 4, 4), 7.0)), r"in \[0, 1\]"),
-        (lambda: PersistentRBM((1, 4, 4), 3, chains=0), "chains must be at least 1"),
-        (lambda: PersistentRBM((1, 4, 4), 3, cd_steps=0), "cd_steps must be at least 1"),
-        (lambda: GSN((1, 4), 3, noise=0.1), "shape"),  # type: ignore[arg-type]
-        (lambda: GSN((1, 4, 4), 0, noise=0.1), "hidden_dim must be at least 1"),
-        (lambda: GSN((1, 4, 4), 3, noise=0.0), r"noise must lie in \(0, 1\], not 0.0"),
-        (lambda: GSN((1, 4, 4), 3, noise=1.5), r"noise must lie in \(0, 1\], not 1.5"),
-        (lambda: GSN((1, 4, 4), 3, noise=math.nan), "noise must lie in"),
-        (lambda: GSN((1, 4, 4), 3, noise=0.1, walkback=0), "walkback must be at least 1"),
-        (lambda: RBM((1, 4, 4), 3).sample(0), "n must be at least 1"),
-        (lambda: RBM((1, 4, 4), 3).sample(2, steps=0), "steps must be at least 1"),
-        (lambda: RBM((1, 4, 4), 3).gibbs(IMAGE, 0), "steps must be at least 1"),
-        (lambda: RBM((1, 4, 4), 3).visible(torch.zeros(2, 4)), r"shape \(B, 3\), not \(2, 4\)"),
-        (lambda: GSN((1, 4, 4), 3, noise=0.1).sample(0), "n must be at least 1"),
-        (lambda: GSN((1, 4, 4), 3, noise=0.1).sample(2, steps=0), "steps must be at least 1"),
-        (lambda: GSN((1, 4, 4), 3, noise=0.1).walk(IMAGE, 0), "steps must be at least 1"),
-        (lambda: GSN((1, 1, 17), 3, noise=0.1).stationary_distribution(), "2.17 images.*too many"),
-        (lambda: GSN((1, 1, 2), 3, noise=0.1).stationary_distribution(0), "tolerance"),
+        (lambda: RBM((4, 4), n_hidden=3), "shape"),  # type: ignore[arg-type]
+        (lambda: RBM((1, 4, 4), n_hidden=0), "n_hidden must be at least 1"),
+        (lambda: RBM((1, 4, 4), n_hidden=3, cd_steps=0), "cd_steps must be at least 1"),
+        (lambda: RBM((1, 4, 4), n_hidden=3, pixel_mean=torch.zeros(4, 4)), r"\(B, 1, 4, 4\)"),
+        (lambda: RBM((1, 4, 4), n_hidden=3, pixel_mean=torch.full((1, 4, 4), 7.0)), r"in \[0, 1\]"),
+        (lambda: PersistentRBM((1, 4, 4), n_hidden=3, chains=0), "chains must be at least 1"),
+        (lambda: PersistentRBM((1, 4, 4), n_hidden=3, cd_steps=0), "cd_steps must be at least 1"),
+        (lambda: GSN((1, 4), hidden_dim=3, noise=0.1), "shape"),  # type: ignore[arg-type]
+        (lambda: GSN((1, 4, 4), hidden_dim=0, noise=0.1), "hidden_dim must be at least 1"),
+        (lambda: GSN((1, 4, 4), hidden_dim=3, noise=0.0), r"noise must lie in \(0, 1\], not 0.0"),
+        (lambda: GSN((1, 4, 4), hidden_dim=3, noise=1.5), r"noise must lie in \(0, 1\], not 1.5"),
+        (lambda: GSN((1, 4, 4), hidden_dim=3, noise=math.nan), "noise must lie in"),
+        (
+            lambda: GSN((1, 4, 4), hidden_dim=3, noise=0.1, walkback=0),
+            "walkback must be at least 1",
+        ),
+        (lambda: RBM((1, 4, 4), n_hidden=3).sample(0), "n must be at least 1"),
+        (lambda: RBM((1, 4, 4), n_hidden=3).sample(2, steps=0), "steps must be at least 1"),
+        (lambda: RBM((1, 4, 4), n_hidden=3).gibbs(IMAGE, steps=0), "steps must be at least 1"),
+        (
+            lambda: RBM((1, 4, 4), n_hidden=3).visible(torch.zeros(2, 4)),
+            r"shape \(B, 3\), not \(2, 4\)",
+        ),
+        (lambda: GSN((1, 4, 4), hidden_dim=3, noise=0.1).sample(0), "n must be at least 1"),
+        (
+            lambda: GSN((1, 4, 4), hidden_dim=3, noise=0.1).sample(2, steps=0),
+            "steps must be at least 1",
+        ),
+        (
+            lambda: GSN((1, 4, 4), hidden_dim=3, noise=0.1).walk(IMAGE, steps=0),
+            "steps must be at least 1",
+        ),
+        (
+            lambda: GSN((1, 1, 17), hidden_dim=3, noise=0.1).stationary_distribution(),
+            "2.17 images.*too many",
+        ),
+        (lambda: GSN((1, 1, 2), hidden_dim=3, noise=0.1).stationary_distribution(0), "tolerance"),
     ],
 )
 def test_impossible_models_and_calls_are_refused(make, message: str):

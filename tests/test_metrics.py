@@ -100,7 +100,7 @@ def test_precision_and_recall_are_what_a_loop_over_all_balls_finds():
             inside += found
         return inside / len(x)
 
-    precision, recall = precision_recall(real, fake, k)
+    precision, recall = precision_recall(real, fake, k=k)
     assert precision == pytest.approx(share_within(fake, real))
     assert recall == pytest.approx(share_within(real, fake))
     assert 0.1 < precision < recall < 1  # the wider set reaches over the narrow one
@@ -128,7 +128,7 @@ def test_one_mode_of_two_is_precise_and_lacks_half():
 
 def test_precision_of_the_truth_depends_on_k_and_little_on_the_number_of_examples():
     def precision(n: int, k: int) -> Tensor:
-        shares = [precision_recall(torch.randn(n, 8), torch.randn(n, 8), k)[0] for _ in range(20)]
+        shares = [precision_recall(torch.randn(n, 8), torch.randn(n, 8), k=k)[0] for _ in range(20)]
         return torch.tensor(shares).mean()
 
     few, many = precision(25, k=3), precision(400, k=3)
@@ -151,7 +151,9 @@ def test_the_classifier_is_the_same_every_time_and_disturbs_nobodys_random_numbe
     x = test.floats()
     assert torch.equal(first.features(x), second.features(x))
     assert (first.predict(x) == test.labels).float().mean() > 0.95  # guessing: 0.1
-    assert not torch.equal(train_classifier(digits, 1, seed=1).features(x), first.features(x))
+    assert not torch.equal(
+        train_classifier(digits, updates=1, seed=1).features(x), first.features(x)
+    )
     torch.testing.assert_close(first.features(x, batch_size=7), first.features(x))
     torch.testing.assert_close(first.to_logits(first.features(x)), first(x))
 
@@ -235,13 +237,16 @@ X = torch.zeros(5, 2)
         (lambda: frechet_distance(X, X * math.nan), "NaN"),
         (lambda: precision_recall(X, X[:3]), "at least 4 examples"),
         (lambda: precision_recall(X, X, k=0), "k must be at least 1"),
-        (lambda: mode_counts(X, torch.zeros(5, 3), 1.0), "cannot be compared"),
-        (lambda: mode_counts(X, X, -1.0), "radius"),
+        (lambda: mode_counts(X, torch.zeros(5, 3), radius=1.0), "cannot be compared"),
+        (lambda: mode_counts(X, X, radius=-1.0), "radius"),
         (lambda: nearest_neighbours(X, torch.zeros(5, 3)), "cannot be compared"),
         (lambda: nearest_neighbours(X, X, k=6), "1 to 5"),
         (lambda: train_classifier(load("bars"), updates=0), "updates"),
-        (lambda: FeatureClassifier((1, 8, 8), 10)(torch.full((2, 1, 8, 8), 2.0)), r"\[0, 1\]"),
-        (lambda: FeatureClassifier((1, 8, 8), 10).features(X), "shape"),
+        (
+            lambda: FeatureClassifier((1, 8, 8), n_classes=10)(torch.full((2, 1, 8, 8), 2.0)),
+            r"\[0, 1\]",
+        ),
+        (lambda: FeatureClassifier((1, 8, 8), n_classes=10).features(X), "shape"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(call, message: str):

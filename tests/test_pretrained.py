@@ -113,14 +113,14 @@ def test_a_model_comes_out_with_the_weights_that_went_in_rounded(name: str, runs
 def test_it_says_what_it_said_before(name: str, runs, packed):
     before, after = trained(runs[name]), pretrained.load(name, packed)
     data = load("digits", "test")
-    data = binarise(data, "stochastic") if not isinstance(before, GAN) else data
+    data = binarise(data, how="stochastic") if not isinstance(before, GAN) else data
     x, y = packer.probes(before, data)
     change = (packer.said(after, x, y) - packer.said(before, x, y)).abs().mean().item()
     assert 0 < change < (packer.GREY if isinstance(before, GAN) else packer.NATS)
 
 
 def test_a_likelihood_moves_by_less_than_a_twentieth_of_a_nat(runs, packed):
-    data = binarise(load("digits", "test"), "stochastic")
+    data = binarise(load("digits", "test"), how="stochastic")
     before, after = (
         log_probs(model, data).mean().item()
         for model in (
@@ -503,7 +503,7 @@ def judges() -> dict[int, FeatureClassifier]:
     """Who reads samples, by the number of levels: they learnt from simulated handwriting, no MNIST."""
     strokes = load("strokes", size=3000)
     return {
-        2: train_classifier(binarise(strokes, "stochastic")),
+        2: train_classifier(binarise(strokes, how="stochastic")),
         256: train_classifier(strokes),
     }
 
@@ -531,7 +531,7 @@ def sure(judge: FeatureClassifier, x: torch.Tensor) -> float:
 def test_samples_of_a_real_model_look_like_digits(name: str, judges):
     model, images = pretrained.load(name), pretrained.card(name).images
     y = torch.arange(100) % images.n_classes if images.n_classes else None
-    x = model.sample(100, y)
+    x = model.sample(100, y=y)
     judge = judges[images.levels]
     noise = x.flatten(1)[:, torch.randperm(x[0].numel())].reshape(x.shape)  # as much ink, no shape
     # of binarised MNIST itself this judge is sure in three images of four
@@ -559,7 +559,7 @@ def test_the_likelihood_on_a_real_card_is_that_of_mnist(name: str):
 def test_samples_of_the_pixel_model_are_no_copies_as_lesson_pixelcnn_says():
     about = pretrained.card("gated_pixelcnn-mnist")
     test = mnist_or_skip(about)[torch.arange(100)].floats()
-    known = binarise(load("mnist"), "stochastic").floats()
+    known = binarise(load("mnist"), how="stochastic").floats()
     torch.manual_seed(0)
     samples = pretrained.load(about.name).sample(100)
     differ = [(nearest_neighbours(x, known)[0] ** 2).median().item() for x in (samples, test)]
@@ -570,7 +570,7 @@ def test_samples_of_the_pixel_model_are_no_copies_as_lesson_pixelcnn_says():
 @pytest.mark.parametrize("name", REAL)
 def test_explorers_open_on_a_real_model(name: str):
     model, images = pretrained.load(name), pretrained.card(name).images
-    strokes = load("strokes", "test", 8)
+    strokes = load("strokes", "test", size=8)
     strokes = binarise(strokes) if images.levels == 2 else strokes
     if isinstance(model, PixelModel):
         explorer = explorers.completion_explorer(model, strokes.floats(), n=2)
@@ -588,7 +588,7 @@ def test_explorers_open_on_a_real_model(name: str):
     else:
         label = torch.full((1,), 3) if images.n_classes else None
         explorer = explorers.interpolation_explorer(
-            lambda z: model.generate(z, None if label is None else label.expand(len(z))),
+            lambda z: model.generate(z, y=None if label is None else label.expand(len(z))),
             model.noise(3),
         )
         explorer.end.value = 2

@@ -27,7 +27,7 @@ def test_a_model_is_placed_like_its_class():
         VAE(shape, latent_dim=2),
         RBM(shape, n_hidden=4),
         GSN(shape, hidden_dim=8, noise=0.2),
-        GAN(MLPGenerator(shape, 4), MLPDiscriminator(shape), latent_dim=4),
+        GAN(MLPGenerator(shape, latent_dim=4), MLPDiscriminator(shape), latent_dim=4),
     ]
     assert [place(model) for model in models] == list(leaves())
 
@@ -63,7 +63,7 @@ def test_what_does_not_generate_belongs_nowhere():
     for model in (
         Autoencoder,
         Autoencoder((1, 8, 8), latent_dim=2),
-        FeatureClassifier((1, 8, 8), 10),
+        FeatureClassifier((1, 8, 8), n_classes=10),
         nn.Linear(2, 2),
         nn.Module,
     ):
@@ -85,7 +85,7 @@ def test_the_promises_are_kept():
         VAE(shape, latent_dim=4),
         RBM(shape, n_hidden=4),
         GSN(shape, hidden_dim=8, noise=0.2),
-        GAN(MLPGenerator(shape, 4), MLPDiscriminator(shape), latent_dim=4),
+        GAN(MLPGenerator(shape, latent_dim=4), MLPDiscriminator(shape), latent_dim=4),
     ):
         leaf = place(model)
         assert leaf is not None

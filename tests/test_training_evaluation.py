@@ -133,18 +133,26 @@ def test_no_batch_holds_one_image_alone(batch_size: int):
 @pytest.mark.parametrize("size, batch_size", [(65, 64), (9, 4), (3, 2)])
 def test_a_gan_with_batch_norm_survives_the_image_that_is_left_over(size: int, batch_size: int):
     data = load("digits", size=size)
-    model = GAN(MLPGenerator(data.shape, 4, 8), MLPDiscriminator(data.shape, 8), 4)
+    model = GAN(
+        MLPGenerator(data.shape, latent_dim=4, hidden_dim=8),
+        MLPDiscriminator(data.shape, hidden_dim=8),
+        latent_dim=4,
+    )
     passes = fit_gan(model, data, updates=6, batch_size=batch_size)
     assert all(math.isfinite(loss) for loss in passes["generator_loss"])
 
 
 def test_batch_norm_refuses_a_batch_of_one_before_the_first_update():
     data = load("digits", size=5)
-    model = GAN(MLPGenerator(data.shape, 4, 8), MLPDiscriminator(data.shape, 8), 4)
+    model = GAN(
+        MLPGenerator(data.shape, latent_dim=4, hidden_dim=8),
+        MLPDiscriminator(data.shape, hidden_dim=8),
+        latent_dim=4,
+    )
     for images, batch_size in ((data, 1), (data[:1], 64), (EightGaussians(), 1)):
         with pytest.raises(ValueError, match="compares the examples of a batch"):
             fit_gan(model, images, updates=1, batch_size=batch_size)
-    assert fit(PixelCNN((1, 8, 8), 17, 8, 1), data, epochs=1, batch_size=1)
+    assert fit(PixelCNN((1, 8, 8), levels=17, channels=8, depth=1), data, epochs=1, batch_size=1)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -186,7 +194,7 @@ def test_independent_pixels_are_the_best_that_histograms_can_do():
 def test_log_probs_keeps_the_order_whatever_the_batch_size():
     model = PixelCNN((1, 4, 4), channels=8, depth=1, n_classes=3)
     data = load("bars")
-    all_at_once = model.log_prob(data.floats(), data.labels)
+    all_at_once = model.log_prob(data.floats(), y=data.labels)
     torch.testing.assert_close(log_probs(model, data, batch_size=7), all_at_once)
 
 
@@ -261,12 +269,15 @@ def test_each_leaf_is_reported_by_the_best_way_it_allows():
     torch.manual_seed(0)
     shape = (1, 4, 4)
     reports = {
-        "PixelCNN": bars_report(PixelCNN(shape, channels=8, depth=1), 500),
-        "VAE": bars_report(VAE(shape, latent_dim=2), 500),
-        "VAE, 3 latents": bars_report(VAE(shape, latent_dim=3), 500),
-        "RBM": bars_report(RBM(shape, n_hidden=4), 500),
-        "GSN": bars_report(GSN(shape, hidden_dim=8, noise=0.8), 500),
-        "GAN": bars_report(GAN(MLPGenerator(shape, 4), MLPDiscriminator(shape), 4), 500),
+        "PixelCNN": bars_report(PixelCNN(shape, channels=8, depth=1), n_samples=500),
+        "VAE": bars_report(VAE(shape, latent_dim=2), n_samples=500),
+        "VAE, 3 latents": bars_report(VAE(shape, latent_dim=3), n_samples=500),
+        "RBM": bars_report(RBM(shape, n_hidden=4), n_samples=500),
+        "GSN": bars_report(GSN(shape, hidden_dim=8, noise=0.8), n_samples=500),
+        "GAN": bars_report(
+            GAN(MLPGenerator(shape, latent_dim=4), MLPDiscriminator(shape), latent_dim=4),
+            n_samples=500,
+        ),
     }
     assert [report["known"] for report in reports.values()] == [
         "exact", "by quadrature", "by counting samples", "exact", "by enumerating its chain",
@@ -283,7 +294,7 @@ def test_each_leaf_is_reported_by_the_best_way_it_allows():
 @pytest.mark.parametrize("latent_dim", [1, 2])
 def test_quadrature_is_a_distribution_and_has_converged(latent_dim: int):
     torch.manual_seed(1)
-    model, x = VAE((1, 3, 3), latent_dim).double(), all_images(2, (1, 3, 3)).double()
+    model, x = VAE((1, 3, 3), latent_dim=latent_dim).double(), all_images(2, (1, 3, 3)).double()
     log_p = log_prob_by_quadrature(model, x)
     assert log_p.exp().sum().item() == pytest.approx(1.0, abs=1e-6)
     torch.testing.assert_close(log_p, log_prob_by_quadrature(model, x, reach=7.0, points=301))

@@ -56,7 +56,7 @@ def random_vae(likelihood: str, levels: int, shape: Shape, **more) -> VAE:
     """Two latents, small networks, and weights that make codes and images depend on each other."""
     n, p = math.prod(shape), per_value(likelihood, levels)
     networks = {"encoder": MLP((n, 8, 4)), "decoder": MLP((2, 8, p * n))}
-    model = VAE(shape, 2, likelihood, levels, **{**networks, **more})
+    model = VAE(shape, latent_dim=2, likelihood=likelihood, levels=levels, **{**networks, **more})
     for network, std in ((model.encoder, 0.25), (model.decoder, 0.7)):  # codes stay near the prior
         for parameter in network.parameters():
             nn.init.normal_(parameter, std=std)
@@ -80,7 +80,7 @@ class Says(nn.Module):
 
 def blind_vae(likelihood: str, levels: int, shape: Shape, parameters: Tensor, **more) -> VAE:
     """q(z | x) is the prior and p(x | z) ignores z, so p(x) = p(x | z) and the bound is tight."""
-    return VAE(shape, 2, likelihood, levels, encoder=Says(torch.zeros(1, 4)),
+    return VAE(shape, latent_dim=2, likelihood=likelihood, levels=levels, encoder=Says(torch.zeros(1, 4)),
                decoder=Says(parameters[None]), **more)  # fmt: skip
 
 
@@ -201,7 +201,7 @@ def test_the_importance_bound_grows_with_k_and_converges_to_the_evidence(
     model, x = random_vae(likelihood, levels, shape), all_images(levels, shape)[3:4].double()
     evidence = log_evidence(model, x).item()
     n = {1: 6000, 4: 6000, 16: 3000, 64: 1500}
-    draws = {k: importance_bound(model, x.expand(n[k], -1, -1, -1), k) for k in n}
+    draws = {k: importance_bound(model, x.expand(n[k], -1, -1, -1), k=k) for k in n}
     with torch.no_grad():
         elbo = model.elbo(x.expand(6000, -1, -1, -1))
     assert_close_to(
@@ -211,11 +211,11 @@ def test_the_importance_bound_grows_with_k_and_converges_to_the_evidence(
     assert means == sorted(means)
     # theorem 1 of arXiv:1509.00519, and at most 4 standard errors of luck
     assert means[-1] < evidence + 4 * draws[64].std().item() / n[64] ** 0.5
-    assert importance_bound(model, x, 100_000).item() == pytest.approx(evidence, abs=0.03)
+    assert importance_bound(model, x, k=100_000).item() == pytest.approx(evidence, abs=0.03)
 
 
 def test_the_evidence_given_a_label_and_its_bounds():
-    networks = {"encoder": MLP((4, 8, 4), 3), "decoder": MLP((2, 8, 4), 3)}
+    networks = {"encoder": MLP((4, 8, 4), n_classes=3), "decoder": MLP((2, 8, 4), n_classes=3)}
     model = random_vae("bernoulli", 2, (1, 2, 2), n_classes=3, **networks)
     for parameter in model.encoder.parameters():  # q(z | x) is the prior: few codes are enough
         nn.init.zeros_(parameter)
@@ -224,7 +224,7 @@ def test_the_evidence_given_a_label_and_its_bounds():
         y = torch.full((len(x),), label)
         evidence = log_evidence(model, x, y)
         assert evidence.exp().sum().item() == pytest.approx(1, abs=1e-6)
-        bound = importance_bound(model, x, 20_000, y)
+        bound = importance_bound(model, x, k=20_000, y=y)
         torch.testing.assert_close(bound, evidence, atol=0.05, rtol=0)
     other = log_evidence(model, x, torch.zeros(len(x), dtype=torch.long))
     assert (evidence - other).abs().max() > 0.1
@@ -235,13 +235,13 @@ def test_chunks_do_not_change_the_importance_bound(k: int, at_once: int):
     logits = torch.randn(6)
     model = blind_vae("bernoulli", 2, (1, 2, 3), logits).double()
     x = all_images(2, (1, 2, 3)).double()
-    bound = importance_bound(model, x, k, at_once=at_once)
+    bound = importance_bound(model, x, k=k, at_once=at_once)
     torch.testing.assert_close(bound, -F.softplus((1 - 2 * x.flatten(1)) * logits).sum(dim=1))
 
 
 def test_the_importance_bound_encodes_an_image_once_and_decodes_no_more_than_it_may():
     encoded, decoded = [], []
-    model = VAE((1, 4, 4), 2)
+    model = VAE((1, 4, 4), latent_dim=2)
     model.encoder.register_forward_hook(lambda net, x, z: encoded.append(len(x[0])))
     model.decoder.register_forward_hook(lambda net, z, x: decoded.append(len(z[0])))
     bound = importance_bound(model, load("bars").floats(), k=25, at_once=60)
@@ -253,7 +253,9 @@ def test_the_importance_bound_encodes_an_image_once_and_decodes_no_more_than_it_
 @pytest.mark.parametrize("k, at_once", [(0, 10), (10, 0)])
 def test_a_bound_from_no_codes_is_refused(k: int, at_once: int):
     with pytest.raises(ValueError, match="at least 1"):
-        importance_bound(VAE((1, 4, 4), 2), torch.zeros(1, 1, 4, 4), k, at_once=at_once)
+        importance_bound(
+            VAE((1, 4, 4), latent_dim=2), torch.zeros(1, 1, 4, 4), k=k, at_once=at_once
+        )
 
 
 class LinearGaussian(nn.Module):
@@ -283,7 +285,7 @@ def test_a_linear_gaussian_vae_learns_probabilistic_pca():
     log_det = variances[n - d :].log().sum() + (n - d) * rest.log()
     exact = -0.5 * (n * math.log(2 * math.pi) + log_det + n) - n * math.log(levels - 1)
 
-    model = VAE((1, 2, 3), d, "dequantised_gaussian", levels,
+    model = VAE((1, 2, 3), latent_dim=d, likelihood="dequantised_gaussian", levels=levels,
                 encoder=nn.Sequential(nn.Flatten(), nn.Linear(n, 2 * d)), decoder=LinearGaussian(d, n))  # fmt: skip
     x = x.view(-1, 1, 2, 3)
     steps = 1500
@@ -315,7 +317,7 @@ def test_the_exact_kl_on_bars_lies_between_zero_and_what_the_bounds_say():
         )
         x = bars.floats()
         by_elbo = -math.log(30) - torch.stack([model.elbo(x) for _ in range(300)]).mean().item()
-        by_importance = -math.log(30) - importance_bound(model, x, 5000).mean().item()
+        by_importance = -math.log(30) - importance_bound(model, x, k=5000).mean().item()
     assert exact == pytest.approx(finer, abs=1e-3)  # the sum over the plane has converged
     assert 0 < exact < 3 < 6 < untrained
     assert exact < by_elbo
@@ -351,8 +353,8 @@ def test_gradients_by_reparameterisation_and_by_the_score_function_have_the_same
 
 def test_the_loss_trains_every_parameter():
     for likelihood, levels in EACH_LIKELIHOOD:
-        model = VAE((1, 4, 4), 3, likelihood, levels, n_classes=2)
-        model.loss(torch.ones(4, 1, 4, 4), torch.tensor([0, 1, 1, 0])).backward()
+        model = VAE((1, 4, 4), latent_dim=3, likelihood=likelihood, levels=levels, n_classes=2)
+        model.loss(torch.ones(4, 1, 4, 4), y=torch.tensor([0, 1, 1, 0])).backward()
         assert all(p.grad is not None and (p.grad != 0).any() for p in model.parameters())
 
 
@@ -376,7 +378,7 @@ def test_the_fast_softplus_is_softplus_and_so_is_its_gradient():
     logits = torch.tensor([-1000.0, -30.0, -1.0, 0.0, 1e-3, 1.0, 30.0, 1000.0], dtype=torch.double)
     parameters = logits.view(-1, 1, 1, 1, 1).requires_grad_()
     for value in (0.0, 1.0):
-        log_p = BernoulliPixels(2).log_prob(parameters, torch.full((1, 1, 1), value).double())
+        log_p = BernoulliPixels(2).log_prob(parameters, y=torch.full((1, 1, 1), value).double())
         expected = -F.binary_cross_entropy_with_logits(
             parameters, torch.full_like(parameters, value), reduction="none"
         )
@@ -395,7 +397,7 @@ SHAPES = pytest.mark.parametrize(
 def convolutional(shape: Shape, likelihood: str, levels: int, n_classes: int) -> dict:
     p = per_value(likelihood, levels)
     return {
-        "encoder": ConvEncoder(shape, 2 * 3, channels=4, n_classes=n_classes),
+        "encoder": ConvEncoder(shape, out_dim=2 * 3, channels=4, n_classes=n_classes),
         "decoder": ConvDecoder(3, shape, p, channels=4, n_classes=n_classes),
     }
 
@@ -406,20 +408,29 @@ def convolutional(shape: Shape, likelihood: str, levels: int, n_classes: int) ->
 def test_networks_fit_images_of_any_size(shape: Shape, likelihood: str, levels: int, conv: bool):
     for n_classes in (0, 3):
         networks = convolutional(shape, likelihood, levels, n_classes) if conv else {}
-        model = VAE(shape, 3, likelihood, levels, n_classes, **networks)
+        model = VAE(
+            shape,
+            latent_dim=3,
+            likelihood=likelihood,
+            levels=levels,
+            n_classes=n_classes,
+            **networks,
+        )
         y = torch.tensor([0, 2]) if n_classes else None
-        x = model.sample(2, y)
+        x = model.sample(2, y=y)
         assert x.shape == (2, *shape)
-        assert model.elbo(x, y).shape == (2,)
-        assert model.reconstruct(x, y).shape == x.shape
-        assert model.posterior(x, y).event_shape == (3,)
+        assert model.elbo(x, y=y).shape == (2,)
+        assert model.reconstruct(x, y=y).shape == x.shape
+        assert model.posterior(x, y=y).event_shape == (3,)
 
 
 @SHAPES
 @pytest.mark.parametrize("conv", [False, True])
 def test_autoencoders_fit_images_of_any_size(shape: Shape, conv: bool):
-    networks = {"encoder": ConvEncoder(shape, 3), "decoder": ConvDecoder(3, shape)} if conv else {}
-    model = Autoencoder(shape, 3, **networks)
+    networks = (
+        {"encoder": ConvEncoder(shape, out_dim=3), "decoder": ConvDecoder(3, shape)} if conv else {}
+    )
+    model = Autoencoder(shape, latent_dim=3, **networks)
     x = torch.rand(2, *shape)
     z = model.encode(x)
     assert z.shape == (2, 3)
@@ -436,26 +447,26 @@ def test_encoder_and_decoder_both_read_the_label_of_their_own_image(
 ):
     shape = (1, 5, 6)
     networks = convolutional(shape, likelihood, levels, 3) if conv else {}
-    model = VAE(shape, 3, likelihood, levels, n_classes=3, **networks)
+    model = VAE(shape, latent_dim=3, likelihood=likelihood, levels=levels, n_classes=3, **networks)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)  # so that some means lie between black and white
     x, z = torch.zeros(2, *shape), torch.zeros(2, 3)
     y, other = torch.tensor([0, 1]), torch.tensor([2, 1])
     for before, after in (
-        (model.posterior(x, y).mean, model.posterior(x, other).mean),
-        (model.decode(z, y), model.decode(z, other)),
+        (model.posterior(x, y=y).mean, model.posterior(x, y=other).mean),
+        (model.decode(z, y=y), model.decode(z, y=other)),
     ):
         assert (before[0] != after[0]).any()
         torch.testing.assert_close(before[1], after[1])
 
 
 def test_several_codes_an_image_go_with_the_label_of_that_image():
-    model = VAE((1, 2, 2), 2, n_classes=3).double()
+    model = VAE((1, 2, 2), latent_dim=2, n_classes=3).double()
     x, y = torch.zeros(3, 1, 2, 2).double(), torch.tensor([2, 0, 1])
     z = torch.randn(5, 3, 2).double()
-    together = model.log_likelihood(x, z, y)
+    together = model.log_likelihood(x, z, y=y)
     for i in range(5):
-        torch.testing.assert_close(together[i], model.log_likelihood(x, z[i], y))
+        torch.testing.assert_close(together[i], model.log_likelihood(x, z[i], y=y))
 
 
 def test_an_mlp_has_the_units_it_is_given():
@@ -474,7 +485,7 @@ def test_an_mlp_has_the_units_it_is_given():
 def test_a_vae_learns_digits(likelihood: str, epochs: int):
     train, test = load("digits"), load("digits", "test")
     opponent = independent_pixels(train).log_prob(test.images.long()).flatten(1).sum(dim=1).mean()
-    model = VAE(train.shape, 16, likelihood, train.levels)
+    model = VAE(train.shape, latent_dim=16, likelihood=likelihood, levels=train.levels)
     fit(model, train, epochs=epochs)
     with torch.no_grad():
         elbo = model.elbo(test.floats()).mean()
@@ -487,7 +498,7 @@ def test_a_vae_learns_digits(likelihood: str, epochs: int):
 def test_a_linear_autoencoder_finds_the_principal_components():
     x = load("digits", size=300).floats()
     n, d = 64, 4
-    model = Autoencoder((1, 8, 8), d, encoder=nn.Sequential(nn.Flatten(), nn.Linear(n, d)),
+    model = Autoencoder((1, 8, 8), latent_dim=d, encoder=nn.Sequential(nn.Flatten(), nn.Linear(n, d)),
                         decoder=nn.Linear(d, n))  # fmt: skip
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(2000):
@@ -500,28 +511,28 @@ def test_a_linear_autoencoder_finds_the_principal_components():
 
 
 def test_a_name_promises_what_the_model_can_do():
-    assert not hasattr(VAE((1, 4, 4), 2), "log_prob")
-    assert not hasattr(Autoencoder((1, 4, 4), 2), "sample")
+    assert not hasattr(VAE((1, 4, 4), latent_dim=2), "log_prob")
+    assert not hasattr(Autoencoder((1, 4, 4), latent_dim=2), "sample")
 
 
 # Devices and number formats. ------------------------------------------------------------------------
 
 
 def everything(model: VAE, x: Tensor, y: Tensor | None) -> list[Tensor]:
-    z = model.posterior(x, y).rsample()
+    z = model.posterior(x, y=y).rsample()
     n = len(x)
     return [
         z,
         model.prior().sample((n,)),
-        model.likelihood(z, y).sample(),
-        model.decode(z, y),
-        model.log_likelihood(x, z, y),
-        model.elbo(x, y),
-        model.loss(x, y),
-        model.sample(n, y),
-        model.sample(n, y, mean=True),
-        model.reconstruct(x, y),
-        importance_bound(model, x, 5, y, at_once=4),
+        model.likelihood(z, y=y).sample(),
+        model.decode(z, y=y),
+        model.log_likelihood(x, z, y=y),
+        model.elbo(x, y=y),
+        model.loss(x, y=y),
+        model.sample(n, y=y),
+        model.sample(n, y=y, mean=True),
+        model.reconstruct(x, y=y),
+        importance_bound(model, x, k=5, y=y, at_once=4),
     ]
 
 
@@ -535,7 +546,14 @@ def test_no_tensor_stays_behind_on_the_cpu(
     with FakeTensorMode():  # raises FakeTensorDeviceMismatchError if one does
         with torch.device("cuda"):  # not around the calls: there it would help a forgetful factory
             networks = convolutional(shape, likelihood, levels, n_classes) if conv else {}
-            model = VAE(shape, 3, likelihood, levels, n_classes, **networks)
+            model = VAE(
+                shape,
+                latent_dim=3,
+                likelihood=likelihood,
+                levels=levels,
+                n_classes=n_classes,
+                **networks,
+            )
             x = torch.rand(2, *shape)
             y = torch.zeros(2, dtype=torch.long) if n_classes else None
         assert all(result.device.type == "cuda" for result in everything(model, x, y))
@@ -544,30 +562,30 @@ def test_no_tensor_stays_behind_on_the_cpu(
 def test_no_tensor_of_an_autoencoder_stays_behind_on_the_cpu():
     with FakeTensorMode():
         with torch.device("cuda"):
-            model, x = Autoencoder((3, 5, 4), 2), torch.rand(2, 3, 5, 4)
+            model, x = Autoencoder((3, 5, 4), latent_dim=2), torch.rand(2, 3, 5, 4)
         assert model(x).device.type == model.loss(x).device.type == "cuda"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @LIKELIHOODS
 def test_a_gpu_gives_the_likelihood_the_cpu_gives(likelihood: str, levels: int):
-    model = VAE((3, 5, 4), 3, likelihood, levels, n_classes=2)
+    model = VAE((3, 5, 4), latent_dim=3, likelihood=likelihood, levels=levels, n_classes=2)
     if likelihood == "dequantised_gaussian":
         model.decoder.requires_grad_(False).get_parameter("rest.1.bias")[60:] = (
             5.0  # noise is nothing
         )
     x, y = torch.randint(levels, (4, 3, 5, 4)) / (levels - 1), torch.tensor([0, 1, 1, 0])
     z = torch.randn(4, 3)
-    on_cpu = model.log_likelihood(x, z, y)
-    on_gpu = model.cuda().log_likelihood(x.cuda(), z.cuda(), y.cuda())
+    on_cpu = model.log_likelihood(x, z, y=y)
+    on_gpu = model.cuda().log_likelihood(x.cuda(), z.cuda(), y=y.cuda())
     torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=1e-3, atol=1e-2)
     assert all(result.is_cuda for result in everything(model, x.cuda(), y.cuda()))
-    model.loss(x.cuda(), y.cuda()).backward()
+    model.loss(x.cuda(), y=y.cuda()).backward()
 
 
 @LIKELIHOODS
 def test_bfloat16_networks_leave_the_constants_in_full_precision(likelihood: str, levels: int):
-    model = VAE((1, 8, 8), 4, likelihood, levels)
+    model = VAE((1, 8, 8), latent_dim=4, likelihood=likelihood, levels=levels)
     x = torch.randint(levels, (64, 1, 8, 8)) / (levels - 1)
 
     def elbo(fast: bool) -> Tensor:
@@ -581,13 +599,13 @@ def test_bfloat16_networks_leave_the_constants_in_full_precision(likelihood: str
     with torch.autocast("cpu", torch.bfloat16):
         x = model.sample(2)
         assert x.dtype == model.reconstruct(x).dtype == torch.float32
-        assert importance_bound(model, x, 3).dtype == torch.float32
+        assert importance_bound(model, x, k=3).dtype == torch.float32
         model.loss(x).backward()
 
 
 def test_a_model_in_double_precision_computes_in_it():
     for likelihood, levels in EACH_LIKELIHOOD:
-        model = VAE((1, 4, 4), 2, likelihood, levels).double()
+        model = VAE((1, 4, 4), latent_dim=2, likelihood=likelihood, levels=levels).double()
         results = everything(model, torch.zeros(2, 1, 4, 4).double(), None)
         assert all(r.dtype in (torch.double, torch.int64) for r in results)
 
@@ -596,18 +614,18 @@ def test_a_model_in_double_precision_computes_in_it():
 
 IMAGE = torch.zeros(2, 1, 4, 4)
 TAKES_IMAGES = [
-    lambda model, x, y: model.posterior(x, y),
-    lambda model, x, y: model.log_likelihood(x, torch.zeros(2, 3), y),
-    lambda model, x, y: model.elbo(x, y),
-    lambda model, x, y: model.loss(x, y),
-    lambda model, x, y: model.reconstruct(x, y),
-    lambda model, x, y: importance_bound(model, x, 3, y),
+    lambda model, x, y: model.posterior(x, y=y),
+    lambda model, x, y: model.log_likelihood(x, torch.zeros(2, 3), y=y),
+    lambda model, x, y: model.elbo(x, y=y),
+    lambda model, x, y: model.loss(x, y=y),
+    lambda model, x, y: model.reconstruct(x, y=y),
+    lambda model, x, y: importance_bound(model, x, k=3, y=y),
 ]
 TAKES_LABELS = [
     *TAKES_IMAGES,
-    lambda model, x, y: model.likelihood(torch.zeros(2, 3), y),
-    lambda model, x, y: model.decode(torch.zeros(2, 3), y),
-    lambda model, x, y: model.sample(2, y),
+    lambda model, x, y: model.likelihood(torch.zeros(2, 3), y=y),
+    lambda model, x, y: model.decode(torch.zeros(2, 3), y=y),
+    lambda model, x, y: model.sample(2, y=y),
 ]
 BAD_IMAGES = [
     (IMAGE.long(), TypeError, "float tensor"),
@@ -622,7 +640,7 @@ BAD_IMAGES = [
 @pytest.mark.parametrize("x, error, message", BAD_IMAGES)
 def test_bad_images_are_refused(x: Tensor, error: type, message: str):
     for likelihood, levels in EACH_LIKELIHOOD:
-        model = VAE((1, 4, 4), 3, likelihood, levels)
+        model = VAE((1, 4, 4), latent_dim=3, likelihood=likelihood, levels=levels)
         for call in TAKES_IMAGES:
             with pytest.raises(error, match=message):
                 call(model, x, None)
@@ -630,7 +648,7 @@ def test_bad_images_are_refused(x: Tensor, error: type, message: str):
 
 @pytest.mark.parametrize("x, error, message", BAD_IMAGES)
 def test_an_autoencoder_refuses_bad_images(x: Tensor, error: type, message: str):
-    model = Autoencoder((1, 4, 4), 3)
+    model = Autoencoder((1, 4, 4), latent_dim=3)
     for call in (model.encode, model.loss, model):
         with pytest.raises(error, match=message):
             call(x)
@@ -641,7 +659,7 @@ def test_grey_images_are_refused_where_the_levels_are_fewer():
     for likelihood, levels in EACH_LIKELIHOOD:
         for call in TAKES_IMAGES:
             with pytest.raises(ValueError, match=f"grid of {levels} levels.*binarise"):
-                call(VAE((1, 4, 4), 3, likelihood, levels), grey, None)
+                call(VAE((1, 4, 4), latent_dim=3, likelihood=likelihood, levels=levels), grey, None)
 
 
 @pytest.mark.parametrize(
@@ -654,7 +672,7 @@ def test_grey_images_are_refused_where_the_levels_are_fewer():
     ],
 )
 def test_bad_labels_are_refused(y: Tensor | None, error: type, message: str):
-    model = VAE((1, 4, 4), 3, n_classes=3)
+    model = VAE((1, 4, 4), latent_dim=3, n_classes=3)
     for call in TAKES_LABELS:
         with pytest.raises(error, match=message):
             call(model, IMAGE, y)
@@ -663,7 +681,7 @@ def test_bad_labels_are_refused(y: Tensor | None, error: type, message: str):
 def test_labels_for_an_unconditional_model_are_refused():
     for call in TAKES_LABELS:
         with pytest.raises(ValueError, match="unconditional"):
-            call(VAE((1, 4, 4), 3), IMAGE, torch.tensor([0, 1]))
+            call(VAE((1, 4, 4), latent_dim=3), IMAGE, torch.tensor([0, 1]))
 
 
 @pytest.mark.parametrize(
@@ -689,11 +707,11 @@ def test_impossible_models_are_refused(arguments: dict, message: str):
 
 def test_impossible_autoencoders_are_refused():
     with pytest.raises(ValueError, match="shape"):
-        Autoencoder((4, 4), 2)  # type: ignore[arg-type]
+        Autoencoder((4, 4), latent_dim=2)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="latent_dim"):
-        Autoencoder((1, 4, 4), 0)
+        Autoencoder((1, 4, 4), latent_dim=0)
 
 
 def test_no_images_cannot_be_drawn():
     with pytest.raises(ValueError, match="n must be at least 1"):
-        VAE((1, 4, 4), 2).sample(0)
+        VAE((1, 4, 4), latent_dim=2).sample(0)

@@ -70,7 +70,7 @@ class GibbsExplorer(Explorer):
                 x = self._data[self.image.value, None]
             chain = [x]
             for _ in range(self.player.slider.max):
-                chain.append(self._model.gibbs(chain[-1], self.every.value))
+                chain.append(self._model.gibbs(chain[-1], steps=self.every.value))
             self.chain = torch.cat(chain)  # (steps + 1, C, H, W)
             self.energy = self._model.free_energy(self.chain).cpu()
         # which of the images each step is, -1 for none of them

@@ -214,7 +214,7 @@ class DrawingExplorer(Explorer):
 
     def __init__(self, model: PixelModel, n: int, y: Tensor | None, seed: int):
         with own_random_numbers(seed):
-            images = model.sample(n, y)
+            images = model.sample(n, y=y)
         self._expected = _predictions(model, images, y)
         self._level = _levels_of(images, model.levels)
         self.images = images.cpu()

@@ -168,7 +168,7 @@ def taxonomy_explorer(
         >>> from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
         >>> from genlib.data import load
         >>> shape = (1, 4, 4)
-        >>> gan = GAN(MLPGenerator(shape, 2), MLPDiscriminator(shape), latent_dim=2)
+        >>> gan = GAN(MLPGenerator(shape, latent_dim=2), MLPDiscriminator(shape), latent_dim=2)
         >>> table = {"GAN": {"kl": None}}
         >>> explorer = taxonomy_explorer({"GAN": gan}, table, load("bars").floats())
         >>> explorer.leaf.options

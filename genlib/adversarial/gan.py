@@ -62,7 +62,7 @@ class GAN(nn.Module):
         (torch.Size([]), torch.Size([3, 2]))
     """
 
-    def __init__(self, generator: nn.Module, discriminator: nn.Module, latent_dim: int):
+    def __init__(self, generator: nn.Module, discriminator: nn.Module, *, latent_dim: int):
         super().__init__()
         n_classes = getattr(generator, "n_classes", 0)
         if getattr(discriminator, "n_classes", 0) != n_classes:
@@ -91,12 +91,12 @@ class GAN(nn.Module):
         r"""$-\log \sigma(a)$: the surer the discriminator is of a fake, the larger the gradient."""
         return F.softplus(-fake).mean()
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         """The discriminator's logit of every example, (B,): positive where it believes it is real."""
         check_labels(y, len(x), self.n_classes)
         return _logits(self.discriminator(x, *_given(y)), x)
 
-    def fakes(self, n: int, y: Tensor | None = None) -> Tensor:
+    def fakes(self, n: int, *, y: Tensor | None = None) -> Tensor:
         """Draw n fakes to train on: in the mode the generator is in, with gradients to it.
 
         Both losses draw their own, or take these: an update of both networks then runs the generator
@@ -107,7 +107,7 @@ class GAN(nn.Module):
         return self.generator(z, *_given(y)).to(z.dtype)  # under autocast it may come in bfloat16
 
     def discriminator_loss(
-        self, x: Tensor, y: Tensor | None = None, *, fake: Tensor | None = None
+        self, x: Tensor, *, y: Tensor | None = None, fake: Tensor | None = None
     ) -> Tensor:
         """What the discriminator minimises, from real examples and as many fakes of the same labels.
 
@@ -133,7 +133,7 @@ class GAN(nn.Module):
         return 0.0
 
     def generator_loss(
-        self, n: int, y: Tensor | None = None, *, fake: Tensor | None = None
+        self, n: int, *, y: Tensor | None = None, fake: Tensor | None = None
     ) -> Tensor:
         """What the generator minimises, from n fakes; no gradient reaches the discriminator's weights."""
         if fake is None:
@@ -146,7 +146,7 @@ class GAN(nn.Module):
         logits = functional_call(self.discriminator, fixed, (fake, *_given(y)))
         return self.generator_objective(_logits(logits, fake))
 
-    def generate(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def generate(self, z: Tensor, *, y: Tensor | None = None) -> Tensor:
         """The examples that these noise vectors stand for; differentiable in z, same z same example.
 
         Raises:
@@ -159,7 +159,7 @@ class GAN(nn.Module):
             return self.generator(z, *_given(y))
 
     @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None) -> Tensor:
+    def sample(self, n: int, *, y: Tensor | None = None) -> Tensor:
         """Draw n examples: noise through the generator, one pass for all.
 
         Raises:

@@ -10,7 +10,7 @@ class _SlopePenalty(GAN):
     """Its discriminator pays for the slope at each example, so outputs must depend on one example each."""
 
     def __init__(
-        self, generator: nn.Module, discriminator: nn.Module, latent_dim: int, penalty: float
+        self, generator: nn.Module, discriminator: nn.Module, *, latent_dim: int, penalty: float
     ):
         super().__init__(generator, discriminator, latent_dim)
         if any(
@@ -64,16 +64,17 @@ class R1GAN(_SlopePenalty):
         self,
         generator: nn.Module,
         discriminator: nn.Module,
+        *,
         latent_dim: int,
         penalty: float = 1.0,
     ):
         super().__init__(generator, discriminator, latent_dim, penalty)
 
     def discriminator_loss(
-        self, x: Tensor, y: Tensor | None = None, *, fake: Tensor | None = None
+        self, x: Tensor, *, y: Tensor | None = None, fake: Tensor | None = None
     ) -> Tensor:
         """What the discriminator minimises: the objective and half the weighted gradient penalty."""
-        objective = super().discriminator_loss(x, y, fake=fake)
+        objective = super().discriminator_loss(x, y=y, fake=fake)
         return objective + self.penalty / 2 * self.gradient_penalty(x, y)
 
     def gradient_penalty(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -118,6 +119,7 @@ class WGANGP(_SlopePenalty):
         self,
         generator: nn.Module,
         discriminator: nn.Module,
+        *,
         latent_dim: int,
         penalty: float = 10.0,
     ):
@@ -136,11 +138,11 @@ class WGANGP(_SlopePenalty):
         return (real.mean() + fake.mean()) / 2
 
     def discriminator_loss(
-        self, x: Tensor, y: Tensor | None = None, *, fake: Tensor | None = None
+        self, x: Tensor, *, y: Tensor | None = None, fake: Tensor | None = None
     ) -> Tensor:
         """What the critic minimises: the objective and the weighted gradient penalty."""
         fake = self._fakes_beside(x, y, fake)
-        objective = super().discriminator_loss(x, y, fake=fake)
+        objective = super().discriminator_loss(x, y=y, fake=fake)
         return objective + self.penalty * self.gradient_penalty(x, fake, y)
 
     def gradient_penalty(self, x: Tensor, fake: Tensor, y: Tensor | None = None) -> Tensor:

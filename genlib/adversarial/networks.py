@@ -44,6 +44,7 @@ class MLPGenerator(nn.Module):
     def __init__(
         self,
         shape: ExampleShape,
+        *,
         latent_dim: int,
         hidden_dim: int = 128,
         depth: int = 2,
@@ -93,7 +94,7 @@ class MLPDiscriminator(nn.Module):
     """
 
     def __init__(
-        self, shape: ExampleShape, hidden_dim: int = 128, depth: int = 2, n_classes: int = 0
+        self, shape: ExampleShape, *, hidden_dim: int = 128, depth: int = 2, n_classes: int = 0
     ):
         super().__init__()
         _check_mlp(shape, depth)
@@ -143,6 +144,7 @@ class DCGANGenerator(nn.Module):
     def __init__(
         self,
         shape: tuple[int, int, int] = (1, 28, 28),
+        *,
         latent_dim: int = 64,
         channels: int = 32,
         n_classes: int = 0,
@@ -202,6 +204,7 @@ class DCGANDiscriminator(nn.Module):
     def __init__(
         self,
         shape: tuple[int, int, int] = (1, 28, 28),
+        *,
         channels: int = 32,
         n_classes: int = 0,
         norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
@@ -253,7 +256,7 @@ class InstanceNoise(nn.Module):
         torch.Size([5])
     """
 
-    def __init__(self, discriminator: nn.Module, std: float):
+    def __init__(self, discriminator: nn.Module, *, std: float):
         super().__init__()
         if std < 0:
             raise ValueError(f"std must be 0 or more, not {std}")
@@ -299,7 +302,7 @@ def spectral_norm(network: nn.Module) -> nn.Module:
 
 
 @torch.no_grad()
-def average_weights(average: nn.Module, network: nn.Module, decay: float = 0.99) -> None:
+def average_weights(average: nn.Module, network: nn.Module, *, decay: float = 0.99) -> None:
     r"""Move an exponential moving average of a network's weights on: $\bar w \leftarrow \beta \bar w + (1 - \beta) w$.
 
     Call it after every update. Averages over about $1 / (1 - \beta)$ updates even out the swings of

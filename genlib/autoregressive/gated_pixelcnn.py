@@ -144,6 +144,7 @@ class GatedPixelCNN(PixelModel):
     def __init__(
         self,
         shape: Shape = (1, 28, 28),
+        *,
         levels: int = 2,
         channels: int = 32,
         depth: int = 7,

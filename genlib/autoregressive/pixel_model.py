@@ -49,7 +49,7 @@ class PixelModel(nn.Module):
 
     streams = False
 
-    def __init__(self, shape: Shape, levels: int, n_classes: int = 0):
+    def __init__(self, shape: Shape, *, levels: int, n_classes: int = 0):
         super().__init__()
         self.shape = check_sizes(shape, levels, n_classes)
         self.levels = levels
@@ -67,28 +67,28 @@ class PixelModel(nn.Module):
         """The logits, given what `above` returned; on a walk for one pixel, (n, C) -> (n, K, C)."""
         return self.network(x, y)
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         """Logits of p(x_i | earlier values) for every value at once, (B, K, C, H, W)."""
         check_images(x, self.shape)
         check_labels(y, len(x), self.n_classes)
         return self.network(2 * x - 1, y)
 
-    def log_prob(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def log_prob(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""Exact log-likelihood $\sum_i \log p(x_i \mid x_{<i})$ in nats, (B, C, H, W) -> (B,)."""
         check_images(x, self.shape, self.levels)
         target = (x * (self.levels - 1)).round().long()
         nats = F.cross_entropy(self(x, y), target, reduction="none")  # (B, C, H, W)
         return -nats.flatten(1).sum(dim=1)
 
-    def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def loss(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         """Mean negative log-likelihood, nats per image."""
         return -self.log_prob(x, y).mean()
 
     def sample(
         self,
         n: int,
-        y: Tensor | None = None,
         *,
+        y: Tensor | None = None,
         known: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
@@ -119,8 +119,8 @@ class PixelModel(nn.Module):
     def sample_by_definition(
         self,
         n: int,
-        y: Tensor | None = None,
         *,
+        y: Tensor | None = None,
         known: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:

@@ -42,6 +42,7 @@ class PixelRNN(PixelModel):
     def __init__(
         self,
         shape: Shape = (1, 28, 28),
+        *,
         levels: int = 2,
         channels: int = 64,
         depth: int = 2,

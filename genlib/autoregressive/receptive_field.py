@@ -9,7 +9,7 @@ from torch import Tensor
 from genlib.autoregressive.pixel_model import PixelModel
 
 
-def receptive_field(model: PixelModel, pixel: tuple[int, int], n_images: int = 16) -> Tensor:
+def receptive_field(model: PixelModel, pixel: tuple[int, int], *, n_images: int = 16) -> Tensor:
     r"""How strongly the prediction of one pixel depends on every pixel of the input.
 
     The mean over random images of $|\partial \ell / \partial x_{ij}|$, where $\ell$ is the sum of the
@@ -37,7 +37,7 @@ def receptive_field(model: PixelModel, pixel: tuple[int, int], n_images: int = 1
 
 
 def receptive_fields(
-    model: PixelModel, pixels: Sequence[tuple[int, int]], n_images: int = 16
+    model: PixelModel, pixels: Sequence[tuple[int, int]], *, n_images: int = 16
 ) -> Tensor:
     """What `receptive_field` computes, of P pixels in one pass: (P, H, W).
 

@@ -63,7 +63,7 @@ STROKES_SEED = {"train": 0, "test": 20_160_601}  # a seed that nobody takes for 
 
 
 def load(
-    name: str, split: str = "train", size: int | None = None, root: str | Path | None = None
+    name: str, split: str = "train", *, size: int | None = None, root: str | Path | None = None
 ) -> ImageSet:
     """The data set called `name`, as bytes in memory.
 

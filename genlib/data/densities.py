@@ -29,7 +29,7 @@ class _Mixture:
         log_each = -square / 2 - math.log(2 * math.pi * self.std**2)
         return log_each.logsumexp(dim=1) - math.log(len(self.means))
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw `n` points, (n, 2); `generator=None` follows `torch.manual_seed`."""
         which = torch.randint(len(self.means), (n,), generator=generator)
         return self.means[which] + self.std * torch.randn(n, 2, generator=generator)
@@ -52,7 +52,7 @@ class EightGaussians(_Mixture):
 
     Example:
         >>> density = EightGaussians()
-        >>> x = density.sample(5, torch.Generator().manual_seed(0))
+        >>> x = density.sample(5, generator=torch.Generator().manual_seed(0))
         >>> density.log_prob(x).shape
         torch.Size([5])
     """
@@ -79,7 +79,7 @@ class Spiral(_Mixture):
 
     Example:
         >>> density = Spiral()
-        >>> x = density.sample(4, torch.Generator().manual_seed(0))
+        >>> x = density.sample(4, generator=torch.Generator().manual_seed(0))
         >>> torch.allclose(density.log_prob(x), density.log_prob(-x))  # half a turn changes nothing
         True
     """
@@ -117,7 +117,7 @@ class Checkerboard:
         log_prob = x.new_full((len(x),), -math.log(32))
         return log_prob.masked_fill(~black, -math.inf)
 
-    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+    def sample(self, n: int, *, generator: torch.Generator | None = None) -> Tensor:
         """Draw `n` points, (n, 2); `generator=None` follows `torch.manual_seed`."""
         column = torch.randint(-2, 2, (n,), generator=generator)
         # of each column's four squares, the two of the same parity are black

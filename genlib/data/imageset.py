@@ -116,6 +116,7 @@ class ImageSet:
     def batches(
         self,
         batch_size: int,
+        *,
         shuffle: bool = True,
         generator: torch.Generator | None = None,
         device: torch.device | str | None = None,
@@ -180,7 +181,7 @@ class ImageSet:
             yield self.batch(rows, device)
 
     def batch(
-        self, rows: Tensor, device: torch.device | str | None = None
+        self, rows: Tensor, *, device: torch.device | str | None = None
     ) -> tuple[Tensor, Tensor]:
         """The images of these rows as a model is given them, and their labels.
 
@@ -211,7 +212,7 @@ def batch_sizes(n: int, batch_size: int) -> list[int]:
     return sizes
 
 
-def bernoulli_pixels(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def bernoulli_pixels(x: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     r"""Draw each pixel as 1 with probability equal to its grey value: $b \sim \text{Ber}(x)$.
 
     Drawn once (`binarise`) this is the fixed set of Salakhutdinov & Murray (2008), "On the
@@ -230,7 +231,7 @@ def bernoulli_pixels(x: Tensor, generator: torch.Generator | None = None) -> Ten
         ValueError: a value lies outside [0, 1].
 
     Example:
-        >>> bernoulli_pixels(torch.tensor([0.0, 0.5, 1.0]), torch.Generator().manual_seed(0))
+        >>> bernoulli_pixels(torch.tensor([0.0, 0.5, 1.0]), generator=torch.Generator().manual_seed(0))
         tensor([0., 0., 1.])
     """
     if x.numel() and not (x.min() >= 0 and x.max() <= 1):  # a NaN fails both
@@ -240,7 +241,7 @@ def bernoulli_pixels(x: Tensor, generator: torch.Generator | None = None) -> Ten
     return (u < x).to(x.dtype)
 
 
-def binarise(data: ImageSet, how: str = "threshold", seed: int = 0) -> ImageSet:
+def binarise(data: ImageSet, *, how: str = "threshold", seed: int = 0) -> ImageSet:
     """The same images with black and white pixels only: levels = 2.
 
     Args:

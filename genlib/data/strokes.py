@@ -218,6 +218,7 @@ def _draw(path: Tensor, radius: Tensor, starts: Tensor) -> Tensor:
 
 def strokes(
     n: int = 10_000,
+    *,
     seed: int = 0,
     labels: int | Tensor | None = None,
     same_hand: bool = False,

@@ -12,7 +12,7 @@ from genlib.markov.rbm import RBM
 
 @torch.no_grad()
 def annealed_importance(
-    model: RBM, n_chains: int = 100, n_temperatures: int = 1000, data: ImageSet | None = None
+    model: RBM, *, n_chains: int = 100, n_temperatures: int = 1000, data: ImageSet | None = None
 ) -> tuple[Tensor, Tensor]:
     r"""Estimate an RBM's $\log Z$ by annealed importance sampling (AIS), with a standard error.
 
@@ -70,7 +70,7 @@ def annealed_importance(
                 f"data must be binary images of shape {model.shape}, as the model's, not {data}"
             )
         base = independent_pixels(data).logits.diff(dim=-1).flatten().to(bias)  # log-odds of white
-    between = RBM(model.shape, model.n_hidden)
+    between = RBM(model.shape, n_hidden=model.n_hidden)
 
     def free_energy(x: Tensor, beta: float) -> Tensor:
         between.visible_bias = nn.Parameter(torch.lerp(base, bias, beta))

@@ -71,7 +71,7 @@ class GSN(nn.Module):
         torch.Size([4, 5, 1, 2, 3])
     """
 
-    def __init__(self, shape: Shape, hidden_dim: int, noise: float, walkback: int = 5):
+    def __init__(self, shape: Shape, *, hidden_dim: int, noise: float, walkback: int = 5):
         super().__init__()
         self.shape = check_sizes(shape)
         at_least_one("hidden_dim", hidden_dim)
@@ -117,7 +117,7 @@ class GSN(nn.Module):
         return torch.stack(nats).flatten(2).sum(dim=2).mean()
 
     @torch.no_grad()
-    def walk(self, x: Tensor, steps: int) -> Tensor:
+    def walk(self, x: Tensor, *, steps: int) -> Tensor:
         """The images that chains come by in `steps` steps from x, without x itself."""
         check_images(x, self.shape, levels=2)
         images = []
@@ -127,7 +127,7 @@ class GSN(nn.Module):
         return torch.stack(images)
 
     @torch.no_grad()
-    def sample(self, n: int, steps: int = 100) -> Tensor:
+    def sample(self, n: int, *, steps: int = 100) -> Tensor:
         """Draw `n` images: the ends of as many chains, which start from random pixels.
 
         They follow the model as far as the chains have forgotten their start.

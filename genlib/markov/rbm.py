@@ -76,7 +76,7 @@ class RBM(nn.Module):
     """
 
     def __init__(
-        self, shape: Shape, n_hidden: int, cd_steps: int = 1, pixel_mean: Tensor | None = None
+        self, shape: Shape, *, n_hidden: int, cd_steps: int = 1, pixel_mean: Tensor | None = None
     ):
         super().__init__()
         self.shape = check_sizes(shape)
@@ -150,7 +150,7 @@ class RBM(nn.Module):
     # The chain. -----------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def gibbs(self, x: Tensor, steps: int) -> Tensor:
+    def gibbs(self, x: Tensor, *, steps: int) -> Tensor:
         """Images after `steps` rounds of Gibbs sampling: all hidden units, then all pixels.
 
         A round leaves the model's distribution as it is: draws from p(x) go in, draws from p(x) come
@@ -159,7 +159,7 @@ class RBM(nn.Module):
         at_least_one("steps", steps)
         return self._gibbs(self._flat(x), steps).unflatten(1, self.shape)
 
-    def sample(self, n: int, steps: int = 1000) -> Tensor:
+    def sample(self, n: int, *, steps: int = 1000) -> Tensor:
         """Draw `n` images by as many chains of `steps` Gibbs steps, which start from random pixels.
 
         They follow p(x) as far as the chains have forgotten their start. Where the model has found
@@ -253,6 +253,7 @@ class PersistentRBM(RBM):
     def __init__(
         self,
         shape: Shape,
+        *,
         n_hidden: int,
         cd_steps: int = 1,
         pixel_mean: Tensor | None = None,

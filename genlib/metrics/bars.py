@@ -90,7 +90,7 @@ def bars_counts(x: Tensor) -> dict[str, float]:
 
 
 @torch.no_grad()
-def bars_report(model: nn.Module, n_samples: int = 6000) -> dict[str, str | float | None]:
+def bars_report(model: nn.Module, *, n_samples: int = 6000) -> dict[str, str | float | None]:
     """What is known of a model that was trained on `bars`, by the best way its leaf allows.
 
     - `known`: how its probabilities are known: "exact" (it has `log_prob`), "by quadrature" (a VAE of

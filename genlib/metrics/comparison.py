@@ -101,7 +101,7 @@ def _density(
     return row
 
 
-def format_table(rows: Mapping[str, Mapping[str, object]], digits: int = 3) -> str:
+def format_table(rows: Mapping[str, Mapping[str, object]], *, digits: int = 3) -> str:
     """Rows of figures as text in columns: to print, and to compare line by line.
 
     Args:

@@ -41,7 +41,7 @@ class FeatureClassifier(nn.Module):
         torch.Size([5, 32])
     """
 
-    def __init__(self, shape: Shape, n_classes: int, n_features: int = 32):
+    def __init__(self, shape: Shape, *, n_classes: int, n_features: int = 32):
         super().__init__()
         self.shape, self.n_classes = shape, n_classes
         self.to_features = nn.Sequential(
@@ -60,7 +60,7 @@ class FeatureClassifier(nn.Module):
         check_images(x, self.shape)
         return self.to_logits(self.to_features(2 * x - 1))
 
-    def loss(self, x: Tensor, y: Tensor) -> Tensor:
+    def loss(self, x: Tensor, *, y: Tensor) -> Tensor:
         """Mean cross-entropy of the labels, nats per image."""
         return F.cross_entropy(self(x), y)
 
@@ -76,7 +76,7 @@ class FeatureClassifier(nn.Module):
         return torch.cat([self(part).argmax(dim=1) for part in x.split(batch_size)])
 
 
-def train_classifier(data: ImageSet, updates: int = 400, seed: int = 0) -> FeatureClassifier:
+def train_classifier(data: ImageSet, *, updates: int = 400, seed: int = 0) -> FeatureClassifier:
     """Train a `FeatureClassifier` in seconds; the same data and seed give the same classifier.
 
     The random numbers of whoever calls are left as they were.

@@ -32,7 +32,7 @@ def bits_per_dim(nats: Tensor | float, shape: Shape) -> Tensor | float:
 
 
 @torch.no_grad()
-def log_probs(model: nn.Module, data: ImageSet, batch_size: int = 500) -> Tensor:
+def log_probs(model: nn.Module, data: ImageSet, *, batch_size: int = 500) -> Tensor:
     """The model's log-likelihood of every image of a set, in nats and in the set's order.
 
     Args:
@@ -114,6 +114,6 @@ def log_likelihood(
         return LogLikelihood("exact", log_probs(model, data))
     if hasattr(model, "elbo"):
         y = data.labels.to(device) if getattr(model, "n_classes", 0) else None
-        bound = importance_bound(model, data.floats().to(device), k, y)
+        bound = importance_bound(model, data.floats().to(device), k=k, y=y)
         return LogLikelihood("bound", bound.cpu())
     return None

@@ -6,7 +6,7 @@ from torch import Tensor
 from genlib.metrics.precision_recall import _distances
 
 
-def mode_counts(samples: Tensor, modes: Tensor, radius: float) -> Tensor:
+def mode_counts(samples: Tensor, modes: Tensor, *, radius: float) -> Tensor:
     """How many samples fall to each mode: the nearest one, if it is no farther than the radius.
 
     For a mixture of Gaussians take its means and three standard deviations (Metz et al., 2017,
@@ -41,7 +41,7 @@ def mode_counts(samples: Tensor, modes: Tensor, radius: float) -> Tensor:
     return torch.bincount(mode[distance <= radius], minlength=len(modes))
 
 
-def mode_coverage(samples: Tensor, modes: Tensor, radius: float, share: float = 0.1) -> int:
+def mode_coverage(samples: Tensor, modes: Tensor, *, radius: float, share: float = 0.1) -> int:
     """How many modes the samples cover: those that get a tenth of what an equal share would be.
 
     A single stray sample does not make a mode covered; with N samples and M modes it takes

@@ -6,7 +6,7 @@ from torch import Tensor
 from genlib.validation import at_least_one
 
 
-def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, float]:
+def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3) -> tuple[float, float]:
     r"""Do samples look real (precision), and is all that is real among them (recall)?
 
     Around each example of a set lies a ball that reaches to its k-th neighbour in the set; the balls
@@ -49,7 +49,7 @@ def _share_within(apart: Tensor, manifold: Tensor, k: int) -> float:
     return (apart <= radius).any(dim=1).float().mean().item()
 
 
-def nearest_neighbours(samples: Tensor, data: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+def nearest_neighbours(samples: Tensor, data: Tensor, *, k: int = 1) -> tuple[Tensor, Tensor]:
     """The training examples nearest to each sample: has the model learnt them by heart?
 
     Args:

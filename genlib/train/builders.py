@@ -108,13 +108,15 @@ def networks(
     hidden = (hidden_dim,) * depth
     if network == "conv":
         return (
-            ConvEncoder(images.shape, numbers, n_classes=n_classes),
+            ConvEncoder(images.shape, out_dim=numbers, n_classes=n_classes),
             ConvDecoder(latent_dim, images.shape, p, n_classes=n_classes),
         )
-    encoder = MLP((size, *hidden, numbers), n_classes)
+    encoder = MLP((size, *hidden, numbers), n_classes=n_classes)
     if p > 2:
-        return encoder, LevelDecoder((latent_dim, *hidden), images.shape, p, n_classes)
-    decoder = MLP((latent_dim, *hidden, p * size), n_classes)
+        return encoder, LevelDecoder(
+            (latent_dim, *hidden), shape=images.shape, levels=p, n_classes=n_classes
+        )
+    decoder = MLP((latent_dim, *hidden, p * size), n_classes=n_classes)
     if p == 1 and images.mean is not None:
         with torch.no_grad():  # codes have only to say how an image differs from the mean one
             last: nn.Linear = decoder.rest[-1]  # type: ignore[assignment]
@@ -145,13 +147,13 @@ def vae(
     )
     return VAE(
         images.shape,
-        latent_dim,
-        likelihood,
-        images.levels,
-        images.n_classes,
-        encoder,
-        decoder,
-        kl_weight,
+        latent_dim=latent_dim,
+        likelihood=likelihood,
+        levels=images.levels,
+        n_classes=images.n_classes,
+        encoder=encoder,
+        decoder=decoder,
+        kl_weight=kl_weight,
     )
 
 
@@ -159,7 +161,12 @@ def autoencoder(
     images: Images, latent_dim: int, network: str, hidden_dim: int, depth: int
 ) -> nn.Module:
     encoder, decoder = networks(images, network, latent_dim, latent_dim, hidden_dim, depth, 1)
-    return Autoencoder(images.shape, latent_dim, encoder, nn.Sequential(decoder, nn.Sigmoid()))
+    return Autoencoder(
+        images.shape,
+        latent_dim=latent_dim,
+        encoder=encoder,
+        decoder=nn.Sequential(decoder, nn.Sigmoid()),
+    )
 
 
 def gan(objective: Callable[..., GAN]) -> Callable[..., nn.Module]:
@@ -177,11 +184,19 @@ def gan(objective: Callable[..., GAN]) -> Callable[..., nn.Module]:
         halves = min(height, width) >= 8 and height % 2 == width % 2 == 0
         if network == "dcgan" or (network == "auto" and halves):
             norm = layer_norm if objective is WGANGP else nn.BatchNorm2d
-            generator: nn.Module = DCGANGenerator(shape, latent_dim, channels, images.n_classes)
-            discriminator: nn.Module = DCGANDiscriminator(shape, channels, images.n_classes, norm)
+            generator: nn.Module = DCGANGenerator(
+                shape, latent_dim=latent_dim, channels=channels, n_classes=images.n_classes
+            )
+            discriminator: nn.Module = DCGANDiscriminator(
+                shape, channels=channels, n_classes=images.n_classes, norm=norm
+            )
         else:
-            generator = MLPGenerator(shape, latent_dim, hidden_dim, n_classes=images.n_classes)
-            discriminator = MLPDiscriminator(shape, hidden_dim, n_classes=images.n_classes)
+            generator = MLPGenerator(
+                shape, latent_dim=latent_dim, hidden_dim=hidden_dim, n_classes=images.n_classes
+            )
+            discriminator = MLPDiscriminator(
+                shape, hidden_dim=hidden_dim, n_classes=images.n_classes
+            )
         return objective(generator, discriminator, latent_dim, **options)
 
     return build
@@ -197,4 +212,4 @@ def boltzmann_machine(family: Callable[..., RBM]) -> Callable[..., nn.Module]:
 
 
 def gsn(images: Images, hidden_dim: int, noise: float, walkback: int) -> nn.Module:
-    return GSN(images.shape, hidden_dim, noise, walkback)
+    return GSN(images.shape, hidden_dim=hidden_dim, noise=noise, walkback=walkback)

@@ -131,9 +131,9 @@ def evaluate(
             COUNT.check(flag, number)
         SEED.check("--seed", seed)
         model, config, metadata = load_run(folder, accelerator)
-        train_set = load(config.data, "train", config.size)
+        train_set = load(config.data, "train", size=config.size)
         name = data or config.data
-        images = load(name, split, size)
+        images = load(name, split, size=size)
         if images.shape != train_set.shape or (images.levels != train_set.levels):
             raise Refused(
                 f"{name} has images {images.shape} of {images.levels} levels, and the model was made "

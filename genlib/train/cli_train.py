@@ -67,7 +67,7 @@ def _train(
         refuse_changes(config, given, options)
     else:
         config = new_settings(given, options)
-    data = load(config.data, "train", config.size)
+    data = load(config.data, "train", size=config.size)
     first = devices.first_process(config)
     with progress_bar(show=first) as (bar, say):
         if first:

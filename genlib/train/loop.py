@@ -116,7 +116,7 @@ class Training:
         world = self.config.world_size
         for i in range(first, first + number):
             rows = self.order.share(i, self.fabric.global_rank, world)
-            x, y = self.data.batch(rows, self.fabric.device)
+            x, y = self.data.batch(rows, device=self.fabric.device)
             if self.config.binary and self.data.levels > 2:
                 x = bernoulli_pixels(x)
             if self.config.channels_last:

@@ -48,7 +48,7 @@ def as_trained(data: ImageSet, config: Config, split: str) -> ImageSet:
     """
     if not config.binary or data.levels == 2:
         return data
-    return binarise(data, "stochastic", BINARISE_SEED[split])
+    return binarise(data, how="stochastic", seed=BINARISE_SEED[split])
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:

@@ -55,6 +55,7 @@ class Autoencoder(nn.Module):
     def __init__(
         self,
         shape: Shape,
+        *,
         latent_dim: int,
         encoder: nn.Module | None = None,
         decoder: nn.Module | None = None,

@@ -12,7 +12,7 @@ from genlib.validation import check_labels
 
 @torch.no_grad()
 def importance_bound(
-    model: nn.Module, x: Tensor, k: int, y: Tensor | None = None, at_once: int = 1000
+    model: nn.Module, x: Tensor, *, k: int, y: Tensor | None = None, at_once: int = 1000
 ) -> Tensor:
     r"""A lower bound on a VAE's $\log p(x)$ from `k` codes an image, in nats.
 
@@ -56,7 +56,7 @@ def importance_bound(
     bounds = []
     for rows in torch.arange(len(x), device=x.device).split(at_once // draws):
         images, labels = x[rows], None if y is None else y[rows]
-        posterior: Distribution = model.posterior(images, labels)  # type: ignore[operator]
+        posterior: Distribution = model.posterior(images, y=labels)  # type: ignore[operator]
         log_sums = []  # of the weights p(x | z) p(z) / q(z | x), one for each chunk of codes
         for start in range(0, k, draws):
             z = posterior.sample((min(draws, k - start),))  # (draws, rows, latent_dim)
@@ -70,6 +70,7 @@ def importance_bound(
 def log_prob_by_quadrature(
     model: nn.Module,
     x: Tensor,
+    *,
     y: Tensor | None = None,
     reach: float = 6.0,
     points: int = 161,
@@ -123,7 +124,7 @@ def log_prob_by_quadrature(
 
 
 @torch.no_grad()
-def split_kl(q: Independent, prior: Independent, draws: int = 1) -> tuple[float, float]:
+def split_kl(q: Independent, prior: Independent, *, draws: int = 1) -> tuple[float, float]:
     r"""The KL term of a set in two parts: what codes say of their image, and what the prior lacks.
 
     Codes of a set of N images follow the aggregated posterior $q(z) = \frac1N \sum_n q(z \mid x_n)$.

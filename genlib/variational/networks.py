@@ -40,6 +40,7 @@ class MLP(nn.Module):
     def __init__(
         self,
         sizes: Sequence[int],
+        *,
         n_classes: int = 0,
         activation: type[nn.Module] = nn.GELU,
     ):
@@ -80,13 +81,14 @@ class LevelDecoder(nn.Module):
 
     Example:
         >>> import torch
-        >>> LevelDecoder((16, 400), (1, 8, 8), levels=17)(torch.zeros(5, 16)).shape
+        >>> LevelDecoder((16, 400), shape=(1, 8, 8), levels=17)(torch.zeros(5, 16)).shape
         torch.Size([5, 17, 64])
     """
 
     def __init__(
         self,
         sizes: Sequence[int],
+        *,
         shape: Shape,
         levels: int,
         n_classes: int = 0,
@@ -120,7 +122,7 @@ class ConvEncoder(nn.Module):
         torch.Size([5, 16])
     """
 
-    def __init__(self, shape: Shape, out_dim: int, channels: int = 32, n_classes: int = 0):
+    def __init__(self, shape: Shape, *, out_dim: int, channels: int = 32, n_classes: int = 0):
         super().__init__()
         self.down = nn.Conv2d(shape[0], channels, 3, stride=2, padding=1)
         self.down_again = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)

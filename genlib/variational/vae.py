@@ -85,6 +85,7 @@ class VAE(nn.Module):
     def __init__(
         self,
         shape: Shape,
+        *,
         latent_dim: int,
         likelihood: str = "bernoulli",
         levels: int = 2,
@@ -103,17 +104,19 @@ class VAE(nn.Module):
         self.levels, self.n_classes, self.kl_weight = levels, n_classes, kl_weight
         size = math.prod(shape)
         if encoder is None:
-            encoder = MLP((size, HIDDEN, 2 * latent_dim), n_classes)
+            encoder = MLP((size, HIDDEN, 2 * latent_dim), n_classes=n_classes)
         if decoder is None and likelihood == "categorical":
-            decoder = LevelDecoder((latent_dim, HIDDEN), self.shape, levels, n_classes)
+            decoder = LevelDecoder(
+                (latent_dim, HIDDEN), shape=self.shape, levels=levels, n_classes=n_classes
+            )
         elif decoder is None:
-            decoder = MLP((latent_dim, HIDDEN, self.pixels.per_value * size), n_classes)
+            decoder = MLP((latent_dim, HIDDEN, self.pixels.per_value * size), n_classes=n_classes)
         self.encoder, self.decoder = encoder, decoder
         self.register_buffer("prior_mean", torch.zeros(latent_dim), persistent=False)
 
     # The three distributions. ---------------------------------------------------------------------
 
-    def posterior(self, x: Tensor, y: Tensor | None = None) -> Independent:
+    def posterior(self, x: Tensor, *, y: Tensor | None = None) -> Independent:
         r"""$q(z \mid x)$: which codes may have given these images."""
         self._check(x, y)
         mean, log_std = self._encode(x, y)
@@ -124,19 +127,19 @@ class VAE(nn.Module):
         std = torch.ones_like(self.prior_mean)
         return independent(Normal(self.prior_mean, std, validate_args=False), 1)
 
-    def likelihood(self, z: Tensor, y: Tensor | None = None) -> Independent:
+    def likelihood(self, z: Tensor, *, y: Tensor | None = None) -> Independent:
         r"""$p(x \mid z)$: the images that these codes may give, each value independent of the others."""
         check_labels(y, z.shape[-2], self.n_classes)
         return independent(self.pixels.distribution(self._decode(z, y)), 3)
 
-    def decode(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def decode(self, z: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""The mean of $p(x \mid z)$ as images in [0, 1], to look at: what all the draws have in common."""
         check_labels(y, z.shape[-2], self.n_classes)
         return self.pixels.mean(self._decode(z, y))
 
     # What is computed from them. ------------------------------------------------------------------
 
-    def log_likelihood(self, x: Tensor, z: Tensor, y: Tensor | None = None) -> Tensor:
+    def log_likelihood(self, x: Tensor, z: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""$\log p(x \mid z)$ in nats, (..., B): `z` may hold several codes an image.
 
         Codes that all images share, (..., 1, latent_dim), are decoded only once.
@@ -144,18 +147,18 @@ class VAE(nn.Module):
         self._check(x, y)
         return self._log_likelihood(x, z, y)
 
-    def elbo(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def elbo(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""One draw of a bound on $\log p(x)$, in nats with every constant: (B, C, H, W) -> (B,)."""
         reconstruction, kl = self._terms(x, y)
         return reconstruction - kl
 
-    def loss(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def loss(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         """Mean of -ELBO, nats per image, with `kl_weight` on the KL term."""
         reconstruction, kl = self._terms(x, y)
         return (self.kl_weight * kl - reconstruction).mean()
 
     @torch.no_grad()
-    def sample(self, n: int, y: Tensor | None = None, mean: bool = False) -> Tensor:
+    def sample(self, n: int, *, y: Tensor | None = None, mean: bool = False) -> Tensor:
         """Draw `n` images: a code from the prior, then an image from the decoder.
 
         Args:
@@ -176,7 +179,7 @@ class VAE(nn.Module):
         return self.decode(z, y) if mean else self.pixels.draw(self._decode(z, y))
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def reconstruct(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""The decoder's mean for the most likely code of each image, $z = \mu(x)$."""
         return self.decode(self.posterior(x, y).mean, y)
 

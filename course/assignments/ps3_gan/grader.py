@@ -1045,7 +1045,7 @@ def judge_modes(
 ) -> None:
     x = drawn(name, questions, outcomes)
     modes, _, std = find_ring(questions[0].arguments["real"])
-    found = int((mode_counts(x, modes, 3 * std) >= 0.1 * len(x) / 8).sum())
+    found = int((mode_counts(x, modes, radius=3 * std) >= 0.1 * len(x) / 8).sum())
     if found < 7:
         raise Wrong(
             f"the generator finds {found} of the 8 modes. Look at points of `real` and of your own in "
@@ -1058,7 +1058,7 @@ def judge_near(
 ) -> None:
     x = drawn(name, questions, outcomes)
     modes, heap, std = find_ring(questions[0].arguments["real"])
-    near = mode_counts(x, modes, 2 * std).sum().item() / len(x)
+    near = mode_counts(x, modes, radius=2 * std).sum().item() / len(x)
     if near < NEAR:
         raise Wrong(
             f"{100 * near:.0f} % of the points lie within two standard deviations of a mode, where "

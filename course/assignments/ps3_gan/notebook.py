@@ -567,7 +567,7 @@ def fit(real, latent_dim, updates, momentum=0.5, weight=0.0):
 eight, center, size = EightGaussians(RADIUS, STD), torch.tensor([-70.0, 40.0]), 25.0
 data = center + size * eight.sample(4000)
 points = (ring(data, torch.randn(2000, LATENT)) - center) / size
-counts = mode_counts(points, eight.means, 2 * STD)
+counts = mode_counts(points, eight.means, radius=2 * STD)
 print("modes with a tenth of their due, 7 or more:  ", int((counts >= 25).sum()) >= 7)
 print("points near a mode, more than 60 %:          ", counts.sum().item() / 2000 > 0.6)
 plots.show_points(
@@ -640,7 +640,7 @@ def shares_near(momentum=0.5, weight=0.0):
     real = torch.stack([eight.sample(4000) for _ in seeds])
     generator = fit(real, LATENT, updates=500, momentum=momentum, weight=weight)
     points = generator(torch.randn(len(seeds), 2000, LATENT)).detach()
-    near = [mode_counts(x, eight.means, 2 * STD).sum() for x in points]
+    near = [mode_counts(x, eight.means, radius=2 * STD).sum() for x in points]
     return torch.stack(near) / 2000
 
 

@@ -624,7 +624,7 @@ models = {
     "PixelCNN": PixelCNN(S, channels=32, depth=2),
     "VAE": VAE(S, latent_dim=16),
     "RBM": PersistentRBM(S, n_hidden=16, cd_steps=3, pixel_mean=train.floats().mean(dim=0)),
-    "GAN": GAN(MLPGenerator(S, 32), doubting, latent_dim=32),
+    "GAN": GAN(MLPGenerator(S, latent_dim=32), doubting, latent_dim=32),
 }
 
 # %%

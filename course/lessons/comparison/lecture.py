@@ -173,9 +173,9 @@ models = {
     "RBM, 16 hidden": PersistentRBM(S, n_hidden=16, cd_steps=3, pixel_mean=mean),
     "RBM, 100 hidden": PersistentRBM(S, n_hidden=100, cd_steps=2, pixel_mean=mean),
     "GSN": GSN(S, hidden_dim=256, noise=0.2, walkback=1),
-    "GAN": GAN(MLPGenerator(S, 32), seen_through_noise(), latent_dim=32),
-    "LSGAN": LSGAN(MLPGenerator(S, 32), seen_through_noise(), latent_dim=32),
-    "WGAN-GP": WGANGP(MLPGenerator(S, 32), MLPDiscriminator(S), latent_dim=32),
+    "GAN": GAN(MLPGenerator(S, latent_dim=32), seen_through_noise(), latent_dim=32),
+    "LSGAN": LSGAN(MLPGenerator(S, latent_dim=32), seen_through_noise(), latent_dim=32),
+    "WGAN-GP": WGANGP(MLPGenerator(S, latent_dim=32), MLPDiscriminator(S), latent_dim=32),
 }
 
 # %%
@@ -444,9 +444,9 @@ tiny = {
     "VAE": VAE(B, latent_dim=2),
     "RBM": PersistentRBM(B, n_hidden=16, cd_steps=5),
     "GSN": GSN(B, hidden_dim=128, noise=0.25, walkback=1),
-    "GAN": GAN(MLPGenerator(B, 16), doubting(), latent_dim=16),
-    "LSGAN": LSGAN(MLPGenerator(B, 16), doubting(), latent_dim=16),
-    "WGAN-GP": WGANGP(MLPGenerator(B, 16), MLPDiscriminator(B), latent_dim=16),
+    "GAN": GAN(MLPGenerator(B, latent_dim=16), doubting(), latent_dim=16),
+    "LSGAN": LSGAN(MLPGenerator(B, latent_dim=16), doubting(), latent_dim=16),
+    "WGAN-GP": WGANGP(MLPGenerator(B, latent_dim=16), MLPDiscriminator(B), latent_dim=16),
 }
 
 # %%

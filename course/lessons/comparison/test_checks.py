@@ -708,7 +708,7 @@ def precision_recall(real, fake, k):
 
 @right("precision_recall")
 def precision_recall_of_genlib(real, fake, k):
-    return tuple(torch.tensor(s) for s in metrics.precision_recall(real, fake, k))
+    return tuple(torch.tensor(s) for s in metrics.precision_recall(real, fake, k=k))
 
 
 @right("precision_recall")

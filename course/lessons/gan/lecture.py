@@ -627,7 +627,7 @@ plots.show_points(shown, modes=ring.means, radius=3 * ring.std, limit=max(3.0, m
 # %%
 def near(points):
     """The share of points that lie near any mode."""
-    return mode_counts(points, ring.means, 3 * ring.std).sum().item() / len(points)
+    return mode_counts(points, ring.means, radius=3 * ring.std).sum().item() / len(points)
 
 
 final = {name: smooth(curves[name]["discriminator_loss"], 200)[-1].item() for name in runs}
@@ -654,7 +654,7 @@ for name in runs:
 
 # %%
 def modes(points):
-    return mode_coverage(points, ring.means, 3 * ring.std)
+    return mode_coverage(points, ring.means, radius=3 * ring.std)
 
 
 print(f"run A covers at least 7 of 8 modes: {modes(drawn['run A']) >= 7}")
@@ -717,7 +717,7 @@ for name, counts in found.items():
 
 # %%
 def bars_gan(std):
-    judge = InstanceNoise(MLPDiscriminator((1, 4, 4)), std)
+    judge = InstanceNoise(MLPDiscriminator((1, 4, 4)), std=std)
     return GAN(MLPGenerator((1, 4, 4), latent_dim=16), judge, latent_dim=16).to(DEVICE)
 
 

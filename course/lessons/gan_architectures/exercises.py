@@ -642,7 +642,7 @@ plots.show_points(panels | {"data": ring.sample(2000)}, modes=ring.means, radius
 # %%
 def near(points):
     """How many points lie near each mode."""
-    return mode_counts(points, ring.means, 2 * ring.std)
+    return mode_counts(points, ring.means, radius=2 * ring.std)
 
 
 angle = 2 * math.pi * torch.rand(4000)

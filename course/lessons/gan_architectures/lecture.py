@@ -54,7 +54,7 @@ torch.manual_seed(0);
 # they score is the best anyone can hope for.
 
 # %%
-train, test = load(DATASET, size=5000), load(DATASET, "test", 4000)
+train, test = load(DATASET, size=5000), load(DATASET, "test", size=4000)
 reference, fresh = test.floats()[:2000], test.floats()[2000:]
 plots.show_rows({"train": train.floats()[:12], "test": reference[:12]})
 
@@ -304,7 +304,7 @@ plots.show_rows(looks | {"real": fresh[:12]})
 # What did the convolutions bring? The baseline is a pair of perceptrons, with as many updates at the same rate.
 
 # %%
-perceptrons = MLPGenerator(shape, 64, hidden_dim=256), MLPDiscriminator(shape, hidden_dim=256)
+perceptrons = MLPGenerator(shape, latent_dim=64, hidden_dim=256), MLPDiscriminator(shape, hidden_dim=256)
 mlp = GAN(*perceptrons, latent_dim=64).to(DEVICE)
 fit_gan(mlp, train, updates=UPDATES, batch_size=BATCH, learning_rate=RATE)
 drawn = {"MLP pair": mlp.sample(2000).cpu(), "DCGAN": gan.sample(2000).cpu()}
@@ -580,7 +580,7 @@ begin = time.perf_counter()
 fit_gan(conditional, train, updates=UPDATES, batch_size=BATCH, learning_rate=RATE, fast=True)
 seconds["conditional"] = time.perf_counter() - begin
 y = torch.arange(2000, device=DEVICE) % 10
-drawn["conditional"] = conditional.sample(2000, y).cpu()
+drawn["conditional"] = conditional.sample(2000, y=y).cpu()
 scores["conditional"] = judged("conditional", drawn["conditional"])
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -590,7 +590,7 @@ scores["conditional"] = judged("conditional", drawn["conditional"])
 # %%
 z = conditional.noise(12)
 rows = {
-    f"{digit}": conditional.generate(z, torch.full((12,), digit, device=DEVICE)).detach().cpu()
+    f"{digit}": conditional.generate(z, y=torch.full((12,), digit, device=DEVICE)).detach().cpu()
     for digit in range(10)
 }
 plots.show_rows(rows, size=0.6)
@@ -775,7 +775,7 @@ for name in half:
 
 # %%
 z, scales = conditional.noise(500), (0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
-scaled = {scale: conditional.generate(scale * z, y[:500]).detach().cpu() for scale in scales}
+scaled = {scale: conditional.generate(scale * z, y=y[:500]).detach().cpu() for scale in scales}
 plots.show_rows({f"z times {scale}": scaled[scale][:12] for scale in (0.3, 1.0, 2.0)})
 
 # %%
@@ -889,7 +889,7 @@ print(f"{about.parameters:,} parameters of both networks in {about.size / 1e6:.1
 # %%
 z = mnist_gan.noise(12)
 asked = {f"{y}": torch.full((12,), y, device=DEVICE) for y in range(10)}
-plots.show_rows({name: mnist_gan.generate(z, y).detach().cpu() for name, y in asked.items()}, size=0.7)
+plots.show_rows({name: mnist_gan.generate(z, y=y).detach().cpu() for name, y in asked.items()}, size=0.7)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # And from one noise to another on the sphere, with the label held fixed:
@@ -898,7 +898,7 @@ plots.show_rows({name: mnist_gan.generate(z, y).detach().cpu() for name, y in as
 ends, walks = mnist_gan.noise(6).split(1), {}
 for a, b, digit in zip(ends[::2], ends[1::2], (3, 5, 8)):
     path = torch.cat([slerp(a, b, t) for t in steps.tolist()])
-    walks[f"{digit}"] = mnist_gan.generate(path, torch.full((11,), digit, device=DEVICE)).detach().cpu()
+    walks[f"{digit}"] = mnist_gan.generate(path, y=torch.full((11,), digit, device=DEVICE)).detach().cpu()
 plots.show_rows(walks)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -943,7 +943,7 @@ little = load("digits")
 
 def pair(change=lambda network: network):
     discriminator = DCGANDiscriminator(little.shape, channels=16)
-    return DCGANGenerator(little.shape, 64, channels=16), change(discriminator), 64
+    return DCGANGenerator(little.shape, latent_dim=64, channels=16), change(discriminator), 64
 
 
 hinge, r1 = HingeGAN(*pair(spectral_norm)), R1GAN(*pair(), penalty=1.0)
@@ -1056,7 +1056,7 @@ if DATASET == "strokes":
 
 # %% tags=["nbval-ignore-output"]
 begin = time.perf_counter()
-conditional.sample(1000, y[:1000])
+conditional.sample(1000, y=y[:1000])
 print(f"1000 images in {time.perf_counter() - begin:.2f} s")
 
 # %% [markdown] slideshow={"slide_type": "skip"}

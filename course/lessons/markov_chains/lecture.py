@@ -484,8 +484,8 @@ print(f"the exact gradient less than 0.05:                       {best['uneven']
 # %%
 bars = load("bars")
 rbms = {
-    "CD-1": RBM(bars.shape, 16), "CD-10": RBM(bars.shape, 16, cd_steps=10),
-    "PCD": PersistentRBM(bars.shape, 16, cd_steps=10),
+    "CD-1": RBM(bars.shape, n_hidden=16), "CD-10": RBM(bars.shape, n_hidden=16, cd_steps=10),
+    "PCD": PersistentRBM(bars.shape, n_hidden=16, cd_steps=10),
 }
 for model in rbms.values():
     fit(model.to(DEVICE), bars, epochs=EPOCHS, batch_size=30, learning_rate=0.05)
@@ -558,7 +558,7 @@ plots.show_rows({"bars": bars.floats()[torch.randint(30, (14,))], **drawn}, size
 # %%
 chain, image = {}, bars.floats()[:1]
 for every in (1, 10, 100):
-    chain[f"every {every}"] = torch.cat([image := rbms["PCD"].gibbs(image, every) for _ in range(14)])
+    chain[f"every {every}"] = torch.cat([image := rbms["PCD"].gibbs(image, steps=every) for _ in range(14)])
 plots.show_rows(chain, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -713,7 +713,7 @@ print(f"after 100 a thousand chains say the same, within 20 %:    {abs(ratio - 1
 model = rbms["CD-10"]
 log_z, temperatures = model.log_partition().item(), (1, 3, 10, 30, 100, 300, 1000)
 estimates = {
-    k: torch.tensor([annealed_importance(model, 100, k) for _ in range(4)]) for k in temperatures
+    k: torch.tensor([annealed_importance(model, n_chains=100, n_temperatures=k) for _ in range(4)]) for k in temperatures
 }
 off = [(e[:, 0] - log_z).square().mean().sqrt().item() for e in estimates.values()]
 claimed = [e[:, 1].mean().item() for e in estimates.values()]
@@ -744,8 +744,8 @@ print(f"each of the four runs is within 5 standard errors:      {bool(within)}")
 # %%
 digits, test = binarise(load("digits")), binarise(load("digits", "test"))
 mean = digits.floats().mean(dim=0)
-small = PersistentRBM(digits.shape, 16, pixel_mean=mean)
-large = PersistentRBM(digits.shape, 100, pixel_mean=mean)
+small = PersistentRBM(digits.shape, n_hidden=16, pixel_mean=mean)
+large = PersistentRBM(digits.shape, n_hidden=100, pixel_mean=mean)
 pixelcnn = PixelCNN(digits.shape, channels=16, depth=3)
 for model, rate, epochs in ((small, 0.01, 60), (large, 0.01, 60), (pixelcnn, 1e-2, 20)):
     fit(model.to(DEVICE), digits, epochs=epochs, batch_size=50, learning_rate=rate)
@@ -757,7 +757,7 @@ nats = {"independent pixels": alone.flatten(1).sum(dim=1).mean()}
 nats["RBM, 16 hidden, exact"] = small.log_prob(test.floats()).mean()
 for name, model, k in (("RBM, 16 hidden, AIS", small, 1000), ("RBM, 100 hidden, AIS", large, 1000),
                        ("RBM, 100 hidden, AIS, more", large, 3000)):
-    log_z, std_error = annealed_importance(model, 100, k, digits)
+    log_z, std_error = annealed_importance(model, n_chains=100, n_temperatures=k, data=digits)
     nats[name] = (-model.free_energy(test.floats()).mean() - log_z).detach()
 nats["PixelCNN, exact"] = log_probs(pixelcnn, test).mean()
 nats = {name: value.item() for name, value in nats.items()}
@@ -868,7 +868,7 @@ print("the data's distribution is stationary, and reached from each of the 512 i
 
 # %%
 gsns = {
-    f"walkback {steps}": GSN(bars.shape, 128, noise=0.08, walkback=steps) for steps in (1, 3, 6)
+    f"walkback {steps}": GSN(bars.shape, hidden_dim=128, noise=0.08, walkback=steps) for steps in (1, 3, 6)
 }
 for gsn in gsns.values():
     fit(gsn.to(DEVICE), bars, epochs=EPOCHS // 2, batch_size=30, learning_rate=1e-2)
@@ -948,7 +948,7 @@ def along(model):
     x, done, found = torch.bernoulli(torch.full((n, *bars.shape), 0.5)), 0, []
     for length in lengths:
         more = length - done
-        x = model.gibbs(x, more) if hasattr(model, "gibbs") else model.walk(x, more)[-1]
+        x = model.gibbs(x, steps=more) if hasattr(model, "gibbs") else model.walk(x, steps=more)[-1]
         found.append(variations(x))
         done = length
     return torch.stack(found)

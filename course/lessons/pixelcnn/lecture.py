@@ -194,7 +194,7 @@ print(f"PixelCNN after training:        KL below 0.1 nats: {kl < 0.1}")
 # One pass gives all 64 conditionals of all images of a batch. No step waits for another.
 
 # %%
-pixelcnn = PixelCNN(train.shape, train.levels, channels=48, depth=2).to(DEVICE)
+pixelcnn = PixelCNN(train.shape, levels=train.levels, channels=48, depth=2).to(DEVICE)
 pixelcnn_losses = fit(pixelcnn, train, epochs=EPOCHS, batch_size=16, learning_rate=8e-3)
 
 # %%
@@ -312,7 +312,7 @@ print(f"12 bits per image, to within a half:             {bits_per_image(seeing)
 # ## Digits again
 
 # %%
-gated = GatedPixelCNN(train.shape, train.levels, channels=24, depth=2).to(DEVICE)
+gated = GatedPixelCNN(train.shape, levels=train.levels, channels=24, depth=2).to(DEVICE)
 gated_losses = fit(gated, train, epochs=EPOCHS, batch_size=16, learning_rate=1e-2)
 
 # %%
@@ -342,7 +342,7 @@ class PositionBias(nn.Module):
         return h + self.bias
 
 
-placed = PixelCNN(train.shape, train.levels, channels=48, depth=2)
+placed = PixelCNN(train.shape, levels=train.levels, channels=48, depth=2)
 placed.first = nn.Sequential(placed.first, PositionBias(48, *train.shape[1:]))
 fit(placed.to(DEVICE), train, epochs=EPOCHS, batch_size=16, learning_rate=8e-3)
 bits["PixelCNN + position"] = bits_per_dim(log_probs(placed, test).mean(), test.shape).item()
@@ -400,7 +400,7 @@ explorers.pixel_explorer({"PixelCNN": pixelcnn, "GatedPixelCNN": gated}, test.fl
 # exact as before. We change the head and nothing else.
 
 # %%
-mixed = GatedPixelCNN(train.shape, train.levels, channels=24, depth=2, n_logistics=5).to(DEVICE)
+mixed = GatedPixelCNN(train.shape, levels=train.levels, channels=24, depth=2, n_logistics=5).to(DEVICE)
 fit(mixed, train, epochs=EPOCHS, batch_size=16, learning_rate=1e-2)
 
 image = test.floats()[:1].to(DEVICE)
@@ -751,10 +751,10 @@ for name, value in per_image.items():
 # says *what*, not *where* (equation 4 of the paper). We train a smaller network and ask for each digit four times.
 
 # %%
-conditional = GatedPixelCNN(train.shape, train.levels, channels=16, depth=2, n_classes=train.n_classes)
+conditional = GatedPixelCNN(train.shape, levels=train.levels, channels=16, depth=2, n_classes=train.n_classes)
 fit(conditional.to(DEVICE), train, epochs=EPOCHS, batch_size=16, learning_rate=1.5e-2)
 y = torch.arange(train.n_classes, device=DEVICE).repeat(4)
-plots.show_images(conditional.sample(len(y), y), columns=train.n_classes)
+plots.show_images(conditional.sample(len(y), y=y), columns=train.n_classes)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Does the label matter? Give every test image its true label, then a wrong one.

@@ -57,7 +57,7 @@ gan, vae, pixel_model = (
     pretrained.load(f"{name}-mnist") for name in ("gan", "vae", "gated_pixelcnn")
 )
 made = {
-    "GAN": gan.sample(10, torch.arange(10)),
+    "GAN": gan.sample(10, y=torch.arange(10)),
     "VAE": vae.sample(10, mean=True),
     "GatedPixelCNN": pixel_model.sample(10),
 }
@@ -159,7 +159,7 @@ print(f"{train.levels} levels")
 # The baseline is the dullest answer: always say the most common class.
 
 # %%
-classifier = FeatureClassifier(train.shape, train.n_classes, n_features=69).to(DEVICE)
+classifier = FeatureClassifier(train.shape, n_classes=train.n_classes, n_features=69).to(DEVICE)
 fit(classifier, train, epochs=EPOCHS, learning_rate=1.2e-2)
 
 right = (classifier.predict(x_test.to(DEVICE)).cpu() == test.labels).float().mean()
@@ -444,12 +444,12 @@ print(f"p(y | x) times new over old p(y) says the same: {agree}")
 # over the training images.
 
 # %%
-model = GatedPixelCNN(train.shape, train.levels, channels=24, depth=3, n_classes=train.n_classes)
+model = GatedPixelCNN(train.shape, levels=train.levels, channels=24, depth=3, n_classes=train.n_classes)
 model.to(DEVICE)
 fit(model, train, epochs=EPOCHS, learning_rate=1e-2)
 
 y = torch.arange(10).repeat_interleave(12)  # twelve of each digit
-drawn = model.sample(len(y), y.to(DEVICE)).cpu()
+drawn = model.sample(len(y), y=y.to(DEVICE)).cpu()
 plots.show_rows({words[k]: drawn[y == k] for k in range(10)}, size=0.45)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -489,7 +489,7 @@ if DATASET == "digits":
 # %%
 x = x_test[:100].to(DEVICE)
 with torch.no_grad():
-    scores = [model.log_prob(x, torch.full((100,), k, device=DEVICE)) for k in range(10)]
+    scores = [model.log_prob(x, y=torch.full((100,), k, device=DEVICE)) for k in range(10)]
 log_joint = torch.stack(scores, dim=1) + prior.log().to(DEVICE)  # log p(x, y), (100, 10)
 
 assert torch.allclose(log_joint.softmax(dim=1), generative.posterior(x), atol=1e-5)

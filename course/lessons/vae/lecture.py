@@ -359,7 +359,7 @@ evidence = ((log_joint + log_prior).logsumexp(dim=0) + 2 * math.log(0.1)).mean()
 
 # %%
 def bounds(model, ks=(1, 10, 100, 1000)):
-    return {k: importance_bound(model, few.repeat(1000 // k, 1, 1, 1), k).mean().item() for k in ks}
+    return {k: importance_bound(model, few.repeat(1000 // k, 1, 1, 1), k=k).mean().item() for k in ks}
 
 
 gaps = {k: evidence - bound for k, bound in bounds(plane).items()}
@@ -715,10 +715,10 @@ print(f"{100 * (grey_test.floats() == 0).float().mean():.0f} % of the pixels of 
 
 # %%
 decoders = {"categorical": "categorical", "Gaussian": "gaussian", "trained on the bound": "dequantised_gaussian"}
-greys = {name: VAE(grey.shape, 16, kind, grey.levels).to(DEVICE) for name, kind in decoders.items()}
+greys = {name: VAE(grey.shape, latent_dim=16, likelihood=kind, levels=grey.levels).to(DEVICE) for name, kind in decoders.items()}
 for model in greys.values():
     fit(model, grey, epochs=EPOCHS * 2 // 3, learning_rate=6e-3)
-greys["same weights, open"] = VAE(grey.shape, 16, "gaussian", grey.levels).to(DEVICE)
+greys["same weights, open"] = VAE(grey.shape, latent_dim=16, likelihood="gaussian", levels=grey.levels).to(DEVICE)
 greys["same weights, open"].load_state_dict(greys["trained on the bound"].state_dict())
 
 parameters = torch.tensor([-0.3, math.log(0.15)], device=DEVICE).reshape(2, 1, 1, 1)
@@ -727,7 +727,7 @@ assert torch.allclose(greys["Gaussian"].pixels.distribution(parameters).probs.cp
 # %%
 pixelcnns = {}
 for name, data in {"grey": grey, "binary": train}.items():
-    pixelcnns[name] = PixelCNN(data.shape, data.levels, channels=32, depth=2).to(DEVICE)
+    pixelcnns[name] = PixelCNN(data.shape, levels=data.levels, channels=32, depth=2).to(DEVICE)
     fit(pixelcnns[name], data, epochs=8, batch_size=32, learning_rate=6e-3)
 
 
@@ -838,7 +838,7 @@ if DATASET == "digits":
 # %% tags=["nbval-ignore-output"]
 seconds = {}
 for side in (8, 28):
-    for family in (lambda shape: VAE(shape, 16), lambda shape: PixelCNN(shape, channels=32, depth=2)):
+    for family in (lambda shape: VAE(shape, latent_dim=16), lambda shape: PixelCNN(shape, channels=32, depth=2)):
         model = family((1, side, side)).to(DEVICE)
         model.sample(30)  # the first call is slower
         start = time.perf_counter()
@@ -1101,11 +1101,11 @@ fit(labelled, train, epochs=EPOCHS, batch_size=128, learning_rate=1e-2)
 n = train.n_classes
 y = torch.arange(n, device=DEVICE)
 styles = labelled.prior().sample((4, 1)).expand(4, n, 8)
-plots.show_rows({f"code {i}": labelled.decode(z, y) for i, z in enumerate(styles, start=1)})
+plots.show_rows({f"code {i}": labelled.decode(z, y=y) for i, z in enumerate(styles, start=1)})
 
 # %%
 y = test.labels[: len(x)].to(DEVICE)
-right, wrong = (importance_bound(labelled, x, 100, labels) for labels in (y, (y + 1) % n))
+right, wrong = (importance_bound(labelled, x, k=100, y=labels) for labels in (y, (y + 1) % n))
 better = (right > wrong).float().mean().item()
 print(f"the true label explains more than 90 % of images better than a wrong one: {better > 0.9}")
 
