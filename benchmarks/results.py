@@ -25,13 +25,14 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks import report
 from course.publish import markdown
 from genlib.adversarial import GAN
 from genlib.autoregressive import PixelModel
-from genlib.data import ImageSet, binarise, load
+from genlib.data import ImageSet, binarise, independent_pixels, load
 from genlib.data.folders import whole_file
 from genlib.metrics import bits_per_dim, log_probs
 from genlib.plots import drawn_so_far, show_rows
@@ -116,6 +117,11 @@ ROWS = {
         f"pixelcnn {COLOUR} --set colours=independent",
         "none",
     ),
+    "colour_small": Row(  # for minutes of one core: lesson 03 shows its picture
+        "GatedPixelCNN, small",
+        "gated_pixelcnn --data cifar10_subset --set channels=30 --set depth=3 --batch-size 16",
+        "none",
+    ),
 }
 
 
@@ -155,6 +161,44 @@ def nats_and_bits(nats: Tensor, data: ImageSet) -> dict[str, float]:
         "bits_per_dim": float(bits_per_dim(-mean, data.shape)),
         "bits_error": float(bits_per_dim(-error, data.shape)),
     }
+
+
+def baselines(train_set: ImageSet, data: ImageSet) -> dict[str, dict[str, float]]:
+    """Nats of each image on average under models that are counted and not trained."""
+    pixels = independent_pixels(train_set).log_prob(data.images.long())
+    named = {"independent pixels": pixels, "neighbours": log_by_neighbours(train_set, data)}
+    return {
+        name: nats_and_bits(-log_p.flatten(1).sum(dim=1), data) for name, log_p in named.items()
+    }
+
+
+def log_by_neighbours(train_set: ImageSet, data: ImageSet) -> Tensor:
+    """Log probability of each value: one histogram a colour, of what a prediction from its neighbours leaves.
+
+    The prediction is the median of left, upper, and left + upper - upper left, as in LOCO-I
+    (Weinberger, Seroussi & Sapiro, 2000), plus what it was wrong by in the colour before. It reads
+    only what comes earlier, and differences are taken modulo the number of levels. So the
+    probabilities of all images sum to one. The counts are those of the training images, plus one.
+
+    Shapes:
+        -> (N, C, H, W), nats
+    """
+
+    def left_over(images: Tensor) -> Tensor:
+        x = images.long()
+        padded = F.pad(x, (1, 0, 1, 0))
+        left, upper, corner = padded[..., 1:, :-1], padded[..., :-1, 1:], padded[..., :-1, :-1]
+        wrong = x - torch.stack([left, upper, left + upper - corner]).median(dim=0).values
+        return torch.cat([wrong[:, :1], wrong.diff(dim=1)], dim=1) % data.levels
+
+    colours = zip(
+        left_over(train_set.images).unbind(1), left_over(data.images).unbind(1), strict=True
+    )
+    log_p = []
+    for seen, new in colours:
+        counts = seen.flatten().bincount(minlength=data.levels) + 1.0
+        log_p.append((counts / counts.sum()).log()[new])
+    return torch.stack(log_p, dim=1)
 
 
 def measure(model: nn.Module, train_set: ImageSet, data: ImageSet) -> dict[str, dict[str, float]]:
@@ -198,6 +242,7 @@ def run(name: str, budget: Sequence[str], seed: int, more: Sequence[str], valida
         "split": "validation" if validate else "test",
         "images": len(held_out),
         "figures": measure(model.to(device), train_set, held_out),
+        "baselines": {} if isinstance(model, GAN) else baselines(train_set, held_out),
         "measuring_seconds": time.perf_counter() - start,
     }
     where = folder.path / "RESULT.json" if validate else FOUND / f"{name}-{config.accelerator}.json"
@@ -227,15 +272,33 @@ def machine(device: torch.device) -> str:
     return f"{report.device_name(device)}, {threads} thread{'s' * (threads > 1)}"
 
 
-def draw(model: PixelModel, path: Path) -> None:
-    """A picture of twelve new digits, a quarter more of each in every row."""
-    images = model.sample(12).cpu()
-    n_pixels = model.shape[1] * model.shape[2]
-    stages = [n_pixels * quarters // 4 for quarters in (1, 2, 3, 4)]
-    show_rows({f"{n} pixels": torch.stack([drawn_so_far(x, n) for x in images]) for n in stages})
+def draw(model: PixelModel, data: ImageSet, path: Path) -> None:
+    """A picture: of twelve new digits, a quarter more of each in every row; or of photographs completed."""
+    if data.shape[0] == 3:
+        rows = completions(model, data[:10].floats())
+    else:
+        images = model.sample(12).cpu()
+        n_pixels = model.shape[1] * model.shape[2]
+        stages = [n_pixels * quarters // 4 for quarters in (1, 2, 3, 4)]
+        rows = {f"{n} pixels": torch.stack([drawn_so_far(x, n) for x in images]) for n in stages}
+    show_rows(rows)
     with whole_file(path) as unfinished:
         plt.savefig(unfinished, format="png")
     plt.close()
+
+
+def completions(model: PixelModel, x: Tensor) -> dict[str, Tensor]:
+    """Images, their upper halves, each completed three times, and as many new ones."""
+    known = torch.zeros(x.shape[1:], dtype=torch.bool)
+    known[:, : x.shape[2] // 2] = True
+    device = next(model.parameters()).device
+    parts = model.sample(3 * len(x), known=x.repeat(3, 1, 1, 1).to(device), mask=known.to(device))
+    return {
+        "real": x,
+        "given": torch.where(known, x, torch.nan),
+        **{f"draw {k}": part.cpu() for k, part in enumerate(parts.chunk(3), start=1)},
+        "new": model.sample(len(x)).cpu(),
+    }
 
 
 # The table. -----------------------------------------------------------------------------------------
@@ -308,7 +371,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--validate", action="store_true", help="score held-out training images, and no table"
     )
-    parser.add_argument("--samples", type=Path, metavar="FILE.png", help="draw new digits there")
+    parser.add_argument(
+        "--samples",
+        type=Path,
+        metavar="FILE.png",
+        help="draw new digits there, or complete photographs",
+    )
     parser.add_argument("--table", action="store_true", help="only make the table")
     words = sys.argv[1:] if arguments is None else arguments
     own = words.index("--") if "--" in words else len(words)
@@ -336,7 +404,9 @@ def main(arguments: list[str] | None = None) -> None:
     except FileNotFoundError as error:  # it says which folder and what to do
         sys.exit(f"results needs real data: {error}")
     if options.samples:
-        draw(load_model(RunFolder(RUNS / names[0]))[0], options.samples)  # type: ignore[arg-type]
+        folder = RunFolder(RUNS / names[0])
+        data = load(read_settings(folder).data, "test")
+        draw(load_model(folder)[0], data, options.samples)  # type: ignore[arg-type]
     if not options.validate:
         put_into_page(table())
 

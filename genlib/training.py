@@ -329,7 +329,7 @@ def fit_gan(
     discriminator_steps: int = 1,
     fast: bool = False,
 ) -> dict[str, list[float]]:
-    """Train generator and discriminator in turns, and show a bar.
+    """Train generator and discriminator in alternating steps, and show a bar.
 
     A GAN's budget is counted in updates of the generator: with more `discriminator_steps`, an
     update sees more data. The learning rate falls to zero over the second half, which lets the two

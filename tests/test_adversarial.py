@@ -1,4 +1,4 @@
-"""Theorems about the game: its value at the optimum, whose gradient goes where, what each side learns."""
+"""Theorems about GANs: its value at the optimum, whose gradient goes where, what each side learns."""
 
 import math
 from collections.abc import Iterator
@@ -84,7 +84,7 @@ def gradients(network: nn.Module) -> list[Tensor | None]:
     return [p.grad for p in network.parameters()]
 
 
-# The best discriminator and the value of the game.
+# The best discriminator and the value at it.
 
 
 @LOG_GAMES

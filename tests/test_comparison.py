@@ -163,7 +163,7 @@ def test_seconds_are_those_of_drawing_all_samples(monkeypatch):
     inner = model.sample
     model.sample = lambda n: asked.append(n) or inner(n)  # type: ignore[assignment]
     clock = iter([10.0, 12.5])
-    monkeypatch.setattr("genlib.metrics.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("genlib.metrics.comparison.time.perf_counter", lambda: next(clock))
     assert report(model, load("bars"), flat, n_samples=123)["seconds"] == 2.5
     assert asked == [123]
 

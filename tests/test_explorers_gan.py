@@ -1,4 +1,4 @@
-"""The explorer of the game: the best discriminator is Bayes' rule, and the games are genlib's."""
+"""The explorer of a GAN on a line: the best discriminator is Bayes' rule, and the GANs are genlib's."""
 
 import copy
 import math
@@ -29,12 +29,12 @@ def line(mean, std):
 
 @pytest.fixture
 def explorer():
-    return explorers.game_explorer(line(8.0, 0.5), BUMPS, frames=6, turns=2)
+    return explorers.game_explorer(line(8.0, 0.5), BUMPS, frames=6, steps=2)
 
 
 def test_the_best_d_shown_is_bayes_rule_for_known_densities():
     fakes = Normal(1.0, 1.5)
-    explorer = explorers.game_explorer(line(1.0, 1.5), BUMPS, span=(-5, 5), frames=1, turns=1)
+    explorer = explorers.game_explorer(line(1.0, 1.5), BUMPS, span=(-5, 5), frames=1, steps=1)
     p, q = BUMPS.log_prob(explorer.x).exp(), fakes.log_prob(explorer.x).exp()
     x, shown = explorer._best.get_data()
     torch.testing.assert_close(torch.as_tensor(x), explorer.x)
@@ -51,30 +51,30 @@ def test_the_best_d_shown_is_bayes_rule_for_known_densities():
 
 
 def test_nothing_is_lost_outside_the_span():
-    far = explorers.game_explorer(line(50.0, 0.1), BUMPS, span=(-1, 1), frames=1, turns=1)
+    far = explorers.game_explorer(line(50.0, 0.1), BUMPS, span=(-1, 1), frames=1, steps=1)
     assert far.moment.p_g.sum() == 1 and far.p_data.sum().item() == pytest.approx(1)
     assert far.moment.p_g[-1] == 1  # all fakes beyond the right end
     share = 1 - BUMPS.cdf(torch.tensor(1.0))  # of the data lies in that cell, too
     assert far.p_data[-1].item() == pytest.approx(share.item())
     assert far.jsd < math.log(2) - 0.1
-    apart = explorers.game_explorer(line(50.0, 0.1), BUMPS, frames=1, turns=1)
+    apart = explorers.game_explorer(line(50.0, 0.1), BUMPS, frames=1, steps=1)
     assert apart.jsd == pytest.approx(math.log(2), abs=1e-5)
 
 
 def test_where_only_data_lie_the_best_d_is_one_however_few_they_are():
-    apart = explorers.game_explorer(line(50.0, 0.1), Normal(0.0, 1.0), frames=1, turns=1)
+    apart = explorers.game_explorer(line(50.0, 0.1), Normal(0.0, 1.0), frames=1, steps=1)
     assert apart.best_d[apart.x.abs() < 7].eq(1).all()  # 1e-12 of the data lie beyond
 
 
 def test_where_nothing_ever_lies_no_d_is_best():
-    apart = explorers.game_explorer(line(50.0, 0.1), Normal(0.0, 0.1), frames=1, turns=1)
+    apart = explorers.game_explorer(line(50.0, 0.1), Normal(0.0, 0.1), frames=1, steps=1)
     assert apart.best_d[(apart.x.abs() < 0.3)].eq(1).all()
     assert apart.best_d[(apart.x > 5)].isnan().all()
 
 
 def test_d_and_the_gradient_shown_are_those_of_the_networks():
     model = line(3.0, 0.5)
-    explorer = explorers.game_explorer(model, BUMPS, frames=1, turns=1)
+    explorer = explorers.game_explorer(model, BUMPS, frames=1, steps=1)
     with torch.no_grad():
         d = model(explorer.x[:, None]).sigmoid()
     torch.testing.assert_close(torch.as_tensor(explorer._d.get_ydata()), d)
@@ -90,7 +90,7 @@ def test_d_and_the_gradient_shown_are_those_of_the_networks():
 
 def test_both_games_are_genlibs_from_the_same_start_and_random_numbers():
     model = line(3.0, 0.5)
-    explorer = explorers.game_explorer(model, BUMPS, frames=4, turns=3, seed=5)
+    explorer = explorers.game_explorer(model, BUMPS, frames=4, steps=3, seed=5)
     before = copy.deepcopy(model.state_dict())
     for name, kind in (("minimax", MinimaxGAN), ("non-saturating", GAN)):
         start = copy.deepcopy(model)
@@ -104,7 +104,7 @@ def test_both_games_are_genlibs_from_the_same_start_and_random_numbers():
         with torch.no_grad():
             d = game(explorer.x[:, None]).sigmoid()
         torch.testing.assert_close(explorer.moment.d, d)
-        assert "turn 12:" in explorer._title.get_text()
+        assert "step 12:" in explorer._title.get_text()
     first, second = (film[0] for film in explorer.films.values())
     assert torch.equal(first.d, second.d) and torch.equal(first.p_g, second.p_g)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
@@ -118,7 +118,7 @@ def test_far_from_the_data_only_the_non_saturating_generator_moves():
         learn.zero_grad()
         loss.backward()
         learn.step()
-    explorer = explorers.game_explorer(model, BUMPS, frames=10, turns=10)
+    explorer = explorers.game_explorer(model, BUMPS, frames=10, steps=10)
     gradient, moved = {}, {}
     for name in explorer.films:
         explorer.loss.value = name
@@ -137,8 +137,8 @@ def test_bad_arguments_are_refused():
         explorers.game_explorer(line(0.0, 1.0), BUMPS, span=(2, 2))
     with pytest.raises(ValueError, match="frames"):
         explorers.game_explorer(line(0.0, 1.0), BUMPS, frames=0)
-    with pytest.raises(ValueError, match="turns"):
-        explorers.game_explorer(line(0.0, 1.0), BUMPS, turns=0)
+    with pytest.raises(ValueError, match="steps"):
+        explorers.game_explorer(line(0.0, 1.0), BUMPS, steps=0)
     plane = GAN(torch.nn.Linear(1, 2), MLPDiscriminator((2,)), latent_dim=1)
     wide = GAN(torch.nn.Linear(3, 1), MLPDiscriminator((1,)), latent_dim=3)
     for model in (plane, wide):
@@ -154,7 +154,7 @@ def test_every_control_redraws(explorer):
 def test_nothing_is_left_behind():
     model = line(8.0, 0.5)
     leaves_nothing_behind(
-        lambda: explorers.game_explorer(model, BUMPS, frames=4, turns=1),
+        lambda: explorers.game_explorer(model, BUMPS, frames=4, steps=1),
         [
             lambda e, i: setattr(e.player.slider, "value", i % 5),
             lambda e, i: setattr(e.loss, "value", ("minimax", "non-saturating")[i // 2 % 2]),

@@ -26,16 +26,15 @@ def git(root, *arguments):
 def checkout(tmp_path_factory):
     """A repository with the problem sets, and what `make student` copies."""
     root = tmp_path_factory.mktemp("checkout")
-    for name in ("course/assignments", "notebooks/assignments", "solutions"):
-        shutil.copytree(ROOT / name, root / name)
+    for name in ("course", "notebooks/assignments", "solutions"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".gitignore", root)
     for name in (
         "genlib",
         "docs",
         "environment.yml",
         "Makefile",
-        *student.FILES,
-        *student.imported(ROOT),
+        *(name for name in student.FILES if not name.startswith("course/")),
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).symlink_to(ROOT / name)

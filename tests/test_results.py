@@ -11,7 +11,8 @@ import torch
 
 from benchmarks import results
 from course.publish.markdown import between_marks
-from genlib.data import ImageSet, strokes
+from genlib.autoregressive import PixelCNN
+from genlib.data import ImageSet, all_images, strokes
 from genlib.train import RunFolder, load_model
 
 ROWS = {
@@ -121,6 +122,31 @@ def test_what_makes_no_sense_is_refused_before_anything_is_trained(words, said, 
     assert said in capsys.readouterr().err and not (place / "runs").exists()
 
 
+def test_photographs_are_completed_below_the_half_that_is_given():
+    x = torch.rand(2, 3, 4, 4)
+    rows = results.completions(PixelCNN((3, 4, 4), levels=4, channels=6, depth=1), x)
+    assert list(rows) == ["real", "given", "draw 1", "draw 2", "draw 3", "new"]
+    assert (
+        torch.equal(rows["given"][:, :, :2], x[:, :, :2]) and rows["given"][:, :, 2:].isnan().all()
+    )
+    for k in (1, 2, 3):
+        assert torch.equal(rows[f"draw {k}"][:, :, :2], x[:, :, :2])
+        assert not torch.equal(rows[f"draw {k}"][:, :, 2:], x[:, :, 2:])
+
+
+def test_the_baseline_of_neighbours_is_a_distribution_that_reads_only_the_past():
+    labels, shape = torch.zeros(50, dtype=torch.long), (2, 2, 2)
+    some = ImageSet(torch.randint(3, (50, *shape), dtype=torch.uint8), labels, 3, 1)
+    every = all_images(3, shape).mul(2).to(torch.uint8)  # 3 ** 8 images
+    images = ImageSet(every, torch.zeros(len(every), dtype=torch.long), 3, 1)
+    log_p = results.log_by_neighbours(some, images)
+    assert log_p.flatten(1).sum(dim=1).exp().sum().item() == pytest.approx(1, abs=1e-4)
+    steps = ImageSet(torch.arange(16).reshape(1, 1, 4, 4).to(torch.uint8), labels[:1], 16, 1)
+    after = results.log_by_neighbours(steps, steps).exp()[0, 0, :, 1:]
+    # the median is the left neighbour: 12 of the 16 values lie 1 above, and 1 is added to each count
+    torch.testing.assert_close(after, torch.full((4, 3), 13 / 32))
+
+
 def test_missing_mnist_is_one_line_that_says_what_to_do(place: Path, monkeypatch, capsys):
     def missing(*_: object) -> ImageSet:
         raise FileNotFoundError("set GENLIB_DATA to the folder that holds MNIST/raw")
@@ -155,6 +181,28 @@ def test_every_row_was_trained_by_the_words_that_stand_here():
             f"python -m genlib train {results.ROWS[row['row']].words} "
         )
         assert row["split"] == "test" and f"--seed {row['seed']} " in row["command"]
+
+
+def test_lesson_03_and_readme_say_what_was_found_of_photographs():
+    found = json.loads((results.FOUND / "colour_small-cpu.json").read_text())
+    bits = {name: f"{values['bits_per_dim']:.2f}" for name, values in found["baselines"].items()}
+    network = f"{found['figures']['exact']['bits_per_dim']:.2f}"
+    lesson = (
+        (results.ROOT / "course" / "lessons" / "pixelcnn" / "lecture.py")
+        .read_text()
+        .replace("\n# ", " ")
+    )
+    for said in (
+        f"{found['training_images']:,} of them, and {found['cpu_minutes']:.0f} minutes of one processor core",
+        f"It needs {network} bits/dim on {found['images']} test images",
+        f"Independent pixels need {bits['independent pixels']}",
+        f"2000): {bits['neighbours']}.",
+        f"saw each photograph about {found['epochs']:.0f} times",
+    ):
+        assert said in lesson
+    page = (results.ROOT / "docs/results.md").read_text().replace("\n", " ")
+    assert f"independent pixels need {bits['independent pixels']} bits/dim" in page
+    assert f"from three neighbours and the colour before needs {bits['neighbours']}" in page
 
 
 def test_what_a_theory_promises_holds_in_the_table():

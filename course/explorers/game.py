@@ -1,4 +1,4 @@
-"""An explorer of the game of a GAN on a line, where the best discriminator is known at every moment."""
+"""An explorer of a GAN on a line, where the best discriminator is known at every moment."""
 
 import copy
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ LOSSES: dict[str, type[GAN]] = {"minimax": MinimaxGAN, "non-saturating": GAN}
 
 @dataclass
 class Moment:
-    """The game after some turns, seen in each cell of the line.
+    """The GAN after some steps, seen in each cell of the line.
 
     Args:
         p_g: (cells,) the share of fakes in each; the first and the last cell are the two open ends.
@@ -43,18 +43,18 @@ class GameExplorer(Explorer):
         data: Distribution,
         span: tuple[float, float],
         frames: int,
-        turns: int,
+        steps: int,
         seed: int,
     ):
         at_least_one("frames", frames)
-        at_least_one("turns", turns)
+        at_least_one("steps", steps)
         if span[0] >= span[1]:
             raise ValueError(f"span must go from the left to the right, not {span}")
         if model.latent_dim != 1 or model.generate(torch.zeros(1, 1)).shape != (1, 1):
             raise ValueError(
-                "the game is played on a line: the generator must turn one number into one number"
+                "the GAN lives on a line: the generator must turn one number into one number"
             )
-        self._data, self.turns, self.seed = data, turns, seed
+        self._data, self.steps, self.seed = data, steps, seed
         self._edges = torch.linspace(*span, CELLS + 1)
         self._width = (span[1] - span[0]) / CELLS
         self.x = (self._edges[1:] + self._edges[:-1]) / 2  # (cells - 2,)
@@ -62,7 +62,7 @@ class GameExplorer(Explorer):
         cdf = data.cdf(self._edges.double())  # double, or nothing is left of the right tail
         self.p_data = torch.cat([cdf[:1], cdf.diff(), 1 - cdf[-1:]]).float()  # (cells,)
         self._z = torch.special.ndtri((torch.arange(NOISES) + 0.5) / NOISES)[:, None]
-        self.films = {name: self._play(model, loss, frames) for name, loss in LOSSES.items()}
+        self.films = {name: self._train(model, loss, frames) for name, loss in LOSSES.items()}
 
         self.loss = ipywidgets.ToggleButtons(options=list(LOSSES))
         losses = ipywidgets.HBox([ipywidgets.Label("loss of the generator"), self.loss])
@@ -78,36 +78,36 @@ class GameExplorer(Explorer):
         (self._best,) = axes.plot([], [], color=RED, linestyle="--", linewidth=2, label="best D")
         axes.set(xlim=span, ylim=(-0.03, 1.05), xlabel="x", ylabel="density, and D")
         self._title = axes.set_title(
-            "non-saturating, turn 0000: JSD 0.000 nats, length of G's gradient 00.00000"
+            "non-saturating, step 0000: JSD 0.000 nats, length of G's gradient 00.00000"
         )
         picture.figure.legend(loc="outside lower center", ncols=4, frameon=False)
         picture.move_only(self._p_g, self._d, self._best, self._title)
         super().__init__("game", [losses, self.player, picture], picture)
         self.redraw_with(self.loss, self.player.slider)
 
-    def _play(self, model: GAN, loss: type[GAN], frames: int) -> list[Moment]:
-        """The whole game under one loss, `turns` between two moments; the model stays as it is."""
+    def _train(self, model: GAN, loss: type[GAN], frames: int) -> list[Moment]:
+        """The whole training under one loss, `steps` between two moments; the model stays as it is."""
         model = copy.deepcopy(model)
-        game = loss(model.generator, model.discriminator, 1)
-        for_g = torch.optim.SGD(game.generator.parameters(), lr=0.01)
-        for_d = torch.optim.Adam(game.discriminator.parameters(), lr=1e-3, fused=True)
-        film = [self._look(game)]
+        gan = loss(model.generator, model.discriminator, 1)
+        for_g = torch.optim.SGD(gan.generator.parameters(), lr=0.01)
+        for_d = torch.optim.Adam(gan.discriminator.parameters(), lr=1e-3, fused=True)
+        film = [self._look(gan)]
         with own_random_numbers(self.seed):
             for _ in range(frames):
-                batches = ((self._data.sample((256, 1)), None) for _ in range(self.turns))
-                train_gan_epoch(game, batches, for_g, for_d)
-                film.append(self._look(game))
+                batches = ((self._data.sample((256, 1)), None) for _ in range(self.steps))
+                train_gan_epoch(gan, batches, for_g, for_d)
+                film.append(self._look(gan))
         return film
 
-    def _look(self, game: GAN) -> Moment:
+    def _look(self, gan: GAN) -> Moment:
         with torch.no_grad():
-            fakes = game.generate(self._z)[:, 0]
-            d = game(self.x[:, None]).sigmoid()
+            fakes = gan.generate(self._z)[:, 0]
+            d = gan(self.x[:, None]).sigmoid()
         cells = torch.bucketize(fakes, self._edges)
         p_g = cells.bincount(minlength=CELLS + 2) / NOISES
-        some = game.generator(self._z[:: NOISES // 250])
-        loss = game.generator_loss(len(some), fake=some)
-        slopes = torch.autograd.grad(loss, list(game.generator.parameters()))
+        some = gan.generator(self._z[:: NOISES // 250])
+        loss = gan.generator_loss(len(some), fake=some)
+        slopes = torch.autograd.grad(loss, list(gan.generator.parameters()))
         return Moment(p_g, d, torch.nn.utils.get_total_norm(slopes).item())
 
     @property
@@ -133,7 +133,7 @@ class GameExplorer(Explorer):
         self._d.set_data(self.x, moment.d)
         self._best.set_data(self.x, self.best_d)
         self._title.set_text(
-            f"{self.loss.value}, turn {self.turns * self.player.slider.value}: JSD {self.jsd:.3f} nats, "
+            f"{self.loss.value}, step {self.steps * self.player.slider.value}: JSD {self.jsd:.3f} nats, "
             f"length of G's gradient {moment.gradient:.5f}"
         )
         self.picture.draw()
@@ -145,14 +145,14 @@ def game_explorer(
     *,
     span: tuple[float, float] = (-6.0, 12.0),
     frames: int = 80,
-    turns: int = 2,
+    steps: int = 2,
     seed: int = 0,
 ) -> GameExplorer:
-    """Play, pause and step the game on a line, under the minimax or the non-saturating loss.
+    """Play, pause and step the training of a GAN on a line, under the minimax or the non-saturating loss.
 
-    Both games start from the same networks, meet the same random numbers, and are trained when the
+    Both GANs start from the same networks, meet the same random numbers, and are trained when the
     explorer is made: the generator by plain gradient steps of 0.01, the discriminator by Adam at
-    0.001, in turns of one step each on 256 examples.
+    0.001, one step each in alternation, on 256 examples.
 
     Args:
         model: the networks to start from, on the CPU: generator one number -> one number,
@@ -160,20 +160,20 @@ def game_explorer(
         data: with a `cdf`, so that the probability of each cell of the line is exact.
         span: the part of the line to show.
         frames: moments to show, besides the start.
-        turns: turns from one moment to the next.
-        seed: of the games' random numbers.
+        steps: steps of each network from one moment to the next.
+        seed: of the random numbers.
 
     Raises:
-        ValueError: networks that do not play on a line, an empty span, frames or turns below 1.
+        ValueError: networks that do not map a line to a line, an empty span, frames or steps below 1.
 
     Example:
         >>> import math
         >>> from torch.distributions import Normal
         >>> model = GAN(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1), latent_dim=1)
-        >>> explorer = game_explorer(model, Normal(0.0, 1.0), span=(-4, 4), frames=2, turns=1)
+        >>> explorer = game_explorer(model, Normal(0.0, 1.0), span=(-4, 4), frames=2, steps=1)
         >>> explorer.loss.value = "non-saturating"
         >>> explorer.player.slider.value = 2
         >>> 0 <= explorer.jsd <= math.log(2)
         True
     """
-    return GameExplorer(model, data, span, frames, turns, seed)
+    return GameExplorer(model, data, span, frames, steps, seed)

@@ -1,4 +1,4 @@
-"""The game of a generator against a discriminator: six objectives, the networks are arguments."""
+"""A generator trained against a discriminator: six objectives, the networks are arguments."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ class GAN(nn.Module):
 
     $$L_G = -E_z[\log D(G(z))].$$
 
-    This is the non-saturating game: `MinimaxGAN` is the one the paper proves its theorems about. Both
+    This is the non-saturating GAN: `MinimaxGAN` is the one the paper proves its theorems about. Both
     logarithms are softplus functions of the logit, $-\log \sigma(a) = \text{softplus}(-a)$, so nothing
     overflows. A GAN has no `log_prob`: how probable an image is, it cannot say.
 
@@ -84,7 +84,7 @@ class GAN(nn.Module):
         return F.softplus(-real).mean() + F.softplus(fake).mean()
 
     def generator_objective(self, fake: Tensor) -> Tensor:
-        r"""$-\log \sigma(a)$: the surer the discriminator is of a fake, the harder this pulls."""
+        r"""$-\log \sigma(a)$: the surer the discriminator is of a fake, the larger the gradient."""
         return F.softplus(-fake).mean()
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -183,12 +183,12 @@ class GAN(nn.Module):
 
 
 class MinimaxGAN(GAN):
-    r"""The game as first written, $\min_G \max_D E[\log D(x)] + E[\log(1 - D(G(z)))]$ (equation 1).
+    r"""The GAN as first written, $\min_G \max_D E[\log D(x)] + E[\log(1 - D(G(z)))]$ (equation 1).
 
     The generator minimises $E[\log(1 - D(G(z)))] = -E[\text{softplus}(a)]$ of its fakes' logits $a$,
     with slope $-\sigma(a)$: where the discriminator is sure of a fake, $a \to -\infty$, there is
     nothing to follow. `GAN` has slope $-\sigma(-a)$ there, almost $-1$. At the best discriminator
-    $D^* = p / (p + p_g)$ the value of this game is $2\,JSD(p, p_g) - \log 4$ (theorem 1).
+    $D^* = p / (p + p_g)$ the value is $2\,JSD(p, p_g) - \log 4$ (theorem 1).
 
     Paper: Goodfellow et al. (2014), arXiv:1406.2661, sections 3 and 4.
 
@@ -211,7 +211,7 @@ class LSGAN(GAN):
     $$L_D = \frac{1}{2} E[(D(x) - 1)^2] + \frac{1}{2} E[D(G(z))^2], \quad
     L_G = \frac{1}{2} E[(D(G(z)) - 1)^2]$$
 
-    A fake on the right side of the boundary but far from it still feels a pull. Here the
+    A fake on the right side of the boundary but far from it still gets a gradient. Here the
     discriminator's raw output is $D$, without a sigmoid.
 
     Paper: Mao et al. (2017), Least squares generative adversarial networks, arXiv:1611.04076,

@@ -302,8 +302,8 @@ def spectral_norm(network: nn.Module) -> nn.Module:
 def average_weights(average: nn.Module, network: nn.Module, decay: float = 0.99) -> None:
     r"""Move an exponential moving average of a network's weights on: $\bar w \leftarrow \beta \bar w + (1 - \beta) w$.
 
-    Call it after every update. Averages over about $1 / (1 - \beta)$ updates even out the swings of a
-    game. Buffers, such as batch norm's running averages, are copied.
+    Call it after every update. Averages over about $1 / (1 - \beta)$ updates even out the swings of
+    training. Buffers, such as batch norm's running averages, are copied.
 
     Paper: Yazici et al. (2019), The unusual effectiveness of averaging in GAN training,
     arXiv:1806.04498.

@@ -29,7 +29,7 @@ class RBM(nn.Module):
     `genlib.markov.annealed_importance` estimates it.
 
     For the same reason, given one layer the units of the other are independent. Gibbs sampling draws
-    the two in turns, and learning needs such draws: the gradient of the log-likelihood,
+    the two alternately, and learning needs such draws: the gradient of the log-likelihood,
 
     $$-\nabla \log p(x) = \nabla F(x) - E_{x' \sim p} [\nabla F(x')],$$
 

@@ -8,6 +8,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.patheffects import withStroke
 from torch import Tensor
 
 from genlib.autoregressive import PixelModel, field_layers, receptive_field
@@ -117,11 +118,16 @@ def show_predictions(model: PixelModel, image: Tensor, pixels: Sequence[tuple[in
     with torch.no_grad():
         p = model(image[None]).softmax(dim=1)[0, :, 0].cpu()  # (K, H, W)
     level = (image[0] * (model.levels - 1)).round().long().cpu()
-    figure, row = plt.subplots(1, 1 + len(pixels), figsize=(2.4 * (1 + len(pixels)), 2.5))
+    width = 2.2 * len(pixels)
+    figure, row = plt.subplots(
+        1, 1 + len(pixels), width_ratios=[1.4, *[1] * len(pixels)], figsize=(width + 3.2, 3.0)
+    )
     _draw_image(row[0], image)
     for n, (axes, (i, j)) in enumerate(zip(row[1:], pixels, strict=True), start=1):
         _mark(row[0], (i, j))
-        row[0].text(j, i, str(n), color=RED, ha="center", va="center", weight="bold")
+        number = row[0].text(j, i, str(n), color=RED, ha="center", va="center", weight="bold")
+        # an outline, or it could not be read on every grey
+        number.set_path_effects([withStroke(linewidth=5, foreground="white")])
         colours = [RED if k == level[i, j] else BLUE for k in range(model.levels)]
         axes.bar(range(model.levels), p[:, i, j].numpy(), color=colours, width=0.9)
         axes.set(title=f"pixel {n}", xlabel="level", ylim=(0, 1))

@@ -231,8 +231,8 @@ def make_fabric(config: Config) -> Fabric:
     if config.world_size > 1:
         # a GAN's update leaves one of its networks alone; its buffers are equal in all processes,
         # and to copy them between two losses would spoil the gradient of the first
-        game = is_game(config.model)
-        strategy = DDPStrategy(find_unused_parameters=game, forward_sync_buffers=not game)
+        gan = is_gan(config.model)
+        strategy = DDPStrategy(find_unused_parameters=gan, forward_sync_buffers=not gan)
     mixed = config.precision != "32-true"
     return Fabric(
         accelerator=config.accelerator,
@@ -243,7 +243,7 @@ def make_fabric(config: Config) -> Fabric:
     )
 
 
-def is_game(name: str) -> bool:
+def is_gan(name: str) -> bool:
     """Whether the recipe of this name builds a GAN: its optimisers are two."""
     return "discriminator_steps" in recipe(name).options
 
@@ -287,7 +287,7 @@ class Training:
         self.config, self.data, self.folder, self.fabric = config, data, folder, fabric
         self.recipe = recipe(config.model)
         self.order = Order(len(data), config.batch_size, config.seed)
-        self.turns = int(config.options.get("discriminator_steps", 1))  # batches an update
+        self.per_update = int(config.options.get("discriminator_steps", 1))  # batches an update
         self.step, self.stop = 0, 0
         self.before = {"seconds": 0.0, "cpu_seconds": 0.0}  # spent before this process began
         self.sums: dict[str, float] = {}  # since the last row, over examples
@@ -344,14 +344,14 @@ class Training:
             climb, top = (float(self.config.options[k]) for k in ("kl_climb", "kl_weight"))
             self.model.kl_weight = top * min(1.0, progress / climb) if climb else top
         self.examples = 0
-        batches = self.batches(self.step * self.turns, self.turns)
+        batches = self.batches(self.step * self.per_update, self.per_update)
         if len(self.optimizers) == 2:
-            game: GAN = self.wrapped  # type: ignore[assignment]
+            gan: GAN = self.wrapped  # type: ignore[assignment]
             seen = train_gan_epoch(
-                game,
+                gan,
                 batches,
                 *self.fabric_optimizers,  # type: ignore[arg-type]
-                discriminator_steps=self.turns,
+                discriminator_steps=self.per_update,
                 machine=self.machine,
             )
             seen = {name: seen[name] for name in GAN_RECORD[:3]}
@@ -368,7 +368,7 @@ class Training:
         """How many updates the budget comes to; None if it is one of time."""
         if self.config.epochs is None:
             return None
-        return max(1, int(self.config.epochs * self.order.batches / self.turns))
+        return max(1, int(self.config.epochs * self.order.batches / self.per_update))
 
     def spent(self) -> dict[str, float]:
         """Seconds of this run by the clock on the wall, and of this process's processor time."""
@@ -402,7 +402,7 @@ class Training:
         clock = "seconds" if self.config.cpu_minutes is None else "cpu_seconds"
         spent = self._spent()
         row: dict[str, float] = {}
-        row_every = max(1, min(ROW_EVERY, self.order.batches // self.turns))
+        row_every = max(1, min(ROW_EVERY, self.order.batches // self.per_update))
         row_every = max(row_every, (self.updates or 0) // ROWS)
         row_at = spent["seconds"]
         if self.step == 0:
@@ -469,7 +469,7 @@ class Training:
         self.sums = {}
         return {
             "step": self.step,
-            "epoch": self.step * self.turns / self.order.batches,
+            "epoch": self.step * self.per_update / self.order.batches,
             **averages,
             "learning_rate": self.optimizers[0].param_groups[0]["lr"],
             **{name: round(seconds, 3) for name, seconds in spent.items()},
@@ -478,7 +478,7 @@ class Training:
     def describe(self, row: dict[str, float], spent: dict[str, float]) -> str:
         """A line for those who read along."""
         losses = "".join(f", {k} {v:.4g}" for k, v in row.items() if "loss" in k)
-        epoch = self.step * self.turns / self.order.batches
+        epoch = self.step * self.per_update / self.order.batches
         return (
             f"step {self.step}, epoch {epoch:.2f}{losses}, {spent['seconds'] / 60:.1f} min: saved"
         )

@@ -181,7 +181,7 @@ def autoencoder(
     return Autoencoder(images.shape, latent_dim, encoder, nn.Sequential(decoder, nn.Sigmoid()))
 
 
-def game(objective: Callable[..., GAN]) -> Callable[..., nn.Module]:
+def gan(objective: Callable[..., GAN]) -> Callable[..., nn.Module]:
     """Builds a GAN of this objective, with perceptrons or with the convolutions of DCGAN."""
 
     def build(
@@ -220,7 +220,7 @@ def gsn(images: Images, hidden_dim: int, noise: float, walkback: int) -> nn.Modu
     return GSN(images.shape, hidden_dim, noise, walkback)
 
 
-def _adversarial(what: str, objective: Callable[..., GAN], turns: int = 1, **more: float) -> Recipe:
+def _adversarial(what: str, objective: Callable[..., GAN], steps: int = 1, **more: float) -> Recipe:
     network: dict[str, Option] = {
         "network": "auto",
         "latent_dim": 64,
@@ -229,8 +229,8 @@ def _adversarial(what: str, objective: Callable[..., GAN], turns: int = 1, **mor
     }
     return Recipe(
         what,
-        game(objective),
-        {**network, **more, "discriminator_steps": turns},
+        gan(objective),
+        {**network, **more, "discriminator_steps": steps},
         learning_rate=1e-3,
         schedule=fall_in_second_half,
         optimizers=gan_optimizers,  # type: ignore[arg-type]
@@ -281,13 +281,13 @@ RECIPES: dict[str, Recipe] = {
         _CODES,
         conditional=False,
     ),
-    "gan": _adversarial("GAN: the non-saturating game; network=mlp or dcgan", GAN),
-    "minimax_gan": _adversarial("MinimaxGAN: the game as first written", MinimaxGAN),
+    "gan": _adversarial("GAN: the non-saturating loss; network=mlp or dcgan", GAN),
+    "minimax_gan": _adversarial("MinimaxGAN: the loss as first written", MinimaxGAN),
     "lsgan": _adversarial("LSGAN: least squares in place of logarithms", LSGAN),
     "wgan_gp": _adversarial(
-        "WGANGP: a critic under a gradient penalty, five turns to the generator's one",
+        "WGANGP: a critic under a gradient penalty, five steps to the generator's one",
         WGANGP,
-        turns=5,
+        steps=5,
         penalty=10.0,
     ),
     "rbm": Recipe(

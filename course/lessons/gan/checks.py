@@ -5,7 +5,7 @@ the wrong ones that students write. It prints one line, or raises `Wrong` with t
 Another `seed` gives other inputs and the same verdict.
 
 Formulas and gradients are checked, never luck: no check depends on a training that could fail. The two
-steps of the game are played once, on small networks with known weights, by plain gradient descent; so
+steps of the two networks are taken once, on small networks with known weights, by plain gradient descent; so
 where the parameters must stand afterwards is known too.
 """
 
@@ -223,7 +223,7 @@ def discriminator_loss(answer: Answer, *, seed: int = 0) -> None:
             lambda real, fake: softplus(-real).mean() + softplus(-fake).mean(),
         ),
         (
-            "this is the value of the game, which D maximises: a loss is minimised, so turn the sign.",
+            "this is the value V(D, G), which D maximises: a loss is minimised, so turn the sign.",
             lambda real, fake: -right(real, fake),
         ),
         (
@@ -373,7 +373,7 @@ def best_logit(answer: Answer, *, seed: int = 0) -> None:
     print("Right: the logit of the best discriminator is a difference of log densities.")
 
 
-# ---------------------------------------------------------------- 4. what the game measures
+# ---------------------------------------------------------------- 4. what the objective measures
 
 
 def jsd(answer: Answer, *, seed: int = 0) -> None:
@@ -449,7 +449,7 @@ def jsd(answer: Answer, *, seed: int = 0) -> None:
             reverse,
         ),
         (
-            "this is the value of the game, 2 JSD - log 4: return the JSD alone.",
+            "this is the value V(D*, G), 2 JSD - log 4: return the JSD alone.",
             lambda log_p, log_q, dx: 2 * right(log_p, log_q, dx) - math.log(4),
         ),
         (
@@ -873,7 +873,7 @@ def _judge_step(
     look: Callable[[_Game, dict[str, _Watched]], None],
     probe: Callable[[_Game, dict[str, _Watched]], str | None],
 ) -> None:
-    """Let the student play a step of every game, and judge the loss and what becomes of the player.
+    """Let the student take a step of every GAN, and judge the loss and what becomes of the player.
 
     Args:
         name, answer, mistakes: as in `judge`; a mistake takes the game.
@@ -958,7 +958,7 @@ def discriminator_step(answer: Answer, *, seed: int = 0) -> None:
             lambda game: game.after(player, lambda real, fake: softplus(-fake).mean()),
         ),
         (
-            "you go uphill: the optimizer minimises, so give it the loss, not the value of the game.",
+            "you go uphill: the optimizer minimises, so give it the loss, not the value V(D, G).",
             lambda game: game.after(player, lambda real, fake: -loss(real, fake)),
         ),
         (

@@ -49,7 +49,7 @@ torch.manual_seed(0);
 #
 # $$p_g(x) = \frac{p(z)}{|g'(z)|} \quad \text{at } x = g(z), \qquad p(z) = \frac{1}{\sqrt{2\pi}}\, e^{-z^2/2}.$$
 #
-# We stay on the line for a while. There we can see what the game between the two networks does.
+# We stay on the line for a while. There we can see what the two networks do.
 #
 # **Write** `pushforward(g, z)`. `g` maps a tensor (n,) to a tensor (n,), each entry by itself; z is (n,). It returns
 # two tensors (n,): $x = g(z)$, and $\log p_g(x)$ when $z$ comes from $N(0, 1)$. Far out $p(z)$ rounds to zero, so
@@ -206,11 +206,11 @@ plots.show_curves(
 )
 
 # %% [markdown]
-# ## Step 4. What the game measures
+# ## Step 4. What the objective measures
 #
 # *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
 #
-# The **value** of the game is minus the loss of $D$. Put the best discriminator into it, and a distance between the
+# The **value function** $V(D, G)$ is minus the loss of $D$. Put the best discriminator into it, and a distance between the
 # two densities comes out:
 #
 # $$\mathbb{E}_x \log D^*(x) + \mathbb{E}_z \log\big(1 - D^*(G(z))\big)
@@ -318,7 +318,7 @@ plots.show_curves(
 )
 
 # %% [markdown]
-# ## Step 6. How hard they pull
+# ## Step 6. Gradient magnitudes
 #
 # *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
 #
@@ -371,12 +371,12 @@ plots.show_curves(
 z = torch.special.ndtri((torch.arange(2000) + 0.5) / 2000)  # N(0, 1), spread evenly
 m = torch.linspace(0.1, 8, 80)[:, None]
 logit = m**2 / 2 - m * (m + z)
-pulls = [(-m * slope).mean(dim=1) for slope in slopes(logit)]
+gradients = [(-m * slope).mean(dim=1) for slope in slopes(logit)]
 plots.show_curves(
-    {"minimax": pulls[0], "non-saturating": pulls[1]},
+    {"minimax": gradients[0], "non-saturating": gradients[1]},
     x=m[:, 0], xlabel="distance m", ylabel="gradient by m",
 )
-far = [pull[-1].item() for pull in pulls]
+far = [gradient[-1].item() for gradient in gradients]
 print(f"at m = 8 the non-saturating gradient is {far[1]:.1f}, and the minimax gradient {far[0]:.0e}")
 
 # %% [markdown]
@@ -384,13 +384,13 @@ print(f"at m = 8 the non-saturating gradient is {far[1]:.1f}, and the minimax gr
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
 #
-# The players move in turn. First $D$, whose parameters we call $\phi$, goes a small step $\eta$ downhill, on one batch
+# The two steps alternate. First $D$, whose parameters we call $\phi$, goes a small step $\eta$ downhill, on one batch
 # of real points $x$ and one of noise $z$:
 #
 # $$\phi \leftarrow \phi - \eta\, \nabla_\phi\, L_D\big(D(x),\; D(\text{fixed}(G(z)))\big).$$
 #
 # The fakes are **fixed**: for this move they are mere points. A gradient that ran on into $G$ would cost time. And it
-# would be left in the parameters of $G$, where it pulls the wrong way: it makes fakes easier to find out.
+# would be left in the parameters of $G$, where it points the wrong way: it makes fakes easier to find out.
 #
 # **Write** `discriminator_step(discriminator, generator, optimizer, x, z)`. `generator(z)` are fakes, and
 # `discriminator` maps points to logits (n,). The optimizer holds the parameters of $D$; these may still carry
@@ -473,7 +473,7 @@ plots.show_curves(
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
 #
-# Now it is the turn of $G$, whose parameters we call $\theta$. It goes downhill on the non-saturating loss, and this
+# Now the step of $G$, whose parameters we call $\theta$. It goes downhill on the non-saturating loss, and this
 # time the gradient must run **through** $D$ and into $G$:
 #
 # $$\theta \leftarrow \theta + \eta\, \nabla_\theta\, \mathbb{E}_z \log D(G_\theta(z)), \qquad
@@ -606,7 +606,7 @@ for name, points in draws.items():
 # %% [markdown]
 # ## All together: your GAN
 #
-# Your pieces make a whole GAN: two steps that take turns. Nothing here comes from `genlib.adversarial`. First on the
+# Your pieces make a whole GAN: two alternating steps. Nothing here comes from `genlib.adversarial`. First on the
 # line, where your `pushforward` and your `jsd` can say at any time how far the generator is from the data.
 
 # %%
@@ -640,7 +640,7 @@ losses = play(
 
 # %% [markdown]
 # The baseline is the single Gaussian with the mean and the spread of the data. The JSD of your generator
-# falls, though not at every step. It is a game, and no player looks further than one move.
+# falls, though not at every step. Each step goes down the loss of one network, and the other network then changes that loss: a non-stationary objective.
 
 # %%
 line, cell = torch.linspace(-8, 8, 4001), torch.full((4001,), 0.004)
@@ -727,14 +727,14 @@ print(f"by 20 % of all points more than the whole ring: {near - baseline > 0.2}"
 # %% [markdown]
 # ## What you have built
 #
-# Samples without a density, a game between two networks, and the means to judge it: the best discriminator, the
+# Samples without a density, two networks trained against each other, and the means to judge it: the best discriminator, the
 # divergence that it measures, and a count of modes. The settings above are mild ones, chosen so that training goes
 # well. GANs are known for the others.
 #
 # Where to go on:
 #
 # - Give `adam` its usual momentum of 0.9 and play on the ring again, a few times. How many modes do you count now?
-# - Move the generator on the line far away, `Rising(shift=-8.0)`, and give $D$ its 500 steps before the game begins.
+# - Move the generator on the line far away, `Rising(shift=-8.0)`, and give $D$ its 500 steps before $G$ takes its first.
 #   Let $G$ take plain steps, `torch.optim.SGD(generator.parameters(), lr=0.03)`: Adam divides a gradient by its usual
 #   size, and so hides how small it is. Play with the non-saturating loss, and then with the minimax loss in
 #   `generator_step`. Which of the two comes home?

@@ -16,7 +16,7 @@
 # network that turns noise into images in one pass.
 #
 # Without $p(x)$ there is no likelihood to maximise. What, then, is the loss? The answer of Goodfellow et al. (2014): a
-# second network, trained to tell real images from made ones. This lesson plays the game of the two on a line, where
+# second network, trained to tell real images from made ones. This lesson trains the two on a line, where
 # we can compute everything, then in the plane and on tiny images, where we can count. It ends with what was given up.
 
 # %% slideshow={"slide_type": "skip"}
@@ -101,14 +101,14 @@ growth = [b / a for a, b in zip(density, density[1:])]
 print(f"at each smaller radius, 9 to 11 times as much: {all(9 < g < 11 for g in growth)}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## The game
+# ## The minimax objective
 #
 # The **discriminator** $D$ looks at an example and says how probable it is that it is real: a classifier with the two
 # classes real and fake. It is trained like one, by cross-entropy:
 #
 # $$L_D = -\,\mathbb{E}_x \log D(x) - \mathbb{E}_z \log\big(1 - D(G(z))\big).$$
 #
-# Minus this loss is the **value** of the game, $V(D, G)$. The discriminator makes it large, the generator makes it
+# Minus this loss is the **value function** $V(D, G)$. The discriminator makes it large, the generator makes it
 # small:
 #
 # $$\min_G \max_D \; V(D, G) = \min_G \max_D \; \mathbb{E}_x \log D(x) + \mathbb{E}_z \log\big(1 - D(G(z))\big).$$
@@ -151,7 +151,7 @@ plots.show_curves(
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### What the game is worth
+# ### The value at the best D
 #
 # Put $D^*$ back into the value. Let $m = (p_\text{data} + p_g) / 2$ be the mixture of both. Then $D^* = p_\text{data} /
 # 2m$ and $1 - D^* = p_g / 2m$, each factor 2 gives a $-\log 2$, and
@@ -194,16 +194,16 @@ assert abs(value - (2 * jsd(p_data, p_g) - math.log(4))) < 1e-4
 print("the value at the best D is 2 JSD - log 4")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Two players take turns
+# ## Alternating steps
 #
-# Nobody can maximise over all functions before each step of the generator. So the players alternate, a small step each:
+# Nobody can maximise over all functions before each step of the generator. So the two alternate, a small step each:
 #
 # 1. Draw real examples and noise. One step of $D$ down $L_D$. The fakes count as fixed points.
 # 2. One step of $G$ down a loss of its own, through $D$, whose weights count as fixed.
 #
 # The generator's loss is the next section's matter. For now, take $L_G = -\mathbb{E}_z \log D(G(z))$. Inside, $D$ computes
 # a logit $\ell$, and $D = \sigma(\ell)$. Then $-\log D = \text{softplus}(-\ell)$ and $-\log(1 - D) =
-# \text{softplus}(\ell)$, which never overflow. One turn by hand, and the same by `genlib`:
+# \text{softplus}(\ell)$, which never overflow. A step of each by hand, and the same by `genlib`:
 
 # %%
 G, D = model.generator, model.discriminator
@@ -215,8 +215,8 @@ assert torch.allclose(for_d, model.discriminator_loss(x, fake=fake))
 assert torch.allclose(for_g, model.generator_loss(256, fake=fake))
 
 # %%
-def downhill(player, loss):
-    weights = list(player.parameters())  # its own, and nobody else's
+def downhill(network, loss):
+    weights = list(network.parameters())  # its own, and nobody else's
     for weight, slope in zip(weights, torch.autograd.grad(loss, weights)):
         weight.data -= 0.01 * slope
 
@@ -228,16 +228,16 @@ G, D = by_hand.generator, by_hand.discriminator
 downhill(D, F.softplus(-D(x)).mean() + F.softplus(D(G(noise).detach())).mean())
 downhill(G, F.softplus(-D(G(noise))).mean())
 
-players = by_genlib.generator, by_genlib.discriminator
-train_gan_epoch(by_genlib, [(x, None)], *(torch.optim.SGD(p.parameters(), lr=0.01) for p in players))
+networks = by_genlib.generator, by_genlib.discriminator
+train_gan_epoch(by_genlib, [(x, None)], *(torch.optim.SGD(p.parameters(), lr=0.01) for p in networks))
 pairs = zip(by_hand.parameters(), by_genlib.parameters())
 assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
-print("a turn by hand and one of genlib agree")
+print("a step of each by hand and by genlib agree")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### D against the best D
 #
-# Now both train in turn, $D$ two steps and the generator one. On the line we know $D^*$ at every moment, so we can watch $D$ chase it while the
+# Now both train, two steps of $D$ before each of the generator; we count the latter. On the line we know $D^*$ at every moment, so we can watch $D$ chase it while the
 # generator runs away. When the two densities agree, $D^*$ is 1/2 everywhere: the best discriminator can only guess.
 
 # %%
@@ -247,16 +247,16 @@ def batches(n, batch_size=256):
 
 for_g, for_d = gan_optimizers(model, 5e-4)[0], gan_optimizers(model, 3e-3)[1]  # D learns faster
 panels, record = {}, []
-for turn in range(0, 401, 25):
+for step in range(0, 401, 25):
     p_g = fake_cells(model)
     with torch.no_grad():
         logit = model.discriminator(middle[:, None])
     value = -(p_data * F.softplus(-logit) + p_g * F.softplus(logit)).sum().item()
     best, both = best_d(p_data, p_g), (p_data + p_g) / 2
     off = (both * (logit.sigmoid() - best).abs()).sum().item()
-    record.append((turn, jsd(p_data, p_g), value, off))
-    if turn in (25, 100, 200, 400):
-        panels[f"after {turn} turns"] = {
+    record.append((step, jsd(p_data, p_g), value, off))
+    if step in (25, 100, 200, 400):
+        panels[f"after {step} steps"] = {
             "data": p_data / width, "generator": p_g / width,
             "D": logit.sigmoid(), "best D": best,
         }
@@ -269,17 +269,17 @@ plots.show_panels(
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The best $D$ moves with every turn of the generator, and $D$ runs after it. It catches the broad shape, and misses the
+# The best $D$ moves with every step of the generator, and $D$ runs after it. It catches the broad shape, and misses the
 # narrow spikes of a generator that folds. At the edges, where no point ever lies, it says what it likes and pays nothing.
-# Most of the way to the data is done in the first two or three hundred turns. After that the generator wanders about them, for no step
+# Most of the way to the data is done in the first two or three hundred steps. After that the generator wanders about them, for no step
 # is a step down one fixed landscape.
 
 # %%
-turns, divergence, values, far = (torch.tensor(column) for column in zip(*record))
-late = divergence[turns >= 200].max()
+steps, divergence, values, far = (torch.tensor(column) for column in zip(*record))
+late = divergence[steps >= 200].max()
 print(f"JSD at the start is above 0.6 nats:            {bool(divergence[0] > 0.6)}")
-print(f"from turn 200 on it stays below 0.35:          {bool(late < 0.35)}")
-print(f"after 25 turns D is within 0.25 of the best D: {bool(far[1] < 0.25)}")
+print(f"from step 200 on it stays below 0.35:          {bool(late < 0.35)}")
+print(f"after 25 steps D is within 0.25 of the best D: {bool(far[1] < 0.25)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # (The distance between the two is a mean over $x$, half of them real, half fake.)
@@ -290,7 +290,7 @@ print(f"after 25 turns D is within 0.25 of the best D: {bool(far[1] < 0.25)}")
 # %%
 plots.show_curves(
     {"at the best D": 2 * divergence - math.log(4), "at the D in training": values},
-    x=turns, xlabel="turns", ylabel="value of the game, nats", baselines={"-log 4": -math.log(4)},
+    x=steps, xlabel="steps of the generator", ylabel="V(D, G), nats", baselines={"-log 4": -math.log(4)},
 )
 assert (values <= 2 * divergence - math.log(4) + 1e-4).all()
 print("at every moment D reaches no more than the best D would")
@@ -298,7 +298,7 @@ print("at every moment D reaches no more than the best D would")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Does it converge?
 #
-# The value swings. Is that our two networks, or the game itself? Take the smallest one, the **Dirac-GAN** (Mescheder et al.,
+# The value swings. Is that our two networks, or the objective itself? Take the smallest one, the **Dirac-GAN** (Mescheder et al.,
 # 2018, section 2). All data lie at the point 0. All fakes lie at one point $\theta$, the generator's only parameter. The
 # discriminator has the logit $\psi x$. At the data this is 0, whatever $\psi$ is, and so
 #
@@ -335,7 +335,7 @@ print("the field is the gradient of genlib's value, at a right angle to (theta, 
 #
 # The factor is above 1 for every $h > 0$. No learning rate makes these steps converge.
 #
-# And in turn, first $\psi$, then $\theta$ with the new $\psi$? Near the equilibrium $s = 1/2$. The two steps are the matrices
+# And alternating, first $\psi$, then $\theta$ with the new $\psi$? Near the equilibrium $s = 1/2$. The two steps are the matrices
 #
 # $$\begin{pmatrix} 1 & h/2 \\ 0 & 1 \end{pmatrix} \begin{pmatrix} 1 & 0 \\ -h/2 & 1 \end{pmatrix},$$
 #
@@ -358,14 +358,14 @@ print("the field is the gradient of genlib's value, at a right angle to (theta, 
 # $\sqrt{1 - \gamma h + h^2 / 4}$, and below 1 as soon as $h < 4 \gamma$. So $(\theta, \psi)$ spirals in.
 
 # %%
-def walk(h, steps=400, penalty=0.0, in_turn=False):
+def walk(h, steps=400, penalty=0.0, alternating=False):
     """(theta, psi) from (1, 1) on, (steps + 1, 2)."""
     theta, psi = at = torch.ones(2, dtype=torch.float64)
     visited = [at]
     for _ in range(steps):
         to_theta, to_psi = field(theta, psi, penalty)
         psi = psi + h * to_psi
-        if in_turn:
+        if alternating:
             to_theta, _ = field(theta, psi, penalty)
         theta = theta + h * to_theta
         visited.append(torch.stack([theta, psi]))
@@ -374,7 +374,7 @@ def walk(h, steps=400, penalty=0.0, in_turn=False):
 
 h, penalty = 0.2, 0.3
 ways = {
-    "both at once": walk(h), "in turn": walk(h, in_turn=True),
+    "both at once": walk(h), "alternating": walk(h, alternating=True),
     "both at once, R1": walk(h, penalty=penalty),
 }
 plots.show_paths(
@@ -403,7 +403,7 @@ print(f"R1, factor of a step: by the determinant {(1 - penalty * h + h**2 / 4) *
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Gradients that vanish
 #
-# Which loss should the generator have? In the game as written it minimises $\mathbb{E}_z \log(1 - D(G(z)))$, the **minimax**
+# Which loss should the generator have? In the objective as written it minimises $\mathbb{E}_z \log(1 - D(G(z)))$, the **minimax**
 # loss. Or it minimises $-\mathbb{E}_z \log D(G(z))$, the **non-saturating** loss. Both want the fakes called real. They
 # differ in how large their gradient is. For one fake with the logit $\ell$:
 #
@@ -416,9 +416,9 @@ print(f"R1, factor of a step: by the determinant {(1 - penalty * h + h**2 / 4) *
 networks = model.generator, model.discriminator, 1
 objectives = {"minimax": MinimaxGAN(*networks), "non-saturating": GAN(*networks)}
 logits, size = torch.arange(-80, 81) / 10, {}
-for name, game in objectives.items():
+for name, gan in objectives.items():
     a = logits.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(len(a) * game.generator_objective(a), a)
+    (slope,) = torch.autograd.grad(len(a) * gan.generator_objective(a), a)
     size[name] = -slope
 plots.show_curves(size, x=logits, xlabel="logit of a fake", ylabel="gradient magnitude")
 
@@ -466,7 +466,7 @@ print("the other follows KL(p_g || p) - 2 JSD: ",
 print("which is another gradient:              ", not torch.allclose(minimax, non_saturating, rtol=0.1))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### In a real game
+# ### In a whole GAN
 #
 # Put the generator far from the data, and let only $D$ learn. We measure the length of the generator's gradient under both
 # losses, with the same networks and the same noise. Both axes are logarithmic.
@@ -479,15 +479,15 @@ with torch.no_grad():
 learn = torch.optim.Adam(away.discriminator.parameters(), lr=1e-3)
 
 
-def games(model):
+def both_losses(model):
     networks = model.generator, model.discriminator, model.latent_dim
     return {"minimax": MinimaxGAN(*networks), "non-saturating": GAN(*networks)}
 
 
 def gradient_lengths(model):
     fake, weights = model.fakes(256), list(model.generator.parameters())
-    for game in games(model).values():
-        loss = game.generator_loss(256, fake=fake)
+    for gan in both_losses(model).values():
+        loss = gan.generator_loss(256, fake=fake)
         slopes = torch.autograd.grad(loss, weights, retain_graph=True)
         yield torch.nn.utils.get_total_norm(slopes).item()
 
@@ -514,23 +514,23 @@ print(f"the non-saturating gradient has grown:                {non_saturating[-1
 # The better $D$ gets, the less the minimax generator hears. Arjovsky and Bottou (2017) prove it: near a perfect $D$ this
 # gradient goes to zero. It is a bad bargain. Training $D$ well is what makes the value mean something.
 #
-# Now let both play on from here, with plain gradient steps of the same size for both losses. And once more minimax, with
+# Now let both train on from here, with plain gradient steps of the same size for both losses. And once more minimax, with
 # Adam in place of plain steps.
 
 # %%
 path = {}
-for name, game in [*games(away).items(), ("minimax, Adam", games(away)["minimax"])]:
-    game = copy.deepcopy(game)
-    for_g = torch.optim.SGD(game.generator.parameters(), lr=0.01)
+for name, gan in [*both_losses(away).items(), ("minimax, Adam", both_losses(away)["minimax"])]:
+    gan = copy.deepcopy(gan)
+    for_g = torch.optim.SGD(gan.generator.parameters(), lr=0.01)
     if name == "minimax, Adam":
-        for_g, _ = gan_optimizers(game)
-    for_d = torch.optim.Adam(game.discriminator.parameters(), lr=1e-3, fused=True)
-    path[name] = [game.generate(z_line).mean().item()]
+        for_g, _ = gan_optimizers(gan)
+    for_d = torch.optim.Adam(gan.discriminator.parameters(), lr=1e-3, fused=True)
+    path[name] = [gan.generate(z_line).mean().item()]
     for _ in range(20):
-        train_gan_epoch(game, batches(10, 128), for_g, for_d)
-        path[name].append(game.generate(z_line).mean().item())
+        train_gan_epoch(gan, batches(10, 128), for_g, for_d)
+        path[name].append(gan.generate(z_line).mean().item())
 plots.show_curves(
-    path, x=range(0, 201, 10), xlabel="turns", ylabel="mean of the fakes",
+    path, x=range(0, 201, 10), xlabel="steps", ylabel="mean of the fakes",
     baselines={"mean of the data": bumps.mean.item()},
 )
 
@@ -545,9 +545,9 @@ print(f"so has minimax with Adam:                   {moved['minimax, Adam'] > 4}
 # off as well, and Adam hides that the gradient has vanished. To move is not to settle: a generator that moves fast overshoots,
 # and swings about its goal.
 #
-# ### Play it yourself
+# ### Watch it yourself
 #
-# The same game, two turns at each moment: play it, or drag the slider, under both losses. With minimax next to nothing moves, since $D$ is
+# The same GAN, two steps from one moment to the next: play it, or drag the slider, under both losses. With minimax next to nothing moves, since $D$ is
 # nearly the best $D$ where the fakes lie, and flat there. With the other loss, stop when the fakes have
 # arrived: the best $D$ falls where they are, $D$ follows late, and the generator runs on to where $D$ is still high.
 
@@ -600,7 +600,7 @@ curves = {
 
 # %%
 def smooth(values, n):
-    return torch.tensor(values).unfold(0, n, n).mean(dim=1)  # means of n turns
+    return torch.tensor(values).unfold(0, n, n).mean(dim=1)  # means of n steps
 
 
 smoothed = {
@@ -609,7 +609,7 @@ smoothed = {
 }
 plots.show_curves(
     smoothed,
-    x=torch.arange(UPDATES // 20) * 20 + 10, xlabel="turns", ylabel="loss, nats",
+    x=torch.arange(UPDATES // 20) * 20 + 10, xlabel="steps", ylabel="loss, nats",
     baselines={"log 4": math.log(4), "log 2": math.log(2)},
 )
 
@@ -632,7 +632,7 @@ def near(points):
 
 final = {name: smooth(curves[name]["discriminator_loss"], 200)[-1].item() for name in runs}
 off = {name: abs(loss - math.log(4)) for name, loss in final.items()}
-print(f"run A: D's loss over the last 200 turns is within 0.3 of log 4: {off['run A'] < 0.3}")
+print(f"run A: D's loss over the last 200 steps is within 0.3 of log 4: {off['run A'] < 0.3}")
 a, b = near(drawn["run A"]), near(drawn["run B"])
 print(f"run A: more than 40 % of its points lie near a mode: {a > 0.4}")
 print(f"that is at least 20 points more than of run B:       {a > b + 0.2}")
@@ -644,7 +644,7 @@ for name in runs:
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The secret: the discriminator of run B has four hidden units. It cannot see eight modes, so it is easily fooled. A loss
-# near $\log 4$ says that *this* discriminator cannot tell. It compares two moving players, and no fixed thing. So a GAN
+# near $\log 4$ says that *this* discriminator cannot tell. It compares two networks that both change, and no fixed thing. So a GAN
 # is judged by its samples, and by measures that need nothing else.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -661,7 +661,7 @@ print(f"run A covers at least 7 of 8 modes: {modes(drawn['run A']) >= 7}")
 print(f"run B covers at most 4:             {modes(drawn['run B']) <= 4}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Now change one thing: how many steps the generator takes in each turn, one or ten. The discriminator takes one. All else is
+# Now change one thing: how many steps the generator takes for each of the discriminator, one or ten. All else is
 # the same, and both generators take 600 steps in all. Ten should do better, should they not? It learns faster.
 #
 # But think of a generator that moves for long against a $D$ that stands still. Nothing in its loss asks for variety. The
@@ -701,9 +701,10 @@ for name, counts in found.items():
     print(f"{name:>2} to 1: modes covered in ten looks {counts}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# This is **mode collapse**. It shows that $\min_G \max_D$ and $\max_D \min_G$ are different games: who answers last makes
-# the difference, and alternating steps play neither. Metz et al. let the generator look ahead at how $D$ would answer. In
-# [the exercises]({{gan}}_gan_exercises.ipynb) you let a generator play alone and watch the crowd form on the line.
+# In **mode collapse** a generator sends nearly all noise to a few modes of the data and drops the others, however real each sample
+# looks. Here it shows that $\min_G \max_D$ and $\max_D \min_G$ are different problems: who answers last makes
+# the difference, and alternating steps solve neither. Metz et al. let the generator look ahead at how $D$ would answer. In
+# [the exercises]({{gan}}_gan_exercises.ipynb) you train a generator alone and watch the crowd form on the line.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Thirty images, counted
@@ -841,23 +842,23 @@ plots.show_curves(
 # | --- | --- |
 # | sampling | one pass from noise to an image, all pixels at once |
 # | freedom | the generator may be any network that has a gradient; no masks, no bound |
-# | a learned distance | against the best $D$ the game is worth 2 JSD $-$ log 4 |
+# | a learned distance | at the best $D$ the objective is 2 JSD $-$ log 4 |
 #
 # | not for | |
 # | --- | --- |
 # | probability | no $p(x)$, and often there is none to know |
 # | coverage | no term asks for variety; modes drop, and only counting tells |
-# | calm training | two moving players; losses near log 4 mean nothing by themselves |
+# | calm training | a non-stationary objective for each network; losses near log 4 mean nothing by themselves |
 # | small exact tasks | on `bars` the PixelCNN is far closer to the truth, and says how close |
 #
-# On images, the networks matter as much as the game. Which ones made GANs work, and what other objectives do, is the
+# On images, the networks matter as much as the objective. Which ones made GANs work, and what other objectives do, is the
 # matter of [lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb).
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References
 #
 # - Goodfellow, Pouget-Abadie, Mirza, Xu, Warde-Farley, Ozair, Courville, Bengio (2014), *Generative adversarial nets*,
-#   arXiv:1406.2661. The game and both losses: section 3; the best discriminator and the value: section 4.
+#   arXiv:1406.2661. The objective and both losses: section 3; the best discriminator and the value: section 4.
 # - Arjovsky, Bottou (2017), *Towards principled methods for training generative adversarial networks*, arXiv:1701.04862.
 # - Sonderby, Caballero, Theis, Shi, Huszar (2017), *Amortised MAP inference for image super-resolution*, arXiv:1610.04490,
 #   for instance noise.

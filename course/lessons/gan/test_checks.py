@@ -198,7 +198,7 @@ def both_real(real, fake):
     return -F.logsigmoid(real).mean() - F.logsigmoid(fake).mean()
 
 
-@wrong("discriminator_loss", "this is the value of the game")
+@wrong("discriminator_loss", "this is the value V(D, G)")
 def value_of_the_game(real, fake):
     return F.logsigmoid(real).mean() + F.logsigmoid(-fake).mean()
 
@@ -412,7 +412,7 @@ def from_the_mixture(log_p, log_q, dx):
     return (divergence(m, log_p, dx) + divergence(m, log_q, dx)) / 2
 
 
-@wrong("jsd", "this is the value of the game")
+@wrong("jsd", "this is the value V(D*, G)")
 def value_at_the_best(log_p, log_q, dx):
     return 2 * jsd(log_p, log_q, dx) - math.log(4)
 

@@ -196,8 +196,8 @@ def least_squares(real, fake):
 checks.gan_architectures.least_squares(least_squares)
 
 # %% [markdown]
-# The two losses of a generator for one fake. At the far left, where $D$ is sure, the logarithm pulls evenly and the
-# square pulls harder and harder. At the far right the logarithm lets go. The square pulls the fake back: it is *too*
+# The two losses of a generator for one fake. At the far left, where $D$ is sure, the slope of the logarithm is constant and that of
+# the square grows and grows. At the far right the logarithm's slope vanishes. The square's changes sign and moves the fake back: it is *too*
 # real.
 
 # %%
@@ -608,7 +608,7 @@ def fakes(n):
 
 
 def play(steps=700):
-    """Critic and generator in turns, in ever smaller steps; the gaps, and points on the way."""
+    """Critic and generator alternate, in ever smaller steps; the gaps, and points on the way."""
     of_critic, of_g = adam(critic, 5e-3), adam(generator, 5e-3)
     smaller_steps = [
         torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.02, total_iters=steps)

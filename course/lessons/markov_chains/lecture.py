@@ -793,21 +793,40 @@ plots.show_rows({
 #
 # A chain has one gift that a pixel model lacks: no order. Hold the known pixels fixed (**clamp** them), draw the rest by Gibbs sampling, and the
 # chain tends to $p(x_\text{missing} \mid x_\text{known})$, wherever the known ones lie. Here they are the lower half, which a PixelCNN
-# reads last. This is **inpainting**. The baseline draws each missing pixel as often white as it is in the training images.
+# reads last. This is **inpainting**. The baseline draws each missing pixel as often white as it is in the training images, and the chain
+# starts from there. No law is known here. So we count which share of the missing pixels is right, in five redraws.
 
 # %%
 known = torch.zeros(digits.shape, dtype=torch.bool)
 known[:, 4:] = True
 truth = test.floats()
-by_pixels = torch.where(known, truth, torch.bernoulli(mean.expand_as(truth)))
-clamped = by_pixels
-for _ in range(200):
-    clamped = torch.where(known, truth, large.gibbs(clamped, steps=1))
-plots.show_rows({"digits": truth[:14], "known": truth[:14] * known, "RBM, 100": clamped[:14],
-                 "pixels alone": by_pixels[:14]}, size=0.6)
-hits = [(x == truth)[:, ~known].float().mean().item() for x in (clamped, by_pixels)]
-print(f"clamped, of the missing pixels more than 75 % are right: {hits[0] > 0.75}")
-print(f"more than 5 points above pixels drawn alone:             {hits[0] > hits[1] + 0.05}")
+
+
+def fill():
+    """A redraw: the images after so many rounds, pixels drawn alone at 0."""
+    x, filled = torch.where(known, truth, torch.bernoulli(mean.expand_as(truth))), {}
+    for t in range(101):
+        if t in (0, 1, 10, 100):
+            filled[t] = x
+        x = torch.where(known, truth, large.gibbs(x, steps=1))
+    return filled
+
+
+redraws = [fill() for _ in range(5)]
+plots.show_rows({"digits": truth[:14], "known": truth[:14] * known, "RBM, 100": redraws[0][100][:14],
+                 "pixels alone": redraws[0][0][:14]}, size=0.6)
+hits = {t: torch.stack([(x[t] == truth)[:, ~known].float().mean() for x in redraws]) for t in redraws[0]}
+
+# %% tags=["nbval-ignore-output"]
+for t, of in hits.items():
+    print(f"after {t:3} rounds {of.mean():.3f} of the missing pixels are right, spread {of.std():.3f}")
+
+# %%
+alone, once, ten, hundred = (of.mean() for of in hits.values())
+print(f"after 100 rounds 5 points more are right than alone: {bool(hundred > alone + 0.05)}")
+print(f"one round falls short of that by 1.5 points or more: {bool(once < hundred - 0.015)}")
+print(f"ten come within 1.5 points:                          {bool(ten > hundred - 0.015)}")
+print(f"the spread of five redraws is below one point:       {bool(max(of.std() for of in hits.values()) < 0.01)}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Generative stochastic networks
@@ -901,6 +920,79 @@ print(f"and in KL 6 steps are worse than 3 by 0.2:        {six['KL'] > three['KL
 
 # %%
 plots.show_rows({name: gsn.sample(14, steps=200) for name, gsn in gsns.items()}, size=0.6)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### How good after how many steps?
+#
+# These samples came after 200 steps, those of the RBMs after 1000 rounds. Was it enough? On `bars` we can say, for the truth is known. We start
+# 2000 chains of each model from random pixels and look after 1, 3, 10, ... 1000 steps. With $\hat q(x)$ the share of the image $x$ among samples, and
+# $p(x)$ its true probability, $1/30$ or 0, the **total variation** is
+#
+# $$\tfrac12 \sum_x |\hat q(x) - p(x)|.$$
+#
+# It is 1 if no sample is valid. It is not 0 for perfect samples, since shares scatter. So the baseline is as many draws of `bars`, and a second
+# one as many draws from the exact table of each model's own law, where its chain must end. A line is the mean of five redraws of 400 samples,
+# and the band is one standard deviation wide on either side.
+
+# %%
+lengths, n = (1, 3, 10, 30, 100, 300, 1000), 2000
+
+
+def variations(x):
+    """Total variation from `bars`, of each fifth of the samples."""
+    return torch.tensor([bars_counts(part)["variation"] for part in x.chunk(5)])
+
+
+def along(model):
+    """The same of chains from random pixels, after each of `lengths` steps: (7, 5)."""
+    x, done, found = torch.bernoulli(torch.full((n, *bars.shape), 0.5)), 0, []
+    for length in lengths:
+        more = length - done
+        x = model.gibbs(x, more) if hasattr(model, "gibbs") else model.walk(x, more)[-1]
+        found.append(variations(x))
+        done = length
+    return torch.stack(found)
+
+
+after = {name: along(model) for name, model in (rbms | gsns).items()}
+own = {name: variations(everything[torch.multinomial(tables[name], n, replacement=True)]) for name in after}
+fresh = variations(bars.floats()[torch.randint(30, (n,))])
+plots.show_curves(
+    {name: found.mean(dim=1).tolist() for name, found in after.items()},
+    spread={name: found.std(dim=1).tolist() for name, found in after.items()},
+    x=lengths, xlabel="steps from random pixels", ylabel="total variation from bars",
+    baselines={"400 draws of bars": fresh.mean().item()}, log=True,
+)
+
+# %% tags=["nbval-ignore-output"]
+def with_spread(found):
+    return f"{found.mean():.3f} ± {found.std():.3f}"
+
+
+rows = {
+    name: {f"after {k}": with_spread(found[lengths.index(k)]) for k in (1, 10, 100, 1000)}
+    | {"own law": with_spread(own[name])}
+    for name, found in after.items()
+}
+print(format_table(rows))
+print(f"as many draws of bars: {with_spread(fresh)}")
+
+# %%
+mean = {name: dict(zip(lengths, found.mean(dim=1).tolist())) for name, found in after.items()}
+nearest = min(min(at_steps.values()) for at_steps in mean.values())
+print(f"ten steps bring each chain nearer than one, by 0.2 or more:  "
+      f"{all(m[10] < m[1] - 0.2 for m in mean.values())}")
+print(f"after 1000 each is within 0.08 of its own law:               "
+      f"{all(abs(m[1000] - own[name].mean()) < 0.08 for name, m in mean.items())}")
+print(f"CD-1 is farther from the truth after 1000 than after 10:     "
+      f"{mean['CD-1'][1000] > mean['CD-1'][10] + 0.08}")
+print(f"no chain, at any number of steps, comes as near as draws do: {nearest > fresh.mean() + 0.05}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# So two things are measured at once. In the first steps a chain falls from noise into the valleys, and samples become valid. It falls into all valleys
+# about as often as it should, since random pixels favour none of them. Afterwards it slowly moves on to its *own* law, and if that is wrong,
+# longer is worse: CD-1 gives some valleys far too much. A short chain looks better than the model is, because its start adds an evenness that
+# the model has not learnt. Nor can it be the model's likelihood that we see in such samples. Lesson {{comparison}} chooses its numbers of steps with a curve like this one.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Why the field moved on
