@@ -117,7 +117,7 @@ ROWS = {
         f"pixelcnn {COLOUR} --set colours=independent",
         "none",
     ),
-    "colour_small": Row(  # for minutes of one core: lesson 03 shows its picture
+    "colour_small": Row(  # for minutes of one core: lesson PixelCNN shows its picture
         "GatedPixelCNN, small",
         "gated_pixelcnn --data cifar10_subset --set channels=30 --set depth=3 --batch-size 16",
         "none",
