@@ -1,4 +1,4 @@
-"""What a training must keep to go on where it stopped: weights, optimisers and random numbers."""
+"""What a training must keep to resume where it stopped: weights, optimisers and random numbers."""
 
 from collections.abc import Mapping, Sequence
 
