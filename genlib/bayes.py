@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from genlib.metrics import FeatureClassifier
-from genlib.validation import values_are_free_to_read
+from genlib.validation import Shape, values_are_free_to_read
 
 
 class GenerativeClassifier(nn.Module):
@@ -147,12 +147,13 @@ def discriminative_baseline(model: nn.Module) -> FeatureClassifier:
         >>> abs(n_parameters(baseline) / n_parameters(model) - 1) < 0.05
         True
     """
-    shape, n_classes = model.shape, model.n_classes
+    shape: Shape = model.shape  # type: ignore[assignment]
+    n_classes: int = model.n_classes  # type: ignore[assignment]
     one, two = (
         n_parameters(FeatureClassifier(shape, n_classes=n_classes, n_features=k)) for k in (1, 2)
-    )  # type: ignore[arg-type]
+    )
     features = 1 + round((n_parameters(model) - one) / (two - one))
-    return FeatureClassifier(shape, n_classes=n_classes, n_features=max(features, 1))  # type: ignore[arg-type]
+    return FeatureClassifier(shape, n_classes=n_classes, n_features=max(features, 1))
 
 
 def n_parameters(model: nn.Module) -> int:

@@ -255,7 +255,7 @@ def test_no_tensor_stays_behind_on_the_cpu(family: type[PixelModel], n_classes: 
             x = torch.rand(2, 3, 2, 3)
             y = torch.zeros(2, dtype=torch.long) if n_classes else None
             known, mask = torch.rand(2, 3, 2, 3), torch.rand(2, 3, 2, 3) > 0.5
-        results = [model(x, y), model.log_prob(x, y=y), model.loss(x, y=y), model.sample(2, y=y)]
+        results = [model(x, y=y), model.log_prob(x, y=y), model.loss(x, y=y), model.sample(2, y=y)]
         results.append(model.sample(2, y=y, known=known, mask=mask))
         results.append(model.sample_by_definition(2, y=y))
         assert all(result.device.type == "cuda" for result in results)

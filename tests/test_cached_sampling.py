@@ -62,11 +62,11 @@ def test_the_logits_of_every_step_are_those_of_the_whole_pass(
     x, y = random_images(model, 4), torch.tensor([0, 2, 1, 2]) if n_classes else None
     with torch.no_grad():
         torch.testing.assert_close(
-            logits_of_every_step(model, x, y), model(x, y), rtol=0, atol=1e-10
+            logits_of_every_step(model, x, y), model(x, y=y), rtol=0, atol=1e-10
         )
         model, x = model.float(), x.float()
         torch.testing.assert_close(
-            logits_of_every_step(model, x, y), model(x, y), rtol=0, atol=1e-5
+            logits_of_every_step(model, x, y), model(x, y=y), rtol=0, atol=1e-5
         )
 
 

@@ -136,8 +136,8 @@ def test_it_is_ready_to_draw_from(name: str, packed):
     model, about = pretrained.load(name, packed), pretrained.card(name, packed)
     assert not any(module.training for module in model.modules())
     assert {p.device.type for p in model.parameters()} == {"cpu"}
-    y = (torch.arange(10),) if about.images.n_classes else ()
-    x = model.sample(10, *y)
+    y = {"y": torch.arange(10)} if about.images.n_classes else {}
+    x = model.sample(10, **y)
     assert x.shape == (10, *about.images.shape)
     assert 0 <= x.min() and x.max() <= 1
     if not isinstance(model, GAN):  # whose grey values are not on a grid

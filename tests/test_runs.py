@@ -477,14 +477,14 @@ def test_no_tensor_of_a_recipe_stays_behind_on_the_cpu(model: str):
             images = Images((1, 8, 8), 2, 10 if how.conditional else 0)
             net = build_model(model, images, config.options)
             x, y = torch.zeros(4, 1, 8, 8), torch.zeros(4, dtype=torch.long)
-        given = (x, y) if how.conditional else (x,)
+        given = {"y": y} if how.conditional else {}
         if model == "wgan_gp":
-            assert net(*given).is_cuda  # fake tensors cannot go backwards, as its penalty does
+            assert net(x, **given).is_cuda  # fake tensors cannot go backwards, as its penalty does
         elif "discriminator_steps" in how.options:
-            assert net.discriminator_loss(*given).is_cuda
-            assert net.generator_loss(4, *given[1:]).is_cuda
+            assert net.discriminator_loss(x, **given).is_cuda
+            assert net.generator_loss(4, **given).is_cuda
         else:
-            assert net.loss(*given).is_cuda
+            assert net.loss(x, **given).is_cuda
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

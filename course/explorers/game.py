@@ -88,7 +88,7 @@ class GameExplorer(Explorer):
     def _train(self, model: GAN, loss: type[GAN], frames: int) -> list[Moment]:
         """The whole training under one loss, `steps` between two moments; the model stays as it is."""
         model = copy.deepcopy(model)
-        gan = loss(model.generator, model.discriminator, 1)
+        gan = loss(model.generator, model.discriminator, latent_dim=1)
         for_g = torch.optim.SGD(gan.generator.parameters(), lr=0.01)
         for_d = torch.optim.Adam(gan.discriminator.parameters(), lr=1e-3, fused=True)
         film = [self._look(gan)]

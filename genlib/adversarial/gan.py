@@ -116,7 +116,7 @@ class GAN(nn.Module):
         No gradient reaches the generator. What the discriminator said is kept in `last_logits`.
         """
         fake = self._fakes_beside(x, y, fake)
-        real_logits, fake_logits = self(x, y), self(fake, y)
+        real_logits, fake_logits = self(x, y=y), self(fake, y=y)
         self.last_logits = (real_logits.detach(), fake_logits.detach())
         return self.discriminator_objective(real_logits, fake_logits)
 
@@ -137,7 +137,7 @@ class GAN(nn.Module):
     ) -> Tensor:
         """What the generator minimises, from n fakes; no gradient reaches the discriminator's weights."""
         if fake is None:
-            fake = self.fakes(n, y)
+            fake = self.fakes(n, y=y)
         _check_number(fake, n)
         check_labels(y, n, self.n_classes)
         # The gradient passes through the discriminator on its way to the generator, not into it:
@@ -165,7 +165,7 @@ class GAN(nn.Module):
         Raises:
             ValueError: n < 1, or labels that the model was not built for.
         """
-        return self.generate(self.noise(n), y)
+        return self.generate(self.noise(n), y=y)
 
     def noise(self, n: int) -> Tensor:
         """Draw n noise vectors from N(0, I), (n, latent_dim).
@@ -180,7 +180,7 @@ class GAN(nn.Module):
     @torch.no_grad()
     def _fakes_beside(self, x: Tensor, y: Tensor | None, fake: Tensor | None) -> Tensor:
         """As many fakes as real examples; what the generator makes is also what x must look like."""
-        fake = self.fakes(len(x), y) if fake is None else fake.detach()
+        fake = self.fakes(len(x), y=y) if fake is None else fake.detach()
         check_examples(x, tuple(fake.shape[1:]))
         _check_number(fake, len(x))
         return fake

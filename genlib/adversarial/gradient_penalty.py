@@ -12,7 +12,7 @@ class _SlopePenalty(GAN):
     def __init__(
         self, generator: nn.Module, discriminator: nn.Module, *, latent_dim: int, penalty: float
     ):
-        super().__init__(generator, discriminator, latent_dim)
+        super().__init__(generator, discriminator, latent_dim=latent_dim)
         if any(
             isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules()
         ):
@@ -28,7 +28,7 @@ class _SlopePenalty(GAN):
         """The gradient of each example's output at that example, (B, values)."""
         x.requires_grad_()
         # the outputs are summed, but each depends on its own example only: one gradient an example
-        (slope,) = torch.autograd.grad(self(x, y).sum(), x, create_graph=True)
+        (slope,) = torch.autograd.grad(self(x, y=y).sum(), x, create_graph=True)
         return slope.flatten(1)
 
 
@@ -68,7 +68,7 @@ class R1GAN(_SlopePenalty):
         latent_dim: int,
         penalty: float = 1.0,
     ):
-        super().__init__(generator, discriminator, latent_dim, penalty)
+        super().__init__(generator, discriminator, latent_dim=latent_dim, penalty=penalty)
 
     def discriminator_loss(
         self, x: Tensor, *, y: Tensor | None = None, fake: Tensor | None = None
@@ -123,7 +123,7 @@ class WGANGP(_SlopePenalty):
         latent_dim: int,
         penalty: float = 10.0,
     ):
-        super().__init__(generator, discriminator, latent_dim, penalty)
+        super().__init__(generator, discriminator, latent_dim=latent_dim, penalty=penalty)
 
     def discriminator_objective(self, real: Tensor, fake: Tensor) -> Tensor:
         """The fakes' mean score less that of real examples: minus an estimate of the distance."""

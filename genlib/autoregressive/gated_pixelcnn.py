@@ -151,7 +151,7 @@ class GatedPixelCNN(PixelModel):
         n_classes: int = 0,
         n_logistics: int = 0,
     ):
-        super().__init__(shape, levels, n_classes)
+        super().__init__(shape, levels=levels, n_classes=n_classes)
         n_colours, height, width = self.shape
         colour = torch.arange(n_colours)
         group = colour_groups(channels, n_colours)

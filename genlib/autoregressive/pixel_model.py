@@ -77,12 +77,12 @@ class PixelModel(nn.Module):
         r"""Exact log-likelihood $\sum_i \log p(x_i \mid x_{<i})$ in nats, (B, C, H, W) -> (B,)."""
         check_images(x, self.shape, self.levels)
         target = (x * (self.levels - 1)).round().long()
-        nats = F.cross_entropy(self(x, y), target, reduction="none")  # (B, C, H, W)
+        nats = F.cross_entropy(self(x, y=y), target, reduction="none")  # (B, C, H, W)
         return -nats.flatten(1).sum(dim=1)
 
     def loss(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         """Mean negative log-likelihood, nats per image."""
-        return -self.log_prob(x, y).mean()
+        return -self.log_prob(x, y=y).mean()
 
     def sample(
         self,
@@ -161,7 +161,7 @@ class PixelModel(nn.Module):
         """The steps of sampling by definition; whoever takes a step writes its value into `x`."""
         channels, height, width = self.shape
         for i, j, c in itertools.product(range(height), range(width), range(channels)):
-            yield (c, i, j), self(x, y)[:, :, c, i, j]
+            yield (c, i, j), self(x, y=y)[:, :, c, i, j]
 
     def _walk(self, x: Tensor, y: Tensor | None) -> Iterator[Step]:
         """The same steps, from a copy of the network that walks along: only new work is done."""

@@ -74,7 +74,7 @@ class PixelCNN(PixelModel):
         n_classes: int = 0,
         n_logistics: int = 0,
     ):
-        super().__init__(shape, levels, n_classes)
+        super().__init__(shape, levels=levels, n_classes=n_classes)
         n_colours = self.shape[0]
         colour = torch.arange(n_colours)
         group = colour_groups(channels, n_colours)

@@ -48,7 +48,7 @@ class PixelRNN(PixelModel):
         depth: int = 2,
         n_classes: int = 0,
     ):
-        super().__init__(shape, levels, n_classes)
+        super().__init__(shape, levels=levels, n_classes=n_classes)
         n_colours = self.shape[0]
         colour = torch.arange(n_colours)
         group = colour_groups(channels, n_colours)

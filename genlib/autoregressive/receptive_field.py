@@ -33,7 +33,7 @@ def receptive_field(model: PixelModel, pixel: tuple[int, int], *, n_images: int 
         >>> bool(field[1, 1] > 0), field[2, 1].item(), field[3, 3].item()
         (True, 0.0, 0.0)
     """
-    return receptive_fields(model, [pixel], n_images)[0]
+    return receptive_fields(model, [pixel], n_images=n_images)[0]
 
 
 def receptive_fields(

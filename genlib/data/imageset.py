@@ -178,7 +178,7 @@ class ImageSet:
         n = len(self)
         order = torch.randperm(n, generator=generator) if shuffle else torch.arange(n)
         for rows in order.split(batch_sizes(n, batch_size)):
-            yield self.batch(rows, device)
+            yield self.batch(rows, device=device)
 
     def batch(
         self, rows: Tensor, *, device: torch.device | str | None = None
@@ -263,7 +263,7 @@ def binarise(data: ImageSet, *, how: str = "threshold", seed: int = 0) -> ImageS
     if how == "threshold":
         binary = x >= 0.5
     elif how == "stochastic":
-        binary = bernoulli_pixels(x, torch.Generator().manual_seed(seed))
+        binary = bernoulli_pixels(x, generator=torch.Generator().manual_seed(seed))
     else:
         raise ValueError(f'how must be "threshold" or "stochastic", not {how!r}')
     return ImageSet(binary.to(torch.uint8), data.labels, 2, data.n_classes, data.factors)

@@ -353,7 +353,7 @@ def cached_strokes(n: int, seed: int, folder: Path) -> ImageSet:
         return ImageSet(images, labels, levels=256, n_classes=10, factors=tensors)
     except NPZ_ERRORS:
         pass  # not there, or damaged: draw it
-    data = strokes(n, seed)
+    data = strokes(n, seed=seed)
     tensors = {"images": data.images, "labels": data.labels, **data.factors}
     arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
     try:

@@ -173,7 +173,7 @@ class RBM(nn.Module):
             ValueError: n or steps below 1.
         """
         at_least_one("n", n)
-        return self.gibbs(torch.bernoulli(self.weight.new_full((n, *self.shape), 0.5)), steps)
+        return self.gibbs(torch.bernoulli(self.weight.new_full((n, *self.shape), 0.5)), steps=steps)
 
     def loss(self, x: Tensor) -> Tensor:
         r"""Free energy of the data less that of the chains' ends, in the mean over each.
@@ -259,7 +259,7 @@ class PersistentRBM(RBM):
         pixel_mean: Tensor | None = None,
         chains: int = 100,
     ):
-        super().__init__(shape, n_hidden, cd_steps, pixel_mean)
+        super().__init__(shape, n_hidden=n_hidden, cd_steps=cd_steps, pixel_mean=pixel_mean)
         at_least_one("chains", chains)
         white = self.visible_bias.detach().sigmoid()
         self.register_buffer("chains", torch.bernoulli(white.expand(chains, -1)))

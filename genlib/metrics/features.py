@@ -100,7 +100,7 @@ def train_classifier(data: ImageSet, *, updates: int = 400, seed: int = 0) -> Fe
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        classifier = FeatureClassifier(data.shape, data.n_classes)
+        classifier = FeatureClassifier(data.shape, n_classes=data.n_classes)
     optimizer = Adam(classifier.parameters())
     scheduler = OneCycleLR(optimizer, max_lr=3e-3, total_steps=updates)
     batches = islice(data.endless_batches(64, generator=generator), updates)

@@ -57,5 +57,5 @@ def mode_coverage(samples: Tensor, modes: Tensor, *, radius: float, share: float
         >>> mode_coverage(bars[:12].repeat(5, 1, 1, 1), modes=bars, radius=0.5)
         12
     """
-    counts = mode_counts(samples, modes, radius)
+    counts = mode_counts(samples, modes, radius=radius)
     return int((counts >= max(1.0, share * len(samples) / len(modes))).sum())

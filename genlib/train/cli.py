@@ -82,7 +82,7 @@ def sample(
         labels = torch.arange(n) % n_classes if n_classes else None
         if labels is not None and label is not None:
             labels = torch.full((n,), label)
-        x = model.sample(n, *(() if labels is None else (labels.to(device),))).cpu()
+        x = model.sample(n, **({} if labels is None else {"y": labels.to(device)})).cpu()
         path = out or folder / "samples.png"
         try:
             show_images(x)

@@ -149,7 +149,7 @@ def compare_samples(
     device = next(model.parameters()).device
     labels = data.labels[:n].to(device)
     x = torch.cat([
-        model.sample(len(y), *((y,) if getattr(model, "n_classes", 0) else ())).cpu()  # type: ignore[operator]
+        model.sample(len(y), **({"y": y} if getattr(model, "n_classes", 0) else {})).cpu()  # type: ignore[operator]
         for y in labels.split(1000)
     ])  # fmt: skip
     top = data.levels - 1

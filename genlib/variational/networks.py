@@ -96,7 +96,7 @@ class LevelDecoder(nn.Module):
     ):
         super().__init__()
         n_values = math.prod(shape)
-        self.mlp = MLP((*sizes, features * n_values), n_classes)
+        self.mlp = MLP((*sizes, features * n_values), n_classes=n_classes)
         self.to_features = nn.Unflatten(1, (features, n_values))
         self.to_logits = nn.Conv1d(features, levels, 1)
 

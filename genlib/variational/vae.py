@@ -176,12 +176,12 @@ class VAE(nn.Module):
         at_least_one("n", n)
         check_labels(y, n, self.n_classes)
         z = self.prior().sample((n,))
-        return self.decode(z, y) if mean else self.pixels.draw(self._decode(z, y))
+        return self.decode(z, y=y) if mean else self.pixels.draw(self._decode(z, y))
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""The decoder's mean for the most likely code of each image, $z = \mu(x)$."""
-        return self.decode(self.posterior(x, y).mean, y)
+        return self.decode(self.posterior(x, y=y).mean, y=y)
 
     # Without checks. ------------------------------------------------------------------------------
 

@@ -749,8 +749,8 @@ half = {"straight": straight(a, b, 0.5), "on the sphere": slerp(a, b, 0.5)}
 half["fresh noise"] = torch.randn(2000, 64)
 
 
-def far(model, z, *y):
-    x = model.generate(z.to(DEVICE), *y).detach().cpu()
+def far(model, z, y=None):
+    x = model.generate(z.to(DEVICE), y=y).detach().cpu()
     return frechet_distance(features, judge.features(x))
 
 
