@@ -85,7 +85,7 @@ def said(model: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
     """What a model says, as numbers to compare: nats of images, or grey values drawn from one noise."""
     torch.manual_seed(0)
     if isinstance(model, PixelModel):
-        return torch.cat([model.log_prob(*part) for part in _parts(x, y)])
+        return torch.cat([model.log_prob(part, y=labels) for part, labels in _parts(x, y)])
     if isinstance(model, VAE):
         return model.elbo(x, y=y)
     assert isinstance(model, GAN)

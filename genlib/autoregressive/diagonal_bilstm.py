@@ -73,7 +73,7 @@ class DiagonalBiLSTMLayer(nn.Module):
         self.register_buffer("order", torch.cat([order, mirror[order]]), persistent=False)
         self.register_buffer("back", torch.cat([back, len(pixel) + back[mirror]]), persistent=False)
 
-    def forward(self, x: Tensor, *, image: Tensor, y: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, image: Tensor, y: Tensor | None) -> Tensor:
         height, width = x.shape[2:]
         states = self.scan(self.gates_by_diagonal(x, image, y)).flatten(0, 1)  # (2 HW, B, h)
         states = states.index_select(0, self.back).unflatten(0, (2, height, width))

@@ -21,7 +21,7 @@ class ResidualBlock(nn.Module):
         if n_classes:
             self.class_bias = nn.Embedding(n_classes, len(half))
 
-    def forward(self, x: Tensor, *, y: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
         h = self.look(self.reduce(x.relu()).relu())
         if y is not None:
             h = h + at_every_pixel(self.class_bias(y), h)  # what, not where

@@ -63,7 +63,7 @@ class RowLSTMLayer(nn.Module):
         if n_classes:
             self.class_bias = nn.Embedding(n_classes, 4 * len(half))
 
-    def forward(self, x: Tensor, *, y: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
         gates = self.input_to_state(x)  # (B, 4h, H, W): the whole map, nothing recurrent yet
         if y is not None:
             gates = gates + at_every_pixel(self.class_bias(y), gates)  # what, not where
