@@ -91,7 +91,7 @@ class GenerativeClassifier(nn.Module):
         def of_class(k: int) -> Tensor:
             parts = x.split(batch_size)
             labels = (torch.full((len(part),), k, device=x.device) for part in parts)
-            return torch.cat([score(part, y) for part, y in zip(parts, labels, strict=True)])
+            return torch.cat([score(part, y=y) for part, y in zip(parts, labels, strict=True)])
 
         return torch.stack([of_class(k) for k in range(self.n_classes)], dim=1) + self.log_prior
 

@@ -562,7 +562,11 @@ def test_no_tensor_stays_behind_on_the_cpu(
             )
             games = [large, (small, torch.rand(2, 1, 4, 4))]
         for model, x in games:
-            results = [model(x, y=y), model.discriminator_loss(x, y=y), model.generator_loss(2, y=y)]
+            results = [
+                model(x, y=y),
+                model.discriminator_loss(x, y=y),
+                model.generator_loss(2, y=y),
+            ]
             results += [model.sample(2, y=y), model.generate(model.noise(2), y=y)]
             assert all(result.device.type == "cuda" for result in results)
 

@@ -106,7 +106,7 @@ def test_a_conditional_model_reads_no_later_value_either(family: type[PixelModel
 def test_probabilities_of_all_images_sum_to_one(
     family: type[PixelModel], levels: int, shape: Shape
 ):
-    model = away_from_uniform(family(shape, levels, channels=8, depth=2)).double()
+    model = away_from_uniform(family(shape, levels=levels, channels=8, depth=2)).double()
     total = model.log_prob(all_images(levels, shape).double()).exp().sum()
     torch.testing.assert_close(total, torch.tensor(1.0, dtype=torch.double))
 
@@ -114,7 +114,9 @@ def test_probabilities_of_all_images_sum_to_one(
 @FAMILIES
 def test_probabilities_sum_to_one_for_every_label(family: type[PixelModel]):
     shape, n_classes = (1, 2, 3), 3
-    model = away_from_uniform(family(shape, 2, channels=8, depth=2, n_classes=n_classes)).double()
+    model = away_from_uniform(
+        family(shape, levels=2, channels=8, depth=2, n_classes=n_classes)
+    ).double()
     images = all_images(2, shape).double()
     for label in range(n_classes):
         y = torch.full((len(images),), label)
@@ -135,7 +137,7 @@ def assert_within_four_standard_errors(frequency: Tensor, p: Tensor, n: int) -> 
 @pytest.mark.parametrize("levels, shape", [(2, (1, 2, 2)), (2, (3, 1, 2)), (4, (1, 1, 3))])
 def test_samples_follow_log_prob(family: type[PixelModel], sampler: str, levels: int, shape: Shape):
     n = 20_000
-    model = away_from_uniform(family(shape, levels, channels=8, depth=2))
+    model = away_from_uniform(family(shape, levels=levels, channels=8, depth=2))
     images = all_images(levels, shape)
     p = model.log_prob(images).exp().double()
     assert p.max() > 4 * p.min()
@@ -149,7 +151,7 @@ def test_samples_given_a_label_follow_log_prob_given_that_label(
 ):
     n = 20_000
     torch.manual_seed(1)  # labels that matter in every family
-    model = away_from_uniform(family((1, 2, 2), 2, channels=8, depth=2, n_classes=3))
+    model = away_from_uniform(family((1, 2, 2), levels=2, channels=8, depth=2, n_classes=3))
     images = all_images(2, (1, 2, 2))
     y = torch.arange(n) % 2
     samples = getattr(model, sampler)(n, y)
@@ -165,7 +167,7 @@ def test_samples_given_a_label_follow_log_prob_given_that_label(
 @SAMPLERS
 def test_completion_follows_the_conditional_distribution(family: type[PixelModel], sampler: str):
     n = 20_000
-    model = away_from_uniform(family((2, 2, 2), 2, channels=8, depth=2))
+    model = away_from_uniform(family((2, 2, 2), levels=2, channels=8, depth=2))
     known = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]])  # (C, H, W)
     mask = torch.tensor([[True, True], [False, False]])  # the upper row is known
     samples = getattr(model, sampler)(n, known=known, mask=mask)
@@ -184,7 +186,7 @@ def test_a_known_channel_guides_the_later_channels_of_its_pixel(
     family: type[PixelModel], sampler: str
 ):
     n = 20_000
-    model = away_from_uniform(family((3, 1, 1), 2, channels=9, depth=2))
+    model = away_from_uniform(family((3, 1, 1), levels=2, channels=9, depth=2))
     red_known = torch.tensor([True, False, False]).reshape(3, 1, 1)
     samples = getattr(model, sampler)(n, known=torch.ones(3, 1, 1), mask=red_known)
     images = all_images(2, (3, 1, 1))
@@ -196,7 +198,7 @@ def test_a_known_channel_guides_the_later_channels_of_its_pixel(
 @FAMILIES
 @SAMPLERS
 def test_the_same_seed_draws_the_same_images(family: type[PixelModel], sampler: str):
-    model = away_from_uniform(family((1, 4, 4), 4, channels=8, depth=2))
+    model = away_from_uniform(family((1, 4, 4), levels=4, channels=8, depth=2))
     torch.manual_seed(3)
     first = getattr(model, sampler)(5)
     torch.manual_seed(3)
@@ -206,7 +208,7 @@ def test_the_same_seed_draws_the_same_images(family: type[PixelModel], sampler: 
 
 @FAMILIES
 def test_loss_is_the_mean_negative_log_likelihood(family: type[PixelModel]):
-    model = family((1, 3, 3), 4, channels=8, depth=2)
+    model = family((1, 3, 3), levels=4, channels=8, depth=2)
     x = torch.randint(4, (6, 1, 3, 3)) / 3
     torch.testing.assert_close(model.loss(x), -model.log_prob(x).mean())
 

@@ -30,7 +30,7 @@ SHAPES = pytest.mark.parametrize(
 
 def random_model(family: type[PixelModel], shape: Shape, levels: int = 3, **more) -> PixelModel:
     """In float64, where the samplers' uniforms never fall between two roundings of a boundary."""
-    model = family(shape, levels, **{"channels": 12, "depth": 5, **more}).double()
+    model = family(shape, levels=levels, **{"channels": 12, "depth": 5, **more}).double()
     for p in model.parameters():
         nn.init.normal_(p, std=0.3)
     return model

@@ -81,7 +81,7 @@ def test_d_and_the_gradient_shown_are_those_of_the_networks():
     z = torch.special.ndtri((torch.arange(10_000) + 0.5) / 10_000)[::40, None]
     for name, game in (("minimax", MinimaxGAN), ("non-saturating", GAN)):
         explorer.loss.value = name
-        game = game(model.generator, model.discriminator, 1)
+        game = game(model.generator, model.discriminator, latent_dim=1)
         loss = game.generator_loss(len(z), fake=game.generator(z))
         slopes = torch.autograd.grad(loss, list(model.generator.parameters()))
         length = math.sqrt(sum(slope.square().sum().item() for slope in slopes))
@@ -94,7 +94,7 @@ def test_both_games_are_genlibs_from_the_same_start_and_random_numbers():
     before = copy.deepcopy(model.state_dict())
     for name, kind in (("minimax", MinimaxGAN), ("non-saturating", GAN)):
         start = copy.deepcopy(model)
-        game = kind(start.generator, start.discriminator, 1)
+        game = kind(start.generator, start.discriminator, latent_dim=1)
         torch.manual_seed(5)
         for_g = torch.optim.SGD(game.generator.parameters(), lr=0.01)
         for_d = torch.optim.Adam(game.discriminator.parameters(), lr=1e-3, fused=True)

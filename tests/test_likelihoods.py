@@ -97,8 +97,8 @@ def test_a_gaussian_gives_each_level_the_mass_nearest_to_it(levels: int, mean: f
 def test_closed_cells_lose_what_a_gaussian_puts_beyond_black_and_white():
     parameters = torch.tensor([-0.3, math.log(0.15)], dtype=torch.double).view(2, 1, 1, 1)
     x = torch.linspace(0, 1, 17, dtype=torch.double).view(-1, 1, 1, 1)
-    exact = GaussianPixels(17).log_prob(parameters, y=x)
-    draws = DequantisedGaussianPixels(17).log_prob(parameters.expand(20_000, 1, 2, 1, 1, 1), y=x)
+    exact = GaussianPixels(17).log_prob(parameters, x)
+    draws = DequantisedGaussianPixels(17).log_prob(parameters.expand(20_000, 1, 2, 1, 1, 1), x)
     assert (draws.mean(dim=0) < exact).all()
     normal = Normal(torch.tensor(-0.3).double(), 0.15)
     closed = normal.cdf(torch.tensor(33 / 32)) - normal.cdf(torch.tensor(-1 / 32))

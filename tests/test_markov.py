@@ -23,7 +23,7 @@ LAYERS = pytest.mark.parametrize("n_hidden", [4, 11])  # fewer than the 9 pixels
 
 def random_rbm(n_hidden: int, std: float = 1.0, shape: Shape = SHAPE, **more) -> RBM:
     """Weights and biases far from zero, so that pixels depend on each other."""
-    model = (PersistentRBM if "chains" in more else RBM)(shape, n_hidden, **more)
+    model = (PersistentRBM if "chains" in more else RBM)(shape, n_hidden=n_hidden, **more)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=std)
     return model.double()

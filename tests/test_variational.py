@@ -222,11 +222,11 @@ def test_the_evidence_given_a_label_and_its_bounds():
     x = all_images(2, (1, 2, 2)).double()
     for label in range(3):
         y = torch.full((len(x),), label)
-        evidence = log_evidence(model, x, y)
+        evidence = log_evidence(model, x, y=y)
         assert evidence.exp().sum().item() == pytest.approx(1, abs=1e-6)
         bound = importance_bound(model, x, k=20_000, y=y)
         torch.testing.assert_close(bound, evidence, atol=0.05, rtol=0)
-    other = log_evidence(model, x, torch.zeros(len(x), dtype=torch.long))
+    other = log_evidence(model, x, y=torch.zeros(len(x), dtype=torch.long))
     assert (evidence - other).abs().max() > 0.1
 
 
@@ -378,7 +378,7 @@ def test_the_fast_softplus_is_softplus_and_so_is_its_gradient():
     logits = torch.tensor([-1000.0, -30.0, -1.0, 0.0, 1e-3, 1.0, 30.0, 1000.0], dtype=torch.double)
     parameters = logits.view(-1, 1, 1, 1, 1).requires_grad_()
     for value in (0.0, 1.0):
-        log_p = BernoulliPixels(2).log_prob(parameters, y=torch.full((1, 1, 1), value).double())
+        log_p = BernoulliPixels(2).log_prob(parameters, torch.full((1, 1, 1), value).double())
         expected = -F.binary_cross_entropy_with_logits(
             parameters, torch.full_like(parameters, value), reduction="none"
         )

@@ -67,7 +67,13 @@ def pixel_model(family: Callable[..., PixelModel]) -> Callable[..., nn.Module]:
     """Builds a model of one of the four families that go pixel by pixel."""
 
     def build(images: Images, channels: int, depth: int, colours: str) -> nn.Module:
-        model = family(images.shape, images.levels, channels, depth, images.n_classes)
+        model = family(
+            images.shape,
+            levels=images.levels,
+            channels=channels,
+            depth=depth,
+            n_classes=images.n_classes,
+        )
         return without_colour_order(model) if colours == "independent" else model
 
     return build
@@ -197,7 +203,7 @@ def gan(objective: Callable[..., GAN]) -> Callable[..., nn.Module]:
             discriminator = MLPDiscriminator(
                 shape, hidden_dim=hidden_dim, n_classes=images.n_classes
             )
-        return objective(generator, discriminator, latent_dim, **options)
+        return objective(generator, discriminator, latent_dim=latent_dim, **options)
 
     return build
 
@@ -206,7 +212,7 @@ def boltzmann_machine(family: Callable[..., RBM]) -> Callable[..., nn.Module]:
     """Builds an RBM, whose visible biases start from the mean image."""
 
     def build(images: Images, n_hidden: int, **options: int) -> nn.Module:
-        return family(images.shape, n_hidden, pixel_mean=images.mean, **options)
+        return family(images.shape, n_hidden=n_hidden, pixel_mean=images.mean, **options)
 
     return build
 

@@ -60,7 +60,7 @@ def importance_bound(
         log_sums = []  # of the weights p(x | z) p(z) / q(z | x), one for each chunk of codes
         for start in range(0, k, draws):
             z = posterior.sample((min(draws, k - start),))  # (draws, rows, latent_dim)
-            log_joint = log_likelihood(images, z, labels) + prior.log_prob(z)
+            log_joint = log_likelihood(images, z, y=labels) + prior.log_prob(z)
             log_sums.append((log_joint - posterior.log_prob(z)).logsumexp(dim=0))
         bounds.append(torch.stack(log_sums).logsumexp(dim=0) - math.log(k))
     return torch.cat(bounds)
@@ -118,7 +118,7 @@ def log_prob_by_quadrature(
     log_sums = []  # a chunk of codes at a time, of which one number an image is kept
     for codes in z.to(x).split(max(1, 2**22 // x.numel())):
         codes = codes if y is None else codes.expand(-1, len(x), -1)
-        log_joint = log_likelihood(x, codes, y) + prior.log_prob(codes)
+        log_joint = log_likelihood(x, codes, y=y) + prior.log_prob(codes)
         log_sums.append(log_joint.logsumexp(dim=0))
     return torch.stack(log_sums).logsumexp(dim=0) + log_cell
 

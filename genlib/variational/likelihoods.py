@@ -37,7 +37,7 @@ class BernoulliPixels:
     what some codes compute for them, the binary cross-entropy, is no log-likelihood.
 
     Example:
-        >>> BernoulliPixels(levels=2).log_prob(torch.zeros(1, 1, 1, 1), y=torch.ones(1, 1, 1))
+        >>> BernoulliPixels(levels=2).log_prob(torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1))
         tensor([[[-0.6931]]])
     """
 

@@ -413,8 +413,8 @@ print(f"R1, factor of a step: by the determinant {(1 - penalty * h + h**2 / 4) *
 # Descent goes against the slope, so both push the logit up. Autograd says how large the two gradients are:
 
 # %%
-networks = model.generator, model.discriminator, 1
-objectives = {"minimax": MinimaxGAN(*networks), "non-saturating": GAN(*networks)}
+networks = model.generator, model.discriminator
+objectives = {"minimax": MinimaxGAN(*networks, latent_dim=1), "non-saturating": GAN(*networks, latent_dim=1)}
 logits, size = torch.arange(-80, 81) / 10, {}
 for name, gan in objectives.items():
     a = logits.clone().requires_grad_()
@@ -480,8 +480,8 @@ learn = torch.optim.Adam(away.discriminator.parameters(), lr=1e-3)
 
 
 def both_losses(model):
-    networks = model.generator, model.discriminator, model.latent_dim
-    return {"minimax": MinimaxGAN(*networks), "non-saturating": GAN(*networks)}
+    networks, size = (model.generator, model.discriminator), model.latent_dim
+    return {"minimax": MinimaxGAN(*networks, latent_dim=size), "non-saturating": GAN(*networks, latent_dim=size)}
 
 
 def gradient_lengths(model):

@@ -943,10 +943,10 @@ little = load("digits")
 
 def pair(change=lambda network: network):
     discriminator = DCGANDiscriminator(little.shape, channels=16)
-    return DCGANGenerator(little.shape, latent_dim=64, channels=16), change(discriminator), 64
+    return DCGANGenerator(little.shape, latent_dim=64, channels=16), change(discriminator)
 
 
-hinge, r1 = HingeGAN(*pair(spectral_norm)), R1GAN(*pair(), penalty=1.0)
+hinge, r1 = HingeGAN(*pair(spectral_norm), latent_dim=64), R1GAN(*pair(), latent_dim=64, penalty=1.0)
 real, fake = torch.randn(64), torch.randn(64)
 by_hand = (1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean()
 assert torch.allclose(by_hand, hinge.discriminator_objective(real, fake))
@@ -991,10 +991,10 @@ def trained(model, updates=250):
 
 
 rows = {}
-rows["GAN"], rows["GAN, averaged weights"] = trained(GAN(*pair()))
-rows["GAN, R1"], _ = trained(R1GAN(*pair(), penalty=1.0))
-rows["hinge"], _ = trained(HingeGAN(*pair()))
-rows["hinge, spectral norm"], _ = trained(HingeGAN(*pair(spectral_norm)))
+rows["GAN"], rows["GAN, averaged weights"] = trained(GAN(*pair(), latent_dim=64))
+rows["GAN, R1"], _ = trained(R1GAN(*pair(), latent_dim=64, penalty=1.0))
+rows["hinge"], _ = trained(HingeGAN(*pair(), latent_dim=64))
+rows["hinge, spectral norm"], _ = trained(HingeGAN(*pair(spectral_norm), latent_dim=64))
 
 # %% tags=["nbval-ignore-output"]
 print(format_table(rows, digits=1))

@@ -573,7 +573,7 @@ sides = (8, 16, 32)
 families = {"DiagonalBiLSTM": DiagonalBiLSTM, "PixelCNN": PixelCNN}
 taken = {f"{name}, {how}": [] for name in families for how in ("a pass a pixel", "cached")}
 for (name, family), side in itertools.product(families.items(), sides):
-    net = family((1, side, side), train.levels, channels=64, depth=2).to(DEVICE)
+    net = family((1, side, side), levels=train.levels, channels=64, depth=2).to(DEVICE)
     one_pass = seconds(net, torch.zeros(16, 1, side, side, device=DEVICE))
     taken[f"{name}, a pass a pixel"].append(side**2 * one_pass)  # computed: one pass, times the pixels
     taken[f"{name}, cached"].append(seconds(net.sample, 16))
