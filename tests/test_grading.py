@@ -89,7 +89,7 @@ test_pretending_to_be_an_answer.__test__ = False
 READ = f"""
 import os
 found = []
-for path in ["{ROOT}/solutions", "{ROOT}/course/lessons/vae", "{ROOT}/tests", "{ROOT}/course/assignments",
+for path in ["{ROOT}/solutions", "{ROOT}/course/lessons/vae/exercises.py", "{ROOT}/tests", "{ROOT}/course/assignments",
              "{ROOT}/.git", "OUT", "SUBMISSIONS", "/root/.ssh", "/home", "/etc/shadow", "/etc/passwd",
              "{ROOT}/README.md"]:
     try:

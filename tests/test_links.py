@@ -42,3 +42,21 @@ def test_links_lead_to_files_that_are_there(page: Path):
 def test_links_are_found_in_text():
     text = "[a](x.ipynb), ![b](docs/y.png), [c](https://example.org/z), [d](x.ipynb#e), [f](#g)"
     assert links(text) == ["x.ipynb", "docs/y.png", "x.ipynb"]
+
+
+def test_files_that_pages_name_are_there():
+    """What stands in backticks as a path of the course, in pages, sources and messages."""
+    named = re.compile(
+        r"`((?:genlib|course|benchmarks|tests|docs)(?:/[a-z_0-9]+)+\.(?:py|md|toml|json|css|js))`"
+    )
+    sources = [
+        path for top in ("genlib", "course", "benchmarks") for path in (ROOT / top).rglob("*.py")
+    ]
+    pages = [*PAGES, *ROOT.glob("docs/**/*.md"), *sources]
+    lost = {
+        f"{page.relative_to(ROOT)}: {name}"
+        for page in pages
+        for name in named.findall(page.read_text(encoding="utf-8"))
+        if "/topic/" not in name and not (ROOT / name).exists()
+    }
+    assert not lost

@@ -117,7 +117,7 @@ def test_a_large_image_has_an_exact_likelihood_if_the_hidden_layer_is_small():
 
 
 def test_more_units_than_can_be_enumerated_are_refused_and_ais_is_named():
-    with pytest.raises(ValueError, match=r"2\^21 terms.*evaluation\.annealed_importance.*<= 20"):
+    with pytest.raises(ValueError, match=r"2\^21 terms.*markov\.annealed_importance.*<= 20"):
         RBM((1, 5, 5), n_hidden=21).log_prob(torch.zeros(1, 1, 5, 5))
     assert RBM((1, 5, 5), n_hidden=10).log_partition().isfinite()
 

@@ -161,7 +161,7 @@ def test_the_short_way_is_a_function_of_genlib(opened, monkeypatch):
 
 
 def test_importing_genlib_alone_imports_no_torch():
-    code = "import genlib, sys; assert callable(genlib.pretrained); print('torch' in sys.modules)"
+    code = "import genlib, sys; print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert told.stdout == "False\n", told.stderr
 

@@ -240,7 +240,8 @@ def public_modules() -> list[str]:
     written = (path for path in files if (build.ROOT / path).read_text("utf-8").strip())
     courses = (".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in written)
     names = {"genlib", *genlibs, *courses} - {"genlib.__main__"}
-    return sorted(name for name in names if "._" not in name)
+    # the command line says itself what it takes: --help
+    return sorted(name for name in names if "._" not in name and ".cli" not in name)
 
 
 def members(name: str) -> str:

@@ -824,7 +824,7 @@ print(f"half of the samples spoilt cost log 2, within 1 %: {abs(cost - 1) < 0.01
 # - Give the spoilt PixelCNN a row of its own. Which of your questions does it survive?
 # - Draw your error bars without a formula: draw the test images anew, with replacement, a thousand times (Efron,
 #   1979, the bootstrap). It works for the recall too, which has no root of n.
-# - Read `genlib/evaluation.py` and `genlib/sample_quality.py`: your steps 3 to 6 are in there.
+# - Read the files in `genlib/metrics`: your steps 3 to 6 are in there.
 # - Back to the lesson, [{{comparison}} Comparison](../notebooks/{{comparison}}_comparison.ipynb), and to where all began, [{{taxonomy}}
 #   Taxonomy](../notebooks/{{taxonomy}}_taxonomy.ipynb). Can you fill the tree by heart now?
 #

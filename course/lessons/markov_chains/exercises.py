@@ -592,7 +592,7 @@ with torch.no_grad():
 print(f"log w scatters by more than 2 nats in one leap:          {log_w[1].std() > 2}")
 print(f"and by less than 1 nat in 1000 steps:                    {log_w[1000].std() < 1}")
 print(f"there your estimate is off by less than 0.1 nats:        {abs(estimate[1000] - exact) < 0.1}")
-print(f"so is that of genlib.metrics:                         {abs(by_library - exact) < 0.1}")
+print(f"so is that of genlib.markov:                             {abs(by_library - exact) < 0.1}")
 lower = all(means[steps] < estimate[steps] for steps in ways)
 print(f"the mean of the logarithms is smaller in every case:     {lower}")
 
@@ -774,7 +774,7 @@ print(f"after walks of three at least 50 fewer:                 {traps[1] <= tra
 # - In `gibbs_step`, pass the probabilities of h on instead of drawing it, and look at the figure of step 4 again.
 # - Multiply the parameters of `rbm` by 3, and estimate its $\log Z$ by AIS. How many steps do you need now?
 # - Raise `NOISE` to 0.2. More noise moves a GSN's chain faster. What does it cost?
-# - Read `genlib/markov/rbm.py` and `genlib/markov/gsn.py`, and `annealed_importance` in `genlib/evaluation.py`: your
-#   functions, with a public door.
+# - Read `genlib/markov/rbm.py` and `genlib/markov/gsn.py`, and `annealed_importance` in `genlib/markov/ais.py`: your
+#   functions, with checks of what they are given.
 # - Back to the lesson, [{{markov_chains}} Markov chains](../notebooks/{{markov_chains}}_markov_chains.ipynb). Lesson {{comparison}} compares all models of the
 #   course.

@@ -39,7 +39,7 @@ from torch import nn
 
 from course import explorers
 from genlib import plots
-from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN
+from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, receptive_field
 from genlib.autoregressive.masks import MaskedConv2d
 from genlib.data import ImageSet, all_images, binarise, independent_pixels, load, strokes
 from genlib.metrics import bars_kl, bits_per_dim, log_probs
@@ -222,7 +222,7 @@ plots.show_receptive_fields(large, pixel=(10, 5))
 # More layers do not help: they climb further, but never at a flatter angle.
 
 # %%
-field = plots.receptive_field(large["PixelCNN"], pixel=(10, 5))
+field = receptive_field(large["PixelCNN"], pixel=(10, 5))
 up, right = 10 - torch.arange(16)[:, None], torch.arange(16) - 5
 earlier = (up > 0) | ((up == 0) & (right < 0))
 assert torch.equal(earlier & (field == 0), (up > 0) & (right > up + 2))
@@ -276,7 +276,7 @@ large["GatedPixelCNN"] = GatedPixelCNN((1, 16, 16), channels=16, depth=10)
 plots.show_receptive_fields(large, pixel=(10, 5))
 
 # %%
-field = plots.receptive_field(large["GatedPixelCNN"], pixel=(10, 5))
+field = receptive_field(large["GatedPixelCNN"], pixel=(10, 5))
 assert torch.equal(field > 0, earlier)
 print(f"all {int(earlier.sum())} earlier pixels are read, and no other")
 
@@ -545,8 +545,8 @@ print(f"logits differ by less than 0.001: {bool(difference < 1e-3)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # `sample` in `genlib` does this for any network of such layers, in colour, with labels, and when completing: see
-# `streaming` in `genlib/nn.py`. The slow definition is there too, and draws the same images from the same random
-# numbers.
+# `streaming` in `genlib/autoregressive/streaming.py`. The slow definition, `sample_by_definition`, draws the same images
+# from the same random numbers.
 
 # %%
 precise = copy.deepcopy(pixelcnn).double()  # so that no draw hangs on the last digit of a logit

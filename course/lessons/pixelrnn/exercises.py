@@ -32,6 +32,7 @@ from torch import nn
 
 from course import checks
 from genlib import plots
+from genlib.autoregressive import receptive_field
 from genlib.data import load
 from genlib.metrics import bars_kl
 
@@ -595,7 +596,7 @@ print(f"KL to the truth of independent pixels, as above:        {bars_kl(indepen
 print(f"KL to the truth is more than 5 nats before training:    {before_training > 5}")
 print(f"KL to the truth is less than 0.02 nats after training:  {after_training < 0.02}")
 
-matrix = torch.stack([plots.receptive_field(model, divmod(n, 4)).flatten() > 0 for n in range(16)])
+matrix = torch.stack([receptive_field(model, divmod(n, 4)).flatten() > 0 for n in range(16)])
 print(f"each pixel reads all earlier ones and nothing else:     {torch.equal(matrix, before)}")
 
 # %% [markdown]

@@ -30,7 +30,7 @@ from torch import nn
 
 from course import explorers
 from genlib import plots
-from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
+from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM, receptive_field
 from genlib.autoregressive.masks import MaskedConv2d
 from genlib.data import ImageSet, all_images, binarise, independent_pixels, load
 from genlib.metrics import bars_kl, bits_per_dim, log_probs
@@ -328,7 +328,7 @@ plots.show_receptive_fields(fields, pixel=(10, 8))
 place = torch.arange(256).reshape(16, 16)
 earlier = place < 10 * 16 + 8
 for name, model in fields.items():
-    read = plots.receptive_field(model, pixel=(10, 8)) > 0
+    read = receptive_field(model, pixel=(10, 8)) > 0
     assert not (read & ~earlier).any()
     n_read, n_earlier = int(read.sum()), int(earlier.sum())
     print(f"{name:<15} reads {n_read} of {n_earlier} earlier pixels and no later one")

@@ -703,5 +703,5 @@ plots.show_images(page, size=6)
 # - Train it on `bars`, whose distribution is known. What does `genlib.metrics.bars_kl` say of the evidence on the
 #   grid?
 # - Subtract half the KL in the loss, or twice. What happens to the map, and to the evidence?
-# - Read `genlib/variational/vae.py`. It has your functions, with other likelihoods and labels beside them.
+# - Read `genlib/variational/vae.py`. It has your functions, with labels beside them; other likelihoods are in `genlib/variational/likelihoods.py`.
 # - Back to the lesson, [{{vae}} VAE](../notebooks/{{vae}}_vae.ipynb).
