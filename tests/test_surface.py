@@ -1,0 +1,51 @@
+"""One surface in all families: what comes after the first argument is given by name."""
+
+import inspect
+
+import pytest
+
+from genlib import adversarial, autoregressive, markov, variational
+
+FAMILIES = (autoregressive, variational, adversarial, markov)
+MODELS = [
+    model
+    for family in FAMILIES
+    for model in vars(family).values()
+    if inspect.isclass(model) and (hasattr(model, "loss") or hasattr(model, "sample"))
+]
+# A GAN is two networks; everything else about it has a name.
+PAIRS = {"discriminator_objective", "boundary", "log_likelihood", "gradient_penalty"}
+# what a subclass of PixelModel writes, called by the base class alone
+INNER = {"network", "above", "across", "layer"}
+
+
+def in_place(function) -> list[str]:
+    """The arguments that may be given without their names, but for `self`."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [name for name, x in inspect.signature(function).parameters.items() if x.kind in kinds]
+    return [name for name in names if name != "self"]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_a_model_is_built_by_names(model):
+    most = 2 if issubclass(model, adversarial.GAN) else 1
+    assert len(in_place(model.__init__)) <= most, inspect.signature(model)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_labels_and_steps_are_given_by_name(model):
+    own = inspect.getmembers(model, inspect.isfunction)
+    public = {
+        name: function
+        for name, function in own
+        if function.__module__.startswith("genlib.") and name[0] != "_" and name not in INNER
+    }
+    wrong = {
+        name: in_place(function)
+        for name, function in public.items()
+        if len(in_place(function)) > (2 if name in PAIRS else 1)
+    }
+    assert not wrong
+    for name in ("sample", "loss", "log_prob", "elbo", "discriminator_loss"):
+        if name in public and "y" in inspect.signature(public[name]).parameters:
+            assert "y" not in in_place(public[name])
