@@ -86,7 +86,7 @@ def test_a_conditional_model_reads_no_later_value_either(family: type[PixelModel
 
     class GivenLabel(PixelModel):
         def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-            return model.double()(x, y)
+            return model.double()(x, y=y)
 
     assert not (reads(GivenLabel(shape, levels=2)) & ~earlier(shape)).any()
 
@@ -154,7 +154,7 @@ def test_samples_given_a_label_follow_log_prob_given_that_label(
     model = away_from_uniform(family((1, 2, 2), levels=2, channels=8, depth=2, n_classes=3))
     images = all_images(2, (1, 2, 2))
     y = torch.arange(n) % 2
-    samples = getattr(model, sampler)(n, y)
+    samples = getattr(model, sampler)(n, y=y)
     p0, p1 = (
         model.log_prob(images, y=torch.full((len(images),), k)).exp().double() for k in range(2)
     )

@@ -75,9 +75,9 @@ class R1GAN(_SlopePenalty):
     ) -> Tensor:
         """What the discriminator minimises: the objective and half the weighted gradient penalty."""
         objective = super().discriminator_loss(x, y=y, fake=fake)
-        return objective + self.penalty / 2 * self.gradient_penalty(x, y)
+        return objective + self.penalty / 2 * self.gradient_penalty(x, y=y)
 
-    def gradient_penalty(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def gradient_penalty(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""$E[\lVert \nabla a \rVert^2]$ at these examples."""
         return self._slope(x.detach(), y).square().sum(dim=1).mean()
 
@@ -143,9 +143,9 @@ class WGANGP(_SlopePenalty):
         """What the critic minimises: the objective and the weighted gradient penalty."""
         fake = self._fakes_beside(x, y, fake)
         objective = super().discriminator_loss(x, y=y, fake=fake)
-        return objective + self.penalty * self.gradient_penalty(x, fake, y)
+        return objective + self.penalty * self.gradient_penalty(x, fake, y=y)
 
-    def gradient_penalty(self, x: Tensor, fake: Tensor, y: Tensor | None = None) -> Tensor:
+    def gradient_penalty(self, x: Tensor, fake: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""$E[(\lVert \nabla D \rVert - 1)^2]$ at random places between each real example and its fake."""
         share = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device, dtype=x.dtype)
         between = torch.lerp(fake, x, share)
