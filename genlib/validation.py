@@ -159,6 +159,8 @@ def check_labels(y: Tensor | None, batch: int, n_classes: int) -> None:
             f"this model is conditional (n_classes={n_classes}): "
             f"pass labels y, int64 of shape ({batch},)"
         )
+    if not isinstance(y, Tensor):
+        raise TypeError(f"labels must be a tensor, not {type(y).__name__}: use torch.as_tensor(y)")
     if y.dtype != torch.int64:
         raise TypeError(f"labels must be int64, not {y.dtype}: use y.long()")
     if y.shape != (batch,):

@@ -168,11 +168,19 @@ def test_seconds_are_those_of_drawing_all_samples(monkeypatch):
     assert asked == [123]
 
 
-def test_a_model_on_no_leaf_is_refused():
-    with pytest.raises(TypeError, match="Autoencoder is on no leaf"):
+def test_what_cannot_draw_is_refused_and_nothing_else():
+    with pytest.raises(TypeError, match="Autoencoder has no method `sample`"):
         report(Autoencoder(SHAPE, latent_dim=2), load("bars"), flat)
-    with pytest.raises(TypeError, match="on no leaf"):
+    with pytest.raises(TypeError, match="Linear has no method `sample`"):
         report(nn.Linear(2, 2), load("bars"), flat)
+
+    class Helped(PixelCNN):
+        """A helper that is a method of another leaf by its name: no reason not to measure."""
+
+        def walk(self) -> None: ...
+
+    model = Helped(SHAPE, channels=8, depth=1)
+    assert report(model, load("bars"), flat, n_samples=50)["known"] == "exact"
 
 
 def test_a_conditional_model_and_too_few_samples_are_refused():
