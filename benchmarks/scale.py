@@ -28,9 +28,9 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import flop_registry
 
 from benchmarks.report import device_name
+from genlib.train.devices import compile_networks, use_tf32
 from genlib.train.recipes import RECIPES, Images, build_model
-from genlib.train.speed import compile_networks, use_tf32
-from genlib.training import Machine, bf16_is_fast, train_epoch, train_gan_epoch
+from genlib.training import ExecutionContext, bf16_is_fast, train_epoch, train_gan_epoch
 
 Row = dict[str, Any]
 Job = tuple[Any, ...]  # what yields rows, and its arguments
@@ -191,7 +191,7 @@ class Case:
         self.before = torch.cuda.memory_allocated() if device == "cuda" else 0
         use_tf32(False)
         torch.manual_seed(0)
-        self.chain, self.how, self.machine = chain, RECIPES[name], Machine()
+        self.chain, self.how, self.context = chain, RECIPES[name], ExecutionContext()
         self.model = build_model(name, images, options).to(device)
         self.optimizers = self.how.optimizers(self.model, self.how.learning_rate)
         levels = torch.randint(images.levels, (batch, *images.shape), device=device)
@@ -201,10 +201,10 @@ class Case:
         """One update, by the loops of `genlib.training`."""
         batch = (self.x, self.x.new_zeros(len(self.x), dtype=torch.long))
         if len(self.optimizers) == 1:
-            train_epoch(self.model, [batch], *self.optimizers, machine=self.machine)
+            train_epoch(self.model, [batch], *self.optimizers, context=self.context)
             return
         n = int(self.how.options["discriminator_steps"])
-        more = {"discriminator_steps": n, "machine": self.machine}
+        more = {"discriminator_steps": n, "context": self.context}
         train_gan_epoch(self.model, n * [batch], *self.optimizers, **more)
 
     def draw(self, n: int | None = None) -> Tensor:
@@ -290,7 +290,7 @@ def with_flags(name: str, batch: int, device: str, flags: Sequence[str]) -> Case
         torch.compiler.reset()
         compile_networks(case.model)
     if "bf16-mixed" in flags:
-        case.machine = Machine(functools.partial(torch.autocast, device, torch.bfloat16))
+        case.context = ExecutionContext(functools.partial(torch.autocast, device, torch.bfloat16))
     return case
 
 

@@ -19,12 +19,11 @@ from genlib.execution import ExecutionContext, bf16_is_fast, fast_numbers
 from genlib.validation import at_least_one
 
 __all__ = [
-    "GAN_RECORD", "ExecutionContext", "Machine", "bf16_is_fast", "check_batch_norm",
+    "GAN_RECORD", "ExecutionContext", "bf16_is_fast", "check_batch_norm",
     "fall_in_second_half", "fast_numbers", "fit", "fit_gan", "gan_optimizers", "train_epoch",
     "train_gan_epoch", "warm_up_then_cosine",
 ]  # fmt: skip
 
-Machine = ExecutionContext  # the name by which benchmarks/scale.py knows it
 HERE = ExecutionContext()
 # seconds between two looks of a progress bar: a notebook is sent a few messages for each
 REFRESH = 0.5
@@ -82,7 +81,7 @@ def train_epoch(
     batches: Iterable[tuple[Tensor, Tensor]],
     optimizer: Optimizer,
     scheduler: LRScheduler | None = None,
-    machine: ExecutionContext = HERE,
+    context: ExecutionContext = HERE,
 ) -> float:
     """One pass over the batches, one update a batch.
 
@@ -93,7 +92,7 @@ def train_epoch(
         batches: pairs of images (B, C, H, W) and labels (B,), as `ImageSet.batches` yields them.
         optimizer: holds the model's parameters.
         scheduler: if given, steps after every update.
-        machine: in which numbers the loss is computed, and how it goes backward.
+        context: in which numbers the loss is computed, and how it goes backward.
 
     Returns:
         The loss averaged over examples (not over batches: the last one may be smaller), in the
@@ -115,10 +114,10 @@ def train_epoch(
     """
     total, count = 0.0, 0
     for x, y in batches:
-        with machine.numbers():
+        with context.numbers():
             loss = model.loss(x, y) if getattr(model, "n_classes", 0) else model.loss(x)  # type: ignore[operator]
         optimizer.zero_grad()
-        machine.backward(loss)
+        context.backward(loss)
         optimizer.step()
         if scheduler is not None:
             scheduler.step()
@@ -189,7 +188,7 @@ def train_gan_epoch(
     *,
     discriminator_steps: int = 1,
     fast: bool = False,
-    machine: ExecutionContext = HERE,
+    context: ExecutionContext = HERE,
 ) -> dict[str, float]:
     """One pass over the batches: an update of the discriminator each, now and then of the generator.
 
@@ -205,7 +204,7 @@ def train_gan_epoch(
         discriminator_optimizer: holds the discriminator's.
         discriminator_steps: updates of the discriminator for one of the generator.
         fast: compute in bfloat16 where that is fast; it pays for convolutions, not for small MLPs.
-        machine: in which numbers losses are computed otherwise, and how they go backward.
+        context: in which numbers losses are computed otherwise, and how they go backward.
 
     Returns:
         Averages over the pass: `discriminator_loss` and `generator_loss`; `accuracy`, the share of
@@ -228,18 +227,18 @@ def train_gan_epoch(
     total, examples, fakes = dict.fromkeys(GAN_RECORD, 0.0), 0, 0
     for i, (x, y) in enumerate(batches, start=1):
         y, n = y if model.n_classes else None, len(x)
-        numbers = partial(fast_numbers, x.device) if fast else machine.numbers
+        numbers = partial(fast_numbers, x.device) if fast else context.numbers
         with numbers():
             fake = model.fakes(n, y)  # for both: the generator is the same until its own step
             loss = model.discriminator_loss(x, y, fake=fake)
-        total["discriminator_gradient"] += n * _step(discriminator_optimizer, loss, machine)
+        total["discriminator_gradient"] += n * _step(discriminator_optimizer, loss, context)
         total["discriminator_loss"] += n * loss.item()
         total["accuracy"] += n * model.accuracy()
         examples += n
         if i % discriminator_steps == 0:
             with numbers():
                 loss = model.generator_loss(n, y, fake=fake)
-            total["generator_gradient"] += n * _step(generator_optimizer, loss, machine)
+            total["generator_gradient"] += n * _step(generator_optimizer, loss, context)
             total["generator_loss"] += n * loss.item()
             fakes += n
     if fakes == 0:
@@ -262,10 +261,10 @@ GAN_RECORD = (
 )
 
 
-def _step(optimizer: Optimizer, loss: Tensor, machine: ExecutionContext) -> float:
+def _step(optimizer: Optimizer, loss: Tensor, context: ExecutionContext) -> float:
     """One step downhill; returns the norm of the gradient, over all parameters at once."""
     optimizer.zero_grad()
-    machine.backward(loss)
+    context.backward(loss)
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     optimizer.step()

@@ -45,7 +45,7 @@ class LossUpdate:
     ) -> dict[str, float]:
         """Move the weights once; returns averages over the examples of these batches, by name."""
         (only,) = optimizers
-        return {"loss": train_epoch(model, batches, only, machine=context)}
+        return {"loss": train_epoch(model, batches, only, context=context)}
 
 
 class VAEUpdate(LossUpdate):
@@ -87,7 +87,7 @@ class GANUpdate(LossUpdate):
             generator,
             discriminator,
             discriminator_steps=self.batches,
-            machine=context,
+            context=context,
         )
         return {name: seen[name] for name in GAN_RECORD[:3]}
 
