@@ -1,6 +1,8 @@
 """Input validation that all models share: sizes, images and labels, with what to pass instead."""
 
+import difflib
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -112,6 +114,17 @@ def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
         )
     if values_are_free_to_read(x) and not x.isfinite().all():
         raise ValueError("points contain NaN or infinity: look for the step that produced it")
+
+
+def nearest(value: object, choices: Sequence[str]) -> str:
+    """A hint at what may have been meant; empty if nothing is near.
+
+    Example:
+        >>> nearest("digit", ("bars", "digits"))
+        "; did you mean 'digits'?"
+    """
+    close = difflib.get_close_matches(str(value), choices, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def at_least_one(name: str, value: int) -> int:

@@ -48,15 +48,15 @@ class ImageSet:
     factors: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("images", "labels"):  # NumPy's arrays become tensors that share their memory
-            if isinstance(getattr(self, name), np.ndarray):
-                object.__setattr__(self, name, torch.from_numpy(getattr(self, name)))
-        images, labels = self.images, self.labels
-        for name, values in (("images", images), ("labels", labels)):
-            if not isinstance(values, Tensor):
+        for name in ("images", "labels"):
+            values = getattr(self, name)
+            if isinstance(values, np.ndarray):  # becomes a tensor that shares its memory
+                object.__setattr__(self, name, torch.from_numpy(values))
+            elif not isinstance(values, Tensor):
                 raise ValueError(
                     f"{name} must be a tensor or a NumPy array, not {type(values).__name__}"
                 )
+        images, labels = self.images, self.labels
         if images.dtype != torch.uint8 or images.dim() != 4:
             raise ValueError(
                 f"images must be uint8 levels of shape (N, C, H, W), "
