@@ -25,7 +25,7 @@ PY := $(VENV)/bin/python
 # there once a set-up has ended well, so an interrupted one is taken up again
 READY := $(VENV)/.ready
 # what ruff looks after (pyproject.toml says how)
-CODE := $(wildcard genlib course benchmarks tests conftest.py)
+CODE := $(wildcard genlib course benchmarks tests docs conftest.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab test check lessons release student grade marks slides book datasets results box bench format clean
