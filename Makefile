@@ -25,7 +25,7 @@ PY := $(VENV)/bin/python
 # there once a set-up has ended well, so an interrupted one is taken up again
 READY := $(VENV)/.ready
 # what ruff looks after (pyproject.toml says how)
-CODE := $(wildcard genlib course benchmarks tests conftest.py)
+CODE := $(wildcard genlib course benchmarks tests docs conftest.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lab test check lessons release student grade marks slides book datasets results box bench format clean
@@ -43,9 +43,10 @@ $(READY): pyproject.toml constraints.txt $(wildcard course/explorers/live/*)
 	@$(PY) -m pip install --disable-pip-version-check -q -c constraints.txt -e '.[lab,dev]'
 	@touch $(READY)
 
-# The whole course is served, so that lessons can link to solutions; the kernel is this .venv's, not a user's own.
+# The whole course is served, so that lessons can link to solutions; the kernel is this .venv's, not a user's own, and
+# figures appear in the notebook, whatever MPLBACKEND says.
 lab: $(READY)  ## open JupyterLab on the lessons (LAB_ARGS="--no-browser" to open it yourself)
-	JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+	env -u MPLBACKEND JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 	    --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
 
 test: $(READY)  ## run every test: unit tests and doctests, then each notebook against its stored outputs

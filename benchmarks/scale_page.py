@@ -13,6 +13,7 @@ from pathlib import Path
 
 from benchmarks.scale import MODELS, Row, fitted
 from course.publish.markdown import table
+from genlib.data.folders import whole_file
 from genlib.train.recipes import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -162,4 +163,6 @@ def fill(text: str, folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(fill(PAGE.read_text("utf-8"), ROOT / "docs" / "results"), "utf-8")
+    page = fill(PAGE.read_text("utf-8"), ROOT / "docs" / "results")
+    with whole_file(PAGE) as unfinished:
+        unfinished.write_text(page, "utf-8")

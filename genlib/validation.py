@@ -1,6 +1,8 @@
 """Input validation that all models share: sizes, images and labels, with what to pass instead."""
 
+import difflib
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -114,6 +116,17 @@ def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError("points contain NaN or infinity: look for the step that produced it")
 
 
+def nearest(value: object, choices: Sequence[str]) -> str:
+    """A hint at what may have been meant; empty if nothing is near.
+
+    Example:
+        >>> nearest("digit", ("bars", "digits"))
+        "; did you mean 'digits'?"
+    """
+    close = difflib.get_close_matches(str(value), choices, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
 def at_least_one(name: str, value: int) -> int:
     """The value itself, or a refusal of what is to be counted and is not even one.
 
@@ -159,6 +172,8 @@ def check_labels(y: Tensor | None, batch: int, n_classes: int) -> None:
             f"this model is conditional (n_classes={n_classes}): "
             f"pass labels y, int64 of shape ({batch},)"
         )
+    if not isinstance(y, Tensor):
+        raise TypeError(f"labels must be a tensor, not {type(y).__name__}: use torch.as_tensor(y)")
     if y.dtype != torch.int64:
         raise TypeError(f"labels must be int64, not {y.dtype}: use y.long()")
     if y.shape != (batch,):

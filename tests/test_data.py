@@ -5,12 +5,15 @@ import math
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from torch import Tensor
 
 from genlib import data
 from genlib.data import ImageSet, folders
+from genlib.validation import check_labels
 
 
 def small_set(n=10, levels=4, n_classes=10):
@@ -325,3 +328,36 @@ def test_without_a_home_data_are_kept_in_a_temporary_folder_and_that_is_said(mon
     monkeypatch.setattr(Path, "expanduser", lambda path: nobody())
     with pytest.raises(ValueError, match="write its name in full"):
         folders.data_folder("~/data")
+
+
+# What comes from NumPy.
+
+
+def test_arrays_of_numpy_are_images_too():
+    images, labels = np.zeros((5, 1, 2, 2), dtype=np.uint8), np.arange(5)
+    data = ImageSet(images, labels, levels=2, n_classes=5)
+    assert isinstance(data.images, Tensor) and data.images.dtype == torch.uint8
+    assert next(data.batches(5, shuffle=False))[1].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "said"),
+    [
+        (np.zeros((5, 1, 2, 2)), np.arange(5), "uint8 levels .*, not torch.float64"),
+        (
+            np.zeros((5, 1, 2, 2), np.uint8),
+            np.arange(5, dtype=np.int32),
+            "int64 .*, not torch.int32",
+        ),
+        (np.zeros((5, 8, 8, 1), np.uint8), np.arange(5), r"channels last.*permute\(0, 3, 1, 2\)"),
+        ([[0]], np.arange(5), "images must be a tensor or a NumPy array, not list"),
+    ],
+)
+def test_what_is_wrong_with_an_array_is_said_once_and_rightly(images, labels, said):
+    with pytest.raises(ValueError, match=said):
+        ImageSet(images, labels, levels=2, n_classes=5)
+
+
+def test_labels_of_numpy_are_refused_as_what_they_are():
+    with pytest.raises(TypeError, match="must be a tensor, not ndarray: use torch.as_tensor"):
+        check_labels(np.arange(2), batch=2, n_classes=3)

@@ -1,6 +1,7 @@
 """Every link from one page of the course to another leads somewhere."""
 
 import json
+import pkgutil
 import re
 from pathlib import Path
 
@@ -59,4 +60,20 @@ def test_files_that_pages_name_are_there():
         for name in named.findall(page.read_text(encoding="utf-8"))
         if "/topic/" not in name and not (ROOT / name).exists()
     }
+    assert not lost
+
+
+def test_modules_and_names_that_pages_name_are_there():
+    """What stands in backticks as `genlib.a.b` or `course.a.b`, in docstrings and pages."""
+    named = re.compile(r"`((?:genlib|course|benchmarks)(?:\.\w+)+)`")
+    sources = [
+        path for top in ("genlib", "course", "benchmarks") for path in (ROOT / top).rglob("*.py")
+    ]
+    lost = set()
+    for page in [*PAGES, *ROOT.glob("docs/**/*.md"), *sources]:
+        for name in named.findall(page.read_text(encoding="utf-8")):
+            try:
+                pkgutil.resolve_name(name)
+            except (ImportError, AttributeError):
+                lost.add(f"{page.relative_to(ROOT)}: {name}")
     assert not lost

@@ -18,7 +18,6 @@ wrong answers and two right ones, written differently.
 import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import jupytext
 import pytest
@@ -28,8 +27,8 @@ from course.assignments import Verdict, grade_here, problem_set
 from course.assignments.core import table_of
 from course.checking.core import Wrong, own_random_numbers
 from course.checking.questions import Outcome
+from course.publish.build import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 Answer = Callable[..., object]
 Factory = Callable[[Mapping], Answer]
 VARIANTS = range(4)  # 0 is the repository's own

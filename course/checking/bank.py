@@ -33,9 +33,8 @@ import torch
 from nbclient import NotebookClient
 
 from course.checks import Wrong
-from course.publish.build import ThisPython, find_lessons, read_source, student_version
+from course.publish.build import ROOT, ThisPython, find_lessons, read_source, student_version
 
-ROOT = Path(__file__).resolve().parents[2]
 Answer = Callable[..., object]
 
 

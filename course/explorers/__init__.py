@@ -1,4 +1,4 @@
-"""Interactive explorers: `from genlib import widgets`, and one call makes one explorer."""
+"""Interactive explorers: `from course import explorers`, and one call makes one explorer."""
 
 from course.explorers.chain import gibbs_explorer
 from course.explorers.game import game_explorer

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from course import syllabus
 from course.publish.markdown import between_marks, table
+from genlib.data.folders import whole_file
 
 ROOT = Path(__file__).resolve().parents[2]
 HAND_OUT = 2  # weeks until a problem set is due
@@ -37,6 +38,7 @@ def term_plan(root: Path) -> str:
     due: dict[int, list[str]] = {}
     waiting: list[syllabus.Entry] = []  # no week of their own
     exercises: list[str] = []
+    problem_sets = syllabus.problem_sets(root)
     for entry in syllabus.lessons(root):
         lesson = f"[{entry.label}](lessons/{entry.notebook}.ipynb)"
         if not entry.weeks:
@@ -55,7 +57,7 @@ def term_plan(root: Path) -> str:
             page = f"exercises/{entry.notebook}_exercises.ipynb"
             exercises = [f"[exercises {entry.number}]({page})"]
             weeks[-1][1].extend(exercises)
-        for one in syllabus.problem_sets(root):
+        for one in problem_sets:
             if one.after == entry.name:
                 weeks[-1][1].append(f"{one.title} goes out")
                 due.setdefault(len(weeks) - 1 + HAND_OUT, []).append(f"{one.title} is due")
@@ -130,7 +132,8 @@ def write(root: Path) -> list[Path]:
     changed = []
     for path, text in made(root).items():
         if path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+            with whole_file(path) as unfinished:
+                unfinished.write_text(text, encoding="utf-8")
             changed.append(path)
     return changed
 

@@ -1,4 +1,4 @@
-"""How the website is built. Run `make book`: course/publish/book.py puts everything together in build/book/source first."""
+"""How the website is built. Run `make book`: course/publish/book.py first puts everything into build/book/source."""
 
 import re
 
@@ -74,7 +74,9 @@ def as_rest(app, what, name, obj, options, lines):
 
 def not_ours(app, what, name, obj, skip, options):
     """Leave out what a class takes over from PyTorch, word for word."""
-    return True if not getattr(obj, "__module__", "genlib").startswith(("genlib", "course")) else None
+    return (
+        True if not getattr(obj, "__module__", "genlib").startswith(("genlib", "course")) else None
+    )
 
 
 def setup(app):

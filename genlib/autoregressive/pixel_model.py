@@ -44,7 +44,7 @@ class PixelModel(nn.Module):
         sample:   n, y (n,) -> (n, C, H, W) in [0, 1], and sample_by_definition likewise
 
     Raises:
-        TypeError, ValueError: images or labels that the model was not built for (`genlib.nn`).
+        TypeError, ValueError: images or labels that the model was not built for (`genlib.validation`).
     """
 
     streams = False

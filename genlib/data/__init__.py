@@ -6,7 +6,6 @@ simulator with known factors. The rest are the real thing, from files or downloa
 in the plane (`EightGaussians`, `Spiral`, `Checkerboard`) have an exact `log_prob` and `sample`.
 """
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from genlib.data.imageset import ImageSet, bernoulli_pixels, binarise, independe
 from genlib.data.letters import pen_line, synthetic_letters
 from genlib.data.real import cifar10, cifar10_subset, fashion_mnist, mnist
 from genlib.data.strokes import FACTORS, cached_strokes, strokes
+from genlib.validation import nearest
 
 __all__ = [
     "FACTORS",
@@ -88,8 +88,7 @@ def load(
         (torch.Size([30, 1, 4, 4]), torch.float32)
     """
     if name not in NAMES:
-        close = difflib.get_close_matches(str(name), NAMES, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
+        hint = nearest(name, NAMES)
         raise ValueError(f"no data set is called {name!r}, there are {', '.join(NAMES)}{hint}")
     is_train(split)  # refuses what is neither
     if size is not None and size < 1:

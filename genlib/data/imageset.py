@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Categorical
@@ -17,8 +18,8 @@ class ImageSet:
     hand out; `(x * (levels - 1)).round()` gives the levels back exactly.
 
     Args:
-        images: pixel levels, uint8.
-        labels: class of each image, int64.
+        images: pixel levels, uint8, a tensor or a NumPy array.
+        labels: class of each image, int64, likewise.
         levels: number K of values a pixel can take, 2 to 256.
         n_classes: number of classes; a label lies in 0 .. n_classes - 1.
         factors: what the images were drawn from, where that is known (`strokes`); empty otherwise.
@@ -47,11 +48,24 @@ class ImageSet:
     factors: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("images", "labels"):
+            values = getattr(self, name)
+            if isinstance(values, np.ndarray):  # becomes a tensor that shares its memory
+                object.__setattr__(self, name, torch.from_numpy(values))
+            elif not isinstance(values, Tensor):
+                raise ValueError(
+                    f"{name} must be a tensor or a NumPy array, not {type(values).__name__}"
+                )
         images, labels = self.images, self.labels
         if images.dtype != torch.uint8 or images.dim() != 4:
             raise ValueError(
                 f"images must be uint8 levels of shape (N, C, H, W), "
                 f"not {images.dtype} of shape {tuple(images.shape)}"
+            )
+        if min(images.shape[1:3]) > 4 and images.shape[3] in (1, 3):  # (N, H, W, C)
+            raise ValueError(
+                f"images of shape {tuple(images.shape)} seem to have their channels last, and here they "
+                "come second, (N, C, H, W): use images.permute(0, 3, 1, 2)"
             )
         if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
             raise ValueError(

@@ -5,7 +5,6 @@ a cardinal spline; random numbers move the knots, bend and slant the whole, and 
 where it is drawn. A pixel is as bright as the pen's line covers it.
 """
 
-import difflib
 import hashlib
 import math
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from genlib.data.folders import NPZ_ERRORS, whole_file
 from genlib.data.imageset import ImageSet
+from genlib.validation import nearest
 
 SIDE = 28  # pixels, as MNIST
 EDGE = 1.5  # width of the grey rim of a line, pixels
@@ -307,8 +307,7 @@ def _check_names(factors: Mapping[str, object]) -> None:
     known = ["style", *FACTORS]
     for name in factors:
         if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = nearest(name, known)
             raise ValueError(f"no factor {name!r}, there are {', '.join(known)}{hint}")
 
 

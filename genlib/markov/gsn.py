@@ -63,7 +63,7 @@ class GSN(nn.Module):
 
     Raises:
         ValueError: an impossible model, images that are not black and white, fewer than one step.
-        TypeError: images that are not a tensor of floats (`genlib.nn`).
+        TypeError: images that are not a tensor of floats (`genlib.validation`).
 
     Example:
         >>> model = GSN(shape=(1, 2, 3), hidden_dim=16, noise=0.3)

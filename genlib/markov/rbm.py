@@ -63,7 +63,7 @@ class RBM(nn.Module):
     Raises:
         ValueError: an impossible model, images that are not black and white, fewer than one step, or
             a partition function too large to enumerate.
-        TypeError: images that are not a tensor of floats (`genlib.nn`).
+        TypeError: images that are not a tensor of floats (`genlib.validation`).
 
     Example:
         >>> model = RBM(shape=(1, 4, 4), n_hidden=8)

@@ -28,8 +28,10 @@ def show_tree(models: Mapping[str, nn.Module | type[nn.Module]], *, title: str =
         ['on no leaf: Autoencoder']
         >>> plt.close()
     """
-    figure, axes = plt.subplots(figsize=(10, 0.85 * len(list(leaves())) + 0.5 + 0.35 * bool(title)))
-    for leaf, (x, y) in draw_tree(axes, models):
+    figure, axes = plt.subplots(figsize=(12, 0.85 * len(list(leaves())) + 0.5 + 0.35 * bool(title)))
+    found = draw_tree(axes, models)
+    axes.set_xlim(right=8.6)  # room for six names on one leaf
+    for leaf, (x, y) in found:
         axes.text(x + 0.55, y - 0.02, f"p(x): {leaf.density}\nsamples: {leaf.sampling}",
                   va="top", linespacing=1.1, color="0.3")  # fmt: skip
     nowhere = [name for name, model in models.items() if place(model) is None]

@@ -4,11 +4,12 @@ The command line, its checks and its help are made from these declarations.
 """
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from genlib.validation import nearest
 
 Value = int | float | str
 SEEDS = (0, 2**63 - 1)  # what torch takes on every device
@@ -151,17 +152,6 @@ def check_options(declared: Mapping[str, Setting], options: Mapping[str, object]
     for name, value in options.items():
         one_of("option", name, tuple(declared))
         declared[name].check(f"--set {name}", value)
-
-
-def nearest(value: object, choices: tuple[str, ...]) -> str:
-    """A hint at what may have been meant; empty if nothing is near.
-
-    Example:
-        >>> nearest("digit", ("bars", "digits"))
-        "; did you mean 'digits'?"
-    """
-    close = difflib.get_close_matches(str(value), choices, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def one_of(name: str, value: str, choices: tuple[str, ...]) -> str:

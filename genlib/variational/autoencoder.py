@@ -39,7 +39,7 @@ class Autoencoder(nn.Module):
 
     Raises:
         ValueError: an impossible shape or latent_dim.
-        TypeError, ValueError: images that the model was not built for (`genlib.nn`).
+        TypeError, ValueError: images that the model was not built for (`genlib.validation`).
 
     Example:
         >>> import torch

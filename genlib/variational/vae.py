@@ -71,7 +71,7 @@ class VAE(nn.Module):
 
     Raises:
         ValueError: an impossible model, or grey images for a Bernoulli likelihood.
-        TypeError, ValueError: images or labels that the model was not built for (`genlib.nn`).
+        TypeError, ValueError: images or labels that the model was not built for (`genlib.validation`).
 
     Example:
         >>> model = VAE(shape=(1, 8, 8), latent_dim=4, likelihood="categorical", levels=17)
