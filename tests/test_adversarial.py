@@ -354,7 +354,7 @@ def test_a_label_changes_its_own_example_only(objective: type[GAN], kind: str):
     torch.testing.assert_close(before[1], after[1])
     model.discriminator.eval()
     x = before.detach()
-    before, after = model(x, torch.tensor([0, 1])), model(x, torch.tensor([2, 1]))
+    before, after = (model(x, y=torch.tensor(y)) for y in ([0, 1], [2, 1]))
     assert before[0] != after[0]
     torch.testing.assert_close(before[1], after[1])
 
@@ -640,7 +640,7 @@ def test_bad_points_are_refused(objective: type[GAN], x: Tensor, error: type, me
 def test_bad_labels_are_refused(objective: type[GAN], y: Tensor | None, error: type, message: str):
     model = images(objective, n_classes=3)
     for call in (
-        lambda: model(IMAGE, y),
+        lambda: model(IMAGE, y=y),
         lambda: model.discriminator_loss(IMAGE, y=y),
         lambda: model.generator_loss(2, y=y),
         lambda: model.sample(2, y=y),
