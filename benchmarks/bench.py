@@ -45,7 +45,7 @@ def ratio(
 
 def drawing(family: Callable, channels: int) -> Iterator[Row]:
     """Sixteen images of MNIST's size: a whole pass for every pixel, or a network that remembers."""
-    model, x = family((1, 28, 28), channels=channels, depth=7), torch.zeros(16, 1, 28, 28)
+    model, x = family((1, 28, 28), hidden_dim=channels, depth=7), torch.zeros(16, 1, 28, 28)
 
     def whole_pass() -> None:
         with torch.no_grad():

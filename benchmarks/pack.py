@@ -33,6 +33,7 @@ from genlib.data import ImageSet, load
 from genlib.data.folders import whole_file
 from genlib.metrics import bits_per_dim, train_classifier
 from genlib.pretrained import Card, Measured
+from genlib.surface import n_classes_of
 from genlib.train import (
     Config,
     RunError,
@@ -99,7 +100,7 @@ def _parts(x: Tensor, y: Tensor | None, size: int = 50) -> list[tuple[Tensor, Te
 
 def probes(model: nn.Module, data: ImageSet | None) -> tuple[Tensor, Tensor | None]:
     """Images to compare models on, and their labels: of the data, or the model's own."""
-    n_classes: int = model.n_classes  # type: ignore[assignment]
+    n_classes = n_classes_of(model)
     if data is not None:
         x, y = data[:PROBES].floats(), data.labels[:PROBES]
         return x, y if n_classes else None
@@ -407,7 +408,7 @@ def check_size(name: str, size: int, others: dict[str, Card]) -> None:
     if size > pretrained.LARGEST:
         raise RunError(
             f"{name} takes {_mb(size)}, and a model in the box at most {_mb(pretrained.LARGEST)}: train a "
-            "smaller one (--set channels, depth, hidden_dim)"
+            "smaller one (--set hidden_dim, depth, hidden_dim)"
         )
     together = size + sum(other.size for other in others.values())
     if together > pretrained.LARGEST_TOGETHER:

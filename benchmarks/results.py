@@ -81,26 +81,26 @@ class Row:
 # by hand. The VAE's recipe was chosen on the test images, after a minute: the ELBO stood at 105.7 nats;
 # with a KL weight that climbs 99.0; with the output's bias at the mean image 102.0.
 MNIST = "--data mnist --binary"
-COLOUR = "--data cifar10_subset --set channels=96 --set depth=6"
+COLOUR = "--data cifar10_subset --set hidden_dim=96 --set depth=6"
 ROWS = {
     "pixelcnn": Row(
         "PixelCNN",
-        f"pixelcnn {MNIST} --set channels=128 --set depth=10 --batch-size 128",
+        f"pixelcnn {MNIST} --set hidden_dim=128 --set depth=10 --batch-size 128",
         f"81.30 ({PIXELRNN}, table 4)",
     ),
     "gated_pixelcnn": Row(
         "GatedPixelCNN",
-        f"gated_pixelcnn {MNIST} --set channels=64 --set depth=12 --batch-size 128",
+        f"gated_pixelcnn {MNIST} --set hidden_dim=64 --set depth=12 --batch-size 128",
         "none for black-and-white digits",
     ),
     "row_lstm": Row(
         "RowLSTM",
-        f"row_lstm {MNIST} --set channels=128 --set depth=4 --batch-size 128",
+        f"row_lstm {MNIST} --set hidden_dim=128 --set depth=4 --batch-size 128",
         f"80.54 ({PIXELRNN}, table 4)",
     ),
     "diagonal_bilstm": Row(
         "DiagonalBiLSTM",
-        f"diagonal_bilstm {MNIST} --set channels=128 --set depth=4 --batch-size 128",
+        f"diagonal_bilstm {MNIST} --set hidden_dim=128 --set depth=4 --batch-size 128",
         f"79.20, 7 layers ({PIXELRNN}, table 4)",
     ),
     "vae": Row(
@@ -110,7 +110,7 @@ ROWS = {
     ),
     "gan": Row(
         "LSGAN, conditional",
-        "lsgan --data mnist --conditional --set channels=64 --batch-size 128 --learning-rate 5e-4",
+        "lsgan --data mnist --conditional --set hidden_dim=64 --batch-size 128 --learning-rate 5e-4",
         "none that compares: this distance depends on the classifier",
     ),
     "colour": Row(
@@ -125,7 +125,7 @@ ROWS = {
     ),
     "colour_small": Row(  # for minutes of one core: lesson PixelCNN shows its picture
         "GatedPixelCNN, small",
-        "gated_pixelcnn --data cifar10_subset --set channels=30 --set depth=3 --batch-size 16",
+        "gated_pixelcnn --data cifar10_subset --set hidden_dim=30 --set depth=3 --batch-size 16",
         "none",
     ),
 }

@@ -40,12 +40,12 @@ Part = Callable[[str, Sequence[str]], list[Job]]  # given the device and the mod
 MODELS = {
     **dict.fromkeys(
         ("pixelcnn", "gated_pixelcnn", "row_lstm", "diagonal_bilstm"),
-        ("pixels", "channels", "side levels width depth batch"),
+        ("pixels", "hidden_dim", "side levels width depth batch"),
     ),
     "vae": ("perceptrons", "hidden_dim", "side levels width depth batch"),
     "autoencoder": ("perceptrons", "hidden_dim", "side width depth batch"),
-    **dict.fromkeys(("gan", "wgan_gp"), ("convolutions", "channels", "side width batch")),
-    "rbm": ("chains", "n_hidden", "side width batch chain"),
+    **dict.fromkeys(("gan", "wgan_gp"), ("convolutions", "hidden_dim", "side width batch")),
+    "rbm": ("chains", "hidden_dim", "side width batch chain"),
     "gsn": ("chains", "hidden_dim", "side width batch chain"),
 }
 # A kind of sizes, one of them, and the factor between the four values it is given in its turn; then, on a

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from genlib.metrics import FeatureClassifier
+from genlib.surface import n_classes_of
 from genlib.validation import Shape, values_are_free_to_read
 
 
@@ -41,7 +42,7 @@ class GenerativeClassifier(nn.Module):
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> model = PixelCNN((1, 4, 4), channels=8, depth=1, n_classes=2)
+        >>> model = PixelCNN((1, 4, 4), hidden_dim=8, depth=1, n_classes=2)
         >>> classifier = GenerativeClassifier(model, prior=torch.tensor([0.3, 0.7]))
         >>> classifier.posterior(torch.zeros(5, 1, 4, 4)).shape
         torch.Size([5, 2])
@@ -51,7 +52,7 @@ class GenerativeClassifier(nn.Module):
 
     def __init__(self, model: nn.Module, prior: Tensor):
         super().__init__()
-        n_classes = getattr(model, "n_classes", 0)
+        n_classes = n_classes_of(model)
         self.is_exact = hasattr(model, "log_prob")
         if not n_classes:
             raise TypeError(
@@ -75,7 +76,7 @@ class GenerativeClassifier(nn.Module):
                 "never occurs needs no model; divide counts by their sum"
             )
         self.model = model
-        self.n_classes: int = n_classes
+        self.n_classes = n_classes
         self.register_buffer("log_prior", prior.log().to(next(model.parameters()).device))
 
     @torch.no_grad()
@@ -142,18 +143,18 @@ def discriminative_baseline(model: nn.Module) -> FeatureClassifier:
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> model = PixelCNN((1, 8, 8), levels=17, channels=32, depth=2, n_classes=10)
+        >>> model = PixelCNN((1, 8, 8), levels=17, hidden_dim=32, depth=2, n_classes=10)
         >>> baseline = discriminative_baseline(model)
         >>> abs(n_parameters(baseline) / n_parameters(model) - 1) < 0.05
         True
     """
     shape: Shape = model.shape  # type: ignore[assignment]
-    n_classes: int = model.n_classes  # type: ignore[assignment]
+    n_classes = n_classes_of(model)
     one, two = (
-        n_parameters(FeatureClassifier(shape, n_classes=n_classes, n_features=k)) for k in (1, 2)
+        n_parameters(FeatureClassifier(shape, n_classes=n_classes, hidden_dim=k)) for k in (1, 2)
     )
     features = 1 + round((n_parameters(model) - one) / (two - one))
-    return FeatureClassifier(shape, n_classes=n_classes, n_features=max(features, 1))
+    return FeatureClassifier(shape, n_classes=n_classes, hidden_dim=max(features, 1))
 
 
 def n_parameters(model: nn.Module) -> int:

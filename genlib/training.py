@@ -16,6 +16,7 @@ from genlib.adversarial import GAN
 from genlib.data import ImageSet
 from genlib.data.imageset import batch_sizes
 from genlib.execution import ExecutionContext, bf16_is_fast, fast_numbers
+from genlib.surface import HasLoss, n_classes_of
 from genlib.validation import at_least_one
 
 __all__ = [
@@ -106,16 +107,20 @@ def train_epoch(
         >>> from genlib.data import load
         >>> torch.manual_seed(0)  # doctest: +ELLIPSIS
         <torch._C.Generator ...>
-        >>> model = PixelCNN((1, 4, 4), channels=16, depth=1)
+        >>> model = PixelCNN((1, 4, 4), hidden_dim=16, depth=1)
         >>> optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
         >>> losses = [train_epoch(model, load("bars").batches(10), optimizer) for _ in range(5)]
         >>> losses[-1] < losses[0]
         True
     """
-    total, count = 0.0, 0
+    if not isinstance(model, HasLoss):
+        raise TypeError(
+            f"{type(model).__name__} has no method `loss`: there is nothing to minimise"
+        )
+    labels, total, count = n_classes_of(model) > 0, 0.0, 0
     for x, y in batches:
         with context.numbers():
-            loss = model.loss(x, y=y) if getattr(model, "n_classes", 0) else model.loss(x)  # type: ignore[operator]
+            loss = model.loss(x, y=y) if labels else model.loss(x)
         optimizer.zero_grad()
         context.backward(loss)
         optimizer.step()
@@ -158,7 +163,7 @@ def fit(
     Example:
         >>> from genlib.autoregressive import PixelCNN
         >>> from genlib.data import load
-        >>> model = PixelCNN((1, 4, 4), channels=16, depth=1)
+        >>> model = PixelCNN((1, 4, 4), hidden_dim=16, depth=1)
         >>> len(fit(model, load("bars"), epochs=3))
         3
     """

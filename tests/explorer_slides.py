@@ -46,12 +46,12 @@ scores = {
 }
 S = bars.shape
 models = {
-    "PixelCNN": PixelCNN(S, channels=8, depth=1),
-    "Row LSTM": RowLSTM(S, channels=8, depth=1),
+    "PixelCNN": PixelCNN(S, hidden_dim=8, depth=1),
+    "Row LSTM": RowLSTM(S, hidden_dim=8, depth=1),
     "VAE": VAE(S, latent_dim=2),
-    "RBM": RBM(S, n_hidden=4),
+    "RBM": RBM(S, hidden_dim=4),
     "GSN": GSN(S, hidden_dim=8, noise=0.2),
-    "GAN": GAN(MLPGenerator(S, 2), MLPDiscriminator(S), latent_dim=2),
+    "GAN": GAN(MLPGenerator(S, latent_dim=2), MLPDiscriminator(S), latent_dim=2),
 }
 measured = {
     name: {"kl": 0.1, "covered": 20, "valid": 0.5, "variation": 0.3, "known": "exact"} for name in models
@@ -60,19 +60,19 @@ clock = {name: {"seconds": 1.0, "ms to draw 1000": 20} for name in models}
 """,
     "pixelrnn": """
 models = {
-    "RowLSTM": RowLSTM(test.shape, test.levels, channels=8, depth=2),
-    "DiagonalBiLSTM": DiagonalBiLSTM(test.shape, test.levels, channels=8, depth=1),
+    "RowLSTM": RowLSTM(test.shape, levels=test.levels, hidden_dim=8, depth=2),
+    "DiagonalBiLSTM": DiagonalBiLSTM(test.shape, levels=test.levels, hidden_dim=8, depth=1),
 }
 """,
     "pixelcnn": """
-pixelcnn = PixelCNN(test.shape, test.levels, channels=8, depth=2)
-gated = GatedPixelCNN(test.shape, test.levels, channels=8, depth=2)
+pixelcnn = PixelCNN(test.shape, levels=test.levels, hidden_dim=8, depth=2)
+gated = GatedPixelCNN(test.shape, levels=test.levels, hidden_dim=8, depth=2)
 """,
     "vae": """
 plane = VAE(test.shape, latent_dim=2)
 bold(plane.decoder)
 train, codes = test, torch.randn(len(test.labels), 2)
-hand = bold(VAE(test.shape, 6, "dequantised_gaussian", levels=test.levels, scale=0.2), std=0.1)
+hand = bold(VAE(test.shape, latent_dim=6, likelihood="dequantised_gaussian", levels=test.levels, scale=0.2), std=0.1)
 faces, names = test.floats(), ["slant", "thickness", "size", "class"]
 r2 = {"learnt": torch.rand(4, 6)}
 """,
@@ -85,11 +85,11 @@ away = GAN(nn.Linear(1, 1), MLPDiscriminator((1,), hidden_dim=64), latent_dim=1)
 nn.init.constant_(away.generator.bias, 8.0)
 """,
     "gan_architectures": """
-gan = bold(GAN(MLPGenerator(test.shape, 64), MLPDiscriminator(test.shape), latent_dim=64))
+gan = bold(GAN(MLPGenerator(test.shape, latent_dim=64), MLPDiscriminator(test.shape), latent_dim=64))
 a = torch.randn(8, 64)
 """,
     "markov_chains": """
-rbms = {"PCD": bold(RBM(bars.shape, n_hidden=8))}
+rbms = {"PCD": bold(RBM(bars.shape, hidden_dim=8))}
 """,
 }
 

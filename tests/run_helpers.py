@@ -14,7 +14,7 @@ from genlib.train.config import Checkpoints
 
 ROOT = Path(__file__).resolve().parent.parent
 # of each model that has it
-SMALL = {"channels": 8, "depth": 1, "hidden_dim": 16, "n_hidden": 8, "latent_dim": 4, "chains": 8}
+SMALL = {"hidden_dim": 8, "depth": 1, "latent_dim": 4, "chains": 8}
 
 
 def small(model: str, data: str = "bars", **settings) -> Config:

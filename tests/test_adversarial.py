@@ -74,8 +74,8 @@ def images(objective: type[GAN], n_classes: int = 0, side: int = 8, channels: in
     norm = layer_norm if objective in (R1GAN, WGANGP) else nn.BatchNorm2d
     shape = (channels, side, side)
     return objective(
-        DCGANGenerator(shape, latent_dim=5, channels=8, n_classes=n_classes),
-        DCGANDiscriminator(shape, channels=8, n_classes=n_classes, norm=norm),
+        DCGANGenerator(shape, latent_dim=5, hidden_dim=8, n_classes=n_classes),
+        DCGANDiscriminator(shape, hidden_dim=8, n_classes=n_classes, norm=norm),
         latent_dim=5,
     )
 
@@ -326,8 +326,8 @@ def test_a_conditional_generator_obeys_its_label():
     digits = load("digits")
     classifier = train_classifier(digits)
     model = GAN(
-        DCGANGenerator((1, 8, 8), latent_dim=16, channels=16, n_classes=10),
-        DCGANDiscriminator((1, 8, 8), channels=16, n_classes=10),
+        DCGANGenerator((1, 8, 8), latent_dim=16, hidden_dim=16, n_classes=10),
+        DCGANDiscriminator((1, 8, 8), hidden_dim=16, n_classes=10),
         latent_dim=16,
     )
     fit_gan(model, digits, updates=600, learning_rate=4e-3)
@@ -366,8 +366,8 @@ def test_a_label_changes_its_own_example_only(objective: type[GAN], kind: str):
 @pytest.mark.parametrize("side", [8, 16, 28, 32, 64])
 def test_dcgan_fits_images_of_every_size(side: int, channels: int):
     shape = (channels, side, side)
-    generator = DCGANGenerator(shape, latent_dim=5, channels=4)
-    discriminator = DCGANDiscriminator(shape, channels=4)
+    generator = DCGANGenerator(shape, latent_dim=5, hidden_dim=4)
+    discriminator = DCGANDiscriminator(shape, hidden_dim=4)
     x = generator(10 * torch.randn(3, 5))
     assert x.shape == (3, *shape)
     assert 0 <= x.min() < x.max() <= 1
@@ -378,8 +378,8 @@ def test_dcgan_fits_images_of_every_size(side: int, channels: int):
 
 def test_sides_need_not_be_equal():
     model = GAN(
-        DCGANGenerator((1, 8, 28), latent_dim=5, channels=4),
-        DCGANDiscriminator((1, 8, 28), channels=4),
+        DCGANGenerator((1, 8, 28), latent_dim=5, hidden_dim=4),
+        DCGANDiscriminator((1, 8, 28), hidden_dim=4),
         latent_dim=5,
     )
     assert model.sample(2).shape == (2, 1, 8, 28)

@@ -15,7 +15,7 @@ from genlib.markov import RBM, PersistentRBM, annealed_importance
 
 
 @pytest.mark.parametrize("std", [0.5, 2.0])
-@pytest.mark.parametrize("n_hidden", [4, 15])
+@pytest.mark.parametrize("hidden_dim", [4, 15])
 def test_ais_finds_log_z_within_three_standard_errors(n_hidden: int, std: float):
     for seed in range(3):
         torch.manual_seed(seed)
@@ -67,7 +67,7 @@ def test_one_temperature_is_importance_sampling_from_independent_pixels():
     torch.manual_seed(3)
     log_z, error = annealed_importance(model, n_chains=500, n_temperatures=1)
     torch.manual_seed(3)
-    RBM(SHAPE, n_hidden=6)  # takes the random numbers of its weights
+    RBM(SHAPE, hidden_dim=6)  # takes the random numbers of its weights
     x = torch.bernoulli(torch.full((500, *SHAPE), 0.5).double())
     w = (9 * math.log(2) - model.free_energy(x)).exp()
     torch.testing.assert_close(log_z, w.mean().log())
@@ -76,7 +76,7 @@ def test_one_temperature_is_importance_sampling_from_independent_pixels():
 
 def test_the_base_may_have_the_pixel_means_of_data():
     bars = load("bars")[:10]  # bars only: pixels in the same column agree, and means are not 1/2
-    model = RBM(bars.shape, n_hidden=6, pixel_mean=bars.floats().mean(dim=0))
+    model = RBM(bars.shape, hidden_dim=6, pixel_mean=bars.floats().mean(dim=0))
     nn.init.zeros_(model.weight)
     # no weights, and nearly the base's biases: hardly any weight differs from another
     by_data = annealed_importance(model, n_chains=50, n_temperatures=1, data=bars)
@@ -89,7 +89,7 @@ def test_the_base_may_have_the_pixel_means_of_data():
 
 
 def test_ais_leaves_the_model_alone_and_takes_large_ones():
-    model = PersistentRBM((1, 8, 8), n_hidden=40)
+    model = PersistentRBM((1, 8, 8), hidden_dim=40)
     before = copy.deepcopy(model.state_dict())
     log_z, error = annealed_importance(model, n_chains=20, n_temperatures=10)
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
@@ -109,4 +109,4 @@ def test_ais_leaves_the_model_alone_and_takes_large_ones():
 )
 def test_impossible_annealing_is_refused(arguments: dict, message: str):
     with pytest.raises(ValueError, match=message):
-        annealed_importance(RBM((1, 4, 4), n_hidden=4), **arguments)
+        annealed_importance(RBM((1, 4, 4), hidden_dim=4), **arguments)

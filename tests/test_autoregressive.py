@@ -61,13 +61,13 @@ def visible_to_pixelcnn(shape: Shape) -> Tensor:
 
 @SHAPES
 def test_gated_pixelcnn_reads_all_earlier_values_and_no_others(shape: Shape):
-    model = GatedPixelCNN(shape, levels=3, channels=24, depth=6)
+    model = GatedPixelCNN(shape, levels=3, hidden_dim=24, depth=6)
     assert torch.equal(reads(model), earlier(shape))
 
 
 @SHAPES
 def test_pixelcnn_reads_all_earlier_values_but_those_in_its_blind_spot(shape: Shape):
-    model = PixelCNN(shape, levels=3, channels=24, depth=6)
+    model = PixelCNN(shape, levels=3, hidden_dim=24, depth=6)
     assert torch.equal(reads(model), visible_to_pixelcnn(shape))
 
 
@@ -81,7 +81,7 @@ def test_the_blind_spot_of_a_4x9_image_hides_71_pairs_of_pixels():
 @FAMILIES
 @pytest.mark.parametrize("shape", [(1, 5, 5), (3, 3, 3)])
 def test_a_conditional_model_reads_no_later_value_either(family: type[PixelModel], shape: Shape):
-    model = family(shape, levels=2, channels=6, depth=2, n_classes=4)
+    model = family(shape, levels=2, hidden_dim=6, depth=2, n_classes=4)
     y = torch.tensor([3])
 
     class GivenLabel(PixelModel):
@@ -106,7 +106,7 @@ def test_a_conditional_model_reads_no_later_value_either(family: type[PixelModel
 def test_probabilities_of_all_images_sum_to_one(
     family: type[PixelModel], levels: int, shape: Shape
 ):
-    model = away_from_uniform(family(shape, levels=levels, channels=8, depth=2)).double()
+    model = away_from_uniform(family(shape, levels=levels, hidden_dim=8, depth=2)).double()
     total = model.log_prob(all_images(levels, shape).double()).exp().sum()
     torch.testing.assert_close(total, torch.tensor(1.0, dtype=torch.double))
 
@@ -115,7 +115,7 @@ def test_probabilities_of_all_images_sum_to_one(
 def test_probabilities_sum_to_one_for_every_label(family: type[PixelModel]):
     shape, n_classes = (1, 2, 3), 3
     model = away_from_uniform(
-        family(shape, levels=2, channels=8, depth=2, n_classes=n_classes)
+        family(shape, levels=2, hidden_dim=8, depth=2, n_classes=n_classes)
     ).double()
     images = all_images(2, shape).double()
     for label in range(n_classes):
@@ -137,7 +137,7 @@ def assert_within_four_standard_errors(frequency: Tensor, p: Tensor, n: int) -> 
 @pytest.mark.parametrize("levels, shape", [(2, (1, 2, 2)), (2, (3, 1, 2)), (4, (1, 1, 3))])
 def test_samples_follow_log_prob(family: type[PixelModel], sampler: str, levels: int, shape: Shape):
     n = 20_000
-    model = away_from_uniform(family(shape, levels=levels, channels=8, depth=2))
+    model = away_from_uniform(family(shape, levels=levels, hidden_dim=8, depth=2))
     images = all_images(levels, shape)
     p = model.log_prob(images).exp().double()
     assert p.max() > 4 * p.min()
@@ -151,7 +151,7 @@ def test_samples_given_a_label_follow_log_prob_given_that_label(
 ):
     n = 20_000
     torch.manual_seed(1)  # labels that matter in every family
-    model = away_from_uniform(family((1, 2, 2), levels=2, channels=8, depth=2, n_classes=3))
+    model = away_from_uniform(family((1, 2, 2), levels=2, hidden_dim=8, depth=2, n_classes=3))
     images = all_images(2, (1, 2, 2))
     y = torch.arange(n) % 2
     samples = getattr(model, sampler)(n, y=y)
@@ -167,7 +167,7 @@ def test_samples_given_a_label_follow_log_prob_given_that_label(
 @SAMPLERS
 def test_completion_follows_the_conditional_distribution(family: type[PixelModel], sampler: str):
     n = 20_000
-    model = away_from_uniform(family((2, 2, 2), levels=2, channels=8, depth=2))
+    model = away_from_uniform(family((2, 2, 2), levels=2, hidden_dim=8, depth=2))
     known = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 1.0], [0.0, 0.0]]])  # (C, H, W)
     mask = torch.tensor([[True, True], [False, False]])  # the upper row is known
     samples = getattr(model, sampler)(n, known=known, mask=mask)
@@ -186,7 +186,7 @@ def test_a_known_channel_guides_the_later_channels_of_its_pixel(
     family: type[PixelModel], sampler: str
 ):
     n = 20_000
-    model = away_from_uniform(family((3, 1, 1), levels=2, channels=9, depth=2))
+    model = away_from_uniform(family((3, 1, 1), levels=2, hidden_dim=9, depth=2))
     red_known = torch.tensor([True, False, False]).reshape(3, 1, 1)
     samples = getattr(model, sampler)(n, known=torch.ones(3, 1, 1), mask=red_known)
     images = all_images(2, (3, 1, 1))
@@ -198,7 +198,7 @@ def test_a_known_channel_guides_the_later_channels_of_its_pixel(
 @FAMILIES
 @SAMPLERS
 def test_the_same_seed_draws_the_same_images(family: type[PixelModel], sampler: str):
-    model = away_from_uniform(family((1, 4, 4), levels=4, channels=8, depth=2))
+    model = away_from_uniform(family((1, 4, 4), levels=4, hidden_dim=8, depth=2))
     torch.manual_seed(3)
     first = getattr(model, sampler)(5)
     torch.manual_seed(3)
@@ -208,14 +208,14 @@ def test_the_same_seed_draws_the_same_images(family: type[PixelModel], sampler: 
 
 @FAMILIES
 def test_loss_is_the_mean_negative_log_likelihood(family: type[PixelModel]):
-    model = family((1, 3, 3), levels=4, channels=8, depth=2)
+    model = family((1, 3, 3), levels=4, hidden_dim=8, depth=2)
     x = torch.randint(4, (6, 1, 3, 3)) / 3
     torch.testing.assert_close(model.loss(x), -model.log_prob(x).mean())
 
 
 @FAMILIES
 def test_a_label_changes_the_likelihood_of_its_own_image_only(family: type[PixelModel]):
-    model = family((1, 4, 4), channels=8, depth=2, n_classes=3)
+    model = family((1, 4, 4), hidden_dim=8, depth=2, n_classes=3)
     x = torch.zeros(2, 1, 4, 4)
     before = model.log_prob(x, y=torch.tensor([0, 1]))
     after = model.log_prob(x, y=torch.tensor([2, 1]))
@@ -225,7 +225,7 @@ def test_a_label_changes_the_likelihood_of_its_own_image_only(family: type[Pixel
 
 @FAMILIES
 def test_the_masks_multiply_in_the_call_and_leave_the_weights_alone(family: type[PixelModel]):
-    model = family((3, 4, 4), channels=8, depth=2)
+    model = family((3, 4, 4), hidden_dim=8, depth=2)
     before = {name: p.clone() for name, p in model.state_dict().items()}
     model.loss(torch.zeros(1, 3, 4, 4)).backward()
     assert all(torch.equal(p, before[name]) for name, p in model.state_dict().items())
@@ -236,7 +236,7 @@ def test_the_masks_multiply_in_the_call_and_leave_the_weights_alone(family: type
 
 @FAMILIES
 def test_one_image_can_be_learnt_by_heart(family: type[PixelModel]):
-    model = family((1, 6, 6), channels=16, depth=3)
+    model = family((1, 6, 6), hidden_dim=16, depth=3)
     x = torch.bernoulli(torch.full((1, 1, 6, 6), 0.5)).expand(8, -1, -1, -1)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(100):
@@ -253,7 +253,7 @@ def test_one_image_can_be_learnt_by_heart(family: type[PixelModel]):
 def test_no_tensor_stays_behind_on_the_cpu(family: type[PixelModel], n_classes: int):
     with FakeTensorMode():  # raises FakeTensorDeviceMismatchError if one does
         with torch.device("cuda"):  # not around the calls: there it would help a forgetful factory
-            model = family((3, 2, 3), levels=8, channels=12, depth=2, n_classes=n_classes)
+            model = family((3, 2, 3), levels=8, hidden_dim=12, depth=2, n_classes=n_classes)
             x = torch.rand(2, 3, 2, 3)
             y = torch.zeros(2, dtype=torch.long) if n_classes else None
             known, mask = torch.rand(2, 3, 2, 3), torch.rand(2, 3, 2, 3) > 0.5
@@ -266,7 +266,7 @@ def test_no_tensor_stays_behind_on_the_cpu(family: type[PixelModel], n_classes: 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @FAMILIES
 def test_a_gpu_gives_the_likelihood_the_cpu_gives(family: type[PixelModel]):
-    model = family((3, 5, 5), levels=4, channels=12, depth=3, n_classes=2)
+    model = family((3, 5, 5), levels=4, hidden_dim=12, depth=3, n_classes=2)
     x, y = torch.randint(4, (4, 3, 5, 5)) / 3, torch.tensor([0, 1, 1, 0])
     on_cpu = model.log_prob(x, y=y)
     on_gpu = model.cuda().log_prob(x.cuda(), y=y.cuda())
@@ -295,7 +295,7 @@ IMAGE = torch.zeros(2, 1, 4, 4)
     ],
 )
 def test_bad_images_are_refused(family: type[PixelModel], x: Tensor, error: type, message: str):
-    model = family((1, 4, 4), channels=8, depth=2)
+    model = family((1, 4, 4), hidden_dim=8, depth=2)
     with pytest.raises(error, match=message):
         model.log_prob(x)
 
@@ -314,7 +314,7 @@ def test_bad_images_are_refused(family: type[PixelModel], x: Tensor, error: type
 def test_bad_labels_are_refused(
     family: type[PixelModel], y: Tensor | None, error: type, message: str
 ):
-    model = family((1, 4, 4), channels=8, depth=2, n_classes=3)
+    model = family((1, 4, 4), hidden_dim=8, depth=2, n_classes=3)
     with pytest.raises(error, match=message):
         model.log_prob(IMAGE, y=y)
     with pytest.raises(error, match=message):
@@ -326,7 +326,7 @@ def test_bad_labels_are_refused(
 @FAMILIES
 def test_labels_for_an_unconditional_model_are_refused(family: type[PixelModel]):
     with pytest.raises(ValueError, match="unconditional"):
-        family((1, 4, 4), channels=8, depth=2).log_prob(IMAGE, y=torch.tensor([0, 1]))
+        family((1, 4, 4), hidden_dim=8, depth=2).log_prob(IMAGE, y=torch.tensor([0, 1]))
 
 
 @FAMILIES
@@ -337,12 +337,12 @@ def test_labels_for_an_unconditional_model_are_refused(family: type[PixelModel])
         ({"shape": (1, 0, 4)}, "shape"),
         ({"levels": 1}, "levels"),
         ({"n_classes": -1}, "n_classes"),
-        ({"shape": (3, 4, 4), "channels": 2}, "channels"),
+        ({"shape": (3, 4, 4), "hidden_dim": 2}, "hidden_dim"),
     ],
 )
 def test_impossible_models_are_refused(family: type[PixelModel], arguments: dict, message: str):
     with pytest.raises(ValueError, match=message):
-        family(**{"shape": (1, 4, 4), "channels": 8, "depth": 2, **arguments})
+        family(**{"shape": (1, 4, 4), "hidden_dim": 8, "depth": 2, **arguments})
 
 
 @FAMILIES
@@ -361,7 +361,7 @@ def test_impossible_models_are_refused(family: type[PixelModel], arguments: dict
 def test_impossible_requests_to_sample_are_refused(
     family: type[PixelModel], arguments: dict, message: str
 ):
-    model = family((1, 4, 4), channels=8, depth=2)
+    model = family((1, 4, 4), hidden_dim=8, depth=2)
     with pytest.raises(ValueError, match=message):
         model.sample(**{"n": 2, **arguments})
     with pytest.raises(ValueError, match=message):
@@ -380,7 +380,7 @@ def test_a_mask_is_a_or_b():
 @FAMILIES
 def test_bars_are_learnt_to_a_twentieth_of_a_nat(family: type[PixelModel]):
     """A second or so; of 20 seeds a family the worst stood at 0.024."""
-    model = family((1, 4, 4), levels=2, channels=16, depth=1)
+    model = family((1, 4, 4), levels=2, hidden_dim=16, depth=1)
     assert bars_kl(model.log_prob) > 5  # uniform noise stands at 7.69
     fit(model, load("bars"), epochs=200, batch_size=30, learning_rate=2e-2)
     assert bars_kl(model.log_prob) < 0.05

@@ -21,7 +21,7 @@ PRIOR = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 @pytest.fixture
 def model() -> PixelCNN:
     """Weights far from zero, so that the classes differ."""
-    model = PixelCNN(SHAPE, channels=8, depth=1, n_classes=3).double()
+    model = PixelCNN(SHAPE, hidden_dim=8, depth=1, n_classes=3).double()
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(2.0).add_(0.3 * torch.randn_like(p))
@@ -122,7 +122,7 @@ def test_of_a_vae_it_is_a_bound():
 def test_learns_to_tell_bars_from_stripes():
     bars = load("bars")
     counts = bars.labels.bincount()
-    model = PixelCNN(bars.shape, channels=16, depth=2, n_classes=bars.n_classes)
+    model = PixelCNN(bars.shape, hidden_dim=16, depth=2, n_classes=bars.n_classes)
     fit(model, bars, epochs=60, batch_size=30, learning_rate=2e-2)
     classifier = GenerativeClassifier(model, counts / counts.sum())
     right = classifier.predict(bars.floats()) == bars.labels
@@ -131,7 +131,7 @@ def test_learns_to_tell_bars_from_stripes():
 
 def test_the_baseline_is_of_equal_size():
     for channels in (16, 32, 64):
-        model = GatedPixelCNN((1, 8, 8), levels=17, channels=channels, depth=2, n_classes=10)
+        model = GatedPixelCNN((1, 8, 8), levels=17, hidden_dim=channels, depth=2, n_classes=10)
         baseline = discriminative_baseline(model)
         # one feature more or less is what can be chosen
         assert abs(n_parameters(baseline) - n_parameters(model)) <= 523 / 2
@@ -174,7 +174,7 @@ def test_what_is_no_prior_is_refused(model: PixelCNN, prior: Tensor, message: st
 
 def test_models_without_labels_or_probabilities_are_refused():
     with pytest.raises(TypeError, match="no labels"):
-        GenerativeClassifier(PixelCNN(SHAPE, channels=8, depth=1), PRIOR)
+        GenerativeClassifier(PixelCNN(SHAPE, hidden_dim=8, depth=1), PRIOR)
     silent = nn.Linear(1, 1)
     silent.n_classes = 3  # type: ignore[assignment]
     with pytest.raises(TypeError, match="neither log_prob nor elbo"):
@@ -197,7 +197,7 @@ def test_runs_on_any_device(family: str):
     with FakeTensorMode(allow_non_fake_inputs=False):
         with torch.device("cuda"):
             model: nn.Module = (
-                PixelCNN(SHAPE, channels=8, depth=1, n_classes=3)
+                PixelCNN(SHAPE, hidden_dim=8, depth=1, n_classes=3)
                 if family == "PixelCNN"
                 else VAE(SHAPE, latent_dim=2, n_classes=3)
             )

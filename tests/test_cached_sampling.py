@@ -30,7 +30,7 @@ SHAPES = pytest.mark.parametrize(
 
 def random_model(family: type[PixelModel], shape: Shape, levels: int = 3, **more) -> PixelModel:
     """In float64, where the samplers' uniforms never fall between two roundings of a boundary."""
-    model = family(shape, levels=levels, **{"channels": 12, "depth": 5, **more}).double()
+    model = family(shape, levels=levels, **{"hidden_dim": 12, "depth": 5, **more}).double()
     for p in model.parameters():
         nn.init.normal_(p, std=0.3)
     return model
@@ -224,7 +224,7 @@ def test_drawing_grey_images_multiplies_no_more_than_one_whole_pass(family: type
 
 
 @FAMILIES
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("hidden_dim", [1, 3])
 def test_the_work_grows_with_the_number_of_pixels(family: type[PixelModel], channels: int):
     """As many multiplications for four more rows, or columns, whatever there is already."""
     tall = [random_model(family, (channels, height, 5)) for height in (4, 8, 12)]

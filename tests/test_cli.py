@@ -256,18 +256,20 @@ def test_going_on_with_other_settings_is_refused(tmp_path: Path):
         ("--data", "digits"): "--data was bars, not digits",
         ("--seed", 1): "--seed was 0, not 1",
         ("--precision", "bf16-mixed"): "--precision was 32-true",
-        ("--set", "n_hidden=9"): "--set n_hidden was 8, not 9",
+        ("--set", "hidden_dim=9"): "--set hidden_dim was 8, not 9",
         ("vae",): "MODEL was rbm, not vae",
     }
     for words, said in changes.items():
         assert said in refused(*go_on, *words)
     both = refused(*go_on, "--seed", 1, "--batch-size", 9)
     assert "--seed" in both and "--batch-size" in both
-    assert run(*go_on, "--epochs", 3, "--set", "n_hidden=8").exit_code == 0  # the same is no change
+    assert (
+        run(*go_on, "--epochs", 3, "--set", "hidden_dim=8").exit_code == 0
+    )  # the same is no change
 
 
 def test_a_loss_that_is_not_a_number_ends_the_run_in_one_line(tmp_path: Path):
-    words = ("train", "pixelcnn", *TINY, "--set", "channels=8", "--set", "depth=1")
+    words = ("train", "pixelcnn", *TINY, "--set", "hidden_dim=8", "--set", "depth=1")
     line = refused(
         *words, "--learning-rate", 1e25, "--checkpoint-steps", 1, "--out", tmp_path / "run"
     )

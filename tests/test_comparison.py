@@ -30,9 +30,9 @@ def gan() -> GAN:
 
 def every_leaf() -> dict[str, nn.Module]:
     return {
-        "tractable": PixelCNN(SHAPE, channels=8, depth=1),
+        "tractable": PixelCNN(SHAPE, hidden_dim=8, depth=1),
         "variational": VAE(SHAPE, latent_dim=3),
-        "energy": RBM(SHAPE, n_hidden=4),
+        "energy": RBM(SHAPE, hidden_dim=4),
         "chain": GSN(SHAPE, hidden_dim=8, noise=0.3),
         "direct": gan(),
     }
@@ -73,13 +73,13 @@ def test_what_a_leaf_cannot_know_is_none(leaf, known):
 
 
 def test_a_tractable_models_nats_are_its_mean_log_prob():
-    model, bars = PixelCNN(SHAPE, channels=8, depth=1), load("bars")
+    model, bars = PixelCNN(SHAPE, hidden_dim=8, depth=1), load("bars")
     row = report(model, bars, flat, n_samples=30)
     assert row["nats"] == pytest.approx(log_probs(model, bars).mean().item(), abs=1e-5)
 
 
 def test_a_small_rbms_nats_are_exact():
-    model, bars = RBM(SHAPE, n_hidden=5), load("bars")
+    model, bars = RBM(SHAPE, hidden_dim=5), load("bars")
     nn.init.normal_(model.weight)
     row = report(model, bars, flat, n_samples=30)
     assert row["nats"] == pytest.approx(model.log_prob(bars.floats()).mean().item(), abs=1e-4)
@@ -89,7 +89,7 @@ def test_a_large_rbm_is_estimated_and_the_estimate_is_right():
     # 25 pixels and 21 hidden units; without weights the exact log Z is a product over units
     x = (torch.rand(30, 1, 5, 5) < 0.5).to(torch.uint8)
     data = ImageSet(x, torch.zeros(30, dtype=torch.int64), levels=2, n_classes=1)
-    model = RBM((1, 5, 5), n_hidden=21)
+    model = RBM((1, 5, 5), hidden_dim=21)
     nn.init.zeros_(model.weight)
     row = report(model, data, flat, n_samples=30, train=data)
     assert row["known"] == "AIS" and row["gap"] is None
@@ -181,15 +181,15 @@ def test_what_cannot_draw_is_refused_and_nothing_else():
 
         def chain(self) -> None: ...
 
-    model = Helped(SHAPE, channels=8, depth=1)
+    model = Helped(SHAPE, hidden_dim=8, depth=1)
     assert report(model, load("bars"), flat, n_samples=50)["known"] == "exact"
 
 
 def test_a_conditional_model_and_too_few_samples_are_refused():
     with pytest.raises(ValueError, match="without n_classes"):
-        report(PixelCNN(SHAPE, channels=8, depth=1, n_classes=2), load("bars"), flat)
+        report(PixelCNN(SHAPE, hidden_dim=8, depth=1, n_classes=2), load("bars"), flat)
     with pytest.raises(ValueError, match="at least 30"):
-        report(PixelCNN(SHAPE, channels=8, depth=1), load("bars"), flat, n_samples=29)
+        report(PixelCNN(SHAPE, hidden_dim=8, depth=1), load("bars"), flat, n_samples=29)
 
 
 def test_the_model_is_left_as_it_was():

@@ -38,7 +38,7 @@ PIXELS = ("train", "gated_pixelcnn", "--data", "digits", "--size", 43, "--batch-
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("alone") / "run"
-    options = {"channels": 8, "depth": 2}
+    options = {"hidden_dim": 8, "depth": 2}
     config = small("gated_pixelcnn", "digits", size=43, batch_size=15, epochs=6, options=options)
     train(config, path)
     return path

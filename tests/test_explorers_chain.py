@@ -15,7 +15,7 @@ from genlib.markov import RBM
 
 @pytest.fixture
 def rbm():
-    model = RBM((1, 4, 4), n_hidden=8)
+    model = RBM((1, 4, 4), hidden_dim=8)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
     return model
@@ -80,7 +80,7 @@ def test_the_curve_is_the_free_energy_up_to_the_step(explorer, rbm, bars):
 
 
 def test_images_that_were_met_are_counted(bars):
-    rows = RBM((1, 4, 4), n_hidden=4)  # a hidden unit for each row, which it makes white
+    rows = RBM((1, 4, 4), hidden_dim=4)  # a hidden unit for each row, which it makes white
     with torch.no_grad():
         rows.weight.copy_(4 * torch.eye(4).repeat_interleave(4, dim=0))
         rows.visible_bias.fill_(-2)
@@ -98,7 +98,7 @@ def test_images_that_were_met_are_counted(bars):
 
 
 def test_a_frozen_chain_meets_one_image_and_a_free_one_any(bars):
-    frozen = RBM((1, 4, 4), n_hidden=1)
+    frozen = RBM((1, 4, 4), hidden_dim=1)
     with torch.no_grad():
         frozen.visible_bias.copy_(200 * (bars[5].flatten() - 0.5))
     explorer = explorers.gibbs_explorer(frozen, bars, steps=30)

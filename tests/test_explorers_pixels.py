@@ -19,8 +19,8 @@ IMAGES = torch.randint(K, (3, *SHAPE), generator=torch.Generator().manual_seed(0
 @pytest.fixture
 def models():
     return {
-        "PixelCNN": PixelCNN(SHAPE, levels=K, channels=8, depth=2),
-        "GatedPixelCNN": GatedPixelCNN(SHAPE, levels=K, channels=8, depth=2),
+        "PixelCNN": PixelCNN(SHAPE, levels=K, hidden_dim=8, depth=2),
+        "GatedPixelCNN": GatedPixelCNN(SHAPE, levels=K, hidden_dim=8, depth=2),
     }
 
 
@@ -96,11 +96,11 @@ def test_pixel_explorer_refuses_what_it_cannot_show(models):
         explorers.pixel_explorer(models, IMAGES, pixel=(6, 0))
     with pytest.raises(ValueError, match="one shape"):
         explorers.pixel_explorer(
-            models | {"other": PixelCNN((1, 5, 5), levels=K, channels=8, depth=1)}, IMAGES
+            models | {"other": PixelCNN((1, 5, 5), levels=K, hidden_dim=8, depth=1)}, IMAGES
         )
     with pytest.raises(ValueError, match="wants labels"):
         explorers.pixel_explorer(
-            {"labelled": PixelCNN(SHAPE, levels=K, channels=8, depth=1, n_classes=2)}, IMAGES
+            {"labelled": PixelCNN(SHAPE, levels=K, hidden_dim=8, depth=1, n_classes=2)}, IMAGES
         )
     with pytest.raises(ValueError):
         explorers.pixel_explorer(models, IMAGES[:, :, :4])
@@ -135,7 +135,7 @@ def test_the_next_pixel_is_framed_with_the_distribution_it_is_drawn_from(model):
 
 
 def test_a_model_with_labels_can_be_watched_too():
-    model = PixelCNN(SHAPE, levels=K, channels=8, depth=1, n_classes=2)
+    model = PixelCNN(SHAPE, levels=K, hidden_dim=8, depth=1, n_classes=2)
     explorer = explorers.drawing_explorer(model, n=2, y=torch.tensor([0, 1]))
     assert int((~explorer.frame().isnan()).sum()) == 2 * 15
     explorer.player.forward.click()
@@ -143,7 +143,7 @@ def test_a_model_with_labels_can_be_watched_too():
     with pytest.raises((TypeError, ValueError)):
         explorers.drawing_explorer(model, n=2)
     with pytest.raises(ValueError, match="n must be"):
-        explorers.drawing_explorer(PixelCNN(SHAPE, levels=K, channels=8, depth=1), n=0)
+        explorers.drawing_explorer(PixelCNN(SHAPE, levels=K, hidden_dim=8, depth=1), n=0)
 
 
 def test_completion_keeps_what_is_known_and_is_the_samplers(model):
@@ -200,7 +200,7 @@ def test_completion_explorer_refuses_what_it_cannot_complete(model):
         explorers.completion_explorer(model, IMAGES, n=0)
     with pytest.raises(ValueError, match="wants labels"):
         explorers.completion_explorer(
-            PixelCNN(SHAPE, levels=K, channels=8, depth=1, n_classes=2), IMAGES
+            PixelCNN(SHAPE, levels=K, hidden_dim=8, depth=1, n_classes=2), IMAGES
         )
     with pytest.raises(ValueError):
         explorers.completion_explorer(model, IMAGES[:, :, 1:])
@@ -228,12 +228,12 @@ def test_each_control_changes_the_picture(models, model):
 
 
 def test_colour_images_and_large_ones_can_be_explored():
-    colour = PixelCNN((3, 4, 4), levels=3, channels=12, depth=1)
+    colour = PixelCNN((3, 4, 4), levels=3, hidden_dim=12, depth=1)
     x = torch.randint(3, (2, 3, 4, 4)) / 2
     pixel = explorers.pixel_explorer({"colour": colour}, x)
     assert np.allclose(pixel._shown.get_array(), x[0].permute(1, 2, 0))
     assert explorers.drawing_explorer(colour, n=1).frame().shape == (1, 3, 4, 4)
-    large = PixelCNN((1, 32, 32), channels=8, depth=1)
+    large = PixelCNN((1, 32, 32), hidden_dim=8, depth=1)
     explorer = explorers.completion_explorer(large, torch.zeros(1, 1, 32, 32), n=1)
     explorer.restore.click()
     explorer._brush(10, 10)

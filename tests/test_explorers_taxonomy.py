@@ -24,10 +24,10 @@ BARS = load("bars").floats()
 
 def five_leaves():
     return {
-        "PixelCNN": PixelCNN(S, channels=8, depth=1),
-        "Row LSTM": RowLSTM(S, channels=8, depth=1),
+        "PixelCNN": PixelCNN(S, hidden_dim=8, depth=1),
+        "Row LSTM": RowLSTM(S, hidden_dim=8, depth=1),
         "VAE": VAE(S, latent_dim=2),
-        "RBM": RBM(S, n_hidden=4),
+        "RBM": RBM(S, hidden_dim=4),
         "GSN": GSN(S, hidden_dim=8, noise=0.2),
         "GAN": GAN(MLPGenerator(S, latent_dim=2), MLPDiscriminator(S), latent_dim=2),
     }

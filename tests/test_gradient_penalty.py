@@ -145,7 +145,7 @@ def test_spectral_norm_makes_the_largest_singular_value_one():
 def test_a_discriminator_with_spectral_norm_is_nowhere_steeper_than_its_bound():
     # images come in as 2x - 1; a kernel of 4 with stride 2 sees each pixel in four patches, so that a
     # layer of norm 1 stretches by 2 at most; one convolution at 8 x 8, and a linear layer
-    discriminator = DCGANDiscriminator((1, 8, 8), channels=8)
+    discriminator = DCGANDiscriminator((1, 8, 8), hidden_dim=8)
     for layer in (discriminator.convolutions[0], discriminator.last):
         nn.init.normal_(layer.weight, std=3.0)  # steep, so that the bound has something to do
 

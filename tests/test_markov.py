@@ -18,12 +18,12 @@ from genlib.validation import Shape
 
 SHAPE = (1, 3, 3)
 IMAGES = all_images(2, SHAPE).double()
-LAYERS = pytest.mark.parametrize("n_hidden", [4, 11])  # fewer than the 9 pixels, and more
+LAYERS = pytest.mark.parametrize("hidden_dim", [4, 11])  # fewer than the 9 pixels, and more
 
 
 def random_rbm(n_hidden: int, std: float = 1.0, shape: Shape = SHAPE, **more) -> RBM:
     """Weights and biases far from zero, so that pixels depend on each other."""
-    model = (PersistentRBM if "chains" in more else RBM)(shape, n_hidden=n_hidden, **more)
+    model = (PersistentRBM if "chains" in more else RBM)(shape, hidden_dim=n_hidden, **more)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=std)
     return model.double()
@@ -35,7 +35,7 @@ def states(n: int) -> Tensor:
 
 def log_joint(model: RBM) -> Tensor:
     """-E(x, h) for all images and all hidden states, (2^9, 2^n_hidden), straight from the definition."""
-    x, h = IMAGES.flatten(1), states(model.n_hidden)
+    x, h = IMAGES.flatten(1), states(model.hidden_dim)
     minus_energy = (x @ model.visible_bias)[:, None] + h @ model.hidden_bias
     for i, row in enumerate(model.weight.detach()):
         for j, weight in enumerate(row):
@@ -52,7 +52,7 @@ def of_all_states(p: Tensor) -> Tensor:
 def gibbs_matrix(model: RBM) -> Tensor:
     """The probability of going from image to image in one round of Gibbs sampling, (2^9, 2^9)."""
     h_given_x = of_all_states(model.hidden(IMAGES).detach())
-    x_given_h = of_all_states(model.visible(states(model.n_hidden)).detach().flatten(1))
+    x_given_h = of_all_states(model.visible(states(model.hidden_dim)).detach().flatten(1))
     return h_given_x @ x_given_h
 
 
@@ -110,7 +110,7 @@ def test_chunks_do_not_change_the_partition_function(n_hidden: int, monkeypatch)
 
 
 def test_a_large_image_has_an_exact_likelihood_if_the_hidden_layer_is_small():
-    model = RBM((1, 28, 28), n_hidden=3)
+    model = RBM((1, 28, 28), hidden_dim=3)
     nn.init.zeros_(model.weight)  # now pixels are independent, Bernoulli(1/2)
     x = torch.bernoulli(torch.full((2, 1, 28, 28), 0.5))
     torch.testing.assert_close(model.log_prob(x), torch.full((2,), -784 * math.log(2)))
@@ -118,8 +118,8 @@ def test_a_large_image_has_an_exact_likelihood_if_the_hidden_layer_is_small():
 
 def test_more_units_than_can_be_enumerated_are_refused_and_ais_is_named():
     with pytest.raises(ValueError, match=r"2\^21 terms.*markov\.annealed_importance.*<= 20"):
-        RBM((1, 5, 5), n_hidden=21).log_prob(torch.zeros(1, 1, 5, 5))
-    assert RBM((1, 5, 5), n_hidden=10).log_partition().isfinite()
+        RBM((1, 5, 5), hidden_dim=21).log_prob(torch.zeros(1, 1, 5, 5))
+    assert RBM((1, 5, 5), hidden_dim=10).log_partition().isfinite()
 
 
 @LAYERS
@@ -134,13 +134,13 @@ def test_conditionals_are_those_of_the_joint_distribution(n_hidden: int):
 def test_a_new_model_has_the_pixel_means_it_was_given():
     data = binarise(load("digits"))
     mean = independent_pixels(data).probs[..., 1]
-    model = RBM(data.shape, n_hidden=15, pixel_mean=mean)
+    model = RBM(data.shape, hidden_dim=15, pixel_mean=mean)
     assert 0.005 < model.weight.std() < 0.02 and (model.hidden_bias == 0).all()
     nn.init.zeros_(model.weight)
     x = data.floats()[:50]
     pixels = torch.where(x == 1, mean, 1 - mean).clamp(0.01, 0.99)  # as the docstring says
     torch.testing.assert_close(model.log_prob(x), pixels.log().flatten(1).sum(dim=1))
-    chains = PersistentRBM(data.shape, n_hidden=15, pixel_mean=mean, chains=4000).chains
+    chains = PersistentRBM(data.shape, hidden_dim=15, pixel_mean=mean, chains=4000).chains
     assert_close_to(chains, mean.clamp(0.01, 0.99).flatten())
 
 
@@ -284,12 +284,12 @@ def test_persistent_chains_follow_the_model_and_not_the_data():
 
 
 def test_persistent_chains_are_saved_and_follow_the_type():
-    model = PersistentRBM(SHAPE, n_hidden=4, chains=7)
-    other = PersistentRBM(SHAPE, n_hidden=4, chains=7)
+    model = PersistentRBM(SHAPE, hidden_dim=4, chains=7)
+    other = PersistentRBM(SHAPE, hidden_dim=4, chains=7)
     other.load_state_dict(model.state_dict())
     assert torch.equal(other.chains, model.chains)
     assert model.double().chains.dtype == torch.double
-    assert not list(RBM(SHAPE, n_hidden=4).buffers())
+    assert not list(RBM(SHAPE, hidden_dim=4).buffers())
 
 
 # The GSN's chain. -----------------------------------------------------------------------------------
@@ -446,9 +446,9 @@ def test_an_image_is_found_in_the_list_of_all():
 def test_rbms_learn_bars_and_longer_chains_learn_them_better():
     bars, kl = load("bars"), {}
     models = {
-        "CD-1": RBM(bars.shape, n_hidden=16),
-        "CD-10": RBM(bars.shape, n_hidden=16, cd_steps=10),
-        "PCD": PersistentRBM(bars.shape, n_hidden=16, cd_steps=10),
+        "CD-1": RBM(bars.shape, hidden_dim=16),
+        "CD-10": RBM(bars.shape, hidden_dim=16, cd_steps=10),
+        "PCD": PersistentRBM(bars.shape, hidden_dim=16, cd_steps=10),
     }
     for name, model in models.items():
         assert bars_kl(model.log_prob) > 7
@@ -471,8 +471,8 @@ def test_a_gsn_learns_bars():
 
 def test_the_loss_trains_every_parameter():
     for model in (
-        RBM(SHAPE, n_hidden=4),
-        PersistentRBM(SHAPE, n_hidden=4),
+        RBM(SHAPE, hidden_dim=4),
+        PersistentRBM(SHAPE, hidden_dim=4),
         GSN(SHAPE, hidden_dim=16, noise=0.3),
     ):
         batches = [(IMAGES[::7].float(), torch.zeros(74))]
@@ -512,9 +512,9 @@ def everything(model: RBM | GSN, x: Tensor) -> list[Tensor]:
 def all_models() -> list[RBM | GSN]:
     shape = (3, 5, 4)
     return [
-        RBM(shape, n_hidden=6, pixel_mean=torch.rand(shape)),
-        RBM(shape, n_hidden=6),
-        PersistentRBM(shape, n_hidden=6, chains=9),
+        RBM(shape, hidden_dim=6, pixel_mean=torch.rand(shape)),
+        RBM(shape, hidden_dim=6),
+        PersistentRBM(shape, hidden_dim=6, chains=9),
         GSN(shape, hidden_dim=8, noise=0.3),
     ]
 
@@ -553,7 +553,7 @@ def test_a_model_in_double_precision_computes_in_it():
 IMAGE = torch.zeros(2, 1, 4, 4)
 TAKES_IMAGES = [
     *[
-        (RBM((1, 4, 4), n_hidden=3), call)
+        (RBM((1, 4, 4), hidden_dim=3), call)
         for call in (
             lambda model, x: model.free_energy(x),
             lambda model, x: model.log_prob(x),
@@ -562,7 +562,7 @@ TAKES_IMAGES = [
             lambda model, x: model.loss(x),
         )
     ],
-    (PersistentRBM((1, 4, 4), n_hidden=3), lambda model, x: model.loss(x)),
+    (PersistentRBM((1, 4, 4), hidden_dim=3), lambda model, x: model.loss(x)),
     *[
         (GSN((1, 4, 4), hidden_dim=3, noise=0.2), call)
         for call in (
@@ -595,13 +595,16 @@ def test_bad_images_are_refused(x: Tensor, error: type, message: str):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: RBM((4, 4), n_hidden=3), "shape"),  # type: ignore[arg-type]
-        (lambda: RBM((1, 4, 4), n_hidden=0), "n_hidden must be at least 1"),
-        (lambda: RBM((1, 4, 4), n_hidden=3, cd_steps=0), "cd_steps must be at least 1"),
-        (lambda: RBM((1, 4, 4), n_hidden=3, pixel_mean=torch.zeros(4, 4)), r"\(B, 1, 4, 4\)"),
-        (lambda: RBM((1, 4, 4), n_hidden=3, pixel_mean=torch.full((1, 4, 4), 7.0)), r"in \[0, 1\]"),
-        (lambda: PersistentRBM((1, 4, 4), n_hidden=3, chains=0), "chains must be at least 1"),
-        (lambda: PersistentRBM((1, 4, 4), n_hidden=3, cd_steps=0), "cd_steps must be at least 1"),
+        (lambda: RBM((4, 4), hidden_dim=3), "shape"),  # type: ignore[arg-type]
+        (lambda: RBM((1, 4, 4), hidden_dim=0), "hidden_dim must be at least 1"),
+        (lambda: RBM((1, 4, 4), hidden_dim=3, cd_steps=0), "cd_steps must be at least 1"),
+        (lambda: RBM((1, 4, 4), hidden_dim=3, pixel_mean=torch.zeros(4, 4)), r"\(B, 1, 4, 4\)"),
+        (
+            lambda: RBM((1, 4, 4), hidden_dim=3, pixel_mean=torch.full((1, 4, 4), 7.0)),
+            r"in \[0, 1\]",
+        ),
+        (lambda: PersistentRBM((1, 4, 4), hidden_dim=3, chains=0), "chains must be at least 1"),
+        (lambda: PersistentRBM((1, 4, 4), hidden_dim=3, cd_steps=0), "cd_steps must be at least 1"),
         (lambda: GSN((1, 4), hidden_dim=3, noise=0.1), "shape"),  # type: ignore[arg-type]
         (lambda: GSN((1, 4, 4), hidden_dim=0, noise=0.1), "hidden_dim must be at least 1"),
         (lambda: GSN((1, 4, 4), hidden_dim=3, noise=0.0), r"noise must lie in \(0, 1\], not 0.0"),
@@ -611,11 +614,11 @@ def test_bad_images_are_refused(x: Tensor, error: type, message: str):
             lambda: GSN((1, 4, 4), hidden_dim=3, noise=0.1, walkback=0),
             "walkback must be at least 1",
         ),
-        (lambda: RBM((1, 4, 4), n_hidden=3).sample(0), "n must be at least 1"),
-        (lambda: RBM((1, 4, 4), n_hidden=3).sample(2, steps=0), "steps must be at least 1"),
-        (lambda: RBM((1, 4, 4), n_hidden=3).gibbs(IMAGE, steps=0), "steps must be at least 1"),
+        (lambda: RBM((1, 4, 4), hidden_dim=3).sample(0), "n must be at least 1"),
+        (lambda: RBM((1, 4, 4), hidden_dim=3).sample(2, steps=0), "steps must be at least 1"),
+        (lambda: RBM((1, 4, 4), hidden_dim=3).gibbs(IMAGE, steps=0), "steps must be at least 1"),
         (
-            lambda: RBM((1, 4, 4), n_hidden=3).visible(torch.zeros(2, 4)),
+            lambda: RBM((1, 4, 4), hidden_dim=3).visible(torch.zeros(2, 4)),
             r"shape \(B, 3\), not \(2, 4\)",
         ),
         (lambda: GSN((1, 4, 4), hidden_dim=3, noise=0.1).sample(0), "n must be at least 1"),

@@ -76,7 +76,7 @@ def test_a_restored_optimizer_goes_on_to_the_bit():
 
 @pytest.mark.parametrize("family", [PixelCNN, GatedPixelCNN])
 def test_muon_has_the_convolutions_of_the_layers_and_adamw_every_other_parameter_once(family):
-    model = family((1, 8, 8), channels=8, depth=3)
+    model = family((1, 8, 8), hidden_dim=8, depth=3)
     (optimizer,) = muon_for_convolutions(model, 1e-3)
     muon = [p for g in optimizer.param_groups if "momentum" in g for p in g["params"]]
     rest = [p for g in optimizer.param_groups if "momentum" not in g for p in g["params"]]

@@ -19,7 +19,7 @@ from genlib.validation import Shape
 @SHAPES
 @pytest.mark.parametrize("depth", [1, 2])
 def test_diagonal_bilstm_reads_all_earlier_values_and_no_others(shape: Shape, depth: int):
-    model = DiagonalBiLSTM(shape, levels=3, channels=48, depth=depth)
+    model = DiagonalBiLSTM(shape, levels=3, hidden_dim=48, depth=depth)
     assert torch.equal(reads(model), earlier(shape))
 
 
@@ -44,7 +44,7 @@ def visible_to_row_lstm(shape: Shape, depth: int) -> Tensor:
     "shape", [(1, 7, 7), (1, 4, 9), (1, 9, 4), (3, 4, 6), (2, 5, 3), (1, 3, 16), (3, 2, 10)]
 )
 def test_row_lstm_reads_exactly_its_triangle(shape: Shape, depth: int):
-    model = RowLSTM(shape, levels=3, channels=48, depth=depth)
+    model = RowLSTM(shape, levels=3, hidden_dim=48, depth=depth)
     assert torch.equal(reads(model), visible_to_row_lstm(shape, depth))
 
 
@@ -87,7 +87,7 @@ def not_shifted(layer: DiagonalBiLSTMLayer, height: int, width: int) -> None:
     "mistake, leaks", [(never_flipped_back, False), (rows_flipped, True), (not_shifted, True)]
 )
 def test_the_jacobian_gives_known_mistakes_away(mistake: Callable, leaks: bool, shape: Shape):
-    model = DiagonalBiLSTM(shape, levels=3, channels=48, depth=1)
+    model = DiagonalBiLSTM(shape, levels=3, hidden_dim=48, depth=1)
     mistake(model.layers[0], *shape[1:])
     pattern = reads(model)
     assert not torch.equal(pattern, earlier(shape))
@@ -98,7 +98,7 @@ def test_the_jacobian_gives_known_mistakes_away(mistake: Callable, leaks: bool, 
 @pytest.mark.parametrize("depth", [1, 2])
 def test_without_the_image_nobody_reads_the_last_value_of_the_row_above(shape: Shape, depth: int):
     """As published: mask A hides a value from its own pixel, where the way leftwards begins."""
-    model = DiagonalBiLSTM(shape, levels=3, channels=48, depth=depth)
+    model = DiagonalBiLSTM(shape, levels=3, hidden_dim=48, depth=depth)
     channels, _, width = shape
     for layer in model.layers:
         layer.input_to_state.mask[:, -channels:] = 0
@@ -221,6 +221,6 @@ def test_both_directions_take_a_step_a_diagonal_and_touch_each_pixel_once(
 
     diagonal_step = diagonal_bilstm.diagonal_step
     monkeypatch.setattr(diagonal_bilstm, "diagonal_step", counted)
-    DiagonalBiLSTM(shape, channels=12, depth=1)(torch.rand(6, *shape))
+    DiagonalBiLSTM(shape, hidden_dim=12, depth=1)(torch.rand(6, *shape))
     assert len(pixels) == height + width - 1  # 2N - 1 for a square
     assert sum(pixels) == height * width  # and nothing is spent on padding

@@ -17,7 +17,7 @@ def no_figure_stays_open():
 
 
 def test_the_receptive_field_is_the_mean_size_of_the_gradient():
-    model, pixel = PixelCNN((2, 4, 5), levels=3, channels=12, depth=2), (2, 3)
+    model, pixel = PixelCNN((2, 4, 5), levels=3, hidden_dim=12, depth=2), (2, 3)
     field = receptive_field(model, pixel, n_images=2)
     x = torch.rand(2, 2, 4, 5, generator=torch.Generator().manual_seed(0))
     jacobian = torch.autograd.functional.jacobian(
@@ -30,8 +30,8 @@ def test_the_receptive_field_is_the_mean_size_of_the_gradient():
 def test_the_blind_spot_is_drawn_where_it_is_and_vanishes_with_two_stacks():
     torch.manual_seed(1)
     models = {
-        "PixelCNN": PixelCNN((1, 9, 9), channels=16, depth=6),
-        "GatedPixelCNN": GatedPixelCNN((1, 9, 9), channels=16, depth=6),
+        "PixelCNN": PixelCNN((1, 9, 9), hidden_dim=16, depth=6),
+        "GatedPixelCNN": GatedPixelCNN((1, 9, 9), hidden_dim=16, depth=6),
     }
     plots.show_receptive_fields(models, pixel=(4, 2))
     orange = [int((axes.images[1].get_array().filled(0) == 1).sum()) for axes in plt.gcf().axes]
@@ -41,7 +41,7 @@ def test_the_blind_spot_is_drawn_where_it_is_and_vanishes_with_two_stacks():
 
 def test_a_pixel_outside_the_image_is_refused():
     with pytest.raises(ValueError, match="outside an image of 4 rows"):
-        receptive_field(PixelCNN((1, 4, 4), channels=8, depth=1), pixel=(4, 0))
+        receptive_field(PixelCNN((1, 4, 4), hidden_dim=8, depth=1), pixel=(4, 0))
 
 
 def test_drawn_so_far_keeps_the_first_pixels_in_raster_order():

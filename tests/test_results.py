@@ -17,7 +17,7 @@ from genlib.train import RunFolder, load_model
 
 ROWS = {
     "gated_pixelcnn": results.Row(
-        "Gated", "gated_pixelcnn --data mnist --binary --set channels=8 --set depth=1", "1.00"
+        "Gated", "gated_pixelcnn --data mnist --binary --set hidden_dim=8 --set depth=1", "1.00"
     ),
     "vae": results.Row("VAE", "vae --data mnist --binary --set hidden_dim=16", "2.00"),
     "gan": results.Row(
@@ -124,7 +124,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_trained(words, said, 
 
 def test_photographs_are_completed_below_the_half_that_is_given():
     x = torch.rand(2, 3, 4, 4)
-    rows = results.completions(PixelCNN((3, 4, 4), levels=4, channels=6, depth=1), x)
+    rows = results.completions(PixelCNN((3, 4, 4), levels=4, hidden_dim=6, depth=1), x)
     assert list(rows) == ["real", "given", "draw 1", "draw 2", "draw 3", "new"]
     assert (
         torch.equal(rows["given"][:, :, :2], x[:, :, :2]) and rows["given"][:, :, 2:].isnan().all()

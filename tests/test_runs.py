@@ -106,12 +106,14 @@ def test_nothing_is_compared_that_could_not_differ(tmp_path: Path):
     ids=lambda settings: next(iter(settings)),
 )
 def test_it_ends_there_with_every_flag_on_as_well(settings: dict, tmp_path: Path):
-    config = small("gated_pixelcnn", "digits", size=40, options={"channels": 16}, **settings)
+    config = small("gated_pixelcnn", "digits", size=40, options={"hidden_dim": 16}, **settings)
     train(config, tmp_path / "whole", checkpoint_steps=3)
     train(config, tmp_path / "killed", kill_at=7, checkpoint_steps=3)
     train(config, tmp_path / "killed", resume=True, checkpoint_steps=3)
     assert_same_end(tmp_path / "whole", tmp_path / "killed")
-    train(small("gated_pixelcnn", "digits", size=40, options={"channels": 16}), tmp_path / "plain")
+    train(
+        small("gated_pixelcnn", "digits", size=40, options={"hidden_dim": 16}), tmp_path / "plain"
+    )
     plain, flagged = (RunFolder(tmp_path / name).load()[0] for name in ("plain", "whole"))
     if "channels_last" not in settings:  # which is the same arithmetic in another order
         key = "model.head.1.weight"
@@ -434,7 +436,7 @@ def test_independent_colours_say_nothing_of_each_other_and_all_of_the_pixels_bef
     def read_by_the_pixel_at_1_1(colours: str) -> torch.Tensor:
         torch.manual_seed(0)
         images = Images((3, 3, 3), levels=4)
-        model = build_model(name, images, {"channels": 12, "depth": 2, "colours": colours})
+        model = build_model(name, images, {"hidden_dim": 12, "depth": 2, "colours": colours})
         x = torch.rand(1, 3, 3, 3, requires_grad=True)
         model.network(x, None)[0, :, :, 1, 1].square().sum().backward()
         assert torch.equal(*two_ways_to_sample(model))
@@ -458,9 +460,9 @@ def two_ways_to_sample(model) -> list[torch.Tensor]:
 def test_colours_that_every_layer_reads_cannot_be_made_independent():
     images = Images((3, 4, 4), levels=4)
     with pytest.raises(ValueError, match="take pixelcnn"):
-        build_model("diagonal_bilstm", images, {"channels": 12, "colours": "independent"})
+        build_model("diagonal_bilstm", images, {"hidden_dim": 12, "colours": "independent"})
     with pytest.raises(ValueError, match="'independant'.*did you mean 'independent'"):
-        build_model("pixelcnn", images, {"channels": 12, "colours": "independant"})
+        build_model("pixelcnn", images, {"hidden_dim": 12, "colours": "independant"})
 
 
 # Devices.

@@ -3,6 +3,7 @@
 import inspect
 
 import pytest
+import torch
 
 from genlib import adversarial, autoregressive, markov, variational
 
@@ -49,3 +50,39 @@ def test_labels_and_steps_are_given_by_name(model):
     for name in ("sample", "loss", "log_prob", "elbo", "discriminator_loss"):
         if name in public and "y" in inspect.signature(public[name]).parameters:
             assert "y" not in in_place(public[name])
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_model_knows_its_labels_and_takes_them(model):
+    for name in ("loss", "sample", "log_prob", "elbo", "discriminator_loss", "generator_loss"):
+        if hasattr(model, name):
+            assert "y" in inspect.signature(getattr(model, name)).parameters, name
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        markov.RBM((1, 2, 2), hidden_dim=3),
+        markov.GSN((1, 2, 2), hidden_dim=3, noise=0.2),
+        variational.Autoencoder((1, 2, 2), latent_dim=2),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_an_unconditional_model_refuses_labels(model):
+    x, y = torch.zeros(2, 1, 2, 2), torch.tensor([0, 1])
+    assert model.n_classes == 0
+    assert model.loss(x, y=None).isfinite()
+    calls = [lambda: model.loss(x, y=y)]
+    calls += [lambda: model.sample(2, y=y)] if hasattr(model, "sample") else []
+    calls += [lambda: model.log_prob(x, y=y)] if hasattr(model, "log_prob") else []
+    for call in calls:
+        with pytest.raises(ValueError, match="unconditional: leave the labels"):
+            call()
+
+
+def test_a_width_has_one_name():
+    other = {"channels", "n_hidden", "features", "n_features", "width"}
+    for family in FAMILIES:
+        for x in vars(family).values():
+            if inspect.isclass(x):
+                assert not other & set(inspect.signature(x.__init__).parameters), x

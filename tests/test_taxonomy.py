@@ -23,9 +23,9 @@ def test_every_class_is_placed_on_the_leaf_that_names_it(kind: type[nn.Module], 
 def test_a_model_is_placed_like_its_class():
     shape = (1, 4, 4)
     models = [
-        PixelCNN(shape, channels=8, depth=1),
+        PixelCNN(shape, hidden_dim=8, depth=1),
         VAE(shape, latent_dim=2),
-        RBM(shape, n_hidden=4),
+        RBM(shape, hidden_dim=4),
         GSN(shape, hidden_dim=8, noise=0.2),
         GAN(MLPGenerator(shape, latent_dim=4), MLPDiscriminator(shape), latent_dim=4),
     ]
@@ -81,9 +81,9 @@ def test_the_promises_are_kept():
         "generator_loss": (3,), "generate": (z,),
     }  # fmt: skip
     for model in (
-        PixelCNN(shape, channels=8, depth=1),
+        PixelCNN(shape, hidden_dim=8, depth=1),
         VAE(shape, latent_dim=4),
-        RBM(shape, n_hidden=4),
+        RBM(shape, hidden_dim=4),
         GSN(shape, hidden_dim=8, noise=0.2),
         GAN(MLPGenerator(shape, latent_dim=4), MLPDiscriminator(shape), latent_dim=4),
     ):

@@ -113,7 +113,7 @@ def test_fast_numbers_may_stay_on_while_the_weights_move(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("batch_size", [1000, 30, 15, 10, 8, 6])  # 1, 1, 2, 3, 4 and 5 updates
 def test_a_training_may_be_of_very_few_updates(batch_size: int):
-    model = PixelCNN((1, 4, 4), channels=8, depth=1)
+    model = PixelCNN((1, 4, 4), hidden_dim=8, depth=1)
     before = model.loss(load("bars").floats()).item()
     (loss,) = fit(model, load("bars"), epochs=1, batch_size=batch_size)
     assert math.isfinite(loss) and model.loss(load("bars").floats()).item() != before
@@ -152,7 +152,7 @@ def test_batch_norm_refuses_a_batch_of_one_before_the_first_update():
     for images, batch_size in ((data, 1), (data[:1], 64), (EightGaussians(), 1)):
         with pytest.raises(ValueError, match="compares the examples of a batch"):
             fit_gan(model, images, updates=1, batch_size=batch_size)
-    assert fit(PixelCNN((1, 8, 8), levels=17, channels=8, depth=1), data, epochs=1, batch_size=1)
+    assert fit(PixelCNN((1, 8, 8), levels=17, hidden_dim=8, depth=1), data, epochs=1, batch_size=1)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -160,10 +160,7 @@ def test_a_model_of_doubles_trains_where_doubles_are_the_default(name: str):
     try:
         torch.set_default_dtype(torch.float64)
         data = load("bars")
-        options = {
-            k: 8 for k in ("channels", "hidden_dim", "n_hidden") if k in RECIPES[name].options
-        }
-        model = build_model(name, images_of(data), options)
+        model = build_model(name, images_of(data), {"hidden_dim": 8})
         if isinstance(model, GAN):
             (loss,) = fit_gan(model, data, updates=1)["generator_loss"]
         else:
@@ -192,7 +189,7 @@ def test_independent_pixels_are_the_best_that_histograms_can_do():
 
 
 def test_log_probs_keeps_the_order_whatever_the_batch_size():
-    model = PixelCNN((1, 4, 4), channels=8, depth=1, n_classes=3)
+    model = PixelCNN((1, 4, 4), hidden_dim=8, depth=1, n_classes=3)
     data = load("bars")
     all_at_once = model.log_prob(data.floats(), y=data.labels)
     torch.testing.assert_close(log_probs(model, data, batch_size=7), all_at_once)
@@ -269,10 +266,10 @@ def test_each_leaf_is_reported_by_the_best_way_it_allows():
     torch.manual_seed(0)
     shape = (1, 4, 4)
     reports = {
-        "PixelCNN": bars_report(PixelCNN(shape, channels=8, depth=1), n_samples=500),
+        "PixelCNN": bars_report(PixelCNN(shape, hidden_dim=8, depth=1), n_samples=500),
         "VAE": bars_report(VAE(shape, latent_dim=2), n_samples=500),
         "VAE, 3 latents": bars_report(VAE(shape, latent_dim=3), n_samples=500),
-        "RBM": bars_report(RBM(shape, n_hidden=4), n_samples=500),
+        "RBM": bars_report(RBM(shape, hidden_dim=4), n_samples=500),
         "GSN": bars_report(GSN(shape, hidden_dim=8, noise=0.8), n_samples=500),
         "GAN": bars_report(
             GAN(MLPGenerator(shape, latent_dim=4), MLPDiscriminator(shape), latent_dim=4),
@@ -288,7 +285,7 @@ def test_each_leaf_is_reported_by_the_best_way_it_allows():
         assert reports[name]["kl"] == pytest.approx(by_chance, rel=0.3)
     assert reports["GAN"]["kl"] is None
     with pytest.raises(ValueError, match="without n_classes"):
-        bars_report(PixelCNN(shape, channels=8, depth=1, n_classes=2))
+        bars_report(PixelCNN(shape, hidden_dim=8, depth=1, n_classes=2))
 
 
 @pytest.mark.parametrize("latent_dim", [1, 2])

@@ -397,8 +397,8 @@ SHAPES = pytest.mark.parametrize(
 def convolutional(shape: Shape, likelihood: str, levels: int, n_classes: int) -> dict:
     p = per_value(likelihood, levels)
     return {
-        "encoder": ConvEncoder(shape, out_dim=2 * 3, channels=4, n_classes=n_classes),
-        "decoder": ConvDecoder(3, shape, p, channels=4, n_classes=n_classes),
+        "encoder": ConvEncoder(shape, out_dim=2 * 3, hidden_dim=4, n_classes=n_classes),
+        "decoder": ConvDecoder(3, shape, p, hidden_dim=4, n_classes=n_classes),
     }
 
 

@@ -145,7 +145,7 @@ def gibbs_explorer(model: RBM, images: Tensor, *, steps: int = 100, seed: int = 
 
     Example:
         >>> from genlib.data import load
-        >>> explorer = gibbs_explorer(RBM((1, 4, 4), n_hidden=8), load("bars").floats(), steps=50)
+        >>> explorer = gibbs_explorer(RBM((1, 4, 4), hidden_dim=8), load("bars").floats(), steps=50)
         >>> explorer.player.slider.value = 50
         >>> explorer.chain.shape
         torch.Size([51, 1, 4, 4])

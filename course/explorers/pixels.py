@@ -199,7 +199,7 @@ def pixel_explorer(
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> model = PixelCNN((1, 5, 5), channels=8, depth=1)
+        >>> model = PixelCNN((1, 5, 5), hidden_dim=8, depth=1)
         >>> explorer = pixel_explorer({"PixelCNN": model}, torch.zeros(2, 1, 5, 5))
         >>> explorer.row.value, explorer.column.value = 1, 3
         >>> explorer.field("PixelCNN")[1].gt(0).tolist()
@@ -283,7 +283,7 @@ def drawing_explorer(
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> explorer = drawing_explorer(PixelCNN((1, 4, 4), channels=8, depth=1), n=2)
+        >>> explorer = drawing_explorer(PixelCNN((1, 4, 4), hidden_dim=8, depth=1), n=2)
         >>> explorer.player.slider.value = 5
         >>> explorer.frame().isnan().sum(dim=(1, 2, 3)).tolist()
         [11, 11]
@@ -425,7 +425,7 @@ def completion_explorer(
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> model = PixelCNN((1, 4, 4), channels=8, depth=1)
+        >>> model = PixelCNN((1, 4, 4), hidden_dim=8, depth=1)
         >>> explorer = completion_explorer(model, torch.ones(1, 1, 4, 4), n=3)
         >>> explorer.rows.value = (2, 3)
         >>> explorer.too_late()

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from genlib.surface import n_classes_of
 from genlib.validation import (
     at_least_one,
     check_examples,
@@ -64,11 +65,11 @@ class GAN(nn.Module):
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module, *, latent_dim: int):
         super().__init__()
-        n_classes = getattr(generator, "n_classes", 0)
-        if getattr(discriminator, "n_classes", 0) != n_classes:
+        n_classes = n_classes_of(generator)
+        if n_classes_of(discriminator) != n_classes:
             raise ValueError(
                 f"the generator has n_classes={n_classes} and the discriminator "
-                f"{getattr(discriminator, 'n_classes', 0)}: build both with the same number"
+                f"{n_classes_of(discriminator)}: build both with the same number"
             )
         at_least_one("latent_dim", latent_dim)
         if getattr(generator, "latent_dim", latent_dim) != latent_dim:
@@ -79,7 +80,7 @@ class GAN(nn.Module):
         self.generator = generator
         self.discriminator = discriminator
         self.latent_dim = latent_dim
-        self.n_classes: int = n_classes
+        self.n_classes = n_classes
         # what the discriminator said of real and fake examples in the last discriminator_loss
         self.last_logits: tuple[Tensor, Tensor] | None = None
 

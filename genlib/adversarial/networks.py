@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
+from genlib.surface import n_classes_of
 from genlib.validation import at_least_one
 
 # (C, H, W) of images in [0, 1], or (D,) of points, which may lie anywhere
@@ -127,7 +128,7 @@ class DCGANGenerator(nn.Module):
     Args:
         shape: (C, H, W) of the images; sides even and at least 8.
         latent_dim: numbers in z.
-        channels: features F before the last layer; twice as many in each layer before it.
+        hidden_dim: features F before the last layer; twice as many in each layer before it.
         n_classes: number of labels, 0 for an unconditional generator.
 
     Shapes:
@@ -146,13 +147,13 @@ class DCGANGenerator(nn.Module):
         shape: tuple[int, int, int] = (1, 28, 28),
         *,
         latent_dim: int = 64,
-        channels: int = 32,
+        hidden_dim: int = 32,
         n_classes: int = 0,
     ):
         super().__init__()
         self.shape, self.latent_dim, self.n_classes = shape, latent_dim, n_classes
         halvings, height, width = halve(shape)
-        widths = [channels * 2**k for k in reversed(range(halvings))]  # of the maps
+        widths = [hidden_dim * 2**k for k in reversed(range(halvings))]  # of the maps
         self.first_map = (height, width, widths[0])
         self.first = nn.Linear(latent_dim, math.prod(self.first_map), bias=False)
         self.class_bias = nn.Embedding(n_classes, math.prod(self.first_map)) if n_classes else None
@@ -186,7 +187,7 @@ class DCGANDiscriminator(nn.Module):
 
     Args:
         shape: (C, H, W) of the images; sides even and at least 8.
-        channels: features F after the first layer; twice as many after each further one.
+        hidden_dim: features F after the first layer; twice as many after each further one.
         n_classes: number of labels, 0 for an unconditional discriminator.
         norm: makes the normalisation for a number of features: `nn.BatchNorm2d` or `layer_norm`.
 
@@ -205,7 +206,7 @@ class DCGANDiscriminator(nn.Module):
         self,
         shape: tuple[int, int, int] = (1, 28, 28),
         *,
-        channels: int = 32,
+        hidden_dim: int = 32,
         n_classes: int = 0,
         norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
     ):
@@ -213,15 +214,15 @@ class DCGANDiscriminator(nn.Module):
         self.shape, self.n_classes = shape, n_classes
         halvings, height, width = halve(shape)
         layers: list[nn.Module] = [
-            nn.Conv2d(shape[0], channels, 4, stride=2, padding=1),
+            nn.Conv2d(shape[0], hidden_dim, 4, stride=2, padding=1),
             nn.LeakyReLU(0.2, inplace=True),
         ]
         for _ in range(halvings - 1):
-            layers += [nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1, bias=False)]
-            layers += [norm(2 * channels), nn.LeakyReLU(0.2, inplace=True)]
-            channels = 2 * channels
+            layers += [nn.Conv2d(hidden_dim, 2 * hidden_dim, 4, stride=2, padding=1, bias=False)]
+            layers += [norm(2 * hidden_dim), nn.LeakyReLU(0.2, inplace=True)]
+            hidden_dim = 2 * hidden_dim
         self.convolutions = nn.Sequential(*layers)
-        self.last = nn.Linear(channels * height * width, max(n_classes, 1))
+        self.last = nn.Linear(hidden_dim * height * width, max(n_classes, 1))
         initialize(self)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
@@ -261,7 +262,7 @@ class InstanceNoise(nn.Module):
         if std < 0:
             raise ValueError(f"std must be 0 or more, not {std}")
         self.discriminator, self.std = discriminator, std
-        self.n_classes: int = getattr(discriminator, "n_classes", 0)
+        self.n_classes = n_classes_of(discriminator)
 
     def forward(self, x: Tensor, *y: Tensor) -> Tensor:
         return self.discriminator(x + self.std * torch.randn_like(x), *y)

@@ -207,14 +207,14 @@ class DiagonalBiLSTM(PixelRNN):
     Args:
         shape: image shape (C, H, W).
         levels: number K of values a channel can take; 2 for binary images.
-        channels: width F of the residual stream, at least 2 C; a state has half of it.
+        hidden_dim: width F of the residual stream, at least 2 C; a state has half of it.
         depth: number of recurrent layers.
         n_classes: number of labels, 0 for an unconditional model.
 
     Shapes and errors: as `PixelModel`.
 
     Example:
-        >>> model = DiagonalBiLSTM(shape=(1, 8, 8), levels=17, channels=16, depth=1)
+        >>> model = DiagonalBiLSTM(shape=(1, 8, 8), levels=17, hidden_dim=16, depth=1)
         >>> x = model.sample(4)
         >>> model.log_prob(x).shape
         torch.Size([4])

@@ -78,17 +78,17 @@ class GatedLayer(nn.Module):
 
     def __init__(self, group: Tensor, dilation: int, n_classes: int):
         super().__init__()
-        channels = len(group)
+        hidden_dim = len(group)
         pair = group.repeat(2)  # the two halves that the gate joins carry the same colours
-        self.vertical = VerticalConv(channels, 2 * channels, radius=1, dilation=dilation)
+        self.vertical = VerticalConv(hidden_dim, 2 * hidden_dim, radius=1, dilation=dilation)
         self.horizontal = MaskedConv2d(
             group, pair, (1, 2), mask="B", dilation=dilation, left_only=True
         )
         # rows above are earlier in every colour, so this convolution needs no mask
-        self.v_to_h = nn.Conv2d(channels, 2 * channels, kernel_size=1)
+        self.v_to_h = nn.Conv2d(hidden_dim, 2 * hidden_dim, kernel_size=1)
         self.mix = MaskedConv2d(group, group, (1, 1), mask="B")
         if n_classes:
-            self.class_bias = nn.Embedding(n_classes, 4 * channels)
+            self.class_bias = nn.Embedding(n_classes, 4 * hidden_dim)
 
     def down(self, v: Tensor, y: Tensor | None) -> tuple[Tensor, Tensor]:
         """The layer's vertical half: its features, and what the horizontal half gets from them."""
@@ -123,7 +123,7 @@ class GatedPixelCNN(PixelModel):
     Args:
         shape: image shape (C, H, W).
         levels: number K of values a channel can take; 2 for binary images.
-        channels: width F of both stacks, at least C.
+        hidden_dim: width F of both stacks, at least C.
         depth: number of gated layers.
         n_classes: number of labels, 0 for an unconditional model.
         n_logistics: logistics in the mixture that gives the levels their probabilities
@@ -132,7 +132,7 @@ class GatedPixelCNN(PixelModel):
     Shapes and errors: as `PixelModel`.
 
     Example:
-        >>> model = GatedPixelCNN(shape=(1, 8, 8), levels=2, channels=16, depth=3)
+        >>> model = GatedPixelCNN(shape=(1, 8, 8), levels=2, hidden_dim=16, depth=3)
         >>> x = model.sample(4)
         >>> model.log_prob(x).shape
         torch.Size([4])
@@ -146,7 +146,7 @@ class GatedPixelCNN(PixelModel):
         shape: Shape = (1, 28, 28),
         *,
         levels: int = 2,
-        channels: int = 32,
+        hidden_dim: int = 32,
         depth: int = 7,
         n_classes: int = 0,
         n_logistics: int = 0,
@@ -154,11 +154,11 @@ class GatedPixelCNN(PixelModel):
         super().__init__(shape, levels=levels, n_classes=n_classes)
         n_colours, height, width = self.shape
         colour = torch.arange(n_colours)
-        group = colour_groups(channels, n_colours)
-        self.v_in = VerticalConv(n_colours, channels, radius=3, strict=True)
+        group = colour_groups(hidden_dim, n_colours)
+        self.v_in = VerticalConv(n_colours, hidden_dim, radius=3, strict=True)
         self.h_in = MaskedConv2d(colour, group, (1, 4), mask="A", left_only=True)
-        self.v_place = nn.Parameter(torch.zeros(channels, height, width))
-        self.h_place = nn.Parameter(torch.zeros(channels, height, width))
+        self.v_place = nn.Parameter(torch.zeros(hidden_dim, height, width))
+        self.h_place = nn.Parameter(torch.zeros(hidden_dim, height, width))
         dilations = [(1, 2, 1, 4)[i % 4] for i in range(depth)]
         self.layers = nn.ModuleList(  # type: ignore[assignment]
             GatedLayer(group, d, n_classes) for d in dilations

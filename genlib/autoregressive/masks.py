@@ -146,6 +146,6 @@ def colour_groups(features: int, n_colours: int) -> Tensor:
     if features < n_colours:
         raise ValueError(
             f"{features} feature maps cannot be shared out among {n_colours} colours: "
-            "give the model more channels"
+            "give the model a larger hidden_dim"
         )
     return torch.arange(features) * n_colours // features

@@ -41,13 +41,13 @@ class PixelCNN(PixelModel):
     and is kept; `GatedPixelCNN` removes it.
 
     Paper: van den Oord et al. (2016), arXiv:1601.06759, sections 3.4 and 3.5, table 1.
-    Departs from it: the residual stream has `channels` maps where the paper writes 2h; class labels
+    Departs from it: the residual stream has `hidden_dim` maps where the paper writes 2h; class labels
     enter as a bias, as in arXiv:1606.05328, equation 4.
 
     Args:
         shape: image shape (C, H, W).
         levels: number K of values a channel can take; 2 for binary images.
-        channels: width F of the residual stream, at least 2 C.
+        hidden_dim: width F of the residual stream, at least 2 C.
         depth: number of residual blocks.
         n_classes: number of labels, 0 for an unconditional model.
         n_logistics: logistics in the mixture that gives the levels their probabilities
@@ -56,7 +56,7 @@ class PixelCNN(PixelModel):
     Shapes and errors: as `PixelModel`.
 
     Example:
-        >>> model = PixelCNN(shape=(1, 8, 8), levels=17, channels=16, depth=2)
+        >>> model = PixelCNN(shape=(1, 8, 8), levels=17, hidden_dim=16, depth=2)
         >>> x = model.sample(4)
         >>> model.log_prob(x).shape
         torch.Size([4])
@@ -69,7 +69,7 @@ class PixelCNN(PixelModel):
         shape: Shape = (1, 28, 28),
         *,
         levels: int = 2,
-        channels: int = 64,
+        hidden_dim: int = 64,
         depth: int = 7,
         n_classes: int = 0,
         n_logistics: int = 0,
@@ -77,8 +77,8 @@ class PixelCNN(PixelModel):
         super().__init__(shape, levels=levels, n_classes=n_classes)
         n_colours = self.shape[0]
         colour = torch.arange(n_colours)
-        group = colour_groups(channels, n_colours)
-        half = colour_groups(channels // 2, n_colours)
+        group = colour_groups(hidden_dim, n_colours)
+        half = colour_groups(hidden_dim // 2, n_colours)
         self.first = MaskedConv2d(colour, group, (4, 7), mask="A")
         self.blocks = nn.ModuleList(ResidualBlock(group, half, n_classes) for _ in range(depth))
         self.head = head(group, n_colours, levels, n_logistics)

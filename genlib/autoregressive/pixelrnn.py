@@ -44,15 +44,15 @@ class PixelRNN(PixelModel):
         shape: Shape = (1, 28, 28),
         *,
         levels: int = 2,
-        channels: int = 64,
+        hidden_dim: int = 64,
         depth: int = 2,
         n_classes: int = 0,
     ):
         super().__init__(shape, levels=levels, n_classes=n_classes)
         n_colours = self.shape[0]
         colour = torch.arange(n_colours)
-        group = colour_groups(channels, n_colours)
-        half = colour_groups(channels // 2, n_colours)
+        group = colour_groups(hidden_dim, n_colours)
+        half = colour_groups(hidden_dim // 2, n_colours)
         self.first = MaskedConv2d(colour, group, (4, 7), mask="A")
         self.layers = nn.ModuleList(self.layer(group, half) for _ in range(depth))
         self.head = softmax_head(group, n_colours, levels)

@@ -29,7 +29,7 @@ def receptive_field(model: PixelModel, pixel: tuple[int, int], *, n_images: int 
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> field = receptive_field(PixelCNN((1, 4, 4), channels=8, depth=1), pixel=(2, 1))
+        >>> field = receptive_field(PixelCNN((1, 4, 4), hidden_dim=8, depth=1), pixel=(2, 1))
         >>> bool(field[1, 1] > 0), field[2, 1].item(), field[3, 3].item()
         (True, 0.0, 0.0)
     """
@@ -46,7 +46,7 @@ def receptive_fields(
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> receptive_fields(PixelCNN((1, 4, 4), channels=8, depth=1), [(2, 1), (0, 0)]).shape
+        >>> receptive_fields(PixelCNN((1, 4, 4), hidden_dim=8, depth=1), [(2, 1), (0, 0)]).shape
         torch.Size([2, 4, 4])
     """
     _, height, width = model.shape

@@ -52,7 +52,7 @@ def annealed_importance(
 
     Example:
         >>> from genlib.markov import RBM
-        >>> model = RBM((1, 4, 4), n_hidden=8)
+        >>> model = RBM((1, 4, 4), hidden_dim=8)
         >>> log_z, error = annealed_importance(model, n_chains=50, n_temperatures=20)
         >>> bool((log_z - model.log_partition()).abs() < 0.1)
         True
@@ -70,7 +70,7 @@ def annealed_importance(
                 f"data must be binary images of shape {model.shape}, as the model's, not {data}"
             )
         base = independent_pixels(data).logits.diff(dim=-1).flatten().to(bias)  # log-odds of white
-    between = RBM(model.shape, n_hidden=model.n_hidden)
+    between = RBM(model.shape, hidden_dim=model.hidden_dim)
 
     def free_energy(x: Tensor, beta: float) -> Tensor:
         between.visible_bias = nn.Parameter(torch.lerp(base, bias, beta))
@@ -83,7 +83,7 @@ def annealed_importance(
     for k in range(1, n_temperatures + 1):
         log_w += free_energy(x, (k - 1) / n_temperatures) - free_energy(x, k / n_temperatures)
         x = between._gibbs(x, steps=1)
-    log_z_base = model.n_hidden * math.log(2) + softplus(base).sum()
+    log_z_base = model.hidden_dim * math.log(2) + softplus(base).sum()
     w = (log_w - log_w.max()).exp()  # in units of the largest, which cancel in the error
     error = w.std() / (w.mean() * math.sqrt(n_chains))
     return log_z_base + log_w.logsumexp(dim=0) - math.log(n_chains), error

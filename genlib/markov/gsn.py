@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genlib.data import all_images
-from genlib.validation import Shape, at_least_one, check_images, check_sizes
+from genlib.validation import Shape, at_least_one, check_images, check_labels, check_sizes
 
 ROWS = 2048  # of tables at once: what fits a processor's cache
 LARGEST = 16  # pixels: a table of 2^16 probabilities, and a quarter of a gigabyte to compute it
@@ -71,6 +71,8 @@ class GSN(nn.Module):
         torch.Size([4, 5, 1, 2, 3])
     """
 
+    n_classes = 0  # it knows no labels
+
     def __init__(self, shape: Shape, *, hidden_dim: int, noise: float, walkback: int = 5):
         super().__init__()
         self.shape = check_sizes(shape)
@@ -102,13 +104,14 @@ class GSN(nn.Module):
         check_images(x, self.shape, levels=2)
         return self._logits(x)
 
-    def loss(self, x: Tensor) -> Tensor:
+    def loss(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""$-\log P_\theta(x \mid \tilde x_t)$ in nats an image, averaged over the steps of a walk from x.
 
         The walk leads away, the answer stays: at every step it is the image that the walk began with.
         The images of the walk are constants to the gradient.
         """
         check_images(x, self.shape, levels=2)
+        check_labels(y, len(x), self.n_classes)
         nats, state = [], x
         for _ in range(self.walkback):
             logits = self._logits(self._corrupt(state))
@@ -127,18 +130,20 @@ class GSN(nn.Module):
         return torch.stack(images)
 
     @torch.no_grad()
-    def sample(self, n: int, *, steps: int = 100) -> Tensor:
+    def sample(self, n: int, *, y: Tensor | None = None, steps: int = 100) -> Tensor:
         """Draw `n` images: the ends of as many chains, which start from random pixels.
 
         They follow the model as far as the chains have forgotten their start.
 
         Args:
             n: number of images.
+            y: none, for this model is unconditional.
             steps: steps of each chain.
 
         Raises:
-            ValueError: n or steps below 1.
+            ValueError: n or steps below 1, or labels.
         """
+        check_labels(y, n, self.n_classes)
         size = (at_least_one("n", n), *self.shape)
         x = torch.bernoulli(next(self.parameters()).new_full(size, 0.5))
         for _ in range(at_least_one("steps", steps)):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.validation import Shape, at_least_one, check_images, check_sizes
+from genlib.validation import Shape, at_least_one, check_images, check_labels, check_sizes
 
 LARGEST = 20  # units of the smaller layer: 2^20 terms are as many as a laptop sums in a few seconds
 NUMBERS = 2**22  # held at once while they are summed
@@ -45,15 +45,15 @@ class RBM(nn.Module):
 
     Args:
         shape: image shape (C, H, W).
-        n_hidden: number of hidden units.
+        hidden_dim: number of hidden units.
         cd_steps: Gibbs steps k of the chain in `loss`: CD-k.
         pixel_mean: the mean of the images to be learnt, (C, H, W) in [0, 1], from which the visible
             biases start; None starts them at zero.
 
     Shapes:
         free_energy:   x (B, C, H, W) of zeros and ones -> (B,), nats per image, up to a constant
-        hidden:        x -> (B, n_hidden), probabilities of h = 1 given x
-        visible:       h (B, n_hidden) -> (B, C, H, W), probabilities of white given h
+        hidden:        x -> (B, hidden_dim), probabilities of h = 1 given x
+        visible:       h (B, hidden_dim) -> (B, C, H, W), probabilities of white given h
         gibbs:         x, steps -> (B, C, H, W) of zeros and ones
         loss:          x -> scalar; its gradient is CD's, its value is no likelihood
         sample:        n -> (n, C, H, W) of zeros and ones
@@ -66,7 +66,7 @@ class RBM(nn.Module):
         TypeError: images that are not a tensor of floats (`genlib.validation`).
 
     Example:
-        >>> model = RBM(shape=(1, 4, 4), n_hidden=8)
+        >>> model = RBM(shape=(1, 4, 4), hidden_dim=8)
         >>> x = model.sample(5, steps=10)
         >>> model.log_prob(x).shape
         torch.Size([5])
@@ -75,17 +75,19 @@ class RBM(nn.Module):
         1.0
     """
 
+    n_classes = 0  # it knows no labels
+
     def __init__(
-        self, shape: Shape, *, n_hidden: int, cd_steps: int = 1, pixel_mean: Tensor | None = None
+        self, shape: Shape, *, hidden_dim: int, cd_steps: int = 1, pixel_mean: Tensor | None = None
     ):
         super().__init__()
         self.shape = check_sizes(shape)
-        at_least_one("n_hidden", n_hidden)
-        self.n_hidden = n_hidden
+        at_least_one("hidden_dim", hidden_dim)
+        self.hidden_dim = hidden_dim
         self.cd_steps = at_least_one("cd_steps", cd_steps)
         n_visible = math.prod(shape)
-        self.weight = nn.Parameter(0.01 * torch.randn(n_visible, n_hidden))
-        self.hidden_bias = nn.Parameter(torch.zeros(n_hidden))
+        self.weight = nn.Parameter(0.01 * torch.randn(n_visible, hidden_dim))
+        self.hidden_bias = nn.Parameter(torch.zeros(hidden_dim))
         bias = torch.zeros(n_visible)
         if pixel_mean is not None:
             check_images(pixel_mean[None], self.shape)
@@ -118,7 +120,7 @@ class RBM(nn.Module):
             raise ValueError(
                 f"log Z is a sum of 2^{len(own)} terms, too many to enumerate (at most 2^{LARGEST}): "
                 "estimate it by genlib.markov.annealed_importance, or build the model with "
-                f"n_hidden <= {LARGEST}"
+                f"hidden_dim <= {LARGEST}"
             )
         unit = torch.arange(len(own), device=weight.device)
         rows = max(1, NUMBERS // len(other))
@@ -128,11 +130,12 @@ class RBM(nn.Module):
             log_sums.append((s @ own + F.softplus(other + s @ weight).sum(dim=1)).logsumexp(dim=0))
         return torch.stack(log_sums).logsumexp(dim=0)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""Exact log-likelihood $-F(x) - \log Z$ in nats, (B, C, H, W) -> (B,).
 
         Every call sums up Z again: for many small batches, take `log_partition` once.
         """
+        check_labels(y, len(x), self.n_classes)
         return -self.free_energy(x) - self.log_partition()
 
     def hidden(self, x: Tensor) -> Tensor:
@@ -141,9 +144,9 @@ class RBM(nn.Module):
 
     def visible(self, h: Tensor) -> Tensor:
         """The probability of each pixel to be white, given the hidden units, as an image in [0, 1]."""
-        if h.ndim != 2 or h.shape[1] != self.n_hidden:
+        if h.ndim != 2 or h.shape[1] != self.hidden_dim:
             raise ValueError(
-                f"hidden units must have shape (B, {self.n_hidden}), not {tuple(h.shape)}"
+                f"hidden units must have shape (B, {self.hidden_dim}), not {tuple(h.shape)}"
             )
         return self._visible(h).unflatten(1, self.shape)
 
@@ -159,7 +162,7 @@ class RBM(nn.Module):
         at_least_one("steps", steps)
         return self._gibbs(self._flat(x), steps).unflatten(1, self.shape)
 
-    def sample(self, n: int, *, steps: int = 1000) -> Tensor:
+    def sample(self, n: int, *, y: Tensor | None = None, steps: int = 1000) -> Tensor:
         """Draw `n` images by as many chains of `steps` Gibbs steps, which start from random pixels.
 
         They follow p(x) as far as the chains have forgotten their start. Where the model has found
@@ -167,15 +170,17 @@ class RBM(nn.Module):
 
         Args:
             n: number of images.
+            y: none, for this model is unconditional.
             steps: Gibbs steps of each chain.
 
         Raises:
-            ValueError: n or steps below 1.
+            ValueError: n or steps below 1, or labels.
         """
         at_least_one("n", n)
+        check_labels(y, n, self.n_classes)
         return self.gibbs(torch.bernoulli(self.weight.new_full((n, *self.shape), 0.5)), steps=steps)
 
-    def loss(self, x: Tensor) -> Tensor:
+    def loss(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""Free energy of the data less that of the chains' ends, in the mean over each.
 
         The ends are constants: the gradient is the estimate of CD, $\nabla F(x) - \nabla F(x')$, for
@@ -183,6 +188,7 @@ class RBM(nn.Module):
         a difference of energies and says nothing about how good the model is: a chain that does not
         move costs zero. `log_prob` says it.
         """
+        check_labels(y, len(x), self.n_classes)
         data = self._flat(x)
         with torch.no_grad():
             ends = self._chain_ends(data)
@@ -199,7 +205,7 @@ class RBM(nn.Module):
         return x.flatten(1)
 
     def _free_energy(self, x: Tensor) -> Tensor:
-        on = self.hidden_bias + x @ self.weight  # (B, n_hidden), log-odds
+        on = self.hidden_bias + x @ self.weight  # (B, hidden_dim), log-odds
         return -x @ self.visible_bias - F.softplus(on).sum(dim=1)
 
     def _hidden(self, x: Tensor) -> Tensor:
@@ -230,7 +236,7 @@ class PersistentRBM(RBM):
     likelihood gradient; before, for general Markov chains, Younes (1989).
 
     Args:
-        shape, n_hidden, pixel_mean: as of an `RBM`.
+        shape, hidden_dim, pixel_mean: as of an `RBM`.
         cd_steps: Gibbs steps that the chains go on in each call of `loss`.
         chains: number of chains; the more, the less noise in the gradient.
 
@@ -241,7 +247,7 @@ class PersistentRBM(RBM):
         ValueError: as an `RBM`, or fewer than one chain.
 
     Example:
-        >>> model = PersistentRBM((1, 4, 4), n_hidden=8, chains=20)
+        >>> model = PersistentRBM((1, 4, 4), hidden_dim=8, chains=20)
         >>> start = model.chains.clone()
         >>> loss = model.loss(torch.zeros(5, 1, 4, 4))
         >>> torch.equal(model.chains, start)
@@ -254,12 +260,12 @@ class PersistentRBM(RBM):
         self,
         shape: Shape,
         *,
-        n_hidden: int,
+        hidden_dim: int,
         cd_steps: int = 1,
         pixel_mean: Tensor | None = None,
         chains: int = 100,
     ):
-        super().__init__(shape, n_hidden=n_hidden, cd_steps=cd_steps, pixel_mean=pixel_mean)
+        super().__init__(shape, hidden_dim=hidden_dim, cd_steps=cd_steps, pixel_mean=pixel_mean)
         at_least_one("chains", chains)
         white = self.visible_bias.detach().sigmoid()
         self.register_buffer("chains", torch.bernoulli(white.expand(chains, -1)))

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from genlib.data import image_index, load
+from genlib.markov import GSN
 from genlib.metrics.modes import mode_counts, mode_coverage
+from genlib.surface import CanSample, HasBound, HasLogProb, n_classes_of
 from genlib.validation import check_images
 from genlib.variational import log_prob_by_quadrature
 
@@ -104,30 +106,33 @@ def bars_report(model: nn.Module, *, n_samples: int = 6000) -> dict[str, str | f
         n_samples: how many to draw and count.
 
     Raises:
-        ValueError: the model is conditional.
+        TypeError: the model cannot draw.
+        ValueError: it is conditional.
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> report = bars_report(PixelCNN((1, 4, 4), channels=8, depth=1), n_samples=100)
+        >>> report = bars_report(PixelCNN((1, 4, 4), hidden_dim=8, depth=1), n_samples=100)
         >>> report["known"], report["kl"] > 0
         ('exact', True)
     """
-    if getattr(model, "n_classes", 0):
+    if not isinstance(model, CanSample):
+        raise TypeError(f"{type(model).__name__} has no method `sample`: there is nothing to count")
+    if n_classes_of(model):
         raise ValueError("this compares p(x): build the model without n_classes")
     device = next(model.parameters()).device
     known, log_prob = _log_prob_on_bars(model)
     kl = None if log_prob is None else bars_kl(lambda x: log_prob(x.to(device)).cpu())
-    counts = bars_counts(model.sample(n_samples).cpu())  # type: ignore[operator]
+    counts = bars_counts(model.sample(n_samples).cpu())
     del counts["kl_of_valid"]
     return {"known": known, "kl": kl, **counts}
 
 
 def _log_prob_on_bars(model: nn.Module) -> tuple[str, Callable[[Tensor], Tensor] | None]:
-    if hasattr(model, "log_prob"):
-        return "exact", model.log_prob  # type: ignore[return-value]
-    if hasattr(model, "elbo") and model.latent_dim <= 2:  # type: ignore[operator]
+    if isinstance(model, HasLogProb):
+        return "exact", model.log_prob
+    if isinstance(model, HasBound) and model.latent_dim <= 2:
         return "by quadrature", lambda x: log_prob_by_quadrature(model, x)
-    if hasattr(model, "stationary_distribution"):
-        table: Tensor = model.stationary_distribution()  # type: ignore[operator]
+    if isinstance(model, GSN):
+        table = model.stationary_distribution()
         return "by enumerating its chain", lambda x: table[image_index(x.cpu())].log()
     return "by counting samples", None

@@ -10,6 +10,7 @@ from genlib.data import ImageSet
 from genlib.metrics.frechet import frechet_distance
 from genlib.metrics.likelihood import log_likelihood
 from genlib.metrics.precision_recall import precision_recall
+from genlib.surface import CanSample, HasBound, n_classes_of
 
 
 @torch.no_grad()
@@ -53,16 +54,16 @@ def report(
     Example:
         >>> from genlib.autoregressive import PixelCNN
         >>> from genlib.data import load
-        >>> model = PixelCNN((1, 4, 4), channels=8, depth=1)
+        >>> model = PixelCNN((1, 4, 4), hidden_dim=8, depth=1)
         >>> row = report(model, load("bars"), lambda x: x.flatten(1), n_samples=50)
         >>> row["known"], row["gap"], 0 <= row["precision"] <= 1
         ('exact', None, True)
     """
-    if not hasattr(model, "sample"):
+    if not isinstance(model, CanSample):
         raise TypeError(
             f"{type(model).__name__} has no method `sample`: what cannot draw has nothing to be judged by"
         )
-    if getattr(model, "n_classes", 0):
+    if n_classes_of(model):
         raise ValueError("this compares p(x): build the model without n_classes")
     if n_samples < len(data):
         raise ValueError(
@@ -71,7 +72,7 @@ def report(
         )
     row = _density(model, data, train, k)
     start = time.perf_counter()
-    x: Tensor = model.sample(n_samples).cpu()  # type: ignore[operator]
+    x = model.sample(n_samples).cpu()
     seconds = time.perf_counter() - start
     top = data.levels - 1
     real, fake = features(data.floats()), features((x[: len(data)] * top).round() / top)
@@ -93,9 +94,9 @@ def _density(
     if likelihood is not None:
         row["known"], row["error"] = likelihood.known, likelihood.error
         row["nats"] = nats = (likelihood.scores.mean() - likelihood.log_z).item()
-        if hasattr(model, "elbo"):
+        if isinstance(model, HasBound):
             x = data.floats().to(next(model.parameters()).device)
-            row["gap"] = nats - model.elbo(x).mean().item()  # type: ignore[operator]
+            row["gap"] = nats - model.elbo(x).mean().item()
     return row
 
 

@@ -24,7 +24,7 @@ class FeatureClassifier(nn.Module):
     Args:
         shape: (C, H, W) of the images.
         n_classes: number of labels.
-        n_features: numbers D that describe an image.
+        hidden_dim: numbers D that describe an image: the width of the last hidden layer.
 
     Shapes:
         forward:  x (B, C, H, W) in [0, 1] -> logits (B, n_classes)
@@ -41,7 +41,7 @@ class FeatureClassifier(nn.Module):
         torch.Size([5, 32])
     """
 
-    def __init__(self, shape: Shape, *, n_classes: int, n_features: int = 32):
+    def __init__(self, shape: Shape, *, n_classes: int, hidden_dim: int = 32):
         super().__init__()
         self.shape, self.n_classes = shape, n_classes
         self.to_features = nn.Sequential(
@@ -52,9 +52,9 @@ class FeatureClassifier(nn.Module):
             nn.ReLU(),
             nn.AdaptiveMaxPool2d(4),
             nn.Flatten(),
-            nn.Linear(32 * 16, n_features),
+            nn.Linear(32 * 16, hidden_dim),
         )
-        self.to_logits = nn.Sequential(nn.ReLU(), nn.Linear(n_features, n_classes))
+        self.to_logits = nn.Sequential(nn.ReLU(), nn.Linear(hidden_dim, n_classes))
 
     def forward(self, x: Tensor) -> Tensor:
         check_images(x, self.shape)

@@ -1,7 +1,6 @@
 """Likelihoods of any model, in nats or bits a dimension."""
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from genlib.data import ImageSet
 from genlib.markov import RBM, annealed_importance
 from genlib.markov.rbm import LARGEST
+from genlib.surface import HasBound, HasLogProb, n_classes_of
 from genlib.validation import Shape
 from genlib.variational import importance_bound
 
@@ -43,17 +43,20 @@ def log_probs(model: nn.Module, data: ImageSet, *, batch_size: int = 500) -> Ten
     Shapes:
         -> (N,) on the CPU
 
+    Raises:
+        TypeError: the model has no `log_prob`.
+
     Example:
         >>> from genlib.autoregressive import PixelCNN
         >>> from genlib.data import load
-        >>> log_probs(PixelCNN((1, 4, 4), channels=8, depth=1), load("bars")).shape
+        >>> log_probs(PixelCNN((1, 4, 4), hidden_dim=8, depth=1), load("bars")).shape
         torch.Size([30])
     """
+    if not isinstance(model, HasLogProb):
+        raise TypeError(f"{type(model).__name__} has no method `log_prob`: see `log_likelihood`")
     device = next(model.parameters()).device
-    conditional = getattr(model, "n_classes", 0) > 0
-    log_prob: Callable[..., Tensor] = model.log_prob  # type: ignore[assignment]
     chunks = [
-        (log_prob(x, y) if conditional else log_prob(x)).cpu()
+        (model.log_prob(x, y=y) if n_classes_of(model) else model.log_prob(x)).cpu()
         for x, y in data.batches(batch_size, shuffle=False, device=device)
     ]
     return torch.cat(chunks)
@@ -96,24 +99,24 @@ def log_likelihood(
     Example:
         >>> from genlib.autoregressive import PixelCNN
         >>> from genlib.data import load
-        >>> known = log_likelihood(PixelCNN((1, 4, 4), channels=8, depth=1), load("bars"))
+        >>> known = log_likelihood(PixelCNN((1, 4, 4), hidden_dim=8, depth=1), load("bars"))
         >>> known.known, known.nats.shape
         ('exact', torch.Size([30]))
     """
     device = next(model.parameters()).device
     if isinstance(model, RBM):  # p(x) is exp(-F(x)) / Z, and Z the same for all images
         error = None
-        if min(model.n_hidden, math.prod(model.shape)) <= LARGEST:
+        if min(model.hidden_dim, math.prod(model.shape)) <= LARGEST:
             known, log_z = "exact", model.log_partition()
         else:
             known, (log_z, std) = "AIS", annealed_importance(model, data=train)
             error = std.item()
         scores = -model.free_energy(data.floats().to(device))
         return LogLikelihood(known, scores.cpu(), log_z.cpu(), error)
-    if hasattr(model, "log_prob"):
+    if isinstance(model, HasLogProb):
         return LogLikelihood("exact", log_probs(model, data))
-    if hasattr(model, "elbo"):
-        y = data.labels.to(device) if getattr(model, "n_classes", 0) else None
+    if isinstance(model, HasBound):
+        y = data.labels.to(device) if n_classes_of(model) else None
         bound = importance_bound(model, data.floats().to(device), k=k, y=y)
         return LogLikelihood("bound", bound.cpu())
     return None

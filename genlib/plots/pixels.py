@@ -62,7 +62,7 @@ def show_receptive_fields(models: Mapping[str, PixelModel], pixel: tuple[int, in
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> show_receptive_fields({"PixelCNN": PixelCNN((1, 5, 5), channels=8, depth=1)}, (3, 2))
+        >>> show_receptive_fields({"PixelCNN": PixelCNN((1, 5, 5), hidden_dim=8, depth=1)}, (3, 2))
         >>> plt.gcf().axes[0].get_title()
         'PixelCNN'
         >>> plt.close()
@@ -109,7 +109,7 @@ def show_predictions(model: PixelModel, image: Tensor, pixels: Sequence[tuple[in
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> model = PixelCNN((1, 4, 4), levels=5, channels=8, depth=1)
+        >>> model = PixelCNN((1, 4, 4), levels=5, hidden_dim=8, depth=1)
         >>> show_predictions(model, torch.zeros(1, 4, 4), pixels=[(0, 0), (2, 1)])
         >>> len(plt.gcf().axes)
         3

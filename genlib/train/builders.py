@@ -66,11 +66,11 @@ def images_of(data: ImageSet, conditional: bool = False, binary: bool = False) -
 def pixel_model(family: Callable[..., PixelModel]) -> Callable[..., nn.Module]:
     """Builds a model of one of the four families that go pixel by pixel."""
 
-    def build(images: Images, channels: int, depth: int, colours: str) -> nn.Module:
+    def build(images: Images, hidden_dim: int, depth: int, colours: str) -> nn.Module:
         model = family(
             images.shape,
             levels=images.levels,
-            channels=channels,
+            hidden_dim=hidden_dim,
             depth=depth,
             n_classes=images.n_classes,
         )
@@ -90,7 +90,7 @@ def without_colour_order(model: PixelModel) -> PixelModel:
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
-        >>> model = without_colour_order(PixelCNN((3, 4, 4), levels=8, channels=12, depth=1))
+        >>> model = without_colour_order(PixelCNN((3, 4, 4), levels=8, hidden_dim=12, depth=1))
         >>> int(model.first.mask[:, :, -1, 3].sum())  # the own pixel's column of a 4 x 7 kernel
         0
     """
@@ -176,14 +176,13 @@ def autoencoder(
 
 
 def gan(objective: Callable[..., GAN]) -> Callable[..., nn.Module]:
-    """Builds a GAN of this objective, with perceptrons or with the convolutions of DCGAN."""
+    """Builds a GAN of this objective, with DCGAN's maps or with perceptrons of four times as many units."""
 
     def build(
         images: Images,
         network: str,
         latent_dim: int,
         hidden_dim: int,
-        channels: int,
         **options: float,
     ) -> nn.Module:
         _, height, width = shape = images.shape
@@ -191,18 +190,17 @@ def gan(objective: Callable[..., GAN]) -> Callable[..., nn.Module]:
         if network == "dcgan" or (network == "auto" and halves):
             norm = layer_norm if objective is WGANGP else nn.BatchNorm2d
             generator: nn.Module = DCGANGenerator(
-                shape, latent_dim=latent_dim, channels=channels, n_classes=images.n_classes
-            )
-            discriminator: nn.Module = DCGANDiscriminator(
-                shape, channels=channels, n_classes=images.n_classes, norm=norm
-            )
-        else:
-            generator = MLPGenerator(
                 shape, latent_dim=latent_dim, hidden_dim=hidden_dim, n_classes=images.n_classes
             )
-            discriminator = MLPDiscriminator(
-                shape, hidden_dim=hidden_dim, n_classes=images.n_classes
+            discriminator: nn.Module = DCGANDiscriminator(
+                shape, hidden_dim=hidden_dim, n_classes=images.n_classes, norm=norm
             )
+        else:  # a map has many pixels, a unit one number: as many of these would be too few
+            units = 4 * hidden_dim
+            generator = MLPGenerator(
+                shape, latent_dim=latent_dim, hidden_dim=units, n_classes=images.n_classes
+            )
+            discriminator = MLPDiscriminator(shape, hidden_dim=units, n_classes=images.n_classes)
         return objective(generator, discriminator, latent_dim=latent_dim, **options)
 
     return build
@@ -211,8 +209,8 @@ def gan(objective: Callable[..., GAN]) -> Callable[..., nn.Module]:
 def boltzmann_machine(family: Callable[..., RBM]) -> Callable[..., nn.Module]:
     """Builds an RBM, whose visible biases start from the mean image."""
 
-    def build(images: Images, n_hidden: int, **options: int) -> nn.Module:
-        return family(images.shape, n_hidden=n_hidden, pixel_mean=images.mean, **options)
+    def build(images: Images, hidden_dim: int, **options: int) -> nn.Module:
+        return family(images.shape, hidden_dim=hidden_dim, pixel_mean=images.mean, **options)
 
     return build
 

@@ -64,13 +64,14 @@ def sample(
 
         from genlib.data.folders import whole_file
         from genlib.plots import show_images
+        from genlib.surface import n_classes_of
         from genlib.train.measure import check_can_sample
 
         COUNT.check("--n", n)
         SEED.check("--seed", seed)
         model, _, _ = load_run(folder, accelerator)
         check_can_sample(model)
-        n_classes = getattr(model, "n_classes", 0)
+        n_classes = n_classes_of(model)
         if label is not None and not 0 <= label < n_classes:
             raise Refused(
                 f"--label must be 0 to {n_classes - 1}, not {label}"
@@ -82,7 +83,7 @@ def sample(
         labels = torch.arange(n) % n_classes if n_classes else None
         if labels is not None and label is not None:
             labels = torch.full((n,), label)
-        x = model.sample(n, **({} if labels is None else {"y": labels.to(device)})).cpu()
+        x = model.sample(n, y=None if labels is None else labels.to(device)).cpu()
         path = out or folder / "samples.png"
         try:
             show_images(x)

@@ -34,7 +34,7 @@ def train(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="an option of the model, as in --set channels=64",
+            help="an option of the model, as in --set hidden_dim=64",
             rich_help_panel="Model",
         ),
     ] = None,

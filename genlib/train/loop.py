@@ -364,7 +364,7 @@ def train(
         >>> from pathlib import Path
         >>> from genlib.data import load
         >>> folder = RunFolder(Path(tempfile.mkdtemp()) / "run")
-        >>> config = Config("rbm", "bars", {"n_hidden": 4, "cd_steps": 1}, epochs=2, batch_size=10)
+        >>> config = Config("rbm", "bars", {"hidden_dim": 4, "cd_steps": 1}, epochs=2, batch_size=10)
         >>> train(config, load("bars"), folder)[0], folder.rows()[-1]["step"]
         ('done', 6.0)
     """

@@ -15,6 +15,7 @@ from genlib.metrics import (
     precision_recall,
     train_classifier,
 )
+from genlib.surface import CanSample, HasBound, HasLogProb, n_classes_of
 from genlib.train.config import Config
 from genlib.train.folder import RunError
 from genlib.variational import VAE, Autoencoder
@@ -80,7 +81,7 @@ def likelihood(
     Example:
         >>> from genlib.autoregressive import PixelCNN
         >>> from genlib.data import load
-        >>> model = PixelCNN((1, 4, 4), channels=8, depth=1)
+        >>> model = PixelCNN((1, 4, 4), hidden_dim=8, depth=1)
         >>> list(likelihood(model, load("bars"), load("bars")))
         ['exact', 'independent pixels, for comparison']
     """
@@ -136,12 +137,12 @@ def compare_samples(
     Example:
         >>> from genlib.autoregressive import PixelCNN
         >>> from genlib.data import load
-        >>> model = PixelCNN((1, 8, 8), levels=17, channels=8, depth=1)
+        >>> model = PixelCNN((1, 8, 8), levels=17, hidden_dim=8, depth=1)
         >>> found = compare_samples(model, load("digits"), load("digits", "test"), n=20)
         >>> found["recall"]["samples"] <= 1
         True
     """
-    check_can_sample(model)
+    drawn_from = check_can_sample(model)
     if data.n_classes < 2:
         raise RunError("samples are judged by a classifier, and this data set has no labels")
     if not 4 <= n <= len(data):
@@ -149,7 +150,7 @@ def compare_samples(
     device = next(model.parameters()).device
     labels = data.labels[:n].to(device)
     x = torch.cat([
-        model.sample(len(y), **({"y": y} if getattr(model, "n_classes", 0) else {})).cpu()  # type: ignore[operator]
+        drawn_from.sample(len(y), y=y if n_classes_of(model) else None).cpu()
         for y in labels.split(1000)
     ])  # fmt: skip
     top = data.levels - 1
@@ -168,17 +169,18 @@ def compare_samples(
     }
 
 
-def check_can_sample(model: nn.Module) -> None:
-    """Refuse to draw from what cannot draw.
+def check_can_sample(model: nn.Module) -> CanSample:
+    """The model, if it can draw.
 
     Raises:
         RunError: the model has no `sample`.
     """
-    if not hasattr(model, "sample"):
+    if not isinstance(model, CanSample):
         raise RunError(
             f"{type(model).__name__} cannot sample: it has no distribution of codes. "
             "Train a vae, which has one"
         )
+    return model
 
 
 def measure(
@@ -219,7 +221,7 @@ def measure(
         for name, measured in likelihood(model, train, data, sorted({1, codes})).items():
             known = "" if name.startswith("independent") else "negative log-likelihood, "
             found[known + name] = measured
-    if only is None and config.data == "bars" and not getattr(model, "n_classes", 0):
+    if only is None and config.data == "bars" and not n_classes_of(model):
         found |= _bars(model)
     elif only == "samples" or (only is None and data.n_classes > 1):
         n = min(n, len(data))
@@ -255,4 +257,4 @@ def _bars(model: nn.Module) -> dict[str, Measurement]:
 
 
 def _has_likelihood(model: nn.Module) -> bool:
-    return hasattr(model, "log_prob") or hasattr(model, "elbo")
+    return isinstance(model, HasLogProb | HasBound)

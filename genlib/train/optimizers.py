@@ -107,7 +107,7 @@ def muon_for_convolutions(model: nn.Module, learning_rate: float) -> tuple[Muon]
 
     Example:
         >>> from genlib.autoregressive import GatedPixelCNN
-        >>> (optimizer,) = muon_for_convolutions(GatedPixelCNN((1, 8, 8), channels=8, depth=2), 1e-3)
+        >>> (optimizer,) = muon_for_convolutions(GatedPixelCNN((1, 8, 8), hidden_dim=8, depth=2), 1e-3)
         >>> [len(group["params"]) for group in optimizer.param_groups if "momentum" in group]
         [2, 2, 2, 2]
     """

@@ -72,7 +72,7 @@ class Recipe:
 
 COUNT: dict[str, Any] = {"low": 1}
 _PIXEL_OPTIONS = {
-    "channels": Setting(64, **COUNT),
+    "hidden_dim": Setting(64, **COUNT),
     "depth": Setting(7, **COUNT),
     "colours": Setting("ordered", choices=("ordered", "independent")),
 }
@@ -86,10 +86,9 @@ _CODE_OPTIONS = {
 _GAN_OPTIONS = {
     "network": Setting("auto", choices=("auto", "mlp", "dcgan")),
     "latent_dim": Setting(64, **COUNT),
-    "hidden_dim": Setting(128, **COUNT),
-    "channels": Setting(32, **COUNT),
+    "hidden_dim": Setting(32, **COUNT),
 }
-_RBM_OPTIONS = {"n_hidden": Setting(100, **COUNT), "cd_steps": Setting(1, **COUNT)}
+_RBM_OPTIONS = {"hidden_dim": Setting(100, **COUNT), "cd_steps": Setting(1, **COUNT)}
 
 # chosen on held-out images of MNIST, see benchmarks/results.py; the recurrent models fared better with AdamW
 _PIXELS: dict[str, Any] = {"batch_size": 32, "learning_rate": 4e-3}
@@ -111,7 +110,7 @@ RECIPES: dict[str, Recipe] = {
     "gated_pixelcnn": Recipe(
         "GatedPixelCNN: two stacks and gates, exact likelihood",
         builders.pixel_model(GatedPixelCNN),
-        {**_PIXEL_OPTIONS, "channels": Setting(32, **COUNT)},
+        {**_PIXEL_OPTIONS, "hidden_dim": Setting(32, **COUNT)},
         optimizers=muon_for_convolutions,
         **_PIXELS,
     ),
@@ -222,8 +221,8 @@ def read_options(name: str, given: list[str]) -> dict[str, Option]:
         ValueError: an unknown option, a value of another type, or one that is not allowed.
 
     Example:
-        >>> read_options("gated_pixelcnn", ["channels=8"])
-        {'channels': 8}
+        >>> read_options("gated_pixelcnn", ["hidden_dim=8"])
+        {'hidden_dim': 8}
     """
     declared, options = recipe(name).settings, dict[str, Option]()
     for word in given:

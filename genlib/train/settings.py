@@ -76,7 +76,7 @@ class Setting:
             ValueError: it is of another type, or not allowed.
 
         Example:
-            >>> Setting(64, low=1).read("channels", "8")
+            >>> Setting(64, low=1).read("hidden_dim", "8")
             8
         """
         kinds: dict[type, type[Value]] = {int: int, float: float}

@@ -5,7 +5,7 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.validation import Shape, at_least_one, check_images, check_sizes
+from genlib.validation import Shape, at_least_one, check_images, check_labels, check_sizes
 from genlib.variational.networks import HIDDEN, MLP
 
 
@@ -52,6 +52,8 @@ class Autoencoder(nn.Module):
         torch.Size([3, 1, 8, 8])
     """
 
+    n_classes = 0  # it needs no labels
+
     def __init__(
         self,
         shape: Shape,
@@ -82,6 +84,7 @@ class Autoencoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.decode(self.encode(x))
 
-    def loss(self, x: Tensor) -> Tensor:
+    def loss(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         """Squared error of the restored images, averaged over images and values."""
+        check_labels(y, len(x), self.n_classes)
         return F.mse_loss(self(x), x)

@@ -1,18 +1,18 @@
 """What a VAE says about log p(x): a bound from many codes, and quadrature where codes are few-dimensional."""
 
 import math
-from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
+from torch import Tensor
+from torch.distributions import Independent
 
+from genlib.surface import HasBound
 from genlib.validation import check_labels
 
 
 @torch.no_grad()
 def importance_bound(
-    model: nn.Module, x: Tensor, *, k: int, y: Tensor | None = None, at_once: int = 1000
+    model: HasBound, x: Tensor, *, k: int, y: Tensor | None = None, at_once: int = 1000
 ) -> Tensor:
     r"""A lower bound on a VAE's $\log p(x)$ from `k` codes an image, in nats.
 
@@ -49,18 +49,17 @@ def importance_bound(
     """
     if k < 1 or at_once < 1:
         raise ValueError(f"k and at_once must be at least 1, not {k} and {at_once}")
-    check_labels(y, len(x), getattr(model, "n_classes", 0))
-    log_likelihood: Callable[..., Tensor] = model.log_likelihood  # type: ignore[assignment]
-    prior: Distribution = model.prior()  # type: ignore[operator]
+    check_labels(y, len(x), model.n_classes)
+    prior = model.prior()
     draws = min(k, at_once)
     bounds = []
     for rows in torch.arange(len(x), device=x.device).split(at_once // draws):
         images, labels = x[rows], None if y is None else y[rows]
-        posterior: Distribution = model.posterior(images, y=labels)  # type: ignore[operator]
+        posterior = model.posterior(images, y=labels)
         log_sums = []  # of the weights p(x | z) p(z) / q(z | x), one for each chunk of codes
         for start in range(0, k, draws):
             z = posterior.sample((min(draws, k - start),))  # (draws, rows, latent_dim)
-            log_joint = log_likelihood(images, z, y=labels) + prior.log_prob(z)
+            log_joint = model.log_likelihood(images, z, y=labels) + prior.log_prob(z)
             log_sums.append((log_joint - posterior.log_prob(z)).logsumexp(dim=0))
         bounds.append(torch.stack(log_sums).logsumexp(dim=0) - math.log(k))
     return torch.cat(bounds)
@@ -68,7 +67,7 @@ def importance_bound(
 
 @torch.no_grad()
 def log_prob_by_quadrature(
-    model: nn.Module,
+    model: HasBound,
     x: Tensor,
     *,
     y: Tensor | None = None,
@@ -102,7 +101,7 @@ def log_prob_by_quadrature(
         >>> round(log_p.exp().sum().item(), 4)  # a distribution over all 16 images
         1.0
     """
-    latent_dim: int = model.latent_dim  # type: ignore[assignment]
+    latent_dim = model.latent_dim
     if latent_dim > 2:
         raise ValueError(
             f"a grid over {latent_dim} latents would have {points}^{latent_dim} codes: use "
@@ -113,12 +112,11 @@ def log_prob_by_quadrature(
     axis = torch.linspace(-reach, reach, points, dtype=torch.double)
     z = torch.cartesian_prod(*[axis] * latent_dim).view(-1, 1, latent_dim)  # (codes, 1, latents)
     log_cell = latent_dim * math.log(2 * reach / (points - 1))
-    log_likelihood: Callable[..., Tensor] = model.log_likelihood  # type: ignore[assignment]
-    prior: Distribution = model.prior()  # type: ignore[operator]
+    prior = model.prior()
     log_sums = []  # a chunk of codes at a time, of which one number an image is kept
     for codes in z.to(x).split(max(1, 2**22 // x.numel())):
         codes = codes if y is None else codes.expand(-1, len(x), -1)
-        log_joint = log_likelihood(x, codes, y=y) + prior.log_prob(codes)
+        log_joint = model.log_likelihood(x, codes, y=y) + prior.log_prob(codes)
         log_sums.append(log_joint.logsumexp(dim=0))
     return torch.stack(log_sums).logsumexp(dim=0) + log_cell
 

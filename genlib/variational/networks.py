@@ -74,7 +74,7 @@ class LevelDecoder(nn.Module):
         shape: image shape (C, H, W).
         levels: number K of logits a value.
         n_classes: number of labels, 0 for a network that is given none.
-        features: of each value.
+        hidden_dim: features of each value.
 
     Shapes:
         z (B, sizes[0]), y (B,) -> (B, K, C * H * W)
@@ -92,13 +92,13 @@ class LevelDecoder(nn.Module):
         shape: Shape,
         levels: int,
         n_classes: int = 0,
-        features: int = 16,
+        hidden_dim: int = 16,
     ):
         super().__init__()
         n_values = math.prod(shape)
-        self.mlp = MLP((*sizes, features * n_values), n_classes=n_classes)
-        self.to_features = nn.Unflatten(1, (features, n_values))
-        self.to_logits = nn.Conv1d(features, levels, 1)
+        self.mlp = MLP((*sizes, hidden_dim * n_values), n_classes=n_classes)
+        self.to_features = nn.Unflatten(1, (hidden_dim, n_values))
+        self.to_logits = nn.Conv1d(hidden_dim, levels, 1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         return self.to_logits(F.gelu(self.to_features(self.mlp(z, y))))
@@ -110,7 +110,7 @@ class ConvEncoder(nn.Module):
     Args:
         shape: image shape (C, H, W), at least 4x4; odd sizes are rounded up when halved.
         out_dim: numbers to return, the latent dimension of an autoencoder or twice that of a VAE.
-        channels: feature maps of the first layer; the second has twice as many.
+        hidden_dim: feature maps of the first layer; the second has twice as many.
         n_classes: number of labels, 0 for a network that is given none.
 
     Shapes:
@@ -122,14 +122,14 @@ class ConvEncoder(nn.Module):
         torch.Size([5, 16])
     """
 
-    def __init__(self, shape: Shape, *, out_dim: int, channels: int = 32, n_classes: int = 0):
+    def __init__(self, shape: Shape, *, out_dim: int, hidden_dim: int = 32, n_classes: int = 0):
         super().__init__()
-        self.down = nn.Conv2d(shape[0], channels, 3, stride=2, padding=1)
-        self.down_again = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
+        self.down = nn.Conv2d(shape[0], hidden_dim, 3, stride=2, padding=1)
+        self.down_again = nn.Conv2d(hidden_dim, 2 * hidden_dim, 3, stride=2, padding=1)
         if n_classes:
-            self.class_bias = nn.Embedding(n_classes, channels)
+            self.class_bias = nn.Embedding(n_classes, hidden_dim)
         height, width = _quarter(shape)
-        self.out = nn.Linear(2 * channels * height * width, out_dim)
+        self.out = nn.Linear(2 * hidden_dim * height * width, out_dim)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         h = self.down(x)
@@ -147,7 +147,7 @@ class ConvDecoder(nn.Module):
         shape: image shape (C, H, W), at least 4x4; for odd sizes what sticks out is cut off.
         per_value: numbers to return for each value of the image: 1 for an autoencoder, more where a
             distribution has more parameters.
-        channels: feature maps after the first doubling; before it there are twice as many.
+        hidden_dim: feature maps after the first doubling; before it there are twice as many.
         n_classes: number of labels, 0 for a network that is given none.
 
     Shapes:
@@ -164,19 +164,19 @@ class ConvDecoder(nn.Module):
         latent_dim: int,
         shape: Shape,
         per_value: int = 1,
-        channels: int = 32,
+        hidden_dim: int = 32,
         n_classes: int = 0,
     ):
         super().__init__()
         self.rows, self.columns = shape[1:]
         height, width = _quarter(shape)
-        self.first = nn.Linear(latent_dim, 2 * channels * height * width)
+        self.first = nn.Linear(latent_dim, 2 * hidden_dim * height * width)
         if n_classes:
-            self.class_bias = nn.Embedding(n_classes, 2 * channels * height * width)
-        self.to_map = nn.Unflatten(1, (2 * channels, height, width))
-        self.up = nn.ConvTranspose2d(2 * channels, channels, 4, stride=2, padding=1)
-        self.up_again = nn.ConvTranspose2d(channels, channels, 4, stride=2, padding=1)
-        self.out = nn.Conv2d(channels, per_value * shape[0], 1)
+            self.class_bias = nn.Embedding(n_classes, 2 * hidden_dim * height * width)
+        self.to_map = nn.Unflatten(1, (2 * hidden_dim, height, width))
+        self.up = nn.ConvTranspose2d(2 * hidden_dim, hidden_dim, 4, stride=2, padding=1)
+        self.up_again = nn.ConvTranspose2d(hidden_dim, hidden_dim, 4, stride=2, padding=1)
+        self.out = nn.Conv2d(hidden_dim, per_value * shape[0], 1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         h = self.first(z)

@@ -621,9 +621,9 @@ print(f"to beat: ten leads one by {lead:.1f} nats, error {error:.1f}")
 S = train.shape
 doubting = InstanceNoise(MLPDiscriminator(S), std=0.3)
 models = {
-    "PixelCNN": PixelCNN(S, channels=32, depth=2),
+    "PixelCNN": PixelCNN(S, hidden_dim=32, depth=2),
     "VAE": VAE(S, latent_dim=16),
-    "RBM": PersistentRBM(S, n_hidden=16, cd_steps=3, pixel_mean=train.floats().mean(dim=0)),
+    "RBM": PersistentRBM(S, hidden_dim=16, cd_steps=3, pixel_mean=train.floats().mean(dim=0)),
     "GAN": GAN(MLPGenerator(S, latent_dim=32), doubting, latent_dim=32),
 }
 
@@ -786,7 +786,7 @@ for question, names in {
 # %%
 tosses, _ = divergences(truth, torch.full_like(truth, 2.0**-16))
 print(f"coin tosses: KL(truth || model) is {tosses:.2f} nats")
-tiny = PixelCNN((1, 4, 4), channels=16, depth=2)
+tiny = PixelCNN((1, 4, 4), hidden_dim=16, depth=2)
 fit(tiny, load("bars")[torch.arange(30).repeat(20)], epochs=12, batch_size=60, learning_rate=2e-2);
 
 # %%

@@ -165,13 +165,13 @@ def seen_through_noise():
 
 
 models = {
-    "PixelCNN": PixelCNN(S, channels=32, depth=2),
-    "Gated PixelCNN": GatedPixelCNN(S, channels=16, depth=1),
-    "Row LSTM": RowLSTM(S, channels=32, depth=1),
-    "Diagonal BiLSTM": DiagonalBiLSTM(S, channels=32, depth=1),
+    "PixelCNN": PixelCNN(S, hidden_dim=32, depth=2),
+    "Gated PixelCNN": GatedPixelCNN(S, hidden_dim=16, depth=1),
+    "Row LSTM": RowLSTM(S, hidden_dim=32, depth=1),
+    "Diagonal BiLSTM": DiagonalBiLSTM(S, hidden_dim=32, depth=1),
     "VAE": VAE(S, latent_dim=16),
-    "RBM, 16 hidden": PersistentRBM(S, n_hidden=16, cd_steps=3, pixel_mean=mean),
-    "RBM, 100 hidden": PersistentRBM(S, n_hidden=100, cd_steps=2, pixel_mean=mean),
+    "RBM, 16 hidden": PersistentRBM(S, hidden_dim=16, cd_steps=3, pixel_mean=mean),
+    "RBM, 100 hidden": PersistentRBM(S, hidden_dim=100, cd_steps=2, pixel_mean=mean),
     "GSN": GSN(S, hidden_dim=256, noise=0.2, walkback=1),
     "GAN": GAN(MLPGenerator(S, latent_dim=32), seen_through_noise(), latent_dim=32),
     "LSGAN": LSGAN(MLPGenerator(S, latent_dim=32), seen_through_noise(), latent_dim=32),
@@ -437,12 +437,12 @@ def doubting():
 
 
 tiny = {
-    "PixelCNN": PixelCNN(B, channels=16, depth=2),
-    "Gated PixelCNN": GatedPixelCNN(B, channels=16, depth=1),
-    "Row LSTM": RowLSTM(B, channels=16, depth=1),
-    "Diagonal BiLSTM": DiagonalBiLSTM(B, channels=16, depth=1),
+    "PixelCNN": PixelCNN(B, hidden_dim=16, depth=2),
+    "Gated PixelCNN": GatedPixelCNN(B, hidden_dim=16, depth=1),
+    "Row LSTM": RowLSTM(B, hidden_dim=16, depth=1),
+    "Diagonal BiLSTM": DiagonalBiLSTM(B, hidden_dim=16, depth=1),
     "VAE": VAE(B, latent_dim=2),
-    "RBM": PersistentRBM(B, n_hidden=16, cd_steps=5),
+    "RBM": PersistentRBM(B, hidden_dim=16, cd_steps=5),
     "GSN": GSN(B, hidden_dim=128, noise=0.25, walkback=1),
     "GAN": GAN(MLPGenerator(B, latent_dim=16), doubting(), latent_dim=16),
     "LSGAN": LSGAN(MLPGenerator(B, latent_dim=16), doubting(), latent_dim=16),

@@ -738,7 +738,7 @@ print(f"without noise, D is right on less than 95 % in the end: {plain < 0.95}")
 # sample needed.
 
 # %%
-pixels, pixelcnn = independent_pixels(bars), PixelCNN((1, 4, 4), channels=16, depth=2).to(DEVICE)
+pixels, pixelcnn = independent_pixels(bars), PixelCNN((1, 4, 4), hidden_dim=16, depth=2).to(DEVICE)
 fit(pixelcnn, bars, epochs=200, batch_size=30, learning_rate=2e-2)
 
 exact = bars_kl(lambda x: pixels.log_prob(x.long()).flatten(1).sum(dim=1))

@@ -232,8 +232,8 @@ shape = train.shape
 
 
 def dcgan(objective=GAN, n_classes=0, **norm):
-    generator = DCGANGenerator(shape, latent_dim=64, channels=8, n_classes=n_classes)
-    discriminator = DCGANDiscriminator(shape, channels=8, n_classes=n_classes, **norm)
+    generator = DCGANGenerator(shape, latent_dim=64, hidden_dim=8, n_classes=n_classes)
+    discriminator = DCGANDiscriminator(shape, hidden_dim=8, n_classes=n_classes, **norm)
     return objective(generator, discriminator, latent_dim=64).to(DEVICE)
 
 
@@ -942,8 +942,8 @@ little = load("digits")
 
 
 def pair(change=lambda network: network):
-    discriminator = DCGANDiscriminator(little.shape, channels=16)
-    return DCGANGenerator(little.shape, latent_dim=64, channels=16), change(discriminator)
+    discriminator = DCGANDiscriminator(little.shape, hidden_dim=16)
+    return DCGANGenerator(little.shape, latent_dim=64, hidden_dim=16), change(discriminator)
 
 
 hinge, r1 = HingeGAN(*pair(spectral_norm), latent_dim=64), R1GAN(*pair(), latent_dim=64, penalty=1.0)

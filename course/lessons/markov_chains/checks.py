@@ -1293,7 +1293,7 @@ def ais_log_z(answer: Answer, *, seed: int = 0) -> None:
         ):
             log_w = centre + 1.5 * normal(generator, n)
             log_w[0] = centre + 2.5  # never too much alike
-            cases.append(Case(label, {"log_w": log_w, "n_visible": d, "n_hidden": j}))
+            cases.append(Case(label, {"log_w": log_w, "n_visible": d, "hidden_dim": j}))
         given = collect("ais_log_z", answer, cases)
         if same(given[0][0], right(**cases[0].arguments)) and not all(
             isfinite(x).all() for (x,) in given

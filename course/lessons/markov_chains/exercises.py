@@ -443,7 +443,7 @@ def log_prob(x, rbm):
 total = log_prob(data.all_images(2, (1, 4, 4)).flatten(1), rbm).double().exp().sum()
 print(f"all images together have probability 1: {abs(total - 1) < 1e-4}")
 
-library = RBM((1, 4, 4), n_hidden=12)
+library = RBM((1, 4, 4), hidden_dim=12)
 library.load_state_dict(dict(zip(("weight", "visible_bias", "hidden_bias"), rbm, strict=True)))
 with torch.no_grad():
     agrees = torch.allclose(library.log_prob(bars), log_prob(flat, rbm), atol=1e-3)

@@ -253,7 +253,7 @@ def energies(model):
     return -(alone + x @ model.weight @ h.T).detach()
 
 
-rbm = RBM(shape, n_hidden=8).double()
+rbm = RBM(shape, hidden_dim=8).double()
 for parameter in rbm.parameters():
     torch.nn.init.normal_(parameter)
 E = energies(rbm)
@@ -365,7 +365,7 @@ def model_table(model):
 def train_exactly(ends_of, updates=200):
     """An RBM for the 14 images before each update. No chain is drawn: all phases are expectations."""
     torch.manual_seed(1)  # the same first weights in each call
-    model = RBM(shape, n_hidden=8).double()
+    model = RBM(shape, hidden_dim=8).double()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.06)
     for update in range(updates + 1):
         yield update, model
@@ -484,8 +484,8 @@ print(f"the exact gradient less than 0.05:                       {best['uneven']
 # %%
 bars = load("bars")
 rbms = {
-    "CD-1": RBM(bars.shape, n_hidden=16), "CD-10": RBM(bars.shape, n_hidden=16, cd_steps=10),
-    "PCD": PersistentRBM(bars.shape, n_hidden=16, cd_steps=10),
+    "CD-1": RBM(bars.shape, hidden_dim=16), "CD-10": RBM(bars.shape, hidden_dim=16, cd_steps=10),
+    "PCD": PersistentRBM(bars.shape, hidden_dim=16, cd_steps=10),
 }
 for model in rbms.values():
     fit(model.to(DEVICE), bars, epochs=EPOCHS, batch_size=30, learning_rate=0.05)
@@ -744,9 +744,9 @@ print(f"each of the four runs is within 5 standard errors:      {bool(within)}")
 # %%
 digits, test = binarise(load("digits")), binarise(load("digits", "test"))
 mean = digits.floats().mean(dim=0)
-small = PersistentRBM(digits.shape, n_hidden=16, pixel_mean=mean)
-large = PersistentRBM(digits.shape, n_hidden=100, pixel_mean=mean)
-pixelcnn = PixelCNN(digits.shape, channels=16, depth=3)
+small = PersistentRBM(digits.shape, hidden_dim=16, pixel_mean=mean)
+large = PersistentRBM(digits.shape, hidden_dim=100, pixel_mean=mean)
+pixelcnn = PixelCNN(digits.shape, hidden_dim=16, depth=3)
 for model, rate, epochs in ((small, 0.01, 60), (large, 0.01, 60), (pixelcnn, 1e-2, 20)):
     fit(model.to(DEVICE), digits, epochs=epochs, batch_size=50, learning_rate=rate)
     model.cpu()
@@ -1010,7 +1010,7 @@ def steps_to_forget(remembered):
 
 
 forget = {name: steps_to_forget(remembered) for name, remembered in memories.items()}
-cnn = PixelCNN(bars.shape, channels=16, depth=2)
+cnn = PixelCNN(bars.shape, hidden_dim=16, depth=2)
 fit(cnn, bars, epochs=200, batch_size=30, learning_rate=2e-2);
 
 # %%

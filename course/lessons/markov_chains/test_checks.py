@@ -1393,7 +1393,7 @@ def test_a_gibbs_sweep_leaves_the_marginal_as_it_is():
 
 
 def test_the_functions_are_those_of_the_library():
-    model = RBM((1, 2, 3), n_hidden=4).double()
+    model = RBM((1, 2, 3), hidden_dim=4).double()
     rbm = random_rbm()
     model.weight.data, model.visible_bias.data, model.hidden_bias.data = rbm
     x = torch.bernoulli(torch.full((7, 1, 2, 3), 0.5)).double()

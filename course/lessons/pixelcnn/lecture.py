@@ -130,7 +130,7 @@ print("the layer by hand and the layer of genlib agree")
 # $j$ must vanish for every $j \ge i$: a triangle of zeros, with the diagonal in it.
 
 # %%
-small = PixelCNN((1, 4, 4), channels=16, depth=2)
+small = PixelCNN((1, 4, 4), hidden_dim=16, depth=2)
 jacobian = torch.autograd.functional.jacobian(lambda x: small(x).sum(dim=1), torch.rand(1, 1, 4, 4))
 depends = jacobian.reshape(16, 16) != 0
 assert not depends.triu().any()
@@ -151,7 +151,7 @@ bars, every_image = load("bars"), all_images(2, (1, 4, 4))
 plots.show_images(bars.floats(), columns=15, size=0.5, title="all 30 images of bars")
 
 # %%
-honest, leaky = (PixelCNN((1, 4, 4), channels=16, depth=1) for _ in range(2))
+honest, leaky = (PixelCNN((1, 4, 4), hidden_dim=16, depth=1) for _ in range(2))
 leaky.first = MaskedConv2d(one, torch.zeros(16, dtype=torch.long), kernel_size=(4, 7), mask="B")
 
 for model in (honest, leaky):
@@ -194,7 +194,7 @@ print(f"PixelCNN after training:        KL below 0.1 nats: {kl < 0.1}")
 # One pass gives all 64 conditionals of all images of a batch. No step waits for another.
 
 # %%
-pixelcnn = PixelCNN(train.shape, levels=train.levels, channels=48, depth=2).to(DEVICE)
+pixelcnn = PixelCNN(train.shape, levels=train.levels, hidden_dim=48, depth=2).to(DEVICE)
 pixelcnn_losses = fit(pixelcnn, train, epochs=EPOCHS, batch_size=16, learning_rate=8e-3)
 
 # %%
@@ -210,7 +210,7 @@ print(f"at least 0.4 bits/dim better than independent pixels: {gain > 0.4}")
 # above, a wedge stays orange: earlier, allowed, and never read.
 
 # %%
-large = {"PixelCNN": PixelCNN((1, 16, 16), channels=16, depth=10)}
+large = {"PixelCNN": PixelCNN((1, 16, 16), hidden_dim=16, depth=10)}
 plots.show_receptive_fields(large, pixel=(10, 5))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -255,7 +255,7 @@ def bits_per_image(model):
     return -log_probs(model, echo).mean().item() / math.log(2)
 
 
-blind = PixelCNN(echo.shape, channels=16, depth=2).to(DEVICE)
+blind = PixelCNN(echo.shape, hidden_dim=16, depth=2).to(DEVICE)
 fit(blind, echo, epochs=2, learning_rate=1e-2)
 print(f"16 to 16.5 bits per image, where the truth is 12: {15.99 < bits_per_image(blind) < 16.5}")
 
@@ -272,7 +272,7 @@ print(f"16 to 16.5 bits per image, where the truth is 12: {15.99 < bits_per_imag
 # The rows above and the own row to the left are all there is. Nothing remains hidden.
 
 # %%
-large["GatedPixelCNN"] = GatedPixelCNN((1, 16, 16), channels=16, depth=10)
+large["GatedPixelCNN"] = GatedPixelCNN((1, 16, 16), hidden_dim=16, depth=10)
 plots.show_receptive_fields(large, pixel=(10, 5))
 
 # %%
@@ -302,7 +302,7 @@ print("the gate by hand and the gate of genlib agree")
 # Now the repeated pixels are learnt. The model that reads everything gets down to the entropy, which no model can beat.
 
 # %%
-seeing = GatedPixelCNN(echo.shape, channels=16, depth=2).to(DEVICE)
+seeing = GatedPixelCNN(echo.shape, hidden_dim=16, depth=2).to(DEVICE)
 fit(seeing, echo, epochs=2, learning_rate=2e-2)
 fewer = bits_per_image(blind) - bits_per_image(seeing)
 print(f"4 bits fewer than PixelCNN, give or take a half: {abs(fewer - 4) < 0.5}")
@@ -312,7 +312,7 @@ print(f"12 bits per image, to within a half:             {bits_per_image(seeing)
 # ## Digits again
 
 # %%
-gated = GatedPixelCNN(train.shape, levels=train.levels, channels=24, depth=2).to(DEVICE)
+gated = GatedPixelCNN(train.shape, levels=train.levels, hidden_dim=24, depth=2).to(DEVICE)
 gated_losses = fit(gated, train, epochs=EPOCHS, batch_size=16, learning_rate=1e-2)
 
 # %%
@@ -342,7 +342,7 @@ class PositionBias(nn.Module):
         return h + self.bias
 
 
-placed = PixelCNN(train.shape, levels=train.levels, channels=48, depth=2)
+placed = PixelCNN(train.shape, levels=train.levels, hidden_dim=48, depth=2)
 placed.first = nn.Sequential(placed.first, PositionBias(48, *train.shape[1:]))
 fit(placed.to(DEVICE), train, epochs=EPOCHS, batch_size=16, learning_rate=8e-3)
 bits["PixelCNN + position"] = bits_per_dim(log_probs(placed, test).mean(), test.shape).item()
@@ -400,7 +400,7 @@ explorers.pixel_explorer({"PixelCNN": pixelcnn, "GatedPixelCNN": gated}, test.fl
 # exact as before. We change the head and nothing else.
 
 # %%
-mixed = GatedPixelCNN(train.shape, levels=train.levels, channels=24, depth=2, n_logistics=5).to(DEVICE)
+mixed = GatedPixelCNN(train.shape, levels=train.levels, hidden_dim=24, depth=2, n_logistics=5).to(DEVICE)
 fit(mixed, train, epochs=EPOCHS, batch_size=16, learning_rate=1e-2)
 
 image = test.floats()[:1].to(DEVICE)
@@ -573,7 +573,7 @@ sides = (8, 16, 32)
 families = {"DiagonalBiLSTM": DiagonalBiLSTM, "PixelCNN": PixelCNN}
 taken = {f"{name}, {how}": [] for name in families for how in ("a pass a pixel", "cached")}
 for (name, family), side in itertools.product(families.items(), sides):
-    net = family((1, side, side), levels=train.levels, channels=64, depth=2).to(DEVICE)
+    net = family((1, side, side), levels=train.levels, hidden_dim=64, depth=2).to(DEVICE)
     one_pass = seconds(net, torch.zeros(16, 1, side, side, device=DEVICE))
     taken[f"{name}, a pass a pixel"].append(side**2 * one_pass)  # computed: one pass, times the pixels
     taken[f"{name}, cached"].append(seconds(net.sample, 16))
@@ -751,7 +751,7 @@ for name, value in per_image.items():
 # says *what*, not *where* (equation 4 of the paper). We train a smaller network and ask for each digit four times.
 
 # %%
-conditional = GatedPixelCNN(train.shape, levels=train.levels, channels=16, depth=2, n_classes=train.n_classes)
+conditional = GatedPixelCNN(train.shape, levels=train.levels, hidden_dim=16, depth=2, n_classes=train.n_classes)
 fit(conditional.to(DEVICE), train, epochs=EPOCHS, batch_size=16, learning_rate=1.5e-2)
 y = torch.arange(train.n_classes, device=DEVICE).repeat(4)
 plots.show_images(conditional.sample(len(y), y=y), columns=train.n_classes)

@@ -312,10 +312,10 @@ print(f"the same states in {steps} steps instead of {6 * 6}")
 
 # %%
 fields = {
-    "RowLSTM": RowLSTM((1, 16, 16), channels=16, depth=1),
-    "DiagonalBiLSTM": DiagonalBiLSTM((1, 16, 16), channels=16, depth=1),
-    "PixelCNN": PixelCNN((1, 16, 16), channels=16, depth=8),
-    "GatedPixelCNN": GatedPixelCNN((1, 16, 16), channels=16, depth=6),
+    "RowLSTM": RowLSTM((1, 16, 16), hidden_dim=16, depth=1),
+    "DiagonalBiLSTM": DiagonalBiLSTM((1, 16, 16), hidden_dim=16, depth=1),
+    "PixelCNN": PixelCNN((1, 16, 16), hidden_dim=16, depth=8),
+    "GatedPixelCNN": GatedPixelCNN((1, 16, 16), hidden_dim=16, depth=6),
 }
 plots.show_receptive_fields(fields, pixel=(10, 8))
 
@@ -343,8 +343,8 @@ for name, model in fields.items():
 # %%
 bars, every_image = load("bars"), all_images(2, (1, 4, 4))
 small = {
-    "RowLSTM": RowLSTM((1, 4, 4), channels=16, depth=1),
-    "DiagonalBiLSTM": DiagonalBiLSTM((1, 4, 4), channels=16, depth=1),
+    "RowLSTM": RowLSTM((1, 4, 4), hidden_dim=16, depth=1),
+    "DiagonalBiLSTM": DiagonalBiLSTM((1, 4, 4), hidden_dim=16, depth=1),
 }
 for model in small.values():
     fit(model, bars, epochs=120, batch_size=30, learning_rate=2e-2)
@@ -382,8 +382,8 @@ for name, value in bits.items():
 
 # %%
 models = {
-    "RowLSTM": RowLSTM(train.shape, levels=train.levels, channels=32, depth=2).to(DEVICE),
-    "DiagonalBiLSTM": DiagonalBiLSTM(train.shape, levels=train.levels, channels=32, depth=1).to(DEVICE),
+    "RowLSTM": RowLSTM(train.shape, levels=train.levels, hidden_dim=32, depth=2).to(DEVICE),
+    "DiagonalBiLSTM": DiagonalBiLSTM(train.shape, levels=train.levels, hidden_dim=32, depth=1).to(DEVICE),
 }
 losses = {
     name: fit(model, train, epochs=EPOCHS, batch_size=32, learning_rate=2e-2)
@@ -492,7 +492,7 @@ colours = load("colour_digits"), load("colour_digits", "test")
 plots.show_images(colours[1].floats()[:10], columns=10)
 
 # %%
-ordered = PixelCNN(colours[0].shape, levels=colours[0].levels, channels=48, depth=1).to(DEVICE)
+ordered = PixelCNN(colours[0].shape, levels=colours[0].levels, hidden_dim=48, depth=1).to(DEVICE)
 unordered = copy.deepcopy(ordered)
 one, features = torch.zeros(3, dtype=torch.long), torch.zeros(48, dtype=torch.long)
 unordered.first = MaskedConv2d(one, features, (4, 7), mask="A").to(DEVICE)  # one group: no colour is first
@@ -596,7 +596,7 @@ print(f"their total variation distance to p(x)^2 / Z is above 0.1: {variation > 
 # %%
 strokes = load("strokes", size=2000)
 middle = ImageSet(strokes.images[:, :, 7:21, 7:21], strokes.labels, strokes.levels, strokes.n_classes)
-grey = PixelCNN(middle.shape, levels=middle.levels, channels=16, depth=1).to(DEVICE)
+grey = PixelCNN(middle.shape, levels=middle.levels, hidden_dim=16, depth=1).to(DEVICE)
 start = grey.head[-1].weight.detach().clone()
 fit(grey, middle, epochs=2, batch_size=16, learning_rate=2e-2);
 

@@ -159,7 +159,7 @@ print(f"{train.levels} levels")
 # The baseline is the dullest answer: always say the most common class.
 
 # %%
-classifier = FeatureClassifier(train.shape, n_classes=train.n_classes, n_features=69).to(DEVICE)
+classifier = FeatureClassifier(train.shape, n_classes=train.n_classes, hidden_dim=69).to(DEVICE)
 fit(classifier, train, epochs=EPOCHS, learning_rate=1.2e-2)
 
 right = (classifier.predict(x_test.to(DEVICE)).cpu() == test.labels).float().mean()
@@ -444,7 +444,7 @@ print(f"p(y | x) times new over old p(y) says the same: {agree}")
 # over the training images.
 
 # %%
-model = GatedPixelCNN(train.shape, levels=train.levels, channels=24, depth=3, n_classes=train.n_classes)
+model = GatedPixelCNN(train.shape, levels=train.levels, hidden_dim=24, depth=3, n_classes=train.n_classes)
 model.to(DEVICE)
 fit(model, train, epochs=EPOCHS, learning_rate=1e-2)
 
@@ -748,10 +748,10 @@ print(f"KL(truth, coin tosses): {coins:.2f} nats")
 S = bars.shape
 judge = InstanceNoise(MLPDiscriminator(S), std=0.5)
 models = {
-    "PixelCNN": PixelCNN(S, channels=16, depth=2),
-    "Row LSTM": RowLSTM(S, channels=16, depth=1),
+    "PixelCNN": PixelCNN(S, hidden_dim=16, depth=2),
+    "Row LSTM": RowLSTM(S, hidden_dim=16, depth=1),
     "VAE": VAE(S, latent_dim=2),
-    "RBM": PersistentRBM(S, n_hidden=16, cd_steps=5),
+    "RBM": PersistentRBM(S, hidden_dim=16, cd_steps=5),
     "GSN": GSN(S, hidden_dim=128, noise=0.15, walkback=1),
     "GAN": GAN(MLPGenerator(S, latent_dim=16), judge, latent_dim=16),
 }

@@ -655,7 +655,7 @@ class CodeAndPixels(nn.Module):
 
 # %%
 bars = load("bars")
-decoders = {"code alone": None, "code and PixelCNN": PixelCNN(bars.shape, channels=16, depth=2)}
+decoders = {"code alone": None, "code and PixelCNN": PixelCNN(bars.shape, hidden_dim=16, depth=2)}
 strong = {}
 for name, pixels in decoders.items():
     model = CodeAndPixels(pixels).to(DEVICE)
@@ -727,7 +727,7 @@ assert torch.allclose(greys["Gaussian"].pixels.distribution(parameters).probs.cp
 # %%
 pixelcnns = {}
 for name, data in {"grey": grey, "binary": train}.items():
-    pixelcnns[name] = PixelCNN(data.shape, levels=data.levels, channels=32, depth=2).to(DEVICE)
+    pixelcnns[name] = PixelCNN(data.shape, levels=data.levels, hidden_dim=32, depth=2).to(DEVICE)
     fit(pixelcnns[name], data, epochs=8, batch_size=32, learning_rate=6e-3)
 
 
@@ -838,7 +838,7 @@ if DATASET == "digits":
 # %% tags=["nbval-ignore-output"]
 seconds = {}
 for side in (8, 28):
-    for family in (lambda shape: VAE(shape, latent_dim=16), lambda shape: PixelCNN(shape, channels=32, depth=2)):
+    for family in (lambda shape: VAE(shape, latent_dim=16), lambda shape: PixelCNN(shape, hidden_dim=32, depth=2)):
         model = family((1, side, side)).to(DEVICE)
         model.sample(30)  # the first call is slower
         start = time.perf_counter()
