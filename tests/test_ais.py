@@ -15,7 +15,7 @@ from genlib.markov import RBM, PersistentRBM, annealed_importance
 
 
 @pytest.mark.parametrize("std", [0.5, 2.0])
-@pytest.mark.parametrize("hidden_dim", [4, 15])
+@pytest.mark.parametrize("n_hidden", [4, 15])
 def test_ais_finds_log_z_within_three_standard_errors(n_hidden: int, std: float):
     for seed in range(3):
         torch.manual_seed(seed)

@@ -296,7 +296,7 @@ def test_a_folder_in_the_place_of_a_file_is_one_line(name: str, tmp_path: Path):
 
 
 def test_what_the_system_refuses_is_said_in_one_line(tmp_path: Path, monkeypatch):
-    def unreadable(*_: object):
+    def unreadable(*_: object, **__: object):
         raise PermissionError(13, "Permission denied", "/data/images")
 
     monkeypatch.setattr("genlib.data.load", unreadable)
@@ -320,7 +320,7 @@ def test_a_conditional_model_draws_the_label_it_is_told(tmp_path: Path, runs, mo
     sample = type(load_model(RunFolder(runs["gated_pixelcnn"]))[0]).sample
     monkeypatch.setattr(
         "genlib.autoregressive.GatedPixelCNN.sample",
-        lambda self, n, y=None: seen.append(y.tolist()) or sample(self, n, y),
+        lambda self, n, *, y=None: seen.append(y.tolist()) or sample(self, n, y=y),
     )
     out = tmp_path / "a.png"
     assert (

@@ -18,7 +18,7 @@ from genlib.validation import Shape
 
 SHAPE = (1, 3, 3)
 IMAGES = all_images(2, SHAPE).double()
-LAYERS = pytest.mark.parametrize("hidden_dim", [4, 11])  # fewer than the 9 pixels, and more
+LAYERS = pytest.mark.parametrize("n_hidden", [4, 11])  # fewer than the 9 pixels, and more
 
 
 def random_rbm(n_hidden: int, std: float = 1.0, shape: Shape = SHAPE, **more) -> RBM:

@@ -253,9 +253,7 @@ def test_the_importance_bound_encodes_an_image_once_and_decodes_no_more_than_it_
 @pytest.mark.parametrize("k, at_once", [(0, 10), (10, 0)])
 def test_a_bound_from_no_codes_is_refused(k: int, at_once: int):
     with pytest.raises(ValueError, match="at least 1"):
-        importance_bound(
-            VAE((1, 4, 4), latent_dim=2), torch.zeros(1, 1, 4, 4), k=k, at_once=at_once
-        )
+        importance_bound(VAE((1, 4, 4), latent_dim=2), IMAGE, k=k, at_once=at_once)
 
 
 class LinearGaussian(nn.Module):
@@ -379,9 +377,8 @@ def test_the_fast_softplus_is_softplus_and_so_is_its_gradient():
     parameters = logits.view(-1, 1, 1, 1, 1).requires_grad_()
     for value in (0.0, 1.0):
         log_p = BernoulliPixels(2).log_prob(parameters, torch.full((1, 1, 1), value).double())
-        expected = -F.binary_cross_entropy_with_logits(
-            parameters, torch.full_like(parameters, value), reduction="none"
-        )
+        x = torch.full_like(parameters, value)
+        expected = -F.binary_cross_entropy_with_logits(parameters, x, reduction="none")
         torch.testing.assert_close(log_p.flatten(), expected.flatten())
         gradients = [torch.autograd.grad(t.sum(), parameters)[0] for t in (log_p, expected)]
         torch.testing.assert_close(*gradients)
@@ -408,14 +405,8 @@ def convolutional(shape: Shape, likelihood: str, levels: int, n_classes: int) ->
 def test_networks_fit_images_of_any_size(shape: Shape, likelihood: str, levels: int, conv: bool):
     for n_classes in (0, 3):
         networks = convolutional(shape, likelihood, levels, n_classes) if conv else {}
-        model = VAE(
-            shape,
-            latent_dim=3,
-            likelihood=likelihood,
-            levels=levels,
-            n_classes=n_classes,
-            **networks,
-        )
+        model = VAE(shape, latent_dim=3, likelihood=likelihood, levels=levels,
+                    n_classes=n_classes, **networks)  # fmt: skip
         y = torch.tensor([0, 2]) if n_classes else None
         x = model.sample(2, y=y)
         assert x.shape == (2, *shape)
@@ -427,10 +418,8 @@ def test_networks_fit_images_of_any_size(shape: Shape, likelihood: str, levels: 
 @SHAPES
 @pytest.mark.parametrize("conv", [False, True])
 def test_autoencoders_fit_images_of_any_size(shape: Shape, conv: bool):
-    networks = (
-        {"encoder": ConvEncoder(shape, out_dim=3), "decoder": ConvDecoder(3, shape)} if conv else {}
-    )
-    model = Autoencoder(shape, latent_dim=3, **networks)
+    networks = {"encoder": ConvEncoder(shape, out_dim=3), "decoder": ConvDecoder(3, shape)}
+    model = Autoencoder(shape, latent_dim=3, **(networks if conv else {}))
     x = torch.rand(2, *shape)
     z = model.encode(x)
     assert z.shape == (2, 3)
@@ -519,8 +508,7 @@ def test_a_name_promises_what_the_model_can_do():
 
 
 def everything(model: VAE, x: Tensor, y: Tensor | None) -> list[Tensor]:
-    z = model.posterior(x, y=y).rsample()
-    n = len(x)
+    z, n = model.posterior(x, y=y).rsample(), len(x)
     return [
         z,
         model.prior().sample((n,)),
@@ -546,14 +534,8 @@ def test_no_tensor_stays_behind_on_the_cpu(
     with FakeTensorMode():  # raises FakeTensorDeviceMismatchError if one does
         with torch.device("cuda"):  # not around the calls: there it would help a forgetful factory
             networks = convolutional(shape, likelihood, levels, n_classes) if conv else {}
-            model = VAE(
-                shape,
-                latent_dim=3,
-                likelihood=likelihood,
-                levels=levels,
-                n_classes=n_classes,
-                **networks,
-            )
+            model = VAE(shape, latent_dim=3, likelihood=likelihood, levels=levels,
+                        n_classes=n_classes, **networks)  # fmt: skip
             x = torch.rand(2, *shape)
             y = torch.zeros(2, dtype=torch.long) if n_classes else None
         assert all(result.device.type == "cuda" for result in everything(model, x, y))
@@ -679,9 +661,10 @@ def test_bad_labels_are_refused(y: Tensor | None, error: type, message: str):
 
 
 def test_labels_for_an_unconditional_model_are_refused():
+    model = VAE((1, 4, 4), latent_dim=3)
     for call in TAKES_LABELS:
         with pytest.raises(ValueError, match="unconditional"):
-            call(VAE((1, 4, 4), latent_dim=3), IMAGE, torch.tensor([0, 1]))
+            call(model, IMAGE, torch.tensor([0, 1]))
 
 
 @pytest.mark.parametrize(
