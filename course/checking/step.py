@@ -24,6 +24,7 @@ r"""One form for a step: the right function, inputs that decide, and wrong funct
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -128,7 +129,13 @@ class Step:
             )
         cases = self.cases(seed)
         self._takes(answer, cases[0])
-        self.judge(cases, self.ask(answer, cases, seed), numbers_of(answer))
+        plain = [
+            replace(case, trained=()) for case in cases
+        ]  # gradients are for those whose values are right
+        with own_random_numbers(0):
+            self.judge_values(cases, self.ask(answer, plain, seed), numbers_of(answer))
+            if self.gradient:
+                self.judge_gradient(cases, self.ask(answer, cases, seed))
         with own_random_numbers(seed) as generator:
             for question in self.live:
                 _raise(question(answer, generator))
@@ -227,6 +234,7 @@ class Step:
         for case, outcome in zip(cases, outcomes, strict=True):
             if not case.trained:
                 continue
+            _raise(outcome.words)  # such as a backward that stops
             [wanted] = answer_questions(self.name, self.as_answer(self.right), [case])
             if [key for key, _ in outcome.gradients] != list(case.trained):
                 raise Wrong(f"the gradients that came for {case.label} are not the ones asked for.")

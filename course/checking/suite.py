@@ -32,7 +32,7 @@ from course.checking.core import Answer, Wrong
 from course.checking.step import Step, several
 from course.publish.build import ROOT, ThisPython, find_lessons, read_source, student_version
 
-SEEDS = range(4)
+SEEDS = range(3)
 CARD = re.compile(
     r"^\*Difficulty ([1-5]) of 5 · importance ([1-5]) of 5 · (\d+) minutes\*$", re.MULTILINE
 )
