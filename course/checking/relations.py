@@ -48,6 +48,7 @@ def explain(
     wanted: Sequence[Sequence[Tensor]],
     results: Sequence[str],
     numbers: Numbers = frozenset(),
+    reveal: bool = True,
 ) -> str:
     """What to say about results that are wrong, and that no table knows.
 
@@ -56,6 +57,7 @@ def explain(
         cases, given, wanted: the calls, what came and what should have come.
         results: what the results are.
         numbers: that stand in the student's code.
+        reveal: whether to say what would have been right, as for exercises.
 
     Example:
         >>> case, x = Case("three numbers", {}), torch.rand(3)
@@ -87,18 +89,16 @@ def explain(
     if odd.any():
         return f"{start} contains NaN: look for {_where_from(case)}."
     if ordinary and len(right) == len(ordinary):  # only extreme inputs are wrong
-        at, a, b = _largest(got, want)
         return (
-            f"right for ordinary numbers, but for {case.label} {at}{a}, not {b}: a small number (`+ 1e-8`) or a clamp "
-            "in your code changes it, or a number is rounded on its way."
+            f"right for ordinary numbers, but for {case.label} {_largest(got, want, reveal)}: a small number "
+            "(`+ 1e-8`) or a clamp in your code changes it, or a number is rounded on its way."
         )
     chosen = [pairs[i] for i in ordinary or range(len(cases))]
     if all(a.shape == b.shape for a, b in chosen):
         words = _related(chosen, [cases[i] for i in ordinary or range(len(cases))])
         if words:
             return f"{of}{words}"
-    at, a, b = _largest(got, want)
-    return f"{start} is wrong: {at}{a}, not {b}.{_stands(cases, first, numbers, fits)}"
+    return f"{start} is wrong: {_largest(got, want, reveal)}.{_stands(cases, first, numbers, fits)}"
 
 
 def number(x: Any) -> Any:
@@ -319,13 +319,14 @@ def _form_of(
 # ---------------------------------------------------------------- the last resort
 
 
-def _largest(got: Tensor, want: Tensor) -> tuple[str, str, str]:
-    """Where the gap is largest, and both numbers there, with as many digits as it takes to see it."""
+def _largest(got: Tensor, want: Tensor, reveal: bool) -> str:
+    """Where the gap is largest, and the numbers there, with as many digits as it takes to see it."""
     gap = (got.double() - want.double()).abs()
     gap = torch.where(isnan(gap), 0.0, gap)
     place = np.unravel_index(int(gap.argmax()), tuple(gap.shape))
-    a, b = got[place].item(), want[place].item()
-    return (f"at {[int(i) for i in place]} it is " if place else "it is "), *digits(a, b)
+    a, b = digits(got[place].item(), want[place].item())
+    where = f"at {[int(i) for i in place]} it is {a}" if place else f"it is {a}"
+    return f"{where}, not {b}" if reveal else where
 
 
 def digits(a: float, b: float) -> tuple[str, str]:

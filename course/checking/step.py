@@ -167,7 +167,11 @@ class Step:
         ]
 
     def judge(
-        self, cases: Sequence[Question], outcomes: Sequence[Outcome], numbers: Numbers = frozenset()
+        self,
+        cases: Sequence[Question],
+        outcomes: Sequence[Outcome],
+        numbers: Numbers = frozenset(),
+        reveal: bool = True,
     ) -> None:
         """Return when every outcome is right; else raise `Wrong` with the best diagnosis there is.
 
@@ -175,9 +179,10 @@ class Step:
             cases: the calls made, from `cases`.
             outcomes: what came of each, from `ask`.
             numbers: that stand in the student's code, if one may look.
+            reveal: whether a last word may say what would have been right, as for exercises.
         """
         with own_random_numbers(0):
-            self.judge_values(cases, outcomes, numbers)
+            self.judge_values(cases, outcomes, numbers, reveal)
             self.judge_gradient(cases, outcomes)
 
     def as_answer(self, function: Callable[..., Any]) -> Answer:
@@ -198,7 +203,11 @@ class Step:
     # ------------------------------------------------------------ the halves of `judge`
 
     def judge_values(
-        self, cases: Sequence[Question], outcomes: Sequence[Outcome], numbers: Numbers = frozenset()
+        self,
+        cases: Sequence[Question],
+        outcomes: Sequence[Outcome],
+        numbers: Numbers = frozenset(),
+        reveal: bool = True,
     ) -> None:
         """The part of `judge` that is about what came back."""
         given = [self._tensors(outcome) for outcome in outcomes]
@@ -211,7 +220,7 @@ class Step:
             _raise(self._known(cases, told, given, wanted))
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
-            _raise(explain(self.name, cases, given, wanted, self.results, numbers))
+            _raise(explain(self.name, cases, given, wanted, self.results, numbers, reveal))
         self._check_kinds(given, wanted)
         if not self.compared:
             same_shapes = [
@@ -219,7 +228,9 @@ class Step:
                 for x, y in zip(given, wanted, strict=True)
             ]  # fmt: skip
             if not all(map(all_same, same_shapes, wanted)):
-                _raise(explain(self.name, cases, same_shapes, wanted, self.results, numbers))
+                _raise(
+                    explain(self.name, cases, same_shapes, wanted, self.results, numbers, reveal)
+                )
         for case, results_given in zip(cases, given, strict=True):
             for question in self.properties:
                 _raise(question(case, *results_given))
@@ -255,8 +266,8 @@ class Step:
                 )
                 if not close:
                     raise Wrong(
-                        f"the values are right, but the gradient of `{key}` is not (for {case.label}): is something "
-                        "on its way detached, or rounded?"
+                        f"the gradient of `{key}` is not right (for {case.label}): is something on its way detached, "
+                        "rounded, or computed twice?"
                     )
 
     # ------------------------------------------------------------ the questions
@@ -327,6 +338,11 @@ class Step:
                 return all(b is not None and same_or_nan(a, b) for a, b in pairs)
             return pairs[place][1] is not None and same_or_nan(*pairs[place])
 
+        def tells(words: str, places: Sequence[int]) -> bool:
+            """Not infinities and NaN alone: many formulas overflow in the same place."""
+            made = [x for i in places for x in results(words, i) if x is not None]
+            return any(torch.isfinite(x).any() for x in made)
+
         everywhere = range(len(cases))
         ordinary = [i for i in everywhere if cases[i].kind != "extreme"]
         tries = [(everywhere, None), (ordinary, None)]
@@ -346,7 +362,7 @@ class Step:
             )
             if wrong:
                 for words in self.wrong:
-                    if all(agrees(words, i, place) for i in places):
+                    if all(agrees(words, i, place) for i in places) and tells(words, places):
                         return words
         return None
 
