@@ -34,7 +34,6 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {  # of the right result
     "you return the reciprocal: what is wanted is 1 over your result.": lambda x: 1 / x,
     "you return the square: the root is missing.": lambda x: x.square(),
     "you return the root: what is wanted is its square.": lambda x: x.sqrt(),
-    "the size is right, but not the sign: is there an `abs`, or a square and a root?": lambda x: x.abs(),
     "negative numbers are set to zero, as `relu` and `clamp(min=0)` do.": lambda x: x.clamp(min=0),
     "your result is rounded to whole numbers.": lambda x: x.round(),
     "your result is cut to whole numbers, as `long()` and `//` do.": lambda x: x.trunc(),
@@ -136,6 +135,8 @@ def _shape(got: Tensor, want: Tensor) -> str:
     if got.numel() == want.numel() and same(got.flatten(), want.flatten()):
         return ", and the numbers are right: `reshape` them"
     for what, reduce in (("sum", Tensor.sum), ("average", Tensor.mean)):
+        if want.is_floating_point() and same(got, reduce(want)):
+            return f": you {what} over everything"
         for small, large, words in (
             (want, got, f": {what} over axis {{}} too"),
             (got, want, f": you {what} over axis {{}}, which must stay"),
@@ -145,8 +146,6 @@ def _shape(got: Tensor, want: Tensor) -> str:
             for dim in range(large.ndim):
                 if same(reduce(large, dim), small):
                     return words.format(dim)
-        if want.is_floating_point() and got.ndim == 0 and same(got, reduce(want)):
-            return f": you {what} over everything"
     return ""
 
 
@@ -178,6 +177,8 @@ def _related(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> s
     for words, function in FUNCTIONS.items():
         if torch.allclose(got, function(want), rtol=1e-4, atol=1e-5, equal_nan=False):
             return words
+    if torch.allclose(got.abs(), want.abs(), rtol=1e-4, atol=1e-5) and (got != -want).any():
+        return "the size of each number is right, but not every sign: is there an `abs`, or a root of a square?"
     return _moved(pairs) or _times(pairs, cases) or _plus(pairs, cases)
 
 
