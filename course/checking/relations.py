@@ -235,10 +235,14 @@ def _times(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> str
     ratios = []
     for a, b in pairs:
         a, b = a.double().flatten(), b.double().flatten()
+        if same(b, torch.zeros_like(b)) and same(a, b):  # as of any factor
+            ratios.append(a[:0])
+            continue
         large = b.abs() > 1e-3 * b.abs().max()
         if not same(a[~large], b[~large] * (a[large] / b[large]).mean()):
             return None
         ratios.append((a / b)[large])
+    cases = [case for case, x in zip(cases, ratios, strict=True) if len(x)]
     factors = _constant_of([x for x in ratios if len(x)])
     if not factors:
         return None

@@ -258,11 +258,13 @@ class _Grid:
         return (log_q.exp() * value).sum(dim=0) * self.area
 
 
-def _on_a_grid(g: torch.Generator, sides: tuple[int, ...], b: int, low: float) -> dict:
+def _on_a_grid(
+    g: torch.Generator, sides: tuple[int, ...], b: int, low: float, spread: float = 3.0
+) -> dict:
     lines = [linspace(-2, 2, side).to(torch.get_default_dtype()) for side in sides]
     z = cartesian_prod(*lines).reshape(-1, len(sides))
     area = math.prod(4 / (side - 1) for side in sides) / 2
-    return {"log_likelihood": low + 3 * normal(g, len(z), b), "z": z, "area": area}
+    return {"log_likelihood": low + spread * normal(g, len(z), b), "z": z, "area": area}
 
 
 @step(
@@ -271,6 +273,7 @@ def _on_a_grid(g: torch.Generator, sides: tuple[int, ...], b: int, low: float) -
         tame("a grid on the line", **_on_a_grid(g, (9,), 2, -8.0)),
         hard("a single image", **_on_a_grid(g, (3, 4), 1, -8.0)),
         extreme("very unlikely images", **_on_a_grid(g, (4, 4), 2, -3000.0)),
+        extreme("codes that explain an image much better", **_on_a_grid(g, (4, 5), 2, 0.0, 2000.0)),
     ],
     view=lambda log_likelihood, z, area: {"g": _Grid(log_likelihood, z, area)},
     gradient="log_likelihood",
@@ -869,9 +872,12 @@ def _not_drawn(x: Tensor, logits: Tensor) -> str | None:
     if ((x != 0) & (x != 1)).any():
         return "your images hold values that are neither 0 nor 1: draw each pixel."
     # where one number u decides for many pixels, as u < p, no white one has a smaller p than a black one
+    row = "the pixels of a row, a column or a colour share one random number: draw one for each pixel."
+    lines = [(axis, row) for axis in (1, 2, 3) if x.shape[axis] > 1]
     for pixels, words in (
         (0, "all images share their random numbers: draw them for every pixel of every image."),
         ((1, 2, 3), "all pixels of an image share one random number: draw one for each pixel."),
+        *lines,
     ):
         lightest_black, darkest_white = (p * (1 - x)).amax(pixels), (p * x + 1 - x).amin(pixels)
         if (lightest_black <= darkest_white + 1e-6).all():

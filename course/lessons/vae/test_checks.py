@@ -153,6 +153,11 @@ def log_evidence_out_of_log_space(log_likelihood, z, area):
     return ((log_likelihood + log_prior(z)).exp().sum(0) * area).log()
 
 
+def log_evidence_around_the_mean(log_likelihood, z, area):
+    mean = log_likelihood.mean(0)
+    return log_evidence_out_of_log_space(log_likelihood - mean, z, area) + mean
+
+
 def gap_out_of_log_space(log_q, log_likelihood, z, area):
     evidence = log_evidence_out_of_log_space(log_likelihood, z, area)
     return (log_q.exp() * (log_q - log_likelihood - log_prior(z))).sum(0) * area + evidence
@@ -218,7 +223,10 @@ bank.wrong("gaussian_log_prob", {
     "no gradient reaches `log_std`": lambda z, mean, log_std: gaussian_log_prob(z, mean, log_std.detach()),
     "half precision": lambda z, mean, log_std: gaussian_log_prob(z, mean, log_std).bfloat16(),
 })  # fmt: skip
-bank.wrong("log_evidence", {"is infinite": log_evidence_out_of_log_space})
+bank.wrong("log_evidence", {
+    "very unlikely images .* is infinite": log_evidence_out_of_log_space,
+    "much better .* is infinite": log_evidence_around_the_mean,
+})  # fmt: skip
 bank.wrong("reparameterise", {
     "log_std itself": lambda mean, log_std, k: mean + log_std * torch.randn(k, *mean.shape),
     r"the variance, exp\(2 log_std": lambda mean, log_std, k: reparameterise(mean, 2 * log_std, k),
@@ -243,6 +251,7 @@ bank.wrong("reparameterise", {
 })  # fmt: skip
 bank.wrong("kl", {
     "no gradient reaches `mean` and `log_std`": lambda mean, log_std: kl(mean.data, log_std.data),
+    "bits where nats": lambda mean, log_std: kl(mean, log_std) / math.log(2),
     "1/2 too large": lambda mean, log_std: kl(mean, log_std) + 0.5,
 })  # fmt: skip
 bank.wrong("elbo", {
@@ -279,7 +288,8 @@ bank.wrong("sample", {
     "of the prior, but are not normal":
         drawn_from(lambda n, latent_dim: (torch.rand(n, latent_dim) - 0.5) * math.sqrt(12)),
     "share their random numbers": below(lambda p: torch.rand(p.shape[1:])),
-    "one random number": below(lambda p: torch.rand(len(p), 1, 1, 1)),
+    "all pixels of an image share": below(lambda p: torch.rand(len(p), 1, 1, 1)),
+    "the pixels of a row": below(lambda p: torch.rand(*p.shape[:3], 1)),
     r"with the probabilities sigmoid\(logits\)": below(lambda p: 0.2 + 0.8 * torch.rand_like(p)),
     "never calls `decode`": lambda decode, n, latent_dim: torch.rand(n, 1, 3, 2).round(),
     "given 4000 codes for n = 2000": lambda decode, n, latent_dim: sample(decode, 2 * n, latent_dim)[:n],
