@@ -13,7 +13,7 @@ import contextlib
 import linecache
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,9 @@ class Case:
 
     label: str
     arguments: Mapping[str, Any]
+    # of a step (step.py): "tame", "hard" or "extreme", and whatever its check wants to find again
+    kind: str = field(default="tame", kw_only=True)
+    about: Any = field(default=None, kw_only=True, repr=False)
 
 
 @contextlib.contextmanager

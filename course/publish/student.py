@@ -55,7 +55,7 @@ def imported(root: Path) -> list[Path]:
     return sorted(
         path.relative_to(root)
         for path in found
-        if path.is_file() and path.suffix != ".pyc" and path.name != "bank.py"
+        if path.is_file() and path.suffix != ".pyc" and path.name not in ("bank.py", "suite.py")
     )
 
 

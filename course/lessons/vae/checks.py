@@ -1,35 +1,32 @@
-r"""Checks for the exercises of lesson VAE.
+r"""Checks for the exercises of lesson VAE: one `Step` each, whose form course/checking/step.py explains.
 
-Each takes the student's function and compares it, on inputs of its own, with the right function and with
-the wrong ones that students write. It prints one line, or raises `Wrong` with the likely mistake.
-Another `seed` gives other inputs and the same verdict.
-
-Steps that draw codes are held against the very codes that they draw: the check hands out an encoder
-and a decoder of its own, and the decoder remembers what it was asked to decode.
+Steps that draw codes are held against the very codes that they draw: the check hands out an encoder and a decoder of
+its own, and the decoder remembers what it was asked to decode.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, cartesian_prod, cat, isfinite, linspace, log, rand, randint, sigmoid
+from torch import (
+    Tensor,
+    bernoulli,
+    cartesian_prod,
+    cat,
+    isfinite,
+    linspace,
+    log,
+    rand,
+    randint,
+    randn,
+    sigmoid,
+)
 from torch.autograd import grad
 from torch.nn.functional import softplus
 
-from course.checking.core import (
-    Answer,
-    Case,
-    Mistakes,
-    Wrong,
-    as_tensor,
-    call,
-    collect,
-    judge,
-    judge_gradient,
-    normal,
-    own_random_numbers,
-    same,
-)
+from course.checking.core import Answer, Case, Wrong, call, normal, same
+from course.checking.step import extreme, hard, step, tame
 from genlib.validation import Shape
 
 __all__ = [
@@ -68,20 +65,38 @@ def _kl(mean: Tensor, log_std: Tensor) -> Tensor:
     return 0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std
 
 
-def _infinite(case: Case, got: Tensor, want: Tensor) -> str | None:
-    """A probe: what to say where a probability was rounded to zero before its logarithm."""
-    if isfinite(got).all():
-        return None
-    return (
-        f"for {case.label} your result is infinite: a probability is rounded to 0 before its "
-        "logarithm. Never leave log-space; `torch.logsumexp` adds up there."
-    )
+PIXELS = (-3, -2, -1)
+
+
+def _images(g: torch.Generator, *shape: int) -> Tensor:
+    return (rand(shape, generator=g) < 0.5).to(torch.get_default_dtype())
 
 
 # ---------------------------------------------------------------- 1. an image, given its code
 
 
-def bernoulli_log_prob(answer: Answer, *, seed: int = 0) -> None:
+def _logs(logits: Tensor, x: Tensor) -> Tensor:
+    """log p(x) of each pixel by way of sigmoid: -inf where a probability is rounded to zero."""
+    return log(torch.where(x > 0, sigmoid(logits), 1 - sigmoid(logits)))
+
+
+def _unlikely(label: str, logits: Tensor) -> Case:
+    """All that is nearly impossible happens."""
+    return extreme(label, logits=logits, x=(logits < 0).to(logits))
+
+
+@step(
+    lambda g: [
+        tame("three images", logits=2 * normal(g, 3, 2, 3, 4), x=_images(g, 3, 2, 3, 4)),
+        tame("logits of 5 codes, each with 3 images", logits=2 * normal(g, 5, 1, 2, 2, 3), x=_images(g, 3, 2, 2, 3)),
+        hard("a single image", logits=normal(g, 1, 1, 5, 2), x=_images(g, 1, 1, 5, 2)),
+        _unlikely("very unlikely images", 2000 * normal(g, 2, 1, 2, 2)),
+        _unlikely("unlikely white pixels", -1000 - 500 * normal(g, 2, 1, 2, 2).abs()),
+    ],
+    gradient="logits",
+    passes="one number an image, the sum over its pixels, and it never leaves log-space.",
+)  # fmt: skip
+def bernoulli_log_prob(logits: Tensor, x: Tensor) -> Tensor:
     r"""Check `bernoulli_log_prob(logits, x)`: $\log p(x|z)$ of binary images, one number an image.
 
     logits and x (..., C, H, W), whose axes in front broadcast -> (...).
@@ -93,96 +108,67 @@ def bernoulli_log_prob(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: the logits are not normalised: ...
     """
-    pixels = (-3, -2, -1)
+    return _bernoulli(logits, x).sum(dim=PIXELS)
 
-    def right(logits: Tensor, x: Tensor) -> Tensor:
-        return _bernoulli(logits, x).sum(dim=pixels)
 
-    def logs(logits: Tensor, x: Tensor) -> Tensor:  # -inf where a probability is rounded to zero
-        return log(torch.where(x > 0, sigmoid(logits), 1 - sigmoid(logits)))
-
-    mistakes: Mistakes = [
-        (
-            "this is the cross-entropy, a loss: the log-likelihood is minus that.",
-            lambda logits, x: -right(logits, x),
-        ),
-        (
-            "you average over the pixels: log p(x|z) of an image is the sum over all of them.",
-            lambda logits, x: _bernoulli(logits, x).mean(dim=pixels),
-        ),
-        (
-            "you return one number for each pixel: sum over the last three axes, C, H and W.",
-            _bernoulli,
-        ),
-        (
-            "you sum over rows and columns, but not over the channels: sum over the last three axes.",
-            lambda logits, x: _bernoulli(logits, x).sum(dim=(-2, -1)),
-        ),
-        (
-            "you sum over the images too: return one number for each.",
-            lambda logits, x: _bernoulli(logits, x).sum(),
-        ),
-        (
-            "you average over everything, as a loss of torch does unless told `reduction='none'`: sum over "
-            "the pixels of each image.",
-            lambda logits, x: _bernoulli(logits, x).mean(),
-        ),
-        (
-            "you sum over all axes but the first: there may be two in front of C, H and W, so sum over the "
-            "last three.",
-            lambda logits, x: _bernoulli(logits, x).flatten(1).sum(dim=1),
-        ),
-        (
-            "the logits are not normalised: x times logit lacks log(1 + e^logit), which every pixel "
-            "pays.",
-            lambda logits, x: (x * logits).sum(dim=pixels),
-        ),
-        (
-            "your black pixels count nothing: where x = 0 its probability 1 - sigmoid(logit) belongs into "
-            "the sum.",
-            lambda logits, x: (x * -softplus(-logits)).sum(dim=pixels),
-        ),
-        (
-            "black and white are the wrong way round: sigmoid(logit) is the probability of a 1.",
-            lambda logits, x: right(logits, 1 - x),
-        ),
-        (
-            "you add up probabilities: take their logarithm first.",
-            lambda logits, x: logs(logits, x).exp().sum(dim=pixels),
-        ),
-        (
-            "an unlikely pixel makes your result infinite, since sigmoid rounds to 0 or 1: stay with the "
-            "logits, `x * logits - F.softplus(logits)`.",
-            lambda logits, x: logs(logits, x).sum(dim=pixels),
-        ),
-        (
-            "`F.binary_cross_entropy` cuts every logarithm at -100, so an unlikely pixel is too cheap: use "
-            "the one `..._with_logits`.",
-            lambda logits, x: logs(logits, x).clamp(min=-100).sum(dim=pixels),
-        ),
-    ]
-    with own_random_numbers(seed) as generator:
-        cases = []
-        for label, front, image in (
-            ("three images", (3,), (2, 3, 4)),
-            ("logits of 5 codes, each with 3 images", (5, 1), (2, 2, 3)),
-        ):
-            logits = 2 * normal(generator, *front, *image)
-            x = (rand(3, *image, generator=generator) < 0.5).to(logits.dtype)
-            cases.append(Case(label, {"logits": logits, "x": x}))
-        logits = 2000 * normal(generator, 2, 1, 2, 2)
-        x = (logits < 0).to(logits.dtype)  # all that is nearly impossible happens
-        cases.append(Case("very unlikely images", {"logits": logits, "x": x}))
-        given = collect("bernoulli_log_prob", answer, cases)
-        judge("bernoulli_log_prob", cases, given, right, mistakes)
-        judge_gradient("bernoulli_log_prob", answer, cases[0], right, ("logits",))
-    print("Right: one number an image, the sum over its pixels, and it never leaves log-space.")
+bernoulli_log_prob.wrong = {
+    "this is the cross-entropy, a loss: the log-likelihood is minus that.":
+        lambda logits, x: -_bernoulli(logits, x).sum(PIXELS),
+    "you average over the pixels: log p(x|z) of an image is the sum over all of them.":
+        lambda logits, x: _bernoulli(logits, x).mean(PIXELS),
+    "you return one number for each pixel: sum over the last three axes, C, H and W.": _bernoulli,
+    "you sum over rows and columns, but not over the channels: sum over the last three axes.":
+        lambda logits, x: _bernoulli(logits, x).sum((-2, -1)),
+    "you sum over the images too: return one number for each.": lambda logits, x: _bernoulli(logits, x).sum(),
+    "you average over everything, as a loss of torch does unless told `reduction='none'`: sum over the pixels of each "
+    "image.":
+        lambda logits, x: _bernoulli(logits, x).mean(),
+    "you sum over all axes but the first: there may be two in front of C, H and W, so sum over the last three.":
+        lambda logits, x: _bernoulli(logits, x).flatten(1).sum(1),
+    "the logits are not normalised: x times logit lacks log(1 + e^logit), which every pixel pays.":
+        lambda logits, x: (x * logits).sum(PIXELS),
+    "your black pixels count nothing: where x = 0 its probability 1 - sigmoid(logit) belongs into the sum.":
+        lambda logits, x: (x * -softplus(-logits)).sum(PIXELS),
+    "black and white are the wrong way round: sigmoid(logit) is the probability of a 1.":
+        lambda logits, x: _bernoulli(logits, 1 - x).sum(PIXELS),
+    "you add up probabilities: take their logarithm first.":
+        lambda logits, x: _logs(logits, x).exp().sum(PIXELS),
+    "an unlikely pixel makes your result infinite, since sigmoid rounds to 0 or 1: stay with the logits, "
+    "`x * logits - F.softplus(logits)`.":
+        lambda logits, x: _logs(logits, x).sum(PIXELS),
+    "`F.binary_cross_entropy` cuts every logarithm at -100, so an unlikely pixel is too cheap: use the one "
+    "`..._with_logits`.":
+        lambda logits, x: _logs(logits, x).clamp(min=-100).sum(PIXELS),
+    "log(1 + e^logit) overflows for a large logit: `F.softplus` does not.":
+        lambda logits, x: (x * logits - log(1 + logits.exp())).sum(PIXELS),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 2. the density of a code
 
 
-def gaussian_log_prob(answer: Answer, *, seed: int = 0) -> None:
+def _far(
+    g: torch.Generator, d: int, codes: tuple[int, ...], means: int, scale: float = 1.0
+) -> dict[str, Tensor]:
+    z, mean, log_std = (
+        scale * (2 + normal(g, *codes, d)),
+        normal(g, means, d),
+        0.5 * normal(g, means, d),
+    )
+    return {"z": z, "mean": mean, "log_std": log_std}  # fmt: skip
+
+
+@step(
+    lambda g: [
+        tame("codes of 3 entries", **_far(g, 3, (4,), 4)),
+        tame("5 codes under each of 3 Gaussians", **_far(g, 2, (5, 1), 3)),
+        hard("a single entry", **_far(g, 1, (2,), 2)),
+        extreme("codes far away", **_far(g, 2, (3,), 3, scale=100.0)),
+    ],
+    gradient="z mean log_std",
+    passes="one number a code, with every constant counted once for each entry.",
+)
+def gaussian_log_prob(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     r"""Check `gaussian_log_prob(z, mean, log_std)`: the log density of a diagonal Gaussian.
 
     All (..., D), whose axes in front broadcast -> (...).
@@ -194,102 +180,50 @@ def gaussian_log_prob(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: for codes of 3 entries the result of `gaussian_log_prob` is wrong: ...
     """
+    return _gaussian(z, mean, log_std).sum(dim=-1)
 
-    def right(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        return _gaussian(z, mean, log_std).sum(dim=-1)
 
-    def from_parts(square: Tensor, log_std: Tensor) -> Tensor:
-        return (-0.5 * square - log_std - HALF_LOG_2PI).sum(dim=-1)
+def _by_parts(
+    square: Callable[[Tensor, Tensor], Tensor], scale: float = 1, constant: float = 1
+) -> Callable:
+    """A wrong log density: from (z - mean)^2 and log_std, the weight of log_std, and that of the constant."""
+    return lambda z, mean, log_std: (
+        -0.5 * square((z - mean).square(), log_std) - scale * log_std - constant * HALF_LOG_2PI
+    ).sum(-1)  # fmt: skip
 
-    def squared(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        return ((z - mean) / log_std.exp()).square()
 
-    mistakes: Mistakes = [
-        (
-            "the constant is missing: every entry pays log(2 pi) / 2.",
-            lambda z, mean, log_std: right(z, mean, log_std) + z.shape[-1] * HALF_LOG_2PI,
-        ),
-        (
-            "the constant log(2 pi) / 2 is counted once for the whole code: each of the D entries pays "
-            "it.",
-            lambda z, mean, log_std: right(z, mean, log_std) + (z.shape[-1] - 1) * HALF_LOG_2PI,
-        ),
-        (
-            "the constant of all D entries, D log(2 pi) / 2, is counted again in each of them: it belongs "
-            "outside the sum.",
-            lambda z, mean, log_std: (
-                right(z, mean, log_std) - z.shape[-1] * (z.shape[-1] - 1) * HALF_LOG_2PI
-            ),
-        ),
-        (
-            "- log_std is missing: a wide Gaussian is lower everywhere.",
-            lambda z, mean, log_std: right(z, mean, log_std) + log_std.sum(dim=-1),
-        ),
-        (
-            "you add log_std: subtract it, since a wide Gaussian is lower.",
-            lambda z, mean, log_std: right(z, mean, log_std) + 2 * log_std.sum(dim=-1),
-        ),
-        (
-            "you take exp(log_std) for the variance: it is the standard deviation, so square it before you "
-            "divide.",
-            lambda z, mean, log_std: from_parts((z - mean).square() / log_std.exp(), 0.5 * log_std),
-        ),
-        (
-            "you halve log_std, as if it were the log of the variance.",
-            lambda z, mean, log_std: from_parts(squared(z, mean, log_std), 0.5 * log_std),
-        ),
-        (
-            "you divide by the standard deviation, not by its square: the distance is squared as a "
-            "whole, ((z - mean) / std) ** 2.",
-            lambda z, mean, log_std: from_parts((z - mean).square() / log_std.exp(), log_std),
-        ),
-        (
-            "the factor 1/2 before the square is missing.",
-            lambda z, mean, log_std: from_parts(2 * squared(z, mean, log_std), log_std),
-        ),
-        (
-            "the square has the wrong sign: further away is less likely.",
-            lambda z, mean, log_std: from_parts(-squared(z, mean, log_std), log_std),
-        ),
-        (
-            "you average over the entries of a code: their log densities add up.",
-            lambda z, mean, log_std: _gaussian(z, mean, log_std).mean(dim=-1),
-        ),
-        (
-            "you return one number for each entry: sum over the last axis.",
-            _gaussian,
-        ),
-        (
-            "you sum over the codes too: return one number for each code.",
-            lambda z, mean, log_std: _gaussian(z, mean, log_std).sum(),
-        ),
-        (
-            "you sum over all axes but the first: there may be two in front, so sum over the last "
-            "axis alone.",
-            lambda z, mean, log_std: _gaussian(z, mean, log_std).flatten(1).sum(dim=1),
-        ),
-        (
-            "this is the density: wanted is its logarithm, computed without the exp.",
-            lambda z, mean, log_std: right(z, mean, log_std).exp(),
-        ),
-    ]
-    with own_random_numbers(seed) as generator:
-        cases = []
-        for label, front, d, scale in (
-            ("codes of 3 entries", (4,), 3, 1.0),
-            ("5 codes under each of 3 Gaussians", (5, 1), 2, 1.0),
-            ("codes far away", (3,), 2, 100.0),
-        ):
-            arguments = {
-                "z": scale * (2 + normal(generator, *front, d)),
-                "mean": normal(generator, 3 if len(front) == 2 else front[0], d),
-                "log_std": 0.5 * normal(generator, 3 if len(front) == 2 else front[0], d),
-            }
-            cases.append(Case(label, arguments))
-        given = collect("gaussian_log_prob", answer, cases)
-        judge("gaussian_log_prob", cases, given, right, mistakes, probe=_infinite)
-        judge_gradient("gaussian_log_prob", answer, cases[0], right, ("z", "mean", "log_std"))
-    print("Right: one number a code, with every constant counted once for each entry.")
+def _over_variance(square: Tensor, log_std: Tensor) -> Tensor:
+    return square / (2 * log_std).exp()
+
+
+gaussian_log_prob.wrong = {
+    "the constant is missing: every entry pays log(2 pi) / 2.": _by_parts(_over_variance, constant=0),
+    "the constant log(2 pi) / 2 is counted once for the whole code: each of the D entries pays it.":
+        lambda z, mean, log_std: _gaussian(z, mean, log_std).sum(-1) + (z.shape[-1] - 1) * HALF_LOG_2PI,
+    "the constant of all D entries, D log(2 pi) / 2, is counted again in each of them: it belongs outside the sum.":
+        lambda z, mean, log_std: (_gaussian(z, mean, log_std) - (z.shape[-1] - 1) * HALF_LOG_2PI).sum(-1),
+    "- log_std is missing: a wide Gaussian is lower everywhere.": _by_parts(_over_variance, scale=0),
+    "you add log_std: subtract it, since a wide Gaussian is lower.": _by_parts(_over_variance, scale=-1),
+    "you take exp(log_std) for the variance: it is the standard deviation, so square it before you divide.":
+        lambda z, mean, log_std: _gaussian(z, mean, log_std / 2).sum(-1),
+    "you halve log_std, as if it were the log of the variance.": _by_parts(_over_variance, scale=0.5),
+    "you divide by the standard deviation, not by its square: the distance is squared as a whole, "
+    "((z - mean) / std) ** 2.":
+        _by_parts(lambda square, log_std: square / log_std.exp()),
+    "the factor 1/2 before the square is missing.":
+        _by_parts(lambda square, log_std: 2 * _over_variance(square, log_std)),
+    "the square has the wrong sign: further away is less likely.":
+        _by_parts(lambda square, log_std: -_over_variance(square, log_std)),
+    "you average over the entries of a code: their log densities add up.":
+        lambda z, mean, log_std: _gaussian(z, mean, log_std).mean(-1),
+    "you return one number for each entry: sum over the last axis.": _gaussian,
+    "you sum over the codes too: return one number for each code.":
+        lambda z, mean, log_std: _gaussian(z, mean, log_std).sum(),
+    "you sum over all axes but the first: there may be two in front, so sum over the last axis alone.":
+        lambda z, mean, log_std: _gaussian(z, mean, log_std).flatten(1).sum(1),
+    "this is the density: wanted is its logarithm, computed without the exp.":
+        lambda z, mean, log_std: _gaussian(z, mean, log_std).sum(-1).exp(),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 3. the evidence on a grid
@@ -319,8 +253,33 @@ class _Grid:
     def posterior(self) -> Tensor:  # (n, B), a log density
         return self.joint - self.evidence
 
+    def mean(self, log_q: Tensor, value: Tensor) -> Tensor:
+        """Under a density on the grid, (n, B) -> (B,)."""
+        return (log_q.exp() * value).sum(dim=0) * self.area
 
-def log_evidence(answer: Answer, *, seed: int = 0) -> None:
+
+def _on_a_grid(
+    g: torch.Generator, sides: tuple[int, ...], b: int, low: float, spread: float = 3.0
+) -> dict:
+    lines = [linspace(-2, 2, side).to(torch.get_default_dtype()) for side in sides]
+    z = cartesian_prod(*lines).reshape(-1, len(sides))
+    area = math.prod(4 / (side - 1) for side in sides) / 2
+    return {"log_likelihood": low + spread * normal(g, len(z), b), "z": z, "area": area}
+
+
+@step(
+    lambda g: [
+        tame("a grid in the plane", **_on_a_grid(g, (5, 4), 3, -8.0)),
+        tame("a grid on the line", **_on_a_grid(g, (9,), 2, -8.0)),
+        hard("a single image", **_on_a_grid(g, (3, 4), 1, -8.0)),
+        extreme("very unlikely images", **_on_a_grid(g, (4, 4), 2, -3000.0)),
+        extreme("codes that explain an image much better", **_on_a_grid(g, (4, 5), 2, 0.0, 2000.0)),
+    ],
+    view=lambda log_likelihood, z, area: {"g": _Grid(log_likelihood, z, area)},
+    gradient="log_likelihood",
+    passes="the logarithm of a sum over the grid, each point weighed by prior and area.",
+)
+def log_evidence(g: _Grid) -> Tensor:
     r"""Check `log_evidence(log_likelihood, z, area)`: $\log \sum_j p(x|z_j) \, p(z_j) \, \Delta$.
 
     log_likelihood (n, B), z (n, D), area a number -> (B,). The prior is N(0, I).
@@ -332,80 +291,120 @@ def log_evidence(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: this adds up the likelihoods alone: ...
     """
-    mistakes: Mistakes = [
-        (
-            "the prior is missing: a square of the grid weighs p(z) times its area.",
-            lambda g: g.log_likelihood.logsumexp(0) + math.log(g.area),
-        ),
-        (
-            "the area is missing: a sum becomes an integral when each term is multiplied by the area of its "
-            "square.",
-            lambda g: g.joint.logsumexp(0),
-        ),
-        (
-            "this adds up the likelihoods alone: each needs the weight p(z) times the area.",
-            lambda g: g.log_likelihood.logsumexp(0),
-        ),
-        (
-            "you add the area to a logarithm: add its logarithm, `math.log(area)`.",
-            lambda g: g.joint.logsumexp(0) + g.area,
-        ),
-        (
-            "you divide by the number of points: the area already says how much each of them stands "
-            "for.",
-            lambda g: g.evidence - math.log(len(g.z)),
-        ),
-        (
-            "this is the mean over points drawn from the prior: these points form a grid, so weigh each by "
-            "p(z) times the area.",
-            lambda g: g.log_likelihood.logsumexp(0) - math.log(len(g.z)),
-        ),
-        (
-            "you add up logarithms: log p(x) is the logarithm of a sum, not the sum of logarithms.",
-            lambda g: g.joint.sum(0) + math.log(g.area),
-        ),
-        (
-            "you sum over the images: sum over the points of the grid, axis 0.",
-            lambda g: g.joint.logsumexp(1) + math.log(g.area),
-        ),
-        (
-            "the constant of the prior is missing: log N(z; 0, I) holds - D log(2 pi) / 2.",
-            lambda g: g.evidence + g.z.shape[1] * HALF_LOG_2PI,
-        ),
-        (
-            "you raise the area to the power D: it is the whole square's already.",
-            lambda g: g.evidence + (g.z.shape[1] - 1) * math.log(g.area),
-        ),
-        (
-            "this is p(x) itself: return its logarithm.",
-            lambda g: g.evidence.exp(),
-        ),
-    ]
-    with own_random_numbers(seed) as generator:
-        cases = []
-        for label, sides, b, low in (
-            ("a grid in the plane", (5, 4), 3, -8.0),
-            ("a grid on the line", (9,), 2, -8.0),
-            ("very unlikely images", (4, 4), 2, -3000.0),
-        ):
-            lines = [linspace(-2, 2, side).to(torch.get_default_dtype()) for side in sides]
-            z = cartesian_prod(*lines).reshape(-1, len(sides))
-            arguments = {
-                "log_likelihood": low + 3 * normal(generator, len(z), b),
-                "z": z,
-                "area": math.prod(4 / (side - 1) for side in sides) / 2,
-            }
-            cases.append(Case(label, arguments))
-        given = collect("log_evidence", answer, cases)
-        told = [Case(case.label, {"g": _Grid(**case.arguments)}) for case in cases]
-        judge("log_evidence", told, given, lambda g: g.evidence, mistakes, probe=_infinite)
-    print("Right: the logarithm of a sum over the grid, each point weighed by prior and area.")
+    return g.evidence
+
+
+log_evidence.wrong = {
+    "the prior is missing: a square of the grid weighs p(z) times its area.":
+        lambda g: g.log_likelihood.logsumexp(0) + math.log(g.area),
+    "the area is missing: a sum becomes an integral when each term is multiplied by the area of its square.":
+        lambda g: g.joint.logsumexp(0),
+    "this adds up the likelihoods alone: each needs the weight p(z) times the area.":
+        lambda g: g.log_likelihood.logsumexp(0),
+    "you add the area to a logarithm: add its logarithm, `math.log(area)`.":
+        lambda g: g.joint.logsumexp(0) + g.area,
+    "you divide by the number of points: the area already says how much each of them stands for.":
+        lambda g: g.evidence - math.log(len(g.z)),
+    "this is the mean over points drawn from the prior: these points form a grid, so weigh each by p(z) times the "
+    "area.":
+        lambda g: g.log_likelihood.logsumexp(0) - math.log(len(g.z)),
+    "you add up logarithms: log p(x) is the logarithm of a sum, not the sum of logarithms.":
+        lambda g: g.joint.sum(0) + math.log(g.area),
+    "you sum over the images: sum over the points of the grid, axis 0.":
+        lambda g: g.joint.logsumexp(1) + math.log(g.area),
+    "the constant of the prior is missing: log N(z; 0, I) holds - D log(2 pi) / 2.":
+        lambda g: g.evidence + g.z.shape[1] * HALF_LOG_2PI,
+    "you raise the area to the power D: it is the whole square's already.":
+        lambda g: g.evidence + (g.z.shape[1] - 1) * math.log(g.area),
+    "this is p(x) itself: return its logarithm.": lambda g: g.evidence.exp(),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 4. draws that gradients pass
 
 
-def reparameterise(answer: Answer, *, seed: int = 0) -> None:
+def _what_is_wrong_with_the_draws(case: Case, z: Tensor) -> str | None:
+    """Why thousands of draws (k, B, D) are not those of N(mean, std^2); None if they may be."""
+    k, mean, log_std = len(z), case.arguments["mean"], case.arguments["log_std"]
+    if same(z[0], z[1]) and same(z[0], z[-1]):
+        return (
+            "all k draws of an image are the same: the noise needs an axis of length k in front, "
+            "`torch.randn(k, B, D)`."
+        )
+    spread, std = z.std(dim=0), log_std.exp()  # (B, D)
+    spreads = {
+        "the spread of your draws is not exp(log_std).": std,
+        "the spread of your draws is log_std itself: the standard deviation is exp(log_std).": log_std.abs(),
+        "the spread of your draws is the variance, exp(2 log_std): multiply the noise by the standard deviation.":
+            std.square(),
+        "you take log_std for the log of the variance and halve it: the standard deviation is exp(log_std).":
+            std.sqrt(),
+        "the spread is 1 whatever log_std says: multiply the noise by exp(log_std).": torch.ones_like(std),
+        "your noise is uniform, from `rand`: it must be normal, from `randn`.": std / math.sqrt(12),
+    }  # fmt: skip
+    # far more than sampling error, far less than the mistakes
+    like = [words for words, x in spreads.items() if ((spread / x).log().abs() < 0.1).all()]
+    right = next(iter(spreads))
+    if right not in like:
+        return like[0] if like else right
+    noise, center = (z - mean) / std, z.mean(dim=0)
+    allowed = 6 * std / math.sqrt(k)  # standard errors: a right answer fails once in many millions
+    if not ((center - mean).abs() < allowed).all():
+        zero = (center.abs() < allowed).all()
+        return (
+            "the mean is missing: your draws lie around zero." if zero
+            else "your draws do not lie around the mean."
+        )  # fmt: skip
+    if same(noise[:, :1].expand_as(noise), noise):
+        return "all images share one noise: draw it for each of them, `torch.randn(k, B, D)`."
+    if same(noise[..., :1].expand_as(noise), noise):
+        return "the entries of a code share one noise: draw it for each of the D entries."
+    inside = (noise.abs() < 1).double().mean().item()
+    if abs(inside - 0.6827) > 6 * math.sqrt(0.6827 * 0.3173 / noise.numel()):
+        return "your noise has the right mean and spread, but is not normal: take `torch.randn`."
+    return None
+
+
+def _gradient_of_the_draws(answer: Answer, g: torch.Generator) -> str | None:
+    mean, log_std = (normal(g, 3, 2).requires_grad_() for _ in range(2))
+    result = call(
+        "reparameterise", answer, Case("20 draws", {"mean": mean, "log_std": log_std, "k": 20})
+    )
+    if not result.requires_grad:
+        return (
+            "no gradient reaches mean and log_std, so the encoder could never learn: draw the noise, not z, and leave "
+            "out `.detach()` and `torch.no_grad()`."
+        )
+    weight = normal(g, 20, 3, 2)
+    got = grad((weight * result).sum(), (mean, log_std), allow_unused=True, materialize_grads=True)
+    wanted = weight.sum(dim=0), (weight * (result - mean).detach()).sum(dim=0)
+    for name, a, b in zip(("mean", "log_std"), got, wanted, strict=True):
+        if not a.any():
+            return f"no gradient reaches {name}: use it as it is, without `.detach()`."
+        if not same(a, b):
+            return (
+                f"the draws are right, but their gradient with respect to {name} is not: leave it to torch, "
+                "z = mean + std * noise."
+            )
+    return None  # fmt: skip
+
+
+def _three_posteriors(g: torch.Generator) -> dict:
+    """Means and spreads that are far from each other, and from what a mistake would make of them."""
+    jitter = 0.05 * normal(g, 2, 3, 2)
+    mean = torch.tensor([[2.0, -3.0], [1.0, 4.0], [-2.0, 3.0]]).to(jitter) + jitter[0]
+    log_std = torch.tensor([[-1.2, 0.4], [0.7, -0.7], [1.4, -1.7]]).to(jitter) + jitter[1]
+    return {"mean": mean, "log_std": log_std}
+
+
+@step(
+    lambda g: [tame("3 images and k = 4000", **_three_posteriors(g), k=4000)],
+    random=True,
+    properties=[_what_is_wrong_with_the_draws],
+    live=[_gradient_of_the_draws],
+    passes="every draw has its own noise, and gradients reach the mean and the spread.",
+)
+def reparameterise(mean: Tensor, log_std: Tensor, k: int) -> Tensor:
     r"""Check `reparameterise(mean, log_std, k)`: k draws $z = \mu + \sigma \varepsilon$ for each image.
 
     mean, log_std (B, D) -> (k, B, D), through which gradients reach both.
@@ -417,120 +416,31 @@ def reparameterise(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: the spread of your draws is log_std itself: ...
     """
-    k = 4000
-    with own_random_numbers(seed) as generator:
-        jitter = 0.05 * normal(generator, 2, 3, 2)
-        mean = torch.tensor([[2.0, -3.0], [1.0, 4.0], [-2.0, 3.0]]).to(jitter) + jitter[0]
-        log_std = torch.tensor([[-1.2, 0.4], [0.7, -0.7], [1.4, -1.7]]).to(jitter) + jitter[1]
-        mean, log_std = mean.requires_grad_(), log_std.requires_grad_()
-        arguments = {"mean": mean, "log_std": log_std, "k": k}
-        case = Case(f"3 images and k = {k}", arguments)
-        result = call("reparameterise", answer, case)
-        z = as_tensor("reparameterise", result)
-        if z.shape != (k, 3, 2):
-            raise Wrong(
-                f"`reparameterise` returns the shape {tuple(z.shape)} for k = {k} and mean of shape "
-                f"(3, 2): {(k, 3, 2)} is wanted, k draws for each image."
-            )
-        if not isfinite(z).all():
-            raise Wrong("your draws contain NaN or infinity.")
-        words = _what_is_wrong_with_the_draws(z, mean.detach(), log_std.detach())
-        if words:
-            raise Wrong(words)
-        if same(z, as_tensor("reparameterise", call("reparameterise", answer, case))):
-            raise Wrong(
-                "every call draws the same numbers: set no seed inside the function, or all images of a "
-                "training see the same noise."
-            )
-        if not result.requires_grad:
-            raise Wrong(
-                "no gradient reaches mean and log_std, so the encoder could never learn: draw the noise, "
-                "not z, and leave out `.detach()` and `torch.no_grad()`."
-            )
-        weight = normal(generator, 20, 3, 2)
-        got = grad(
-            (weight * result[:20]).sum(),
-            (mean, log_std),
-            allow_unused=True,
-            materialize_grads=True,
-        )
-        wanted = weight.sum(dim=0), (weight * (z[:20] - mean.detach())).sum(dim=0)
-        for name, a, b in zip(("mean", "log_std"), got, wanted, strict=True):
-            if not a.any():
-                raise Wrong(f"no gradient reaches {name}: use it as it is, without `.detach()`.")
-            if not same(a, b):
-                raise Wrong(
-                    f"the draws are right, but their gradient with respect to {name} is not: leave it to "
-                    "torch, z = mean + std * noise."
-                )
-    print("Right: every draw has its own noise, and gradients reach the mean and the spread.")
+    return mean + log_std.exp() * randn(k, *mean.shape)
 
 
-def _what_is_wrong_with_the_draws(z: Tensor, mean: Tensor, log_std: Tensor) -> str | None:
-    """Why thousands of draws (k, B, D) are not those of N(mean, std^2); None if they may be."""
-    k = len(z)
-    if same(z[0], z[1]) and same(z[0], z[-1]):
-        if same(z[0], mean):
-            return "every draw is the mean: add exp(log_std) times normal noise."
-        return (
-            "all k draws of an image are the same: the noise needs an axis of length k in front, "
-            "`torch.randn(k, B, D)`."
-        )
-    spread = z.std(dim=0)  # (B, D)
-    std = log_std.exp()
-
-    def is_like(other: Tensor) -> bool:  # far more than sampling error, far less than the mistakes
-        return bool(((spread / other).log().abs() < 0.1).all())
-
-    if not is_like(std):
-        for words, other in (
-            (
-                "the spread of your draws is log_std itself: the standard deviation is exp(log_std).",
-                log_std.abs(),
-            ),
-            (
-                "the spread of your draws is the variance, exp(2 log_std): multiply the noise by the standard "
-                "deviation.",
-                std.square(),
-            ),
-            (
-                "you take log_std for the log of the variance and halve it: the standard deviation is "
-                "exp(log_std).",
-                std.sqrt(),
-            ),
-            (
-                "the spread is 1 whatever log_std says: multiply the noise by exp(log_std).",
-                torch.ones_like(std),
-            ),
-            (
-                "your noise is uniform, from `rand`: it must be normal, from `randn`.",
-                std / math.sqrt(12),
-            ),
-        ):
-            if is_like(other):
-                return words
-        return "the spread of your draws is not exp(log_std)."
-    noise = (z - mean) / std
-    center = z.mean(dim=0)
-    allowed = 6 * std / math.sqrt(k)  # standard errors: a right answer fails once in many millions
-    if not ((center - mean).abs() < allowed).all():
-        if (center.abs() < allowed).all():
-            return "the mean is missing: your draws lie around zero."
-        return "your draws do not lie around the mean."
-    if same(noise[:, :1].expand_as(noise), noise):
-        return "all images share one noise: draw it for each of them, `torch.randn(k, B, D)`."
-    if same(noise[..., :1].expand_as(noise), noise):
-        return "the entries of a code share one noise: draw it for each of the D entries."
-    inside = (noise.abs() < 1).double().mean().item()
-    if abs(inside - 0.6827) > 6 * math.sqrt(0.6827 * 0.3173 / noise.numel()):
-        return "your noise has the right mean and spread, but is not normal: take `torch.randn`."
-    return None
+reparameterise.wrong = {
+    "every draw is the mean: add exp(log_std) times normal noise.": lambda mean, log_std, k: (
+        mean.expand(k, -1, -1)
+    ),
+}
 
 
 # ---------------------------------------------------------------- 5. how far from the prior
 
 
-def kl(answer: Answer, *, seed: int = 0) -> None:
+@step(
+    lambda g: [
+        tame("4 images and 3 latents", mean=normal(g, 4, 3), log_std=0.5 * normal(g, 4, 3)),
+        tame("2 images and 5 latents", mean=normal(g, 2, 5), log_std=0.5 * normal(g, 2, 5)),
+        hard("a narrow q", mean=normal(g, 3, 2), log_std=0.5 * normal(g, 3, 2) - 3),
+        hard("q equal to the prior", mean=0 * normal(g, 4, 3), log_std=0 * normal(g, 4, 3)),
+        hard("a single image", mean=normal(g, 1, 4), log_std=0.5 * normal(g, 1, 4)),
+    ],
+    gradient="mean log_std",
+    passes="one number an image, never negative, and zero where q is the prior.",
+)
+def kl(mean: Tensor, log_std: Tensor) -> Tensor:
     r"""Check `kl(mean, log_std)`: $KL(N(\mu, \sigma^2) \| N(0, I))$, (B, D) -> (B,).
 
     Example:
@@ -540,98 +450,37 @@ def kl(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: your KL is averaged over the latent dimensions; it must be summed...
     """
+    return _kl(mean, log_std).sum(dim=1)
 
-    def right(mean: Tensor, log_std: Tensor) -> Tensor:
-        return _kl(mean, log_std).sum(dim=1)
 
-    mistakes: Mistakes = [
-        (
-            "your KL is averaged over the latent dimensions; it must be summed, as the log-likelihood is over "
-            "pixels.",
-            lambda mean, log_std: _kl(mean, log_std).mean(dim=1),
-        ),
-        (
-            "you return one number for each latent dimension: sum over the last axis.",
-            _kl,
-        ),
-        (
-            "your KL is summed over the images too: return one number for each.",
-            lambda mean, log_std: _kl(mean, log_std).sum(),
-        ),
-        (
-            "your KL is averaged over the images: return one number for each.",
-            lambda mean, log_std: _kl(mean, log_std).sum(dim=1).mean(),
-        ),
-        (
-            "your KL is averaged over images and latent dimensions: one number an image, summed over its "
-            "latent dimensions.",
-            lambda mean, log_std: _kl(mean, log_std).mean(),
-        ),
-        (
-            "the sign is wrong: a KL is never negative.",
-            lambda mean, log_std: -right(mean, log_std),
-        ),
-        (
-            "the factor 1/2 is missing.",
-            lambda mean, log_std: 2 * right(mean, log_std),
-        ),
-        (
-            "you take log_std for the log of the variance: the variance is exp(2 log_std), its logarithm "
-            "2 log_std.",
-            lambda mean, log_std: _kl(mean, 0.5 * log_std).sum(dim=1),
-        ),
-        (
-            "the variance is missing its square: exp(log_std) is the standard deviation.",
-            lambda mean, log_std: (
-                right(mean, log_std) + 0.5 * (log_std.exp() - (2 * log_std).exp()).sum(dim=1)
-            ),
-        ),
-        (
-            "the logarithm of the variance is 2 log_std: you subtract half of it.",
-            lambda mean, log_std: (_kl(mean, log_std) + 0.5 * log_std).sum(dim=1),
-        ),
-        (
-            "you add 2 log_std: subtract it, or a narrow q costs nothing.",
-            lambda mean, log_std: (_kl(mean, log_std) + 2 * log_std).sum(dim=1),
-        ),
-        (
-            "the - 1 is missing: at mean 0 and standard deviation 1, which is the prior, the KL must be "
-            "0.",
-            lambda mean, log_std: (_kl(mean, log_std) + 0.5).sum(dim=1),
-        ),
-        (
-            "the mean is not squared: it may be negative, and its sign must not matter.",
-            lambda mean, log_std: (_kl(mean, log_std) + 0.5 * (mean - mean.square())).sum(dim=1),
-        ),
-        (
-            "the mean is missing: a q far from zero must cost more.",
-            lambda mean, log_std: _kl(torch.zeros_like(mean), log_std).sum(dim=1),
-        ),
-        (
-            "this is KL(prior || q), the other way round: the average must be taken under q.",
-            lambda mean, log_std: (
-                0.5 * ((-2 * log_std).exp() * (1 + mean.square()) - 1) + log_std
-            ).sum(dim=1),
-        ),
-    ]
-    with own_random_numbers(seed) as generator:
-        cases = []
-        for label, b, d, shift in (
-            ("4 images and 3 latents", 4, 3, 0.0),
-            ("2 images and 5 latents", 2, 5, 0.0),
-            ("a narrow q", 3, 2, -3.0),
-        ):
-            arguments = {
-                "mean": normal(generator, b, d),
-                "log_std": shift + 0.5 * normal(generator, b, d),
-            }
-            cases.append(Case(label, arguments))
-        zeros = torch.zeros_like(cases[0].arguments["mean"])
-        cases.append(Case("q equal to the prior", {"mean": zeros, "log_std": zeros.clone()}))
-        given = collect("kl", answer, cases)
-        judge("kl", cases, given, right, mistakes)
-        judge_gradient("kl", answer, cases[0], right, ("mean", "log_std"))
-    print("Right: one number an image, never negative, and zero where q is the prior.")
+kl.wrong = {
+    "your KL is averaged over the latent dimensions; it must be summed, as the log-likelihood is over pixels.":
+        lambda mean, log_std: _kl(mean, log_std).mean(1),
+    "you return one number for each latent dimension: sum over the last axis.": _kl,
+    "your KL is summed over the images too: return one number for each.":
+        lambda mean, log_std: _kl(mean, log_std).sum(),
+    "your KL is averaged over the images: return one number for each.":
+        lambda mean, log_std: _kl(mean, log_std).sum(1).mean(),
+    "your KL is averaged over images and latent dimensions: one number an image, summed over its latent dimensions.":
+        lambda mean, log_std: _kl(mean, log_std).mean(),
+    "the sign is wrong: a KL is never negative.": lambda mean, log_std: -_kl(mean, log_std).sum(1),
+    "the factor 1/2 is missing.": lambda mean, log_std: 2 * _kl(mean, log_std).sum(1),
+    "you take log_std for the log of the variance: the variance is exp(2 log_std), its logarithm 2 log_std.":
+        lambda mean, log_std: _kl(mean, 0.5 * log_std).sum(1),
+    "the variance is missing its square: exp(log_std) is the standard deviation.":
+        lambda mean, log_std: (_kl(mean, log_std) + 0.5 * (log_std.exp() - (2 * log_std).exp())).sum(1),
+    "the logarithm of the variance is 2 log_std: you subtract half of it.":
+        lambda mean, log_std: (_kl(mean, log_std) + 0.5 * log_std).sum(1),
+    "you add 2 log_std: subtract it, or a narrow q costs nothing.":
+        lambda mean, log_std: (_kl(mean, log_std) + 2 * log_std).sum(1),
+    "the - 1 is missing: at mean 0 and standard deviation 1, which is the prior, the KL must be 0.":
+        lambda mean, log_std: (_kl(mean, log_std) + 0.5).sum(1),
+    "the mean is not squared: it may be negative, and its sign must not matter.":
+        lambda mean, log_std: (_kl(mean, log_std) + 0.5 * (mean - mean.square())).sum(1),
+    "the mean is missing: a q far from zero must cost more.": lambda mean, log_std: _kl(0 * mean, log_std).sum(1),
+    "this is KL(prior || q), the other way round: the average must be taken under q.":
+        lambda mean, log_std: (0.5 * ((-2 * log_std).exp() * (1 + mean.square()) - 1) + log_std).sum(1),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 6. the ELBO
@@ -674,7 +523,10 @@ class _Model:
         return (z @ self.to_pixels).unflatten(-1, self.shape)
 
     def case(self, label: str, **more: int) -> Case:
-        return Case(label, {"encode": self.encode, "decode": self.decode, "x": self.x, **more})
+        given = {"encode": self.encode, "decode": self.decode, "x": self.x, **more}
+        return Case(
+            label, given, about=self, kind="extreme" if label.startswith("very") else "tame"
+        )
 
     def codes(self, name: str, draws: int | None = None) -> Tensor:
         """What was decoded as (k, B, D), whatever the order of the calls; `Wrong` if not drawn from q.
@@ -704,19 +556,6 @@ class _Model:
             raise Wrong(words)
         return z
 
-    def recorded(self, case: Case, name: str, draws: int | None = None) -> Case:
-        """The case again, with what its codes say in the place of the networks."""
-        z = self.codes(name, draws)
-        mean, log_std = (parameter.detach() for parameter in self.encode(self.x))
-        terms = _Terms(
-            log_p=_bernoulli(self.logits(z), self.x).flatten(2).sum(dim=2),
-            log_prior=_prior(z),
-            log_q=_gaussian(z, mean, log_std).sum(dim=2),
-            kl=_kl(mean, log_std),
-            pixels=self.x[0].numel(),
-        )
-        return Case(case.label, {"t": terms})
-
 
 @dataclass(frozen=True)
 class _Terms:
@@ -731,6 +570,35 @@ class _Terms:
     @property
     def log_weight(self) -> Tensor:  # (k, B)
         return self.log_p + self.log_prior - self.log_q
+
+    @classmethod
+    def of(cls, logits: Tensor, z: Tensor, x: Tensor, mean: Tensor, log_std: Tensor) -> "_Terms":
+        log_p = _bernoulli(logits, x).flatten(2).sum(dim=2)
+        log_q = _gaussian(z, mean, log_std).sum(dim=2)
+        return cls(log_p, _prior(z), log_q, _kl(mean, log_std), x[0].numel())
+
+
+def _recorded(name: str) -> Callable[[Case], dict[str, _Terms]]:
+    """What the codes say that an answer has decoded."""
+
+    def told(case: Case) -> dict[str, _Terms]:
+        model = case.about
+        z = model.codes(name, case.arguments.get("k"))
+        mean, log_std = (parameter.detach() for parameter in model.encode(model.x))
+        return {"t": _Terms.of(model.logits(z), z, model.x, mean, log_std)}
+
+    return told
+
+
+def _playing(wrong: Callable[[_Terms], Tensor]) -> Answer:
+    """An answer that draws and decodes as it should, and then makes a mistake."""
+
+    def answer(encode: Answer, decode: Answer, x: Tensor, k: int = 1) -> Tensor:
+        mean, log_std = encode(x)
+        z = mean + log_std.exp() * randn(k, *mean.shape)
+        return wrong(_Terms.of(decode(z), z, x, mean, log_std))
+
+    return answer
 
 
 def _not_from_q(z: Tensor, noise: Tensor, mean: Tensor, log_std: Tensor) -> str | None:
@@ -759,99 +627,13 @@ def _not_from_q(z: Tensor, noise: Tensor, mean: Tensor, log_std: Tensor) -> str 
     return None
 
 
-def elbo(answer: Answer, *, seed: int = 0) -> None:
-    r"""Check `elbo(encode, decode, x)`: $\log p(x|z) - KL(q(z|x) \| p(z))$ for a z drawn from q.
-
-    `encode` maps x (B, C, H, W) to mean and log_std (B, D), `decode` maps z (..., D) to the logits of
-    Bernoulli pixels (..., C, H, W) -> (B,).
-
-    Example:
-        >>> from course import checks
-        >>> checks.vae.elbo(lambda encode, decode, x: decode(encode(x)[0]).flatten(1).sum(1))
-        Traceback (most recent call last):
-            ...
-        course.checking.core.Wrong: you decode the mean: ...
-    """
-
-    def right(t: _Terms) -> Tensor:
-        return t.log_p.mean(dim=0) - t.kl.sum(dim=1)
-
-    mistakes: Mistakes = [
-        (
-            "the KL has the wrong sign: it is what a code costs, so subtract it.",
-            lambda t: t.log_p.mean(0) + t.kl.sum(1),
-        ),
-        (
-            "the KL is counted twice: subtract it once.",
-            lambda t: t.log_p.mean(0) - 2 * t.kl.sum(1),
-        ),
-        (
-            "the KL is counted half: a KL weight belongs into a loss, never into the bound.",
-            lambda t: t.log_p.mean(0) - 0.5 * t.kl.sum(1),
-        ),
-        (
-            "the KL is missing, so this is no bound: subtract it.",
-            lambda t: t.log_p.mean(0),
-        ),
-        (
-            "this is a loss: the ELBO is minus that.",
-            lambda t: -right(t),
-        ),
-        (
-            "the log-likelihood is averaged over pixels while the KL is summed: that multiplies the KL by the "
-            "number of pixels. Sum both.",
-            lambda t: t.log_p.mean(0) / t.pixels - t.kl.sum(1),
-        ),
-        (
-            "the KL is averaged over latent dimensions while the log-likelihood is summed: sum both.",
-            lambda t: t.log_p.mean(0) - t.kl.mean(1),
-        ),
-        (
-            "both terms are averaged, over different numbers of elements: sum over pixels and over latent "
-            "dimensions.",
-            lambda t: t.log_p.mean(0) / t.pixels - t.kl.mean(1),
-        ),
-        (
-            "each image pays the mean KL of all of them: subtract its own, before any mean over the batch.",
-            lambda t: t.log_p.mean(0) - t.kl.sum(1).mean(),
-        ),
-        (
-            "you average over the images: return one number for each, and leave the mean to the loss.",
-            lambda t: right(t).mean(),
-        ),
-        (
-            "the draw's axis is left over, so the result has the shape (1, B): take `[0]`, or the mean over "
-            "draws.",
-            lambda t: right(t)[None],
-        ),
-        (
-            "you estimate the KL from the draw, log q(z|x) - log p(z): right on average, but you know it in "
-            "closed form, without noise.",
-            lambda t: t.log_weight.mean(0),
-        ),
-    ]
-    with own_random_numbers(seed) as generator:
-        models = [
-            _Model(generator, 16, (1, 3, 4), latent_dim=3),
-            _Model(generator, 12, (2, 3, 2), latent_dim=5),
-        ]
-        cases = [model.case(f"{len(model.x)} images") for model in models]
-        given = collect("elbo", answer, cases)
-        told = [model.recorded(case, "elbo") for model, case in zip(models, cases, strict=True)]
-        judge("elbo", told, given, right, mistakes)
-        _check_gradient(answer, models[0])
-    print("Right: a bound for each image, in nats, and its gradient reaches the encoder.")
-
-
-def _check_gradient(answer: Answer, model: _Model) -> None:
+def _gradient_of_the_bound(answer: Answer, g: torch.Generator) -> str | None:
     """The gradient of the encoder must be that of the ELBO at the noise that was drawn."""
-    model.seen.clear()
+    model = _Model(g, 16, (1, 3, 4), latent_dim=3)
     result = call("elbo", answer, model.case("images to train on"))
     parameters = model.to_mean, model.to_spread
     if not result.requires_grad:
-        raise Wrong(
-            "no gradient comes through the ELBO: leave out `.detach()` and `torch.no_grad()`."
-        )
+        return "no gradient comes through the ELBO: leave out `.detach()` and `torch.no_grad()`."
     got = grad(result.sum(), parameters, allow_unused=True, materialize_grads=True)
     z = model.codes("elbo")
 
@@ -867,25 +649,99 @@ def _check_gradient(answer: Answer, model: _Model) -> None:
         return all(same(a, b) for a, b in zip(got, wanted, strict=True))
 
     if is_like(gradient(True, True)):
-        return
+        return None
     if is_like(gradient(False, True)):
-        raise Wrong(
+        return (
             "the encoder learns from the KL alone: no gradient comes through the draw z. Take z from "
             "`reparameterise`, without `.detach()`."
         )
     if is_like(gradient(True, False)):
-        raise Wrong(
-            "no gradient comes through the KL: compute it from mean and log_std as they are."
-        )
-    raise Wrong(
-        "the values are right, but the gradient that reaches the encoder is not the ELBO's."
-    )
+        return "no gradient comes through the KL: compute it from mean and log_std as they are."
+    return "the values are right, but the gradient that reaches the encoder is not the ELBO's."
+
+
+@step(
+    lambda g: [
+        _Model(g, 16, (1, 3, 4), latent_dim=3).case("16 images"),
+        _Model(g, 12, (2, 3, 2), latent_dim=5).case("12 images"),
+    ],
+    random=True,
+    compared=True,
+    told=_recorded("elbo"),
+    play=_playing,
+    live=[_gradient_of_the_bound],
+    passes="a bound for each image, in nats, and its gradient reaches the encoder.",
+)
+def elbo(t: _Terms) -> Tensor:
+    r"""Check `elbo(encode, decode, x)`: $\log p(x|z) - KL(q(z|x) \| p(z))$ for a z drawn from q.
+
+    `encode` maps x (B, C, H, W) to mean and log_std (B, D), `decode` maps z (..., D) to the logits of
+    Bernoulli pixels (..., C, H, W) -> (B,).
+
+    Example:
+        >>> from course import checks
+        >>> checks.vae.elbo(lambda encode, decode, x: decode(encode(x)[0]).flatten(1).sum(1))
+        Traceback (most recent call last):
+            ...
+        course.checking.core.Wrong: you decode the mean: ...
+    """
+    return t.log_p.mean(dim=0) - t.kl.sum(dim=1)
+
+
+elbo.wrong = {
+    "the KL has the wrong sign: it is what a code costs, so subtract it.": lambda t: t.log_p.mean(0) + t.kl.sum(1),
+    "the KL is counted twice: subtract it once.": lambda t: t.log_p.mean(0) - 2 * t.kl.sum(1),
+    "the KL is counted half: a KL weight belongs into a loss, never into the bound.":
+        lambda t: t.log_p.mean(0) - 0.5 * t.kl.sum(1),
+    "the KL is missing, so this is no bound: subtract it.": lambda t: t.log_p.mean(0),
+    "this is a loss: the ELBO is minus that.": lambda t: t.kl.sum(1) - t.log_p.mean(0),
+    "the log-likelihood is averaged over pixels while the KL is summed: that multiplies the KL by the number of "
+    "pixels. Sum both.":
+        lambda t: t.log_p.mean(0) / t.pixels - t.kl.sum(1),
+    "the KL is averaged over latent dimensions while the log-likelihood is summed: sum both.":
+        lambda t: t.log_p.mean(0) - t.kl.mean(1),
+    "both terms are averaged, over different numbers of elements: sum over pixels and over latent dimensions.":
+        lambda t: t.log_p.mean(0) / t.pixels - t.kl.mean(1),
+    "each image pays the mean KL of all of them: subtract its own, before any mean over the batch.":
+        lambda t: t.log_p.mean(0) - t.kl.sum(1).mean(),
+    "you average over the images: return one number for each, and leave the mean to the loss.":
+        lambda t: (t.log_p.mean(0) - t.kl.sum(1)).mean(),
+    "the draw's axis is left over, so the result has the shape (1, B): take `[0]`, or the mean over draws.":
+        lambda t: (t.log_p.mean(0) - t.kl.sum(1))[None],
+    "you estimate the KL from the draw, log q(z|x) - log p(z): right on average, but you know it in closed form, "
+    "without noise.":
+        lambda t: t.log_weight.mean(0),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 7. the gap
 
 
-def gap(answer: Answer, *, seed: int = 0) -> None:
+def _posteriors(g: torch.Generator, d: int, b: int, side: int, low: float) -> dict:
+    # in double precision: right answers may subtract large numbers from each other
+    line = linspace(-4, 4, side, dtype=torch.float64)
+    z = cartesian_prod(*[line] * d).reshape(-1, d)
+    mean = 0.6 * rand(b, d, generator=g).to(z)
+    log_std = (0.4 + 0.2 * rand(b, d, generator=g)).log().to(z)
+    log_q = _gaussian(z[:, None], mean, log_std).sum(dim=2)
+    wave = 3 * (z @ normal(g, b, d).T.to(z)).sin()  # (n, b)
+    log_likelihood = low + wave - z.square().sum(1, keepdim=True)
+    return {"log_q": log_q, "log_likelihood": log_likelihood, "z": z, "area": (8 / (side - 1)) ** d}
+
+
+@step(
+    lambda g: [
+        tame("a grid in the plane", **_posteriors(g, 2, 3, 33, 0.0)),
+        tame("a grid on the line", **_posteriors(g, 1, 2, 41, 0.0)),
+        extreme("very unlikely images", **_posteriors(g, 1, 2, 41, -3000.0)),
+    ],
+    view=lambda log_q, log_likelihood, z, area: {
+        "g": _Grid(log_likelihood, z, area),
+        "log_q": log_q,
+    },
+    passes="an average under q of how much q overrates a code, and never negative.",
+)
+def gap(g: _Grid, log_q: Tensor) -> Tensor:
     r"""Check `gap(log_q, log_likelihood, z, area)`: $KL(q(z|x) \| p(z|x))$, summed over a grid.
 
     log_q and log_likelihood (n, B), z (n, D), area a number -> (B,). The prior is N(0, I).
@@ -897,89 +753,55 @@ def gap(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: for a grid in the plane the result of `gap` is wrong: ...
     """
+    return g.mean(log_q, log_q - g.posterior)
 
-    def expected(g: _Grid, log_q: Tensor, value: Tensor) -> Tensor:
-        return (log_q.exp() * value).sum(dim=0) * g.area
 
-    def right(g: _Grid, log_q: Tensor) -> Tensor:
-        return expected(g, log_q, log_q - g.posterior)
-
-    mistakes: Mistakes = [
-        (
-            "this is minus the ELBO: p(x, z) is not yet the posterior, divide it by p(x).",
-            lambda g, log_q: expected(g, log_q, log_q - g.joint),
-        ),
-        (
-            "this is the ELBO: the gap is log p(x) minus that.",
-            lambda g, log_q: expected(g, log_q, g.joint - log_q),
-        ),
-        (
-            "the sign is wrong: a KL is never negative.",
-            lambda g, log_q: -right(g, log_q),
-        ),
-        (
-            "this is KL(p(z|x) || q), the other way round: the average must be taken under q.",
-            lambda g, log_q: expected(g, g.posterior, g.posterior - log_q),
-        ),
-        (
-            "this is how far q lies from the prior: the gap compares it with the posterior p(z|x).",
-            lambda g, log_q: expected(g, log_q, log_q - g.log_prior),
-        ),
-        (
-            "the prior is missing in the posterior: p(z|x) is p(x|z) p(z) / p(x).",
-            lambda g, log_q: expected(g, log_q, log_q - g.log_likelihood + g.evidence),
-        ),
-        (
-            "the area is missing: the sum over the grid is an integral, so multiply it by the area.",
-            lambda g, log_q: right(g, log_q) / g.area,
-        ),
-        (
-            "you weigh by log q: an average under q has the weights q, which is `log_q.exp()`.",
-            lambda g, log_q: (log_q * (log_q - g.posterior)).sum(0) * g.area,
-        ),
-        (
-            "all points of the grid weigh the same: weigh the log ratio by q.",
-            lambda g, log_q: (log_q - g.posterior).sum(0) * g.area,
-        ),
-        (
-            "you average over the grid without weights: weigh the log ratio by q times the area, and sum.",
-            lambda g, log_q: (log_q - g.posterior).mean(0),
-        ),
-        (
-            "you sum over the images too: return one number for each.",
-            lambda g, log_q: right(g, log_q).sum(),
-        ),
-        (
-            "you sum over the images: sum over the points of the grid, axis 0.",
-            lambda g, log_q: (log_q.exp() * (log_q - g.posterior)).sum(1) * g.area,
-        ),
-    ]
-    with own_random_numbers(seed) as generator:
-        cases, told = [], []
-        for label, d, b, side, low in (
-            ("a grid in the plane", 2, 3, 33, 0.0),
-            ("a grid on the line", 1, 2, 41, 0.0),
-            ("very unlikely images", 1, 2, 41, -3000.0),
-        ):
-            # in double precision: right answers may subtract large numbers from each other
-            line = linspace(-4, 4, side, dtype=torch.float64)
-            z = cartesian_prod(*[line] * d).reshape(-1, d)
-            mean = 0.6 * rand(b, d, generator=generator).to(z)
-            log_std = (0.4 + 0.2 * rand(b, d, generator=generator)).log().to(z)
-            log_q = _gaussian(z[:, None], mean, log_std).sum(dim=2)
-            wave = 3 * (z @ normal(generator, b, d).T.to(z)).sin()  # (n, b)
-            grid = _Grid(low + wave - z.square().sum(1, keepdim=True), z, (8 / (side - 1)) ** d)
-            cases.append(Case(label, {"log_q": log_q, **vars(grid)}))
-            told.append(Case(label, {"g": grid, "log_q": log_q}))
-        given = collect("gap", answer, cases)
-        judge("gap", told, given, right, mistakes, probe=_infinite)
-    print("Right: an average under q of how much q overrates a code, and never negative.")
+gap.wrong = {
+    "this is minus the ELBO: p(x, z) is not yet the posterior, divide it by p(x).":
+        lambda g, log_q: g.mean(log_q, log_q - g.joint),
+    "this is the ELBO: the gap is log p(x) minus that.": lambda g, log_q: g.mean(log_q, g.joint - log_q),
+    "the sign is wrong: a KL is never negative.": lambda g, log_q: g.mean(log_q, g.posterior - log_q),
+    "this is KL(p(z|x) || q), the other way round: the average must be taken under q.":
+        lambda g, log_q: g.mean(g.posterior, g.posterior - log_q),
+    "this is how far q lies from the prior: the gap compares it with the posterior p(z|x).":
+        lambda g, log_q: g.mean(log_q, log_q - g.log_prior),
+    "the prior is missing in the posterior: p(z|x) is p(x|z) p(z) / p(x).":
+        lambda g, log_q: g.mean(log_q, log_q - g.log_likelihood + g.evidence),
+    "the area is missing: the sum over the grid is an integral, so multiply it by the area.":
+        lambda g, log_q: g.mean(log_q, log_q - g.posterior) / g.area,
+    "you weigh by log q: an average under q has the weights q, which is `log_q.exp()`.":
+        lambda g, log_q: (log_q * (log_q - g.posterior)).sum(0) * g.area,
+    "all points of the grid weigh the same: weigh the log ratio by q.":
+        lambda g, log_q: (log_q - g.posterior).sum(0) * g.area,
+    "you average over the grid without weights: weigh the log ratio by q times the area, and sum.":
+        lambda g, log_q: (log_q - g.posterior).mean(0),
+    "you sum over the images too: return one number for each.":
+        lambda g, log_q: g.mean(log_q, log_q - g.posterior).sum(),
+    "you sum over the images: sum over the points of the grid, axis 0.":
+        lambda g, log_q: (log_q.exp() * (log_q - g.posterior)).sum(1) * g.area,
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 8. more draws, a tighter bound
 
 
-def importance_bound(answer: Answer, *, seed: int = 0) -> None:
+def _log_mean(log_weight: Tensor) -> Tensor:
+    return log_weight.logsumexp(dim=0) - math.log(len(log_weight))
+
+
+@step(
+    lambda g: [
+        _Model(g, 6, (1, 4, 3), latent_dim=3).case("k = 7", k=7),
+        _Model(g, 5, (2, 3, 2), latent_dim=4).case("k = 20", k=20),
+        _Model(g, 6, (1, 4, 3), latent_dim=3, scale=1000.0).case("very unlikely images", k=5),
+    ],
+    random=True,
+    compared=True,
+    told=_recorded("importance_bound"),
+    play=_playing,
+    passes="the logarithm of a mean of weights, and it never leaves log-space.",
+)
+def importance_bound(t: _Terms) -> Tensor:
     r"""Check `importance_bound(encode, decode, x, k)`: $\log \frac1k \sum_j p(x|z_j) p(z_j) / q(z_j|x)$.
 
     `encode` and `decode` as in `elbo`; the k codes of an image are drawn from its q -> (B,).
@@ -991,125 +813,37 @@ def importance_bound(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: `decode` is given 6 codes in all for 6 images: draw k = 7 for each.
     """
+    return _log_mean(t.log_weight)
 
-    def log_mean(log_weight: Tensor) -> Tensor:
-        return log_weight.logsumexp(dim=0) - math.log(len(log_weight))
 
-    def right(t: _Terms) -> Tensor:
-        return log_mean(t.log_weight)
-
-    mistakes: Mistakes = [
-        (
-            "this is the mean of the logarithms, which is the ELBO however large k is: take the logarithm of "
-            "the mean.",
-            lambda t: t.log_weight.mean(0),
-        ),
-        (
-            "this is the logarithm of the sum: a mean divides by k, so subtract log k.",
-            lambda t: t.log_weight.logsumexp(0),
-        ),
-        (
-            "you subtract k: the logarithm of 1/k is - log k.",
-            lambda t: t.log_weight.logsumexp(0) - len(t.log_weight),
-        ),
-        (
-            "the prior is missing in the weights: each is p(x|z) p(z) / q(z|x).",
-            lambda t: log_mean(t.log_p - t.log_q),
-        ),
-        (
-            "q is missing in the weights: codes that q draws too often must count less, so divide by "
-            "q(z|x).",
-            lambda t: log_mean(t.log_p + t.log_prior),
-        ),
-        (
-            "you average p(x|z) alone, as if the codes came from the prior: weigh it by p(z) / q(z|x).",
-            lambda t: log_mean(t.log_p),
-        ),
-        (
-            "you multiply by q and divide by the prior: it is p(z) / q(z|x).",
-            lambda t: log_mean(t.log_p + t.log_q - t.log_prior),
-        ),
-        (
-            "you subtract the KL from the mean of p(x|z): here the KL has no place, each draw has its own "
-            "weight p(z) / q(z|x).",
-            lambda t: log_mean(t.log_p) - t.kl.sum(1),
-        ),
-        (
-            "you average over the images, not over the draws: the draws are axis 0.",
-            lambda t: log_mean(t.log_weight.T),
-        ),
-        (
-            "you average over the images too: return one number for each.",
-            lambda t: right(t).mean(),
-        ),
-        (
-            "this is a loss: the bound is minus that.",
-            lambda t: -right(t),
-        ),
-        (
-            "these are the log weights of the draws: take the logarithm of their mean, over axis 0.",
-            lambda t: t.log_weight,
-        ),
-    ]
-    with own_random_numbers(seed) as generator:
-        models = [
-            _Model(generator, 6, (1, 4, 3), latent_dim=3),
-            _Model(generator, 5, (2, 3, 2), latent_dim=4),
-            _Model(generator, 6, (1, 4, 3), latent_dim=3, scale=1000.0),
-        ]
-        cases = [
-            models[0].case("k = 7", k=7),
-            models[1].case("k = 20", k=20),
-            models[2].case("very unlikely images", k=5),
-        ]
-        given = collect("importance_bound", answer, cases)
-        told = [
-            model.recorded(case, "importance_bound", case.arguments["k"])
-            for model, case in zip(models, cases, strict=True)
-        ]
-        judge("importance_bound", told, given, right, mistakes, probe=_infinite)
-    print("Right: the logarithm of a mean of weights, and it never leaves log-space.")
+importance_bound.wrong = {
+    "this is the mean of the logarithms, which is the ELBO however large k is: take the logarithm of the mean.":
+        lambda t: t.log_weight.mean(0),
+    "this is the logarithm of the sum: a mean divides by k, so subtract log k.": lambda t: t.log_weight.logsumexp(0),
+    "you subtract k: the logarithm of 1/k is - log k.":
+        lambda t: t.log_weight.logsumexp(0) - len(t.log_weight),
+    "the prior is missing in the weights: each is p(x|z) p(z) / q(z|x).": lambda t: _log_mean(t.log_p - t.log_q),
+    "q is missing in the weights: codes that q draws too often must count less, so divide by q(z|x).":
+        lambda t: _log_mean(t.log_p + t.log_prior),
+    "you average p(x|z) alone, as if the codes came from the prior: weigh it by p(z) / q(z|x).":
+        lambda t: _log_mean(t.log_p),
+    "you multiply by q and divide by the prior: it is p(z) / q(z|x).":
+        lambda t: _log_mean(t.log_p + t.log_q - t.log_prior),
+    "you subtract the KL from the mean of p(x|z): here the KL has no place, each draw has its own weight "
+    "p(z) / q(z|x).":
+        lambda t: _log_mean(t.log_p) - t.kl.sum(1),
+    "you average over the images, not over the draws: the draws are axis 0.": lambda t: _log_mean(t.log_weight.T),
+    "you average over the images too: return one number for each.": lambda t: _log_mean(t.log_weight).mean(),
+    "this is a loss: the bound is minus that.": lambda t: -_log_mean(t.log_weight),
+    "these are the log weights of the draws: take the logarithm of their mean, over axis 0.": lambda t: t.log_weight,
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 9. drawing an image
 
 
-def sample(answer: Answer, *, seed: int = 0) -> None:
-    r"""Check `sample(decode, n, latent_dim)`: n images, z drawn from the prior and x from p(x|z).
-
-    `decode` maps z (n, D) to the logits of Bernoulli pixels (n, C, H, W) -> (n, C, H, W) of 0 and 1.
-
-    Example:
-        >>> from course import checks
-        >>> checks.vae.sample(lambda decode, n, latent_dim: decode(torch.randn(n, latent_dim)).sigmoid())
-        Traceback (most recent call last):
-            ...
-        course.checking.core.Wrong: these are the probabilities of the pixels: ...
-    """
-    with own_random_numbers(seed) as generator:
-        for n, shape, latent_dim in ((2000, (1, 3, 2), 2), (1500, (2, 2, 2), 3)):
-            model = _Model(generator, 0, shape, latent_dim, scale=3.0)
-            arguments = {"decode": model.decode, "n": n, "latent_dim": latent_dim}
-            case = Case(f"{n} images and {latent_dim} latents", arguments)
-            x = as_tensor("sample", call("sample", answer, case))
-            if not model.seen:
-                raise Wrong("`sample` never calls `decode`: that is the model to draw from.")
-            if x.shape != (n, *shape):
-                raise Wrong(
-                    f"`sample` returns the shape {tuple(x.shape)} for n = {n} and logits of shape "
-                    f"{(n, *shape)}: {(n, *shape)} is wanted."
-                )
-            z = cat(model.seen)
-            words = _not_from_the_prior(z, n) or _not_drawn(x, model.logits(z))
-            if words:
-                raise Wrong(words)
-    print("Right: a code from the prior, and pixels drawn from its probabilities.")
-
-
-def _not_from_the_prior(z: Tensor, n: int) -> str | None:
+def _not_from_the_prior(z: Tensor) -> str | None:
     """Why codes (N, D) are not n draws from N(0, I); None if they may be."""
-    if len(z) not in (1, n):
-        return f"`decode` is given {len(z)} codes for n = {n} images: draw one for each."
     if not isfinite(z).all():
         return "the codes that you decode contain NaN or infinity."
     if not z.any():
@@ -1134,28 +868,16 @@ def _not_from_the_prior(z: Tensor, n: int) -> str | None:
 
 def _not_drawn(x: Tensor, logits: Tensor) -> str | None:
     """Why pixels x are not draws from Bernoulli(sigmoid(logits)); None if they may be."""
-    logits = logits.detach()
     p = sigmoid(logits)
-    if not isfinite(x).all():
-        return "your images contain NaN or infinity."
-    if same(x, logits):
-        return "these are logits: draw each pixel, which is 1 with probability sigmoid(logit)."
-    if same(x, p):
-        return (
-            "these are the probabilities of the pixels: they show the mean image. Draw each pixel from "
-            "them, 0 or 1."
-        )
     if ((x != 0) & (x != 1)).any():
         return "your images hold values that are neither 0 nor 1: draw each pixel."
-    if same(x, (p > 0.5).to(x)):
-        return (
-            "every pixel takes its likelier value: draw it at random, 1 with probability "
-            "sigmoid(logit)."
-        )
     # where one number u decides for many pixels, as u < p, no white one has a smaller p than a black one
+    row = "the pixels of a row, a column or a colour share one random number: draw one for each pixel."
+    lines = [(axis, row) for axis in (1, 2, 3) if x.shape[axis] > 1]
     for pixels, words in (
         (0, "all images share their random numbers: draw them for every pixel of every image."),
         ((1, 2, 3), "all pixels of an image share one random number: draw one for each pixel."),
+        *lines,
     ):
         lightest_black, darkest_white = (p * (1 - x)).amax(pixels), (p * x + 1 - x).amin(pixels)
         if (lightest_black <= darkest_white + 1e-6).all():
@@ -1167,10 +889,84 @@ def _not_drawn(x: Tensor, logits: Tensor) -> str | None:
     return None
 
 
+def _asked_to_decode(case: Case) -> dict[str, Tensor]:
+    model, n = case.about, case.arguments["n"]
+    if not model.seen:
+        raise Wrong("`sample` never calls `decode`: that is the model to draw from.")
+    z = cat(model.seen)
+    if len(z) not in (1, n):
+        raise Wrong(f"`decode` is given {len(z)} codes for n = {n} images: draw one for each.")
+    return {"logits": model.logits(z).expand(n, *model.shape)}
+
+
+def _how_drawn(case: Case, x: Tensor) -> str | None:
+    z = cat(case.about.seen)
+    return _not_from_the_prior(z) or _not_drawn(x, case.about.logits(z))
+
+
+def _to_draw_from(g: torch.Generator, n: int, shape: Shape, latent_dim: int) -> Case:
+    model = _Model(g, 0, shape, latent_dim, scale=3.0)
+    given = {"decode": model.decode, "n": n, "latent_dim": latent_dim}
+    return Case(f"{n} images and {latent_dim} latents", given, about=model)
+
+
+@step(
+    lambda g: [_to_draw_from(g, 2000, (1, 3, 2), 2), _to_draw_from(g, 1500, (2, 2, 2), 3)],
+    random=True,
+    told=_asked_to_decode,
+    play=lambda wrong: lambda decode, n, latent_dim: wrong(decode(randn(n, latent_dim))),
+    properties=[_how_drawn],
+    passes="a code from the prior, and pixels drawn from its probabilities.",
+)
+def sample(logits: Tensor) -> Tensor:
+    r"""Check `sample(decode, n, latent_dim)`: n images, z drawn from the prior and x from p(x|z).
+
+    `decode` maps z (n, D) to the logits of Bernoulli pixels (n, C, H, W) -> (n, C, H, W) of 0 and 1.
+
+    Example:
+        >>> from course import checks
+        >>> checks.vae.sample(lambda decode, n, latent_dim: decode(torch.randn(n, latent_dim)).sigmoid())
+        Traceback (most recent call last):
+            ...
+        course.checking.core.Wrong: these are the probabilities of the pixels: ...
+    """
+    return bernoulli(sigmoid(logits))
+
+
+sample.wrong = {
+    "these are logits: draw each pixel, which is 1 with probability sigmoid(logit).": lambda logits: logits,
+    "these are the probabilities of the pixels: they show the mean image. Draw each pixel from them, 0 or 1.":
+        lambda logits: sigmoid(logits),
+    "every pixel takes its likelier value: draw it at random, 1 with probability sigmoid(logit).":
+        lambda logits: (logits > 0).to(logits),
+}  # fmt: skip
+
+
 # ---------------------------------------------------------------- 10. grey images
 
 
-def grey_bits(answer: Answer, *, seed: int = 0) -> None:
+def _grey(g: torch.Generator, levels: int, b: int, shape: Shape) -> Case:
+    level = randint(levels, (b, *shape), generator=g)
+    at = rand(shape, generator=g).to(torch.get_default_dtype())
+    sharp = 1 + 3 * rand(shape, generator=g).to(at)
+
+    def log_density(x: Tensor) -> Tensor:
+        return -(sharp * (x - at).abs().sqrt()).flatten(1).sum(dim=1)
+
+    u = rand(level.shape, generator=g).to(at)
+    return tame(f"{levels} levels", log_density=log_density, level=level, u=u, levels=levels)
+
+
+def _bits(log_density: Answer, x: Tensor, width: float) -> Tensor:
+    """Bits/dim of x by a density, where a cell has this width in each dimension."""
+    return -(log_density(x) / x[0].numel() + math.log(width)) / math.log(2)
+
+
+@step(
+    lambda g: [_grey(g, 17, 3, (1, 4, 3)), _grey(g, 8, 2, (3, 2, 2)), _grey(g, 2, 1, (2, 3, 1))],
+    passes="noise fills the cells, and the density counts the probability of a cell.",
+)
+def grey_bits(log_density: Answer, level: Tensor, u: Tensor, levels: int) -> Tensor:
     r"""Check `grey_bits(log_density, level, u, levels)`: bits/dim of grey images by a density.
 
     level whole numbers (B, C, H, W) from 0 to K - 1, u uniform noise of the same shape; `log_density`
@@ -1183,109 +979,35 @@ def grey_bits(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: for 17 levels the result of `grey_bits` is wrong: ...
     """
+    return _bits(log_density, (level + u) / levels, 1 / levels)
 
-    def bits(log_density, x: Tensor, cell: float) -> Tensor:
-        # `cell` is the logarithm of the volume of a cell, per dimension
-        size = x[0].numel()
-        return -(log_density(x) + size * cell) / (size * math.log(2))
 
-    def right(log_density, level: Tensor, u: Tensor, levels: int) -> Tensor:
-        return bits(log_density, (level + u) / levels, -math.log(levels))
-
-    mistakes: Mistakes = [
-        (
-            "the width of a cell is missing: a density becomes a probability when multiplied by (1/K)^CHW.",
-            lambda log_density, level, u, levels: bits(log_density, (level + u) / levels, 0),
-        ),
-        (
-            "the width of a cell has the wrong sign: a narrow cell holds less probability, log(1/K) is "
-            "negative.",
-            lambda log_density, level, u, levels: bits(
-                log_density, (level + u) / levels, math.log(levels)
-            ),
-        ),
-        (
-            "the width of a cell is counted once for the whole image: each of its C H W dimensions has "
-            "one.",
-            lambda log_density, level, u, levels: bits(
-                log_density, (level + u) / levels, -math.log(levels) / level[0].numel()
-            ),
-        ),
-        (
-            "each channel is a dimension of its own: there are C H W of them, not H W.",
-            lambda log_density, level, u, levels: (
-                right(log_density, level, u, levels) * level.shape[1]
-            ),
-        ),
-        (
-            "the noise is missing: without it a density may pile up on the levels, and its bits mean "
-            "nothing.",
-            lambda log_density, level, u, levels: bits(
-                log_density, level / levels, -math.log(levels)
-            ),
-        ),
-        (
-            "the noise is added after you divide, so it is as wide as the whole range: (level + u) / K.",
-            lambda log_density, level, u, levels: bits(
-                log_density, level / levels + u, -math.log(levels)
-            ),
-        ),
-        (
-            "you divide by K - 1: with noise there are K cells between 0 and 1, and level + u reaches K.",
-            lambda log_density, level, u, levels: bits(
-                log_density, (level + u) / (levels - 1), -math.log(levels)
-            ),
-        ),
-        (
-            "a cell is 1/K wide, not 1/(K - 1).",
-            lambda log_density, level, u, levels: bits(
-                log_density, (level + u) / levels, -math.log(levels - 1)
-            ),
-        ),
-        (
-            "the density is asked at levels from 0 to K: it wants images in [0, 1].",
-            lambda log_density, level, u, levels: bits(log_density, level + u, -math.log(levels)),
-        ),
-        (
-            "these are nats per dimension: divide by ln 2 for bits.",
-            lambda log_density, level, u, levels: (
-                right(log_density, level, u, levels) * math.log(2)
-            ),
-        ),
-        (
-            "these are bits per image: divide by the number of dimensions, C H W.",
-            lambda log_density, level, u, levels: (
-                right(log_density, level, u, levels) * level[0].numel()
-            ),
-        ),
-        (
-            "these are nats per image: divide by C H W ln 2.",
-            lambda log_density, level, u, levels: (
-                right(log_density, level, u, levels) * level[0].numel() * math.log(2)
-            ),
-        ),
-        (
-            "the sign is wrong: bits are a cost, minus the log-probability.",
-            lambda log_density, level, u, levels: -right(log_density, level, u, levels),
-        ),
-        (
-            "you average over the images: return one number for each.",
-            lambda log_density, level, u, levels: right(log_density, level, u, levels).mean(),
-        ),
-    ]
-    with own_random_numbers(seed) as generator:
-        cases = []
-        for levels, b, shape in ((17, 3, (1, 4, 3)), (8, 2, (3, 2, 2))):
-            level = randint(levels, (b, *shape), generator=generator)
-            at = rand(shape, generator=generator).to(torch.get_default_dtype())
-            sharp = 1 + 3 * rand(shape, generator=generator).to(at)
-
-            def log_density(x: Tensor, at: Tensor = at, sharp: Tensor = sharp) -> Tensor:
-                return -(sharp * (x - at).abs().sqrt()).flatten(1).sum(dim=1)
-
-            u = rand(level.shape, generator=generator).to(at)
-            arguments = {"log_density": log_density, "level": level, "u": u, "levels": levels}
-            cases.append(Case(f"{levels} levels", arguments))
-        given = collect("grey_bits", answer, cases)
-        judge("grey_bits", cases, given, right, mistakes)
-    print("Right: noise fills the cells, and the density counts the probability of a cell.")
+grey_bits.wrong = {
+    "the width of a cell is missing: a density becomes a probability when multiplied by (1/K)^CHW.":
+        lambda f, level, u, K: _bits(f, (level + u) / K, 1),
+    "the width of a cell has the wrong sign: a narrow cell holds less probability, log(1/K) is negative.":
+        lambda f, level, u, K: _bits(f, (level + u) / K, K),
+    "the width of a cell is counted once for the whole image: each of its C H W dimensions has one.":
+        lambda f, level, u, K: _bits(f, (level + u) / K, K ** (-1 / level[0].numel())),
+    "each channel is a dimension of its own: there are C H W of them, not H W.":
+        lambda f, level, u, K: _bits(f, (level + u) / K, 1 / K) * level.shape[1],
+    "the noise is missing: without it a density may pile up on the levels, and its bits mean nothing.":
+        lambda f, level, u, K: _bits(f, level / K, 1 / K),
+    "the noise is added after you divide, so it is as wide as the whole range: (level + u) / K.":
+        lambda f, level, u, K: _bits(f, level / K + u, 1 / K),
+    "you divide by K - 1: with noise there are K cells between 0 and 1, and level + u reaches K.":
+        lambda f, level, u, K: _bits(f, (level + u) / (K - 1), 1 / K),
+    "a cell is 1/K wide, not 1/(K - 1).": lambda f, level, u, K: _bits(f, (level + u) / K, 1 / (K - 1)),
+    "the density is asked at levels from 0 to K: it wants images in [0, 1].":
+        lambda f, level, u, K: _bits(f, level + u, 1 / K),
+    "these are nats per dimension: divide by ln 2 for bits.":
+        lambda f, level, u, K: _bits(f, (level + u) / K, 1 / K) * math.log(2),
+    "these are bits per image: divide by the number of dimensions, C H W.":
+        lambda f, level, u, K: _bits(f, (level + u) / K, 1 / K) * level[0].numel(),
+    "these are nats per image: divide by C H W ln 2.":
+        lambda f, level, u, K: _bits(f, (level + u) / K, 1 / K) * level[0].numel() * math.log(2),
+    "the sign is wrong: bits are a cost, minus the log-probability.":
+        lambda f, level, u, K: -_bits(f, (level + u) / K, 1 / K),
+    "you average over the images: return one number for each.":
+        lambda f, level, u, K: _bits(f, (level + u) / K, 1 / K).mean(),
+}  # fmt: skip

@@ -1,0 +1,444 @@
+r"""One form for a step: the right function, inputs that decide, and wrong functions with the words that help.
+
+    @step(
+        lambda g: [tame("3 images", mean=normal(g, 3, 2)), extreme("far away", mean=1e4 * normal(g, 2, 2))],
+        passes="one number an image.", gradient="mean",
+    )
+    def cost(mean):
+        '''Check `cost(mean)`: half the square, summed, (B, D) -> (B,).'''
+        return 0.5 * mean.square().sum(1)
+
+    cost.wrong = {
+        "the factor 1/2 is missing.": lambda mean: mean.square().sum(1),
+    }  # fmt: skip
+
+`cost(answer, seed=0)` asks a student's function and judges what came. The two halves stand alone too, `ask` and
+`judge`: a problem set asks in the student's process and judges in another. What is looked at, in this order:
+
+ 1. it is a function, takes the arguments, stops nowhere, changes none of them, and returns as many results;
+ 2. the table: a wrong function that agrees everywhere gives its words;
+ 3. the cheap questions of `relations.py`, which are the same for all steps;
+ 4. where the values are right: the dtype, properties of the answer, a gradient, and the seed of random numbers.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, allclose
+
+from course.checking.core import Answer, Case, Wrong, own_random_numbers, same
+from course.checking.questions import Outcome, Question, answer_questions
+from course.checking.relations import Numbers, explain, number
+
+Inputs = Callable[[torch.Generator], Iterable[Case]]
+Property = Callable[..., str | None]
+KINDS = ("tame", "hard", "extreme")
+
+
+def tame(label: str, /, **arguments: Any) -> Case:
+    """A call with ordinary inputs."""
+    return Case(label, arguments)
+
+
+def hard(label: str, /, **arguments: Any) -> Case:
+    """A call that tells apart what ordinary inputs do not: a tie, an edge, a single row."""
+    return Case(label, arguments, kind="hard")
+
+
+def extreme(label: str, /, **arguments: Any) -> Case:
+    """A call where numbers under- or overflow unless one takes care."""
+    return Case(label, arguments, kind="extreme")
+
+
+class Step:
+    """What is known about one step of an exercise; called with a student's function, it checks that.
+
+    Args:
+        right: the right function; its docstring is the check's. With `told`, it takes what that returns.
+        inputs: a generator -> the calls to make; the first is the example of the exercise.
+        passes: what is printed after "Right: ".
+        gradient: names of the arguments that a gradient must reach, apart by spaces.
+        results: what the results are, where there are several.
+        dtype: that the next cell needs; "same" for the right function's. By default any of the same kind
+            (floating, whole, boolean) will do.
+        random: whether the function draws, so that two calls must differ.
+        compared: whether the values are; by default they are not where the function draws. The table is asked all the
+            same: "these are the probabilities" is a wrong draw that agrees exactly.
+        view: the student's arguments -> those of `right` and of the wrong functions, in order, if others say it
+            shorter.
+        told: a case that was asked -> the same, where they depend on what a model that the check handed out has
+            recorded. May raise `Wrong`. `play` must then say what answer goes wrong like a wrong function.
+        properties: a case and its results -> words or None. They are asked before values are compared.
+        live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
+            `judge`. For what must call the answer in its own way.
+
+    Attributes:
+        wrong: words -> the function of a student who needs them. It returns what the right one does; where
+            there are several results, None in the place of those that it says nothing of.
+
+    Example:
+        >>> @step(lambda g: [tame("two numbers", x=torch.rand(2, generator=g))], passes="e to the x.")
+        ... def exponential(x):
+        ...     return x.exp()
+        >>> exponential.wrong = {"that is 1 too little.": torch.expm1}
+        >>> exponential(torch.exp)
+        Right: e to the x.
+        >>> exponential(torch.expm1)
+        Traceback (most recent call last):
+            ...
+        course.checking.core.Wrong: that is 1 too little.
+    """
+
+    def __init__(
+        self,
+        right: Callable[..., Any],
+        inputs: Inputs,
+        *,
+        passes: str = "",
+        gradient: str = "",
+        results: Sequence[str] = ("the result",),
+        dtype: torch.dtype | str | None = None,
+        random: bool = False,
+        compared: bool | None = None,
+        view: Callable[..., Mapping[str, Any]] | None = None,
+        told: Callable[[Case], Mapping[str, Any]] | None = None,
+        play: Callable[[Callable[..., Any]], Answer] | None = None,
+        properties: Sequence[Property] = (),
+        live: Sequence[Property] = (),
+    ):
+        functools.update_wrapper(self, right)  # doctest and `help` see a function
+        self.name = right.__name__
+        self.right, self.inputs, self.passes = right, inputs, passes
+        self.gradient = tuple(gradient.split())
+        self.results, self.dtype, self.random = tuple(results), dtype, random
+        self.compared = not random if compared is None else compared
+        self.view, self.told, self.play = view, told, play
+        self.properties, self.live = tuple(properties), tuple(live)
+        self.wrong: dict[str, Callable[..., Any]] = {}
+
+    def __call__(self, answer: Answer, *, seed: int = 0) -> None:
+        """Check an answer: print one line, or raise `Wrong` with the likely mistake."""
+        if not callable(answer):
+            raise Wrong(
+                f"the check wants the function itself, not what it returns: give it `{self.name}`, "
+                f"without brackets."
+            )
+        cases = self.cases(seed)
+        self._takes(answer, cases[0])
+        plain = [
+            replace(case, trained=()) for case in cases
+        ]  # gradients are for those whose values are right
+        with own_random_numbers(0):
+            self.judge_values(cases, self.ask(answer, plain, seed), numbers_of(answer))
+            if self.gradient:
+                self.judge_gradient(cases, self.ask(answer, cases, seed))
+        with own_random_numbers(seed) as generator:
+            for question in self.live:
+                _raise(question(answer, generator))
+        print(f"Right: {self.passes}")
+
+    def cases(self, seed: int | torch.Generator = 0) -> list[Question]:
+        """The calls to make. The last of a random step is the first one again."""
+        with own_random_numbers(0):
+            if isinstance(seed, torch.Generator):
+                seed = int(torch.randint(2**31, (), generator=seed))
+            cases = list(self.inputs(torch.Generator().manual_seed(seed)))
+            if self.random:  # made anew: a case may hold a model that remembers its calls
+                cases.append(next(iter(self.inputs(torch.Generator().manual_seed(seed)))))
+        return [
+            Question(
+                case.label,
+                case.arguments,
+                self.gradient if case.kind != "extreme" else (),
+                kind=case.kind,
+                about=case.about,
+            )
+            for case in cases
+        ]
+
+    def ask(self, answer: Answer, cases: Sequence[Question], seed: int = 0) -> list[Outcome]:
+        """Call the answer for every case, each with random numbers of its own; this may happen elsewhere."""
+        return [
+            answer_questions(self.name, answer, [case], seed + i)[0] for i, case in enumerate(cases)
+        ]
+
+    def judge(
+        self,
+        cases: Sequence[Question],
+        outcomes: Sequence[Outcome],
+        numbers: Numbers = frozenset(),
+        reveal: bool = True,
+    ) -> None:
+        """Return when every outcome is right; else raise `Wrong` with the best diagnosis there is.
+
+        Args:
+            cases: the calls made, from `cases`.
+            outcomes: what came of each, from `ask`.
+            numbers: that stand in the student's code, if one may look.
+            reveal: whether a last word may say what would have been right, as for exercises.
+        """
+        with own_random_numbers(0):
+            self.judge_values(cases, outcomes, numbers, reveal)
+            self.judge_gradient(cases, outcomes)
+
+    def as_answer(self, function: Callable[..., Any]) -> Answer:
+        """The right function or a wrong one as a student would write it, for the tests."""
+        if self.play is not None:
+            return self.play(function)
+        view = self.view
+
+        def answer(*arguments: Any) -> Any:
+            made = function(*view(*arguments).values()) if view else function(*arguments)
+            if isinstance(made, tuple) and any(x is None for x in made):  # it says nothing of these
+                right = self.as_answer(self.right)(*arguments)
+                return tuple(b if a is None else a for a, b in zip(made, right, strict=True))
+            return made
+
+        return answer
+
+    # ------------------------------------------------------------ the halves of `judge`
+
+    def judge_values(
+        self,
+        cases: Sequence[Question],
+        outcomes: Sequence[Outcome],
+        numbers: Numbers = frozenset(),
+        reveal: bool = True,
+    ) -> None:
+        """The part of `judge` that is about what came back."""
+        given = [self._tensors(outcome) for outcome in outcomes]
+        if self.random:
+            cases, given, again = cases[:-1], given[:-1], given[-1]
+        told = [self._arguments(case) for case in cases]
+        wanted = [several(self.right(*arguments.values())) for arguments in told]
+        if not all(map(all_same, given, wanted)):
+            _raise(self._constant(given, wanted))
+            _raise(self._known(cases, told, given, wanted))
+        if self.compared and not all(map(all_same, given, wanted)):
+            self._check_kinds(given, wanted)
+            _raise(explain(self.name, cases, given, wanted, self.results, numbers, reveal))
+        self._check_kinds(given, wanted)
+        if not self.compared:
+            same_shapes = [
+                [torch.where(torch.isfinite(a), b, a) if a.shape == b.shape else a for a, b in zip(x, y, strict=True)]
+                for x, y in zip(given, wanted, strict=True)
+            ]  # fmt: skip
+            if not all(map(all_same, same_shapes, wanted)):
+                _raise(
+                    explain(self.name, cases, same_shapes, wanted, self.results, numbers, reveal)
+                )
+        for case, results_given in zip(cases, given, strict=True):
+            for question in self.properties:
+                _raise(question(case, *results_given))
+        if self.random and all_same(given[0], again):
+            raise Wrong(
+                "every call draws the same numbers: set no seed inside the function, and draw anew in each call."
+            )
+        self._check_dtypes(given, wanted)
+
+    def judge_gradient(self, cases: Sequence[Question], outcomes: Sequence[Outcome]) -> None:
+        """The part that is about gradients: of a weighted sum of the results, whose constants do not matter."""
+        for case, outcome in zip(cases, outcomes, strict=True):
+            if not case.trained:
+                continue
+            _raise(outcome.words)  # such as a backward that stops
+            [wanted] = answer_questions(self.name, self.as_answer(self.right), [case])
+            if [key for key, _ in outcome.gradients] != list(case.trained):
+                raise Wrong(f"the gradients that came for {case.label} are not the ones asked for.")
+            lost = [
+                key
+                for (key, a), (_, b) in zip(outcome.gradients, wanted.gradients, strict=True)
+                if b.any() and not a.any()
+            ]
+            if lost:
+                raise Wrong(
+                    f"no gradient reaches {' and '.join(f'`{key}`' for key in lost)}, so nothing could learn: leave "
+                    "out `.detach()`, `.data`, `.item()` and `torch.no_grad()`."
+                )
+            for (key, a), (_, b) in zip(outcome.gradients, wanted.gradients, strict=True):
+                scale = float(b[torch.isfinite(b)].abs().max()) if torch.isfinite(b).any() else 1.0
+                close = a.shape == b.shape and allclose(
+                    a.double(), b.double(), rtol=1e-3, atol=1e-4 * max(scale, 1e-3), equal_nan=True
+                )
+                if not close:
+                    raise Wrong(
+                        f"the gradient of `{key}` is not right (for {case.label}): is something on its way detached, "
+                        "rounded, or computed twice?"
+                    )
+
+    # ------------------------------------------------------------ the questions
+
+    def _takes(self, answer: Answer, case: Case) -> None:
+        try:
+            signature = inspect.signature(answer)
+        except (TypeError, ValueError):  # built in
+            return
+        try:
+            signature.bind(*case.arguments.values())
+        except TypeError:
+            raise Wrong(
+                f"`{self.name}` is called with {len(case.arguments)} arguments, "
+                f"`{self.name}({', '.join(case.arguments)})`; yours is written as "
+                f"`{self.name}{signature}`, and stops with TypeError."
+            ) from None
+
+    def _tensors(self, outcome: Outcome) -> tuple[Tensor, ...]:
+        if outcome.words is not None:
+            raise Wrong(outcome.words)
+        n, came = len(self.results), len(outcome.tensors)
+        if n == 1 and outcome.several:
+            raise Wrong(
+                f"`{self.name}` returns a list or tuple of {came}: return one tensor, as for instance `torch.stack` "
+                "makes of a list."
+            )
+        if n > 1 and (came != n or not outcome.several):
+            raise Wrong(
+                f"`{self.name}` returns {came if outcome.several else 'one thing'}: return {n} tensors, "
+                f"{', '.join(self.results[:-1])} and {self.results[-1]}."
+            )
+        return outcome.tensors
+
+    def _arguments(self, case: Case) -> Mapping[str, Any]:
+        if self.told is not None:
+            return self.told(case)
+        return case.arguments if self.view is None else self.view(*case.arguments.values())
+
+    def _constant(self, given: Sequence, wanted: Sequence) -> str | None:
+        """Nothing but zeros or False explains itself: no entry of a table may claim it."""
+        numbers = [x for results in given for x in results]
+        if all(x.numel() and not x.any() for x in numbers) and any(
+            x.any() for results in wanted for x in results
+        ):
+            what = "False" if numbers[0].dtype == torch.bool else "0"
+            return f"`{self.name}` returns {what} everywhere, for all inputs: does it use its arguments?"
+        return None
+
+    def _known(
+        self, cases: Sequence[Case], told: Sequence, given: Sequence, wanted: Sequence
+    ) -> str | None:
+        """The words of the first wrong function that agrees with the answer.
+
+        In all results, or in the first that is wrong; for all inputs, or, where the answer is wrong for
+        ordinary ones already, for those: a formula may overflow in ways of its own.
+        """
+        made: dict[tuple[str, int], tuple[Tensor | None, ...]] = {}
+
+        def results(words: str, i: int) -> tuple[Tensor | None, ...]:
+            if (words, i) not in made:
+                made[words, i] = several(self.wrong[words](*told[i].values()))
+            return made[words, i]
+
+        def agrees(words: str, i: int, place: int | None) -> bool:
+            pairs = list(zip(given[i], results(words, i), strict=True))
+            if place is None:
+                return all(b is not None and same_or_nan(a, b) for a, b in pairs)
+            return pairs[place][1] is not None and same_or_nan(*pairs[place])
+
+        def tells(words: str, places: Sequence[int]) -> bool:
+            """Not infinities and NaN alone: many formulas overflow in the same place."""
+            made = [x for i in places for x in results(words, i) if x is not None]
+            return any(torch.isfinite(x).any() for x in made)
+
+        everywhere = range(len(cases))
+        ordinary = [i for i in everywhere if cases[i].kind != "extreme"]
+        tries = [(everywhere, None), (ordinary, None)]
+        if len(self.results) > 1:
+            first = next(
+                n
+                for n in range(len(self.results))
+                if not all(same(a[n], b[n]) for a, b in zip(given, wanted, strict=True))
+            )
+            tries += [(everywhere, first), (ordinary, first)]
+        for places, place in tries:
+            wrong = any(
+                not same(a, b)
+                for i in places
+                for n, (a, b) in enumerate(zip(given[i], wanted[i], strict=True))
+                if place in (None, n)
+            )
+            if wrong:
+                for words in self.wrong:
+                    if all(agrees(words, i, place) for i in places) and tells(words, places):
+                        return words
+        return None
+
+    def _check_kinds(self, given: Sequence, wanted: Sequence) -> None:
+        """Floating, whole or boolean as the right results are; whole numbers may come as floating ones."""
+        for a, b, what in self._triples(given, wanted):
+            of = f" as {what}" if len(self.results) > 1 else ""
+            if b.dtype == torch.bool and a.dtype != torch.bool:
+                raise Wrong(
+                    f"`{self.name}` returns {a.dtype}{of}: return True or False, as a comparison does (`... != 0`)."
+                )
+            if b.is_floating_point() and not a.is_floating_point():
+                raise Wrong(
+                    f"`{self.name}` returns {a.dtype}{of}: return floating-point numbers (`.float()`)."
+                )
+
+    def _check_dtypes(self, given: Sequence, wanted: Sequence) -> None:
+        for a, b, what in self._triples(given, wanted):
+            needed = b.dtype if self.dtype == "same" else self.dtype
+            if needed is not None and a.dtype != needed:
+                raise Wrong(
+                    f"the values are right, but {what} of `{self.name}` is {a.dtype}, and the next cell needs {needed}."
+                )
+
+    def _triples(self, given: Sequence, wanted: Sequence) -> Iterator[tuple[Tensor, Tensor, str]]:
+        for results_given, results_wanted in zip(given, wanted, strict=True):
+            yield from zip(results_given, results_wanted, self.results, strict=True)
+
+
+def step(inputs: Inputs, **options: Any) -> Callable[[Callable[..., Any]], Step]:
+    """Make a `Step` of the right function that stands below; the options are those of `Step`."""
+    return lambda right: Step(right, inputs, **options)
+
+
+def several(result: Any) -> tuple:
+    """The results of a function as a tuple of tensors.
+
+    Example:
+        >>> several(2.0)
+        (tensor(2., dtype=torch.float64),)
+    """
+    results = tuple(result) if isinstance(result, tuple | list) else (result,)
+    return tuple(number(x) for x in results)
+
+
+def same_or_nan(a: Tensor, b: Tensor) -> bool:
+    """`same`, with NaN in the same places: a formula that overflows may be recognised by where."""
+    return a.shape == b.shape and allclose(
+        a.double(), b.double(), rtol=1e-4, atol=1e-5, equal_nan=True
+    )
+
+
+def all_same(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
+    return all(same(x, y) for x, y in zip(a, b, strict=True))
+
+
+def numbers_of(answer: Answer) -> Numbers:
+    """The numbers that stand in a function's code.
+
+    Example:
+        >>> sorted(numbers_of(lambda x: [y / 7 for y in x]))
+        [7]
+    """
+    found, codes = set(), [getattr(inspect.unwrap(answer), "__code__", None)]
+    while codes:
+        code = codes.pop()
+        for constant in getattr(code, "co_consts", ()):
+            if inspect.iscode(constant):
+                codes.append(constant)
+            elif isinstance(constant, tuple):
+                found |= {x for x in constant if isinstance(x, int | float)}
+            elif isinstance(constant, int | float):
+                found.add(constant)
+    return frozenset(found)
+
+
+def _raise(words: str | None) -> None:
+    if words:
+        raise Wrong(words)
