@@ -501,8 +501,8 @@ def write(conv, memory, i, j, value):
 def logits_at(model, x, memories, i, j):
     h = at(model.first, x, i, j)
     for block, memory in zip(model.blocks, memories):
-        write(block.look, memory, i, j, one_by_one(block.reduce, h.relu()).relu())
-        h = h + one_by_one(block.expand, at(block.look, memory, i, j).relu())
+        write(block.conv3x3, memory, i, j, one_by_one(block.reduce, h.relu()).relu())
+        h = h + one_by_one(block.expand, at(block.conv3x3, memory, i, j).relu())
     return one_by_one(model.head, h).unflatten(1, (model.levels, -1))  # (n, K, C)
 
 
@@ -511,7 +511,7 @@ def one_by_one(layer, features):
 
 
 def memories_of(model, n):
-    layers = [model.first] + [block.look for block in model.blocks]
+    layers = [model.first] + [block.conv3x3 for block in model.blocks]
     return [remember(conv, n, *model.shape[1:]) for conv in layers]
 
 
@@ -545,7 +545,7 @@ print(f"logits differ by less than 0.001: {bool(difference < 1e-3)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # `sample` in `genlib` does this for any network of such layers, in colour, with labels, and when completing: see
-# `streaming` in `genlib/autoregressive/streaming.py`. The slow definition, `sample_by_definition`, draws the same images
+# `cached` in `genlib/autoregressive/caching.py`. The slow definition, `sample_by_definition`, draws the same images
 # from the same random numbers.
 
 # %%
@@ -558,7 +558,7 @@ print(f"both draw the same images: {torch.equal(fast, slow)}")
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The gain grows with the image. A pass over an image costs $N^2$ positions and there are $N^2$ of them to draw, so plain
 # sampling takes time of order $N^4$, cached sampling of order $N^2$. On logarithmic axes a power is a straight line and
-# its exponent the slope. The recurrent network of lesson {{pixelrnn}} gains in the same way: `streaming` knows its layers too.
+# its exponent the slope. The recurrent network of lesson {{pixelrnn}} gains in the same way: `cached` knows its layers too.
 
 # %% tags=["nbval-ignore-output"]
 @torch.no_grad()
