@@ -405,7 +405,7 @@ def test_evaluate_refuses_images_of_another_shape(runs):
 
 def test_info_prints_settings_parameters_progress_and_metrics(runs):
     output = run("info", runs["gated_pixelcnn"]).output
-    model, facts = load_model(RunFolder(runs["gated_pixelcnn"]))
+    model, metadata = load_model(RunFolder(runs["gated_pixelcnn"]))
     parameters = sum(p.numel() for p in model.parameters())
     for text in (
         "gated_pixelcnn",
@@ -416,4 +416,4 @@ def test_info_prints_settings_parameters_progress_and_metrics(runs):
     ):
         assert text in output
     loss = RunFolder(runs["gated_pixelcnn"]).rows()[-1]["loss"]
-    assert f"{loss:.5g}" in output and re.search(rf"updates +{facts['step']}\b", output)
+    assert f"{loss:.5g}" in output and re.search(rf"updates +{metadata['step']}\b", output)

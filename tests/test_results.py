@@ -95,10 +95,10 @@ def test_the_command_in_the_table_trains_that_model_and_the_same_command_goes_on
     write_mnist(place, "t10k", strokes(50, seed=1))
     run("vae")
     path = place / "runs" / "vae"
-    model, facts = load_model(RunFolder(path))
+    model, metadata = load_model(RunFolder(path))
     assert model.decode(torch.zeros(1, 16)).shape == (1, 1, 28, 28)
     run("vae")  # its budget is used up: nothing is trained again
-    assert load_model(RunFolder(path))[1]["step"] == facts["step"]
+    assert load_model(RunFolder(path))[1]["step"] == metadata["step"]
 
 
 def test_a_picture_is_drawn(place: Path):

@@ -44,8 +44,12 @@ def test_it_holds_what_a_student_needs_and_nothing_else(copy):
         "__init__.py",
         "checks.py",
     }
-    box = {path.name for path in (ROOT / "genlib" / "pretrained").iterdir()} - {"__pycache__"}
-    assert {path.name for path in (copy / "genlib" / "pretrained").iterdir()} == box >= {"box.json"}
+    models = {path.name for path in (ROOT / "genlib" / "pretrained").iterdir()} - {"__pycache__"}
+    assert (
+        {path.name for path in (copy / "genlib" / "pretrained").iterdir()}
+        == models
+        >= {"models.json"}
+    )
     assert {p.name for p in (copy / "notebooks" / "assignments").iterdir()} == {
         p.name for p in (ROOT / "notebooks" / "assignments").iterdir()
     }

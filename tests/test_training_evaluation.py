@@ -14,7 +14,7 @@ from genlib.data.imageset import batch_sizes
 from genlib.markov import GSN, RBM
 from genlib.metrics import bars_counts, bars_kl, bars_report, bits_per_dim, format_table, log_probs
 from genlib.train import RECIPES, build_model, images_of
-from genlib.training import bf16_is_fast, fast_numbers, fit, fit_gan, train_epoch
+from genlib.training import bf16_is_fast, fast_autocast, fit, fit_gan, train_epoch
 from genlib.variational import VAE, log_prob_by_quadrature
 
 
@@ -97,14 +97,14 @@ def test_numbers_are_fast_only_where_the_processor_makes_them_so(monkeypatch: py
     assert bf16_is_fast(torch.device("meta")) is False
     for fast, dtype in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr("genlib.execution.bf16_is_fast", lambda device, fast=fast: fast)
-        with fast_numbers(cpu):
+        with fast_autocast(cpu):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
-def test_fast_numbers_may_stay_on_while_the_weights_move(monkeypatch: pytest.MonkeyPatch):
+def test_fast_autocast_may_stay_on_while_the_weights_move(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("genlib.execution.bf16_is_fast", lambda device: True)
     line = torch.nn.Linear(1, 1)
-    with fast_numbers(torch.device("cpu")):
+    with fast_autocast(torch.device("cpu")):
         before = line(torch.ones(1, 1)).item()
         with torch.no_grad():
             line.weight += 10
