@@ -3,7 +3,7 @@
     make pack RUN=runs/first NAME=gated_pixelcnn-mnist [ARGS="--machine 'one core of an AMD EPYC'"]
 
 RUN is a folder of `python -m genlib train`. Its weights are rounded to half precision and refused if
-that changes what the model says, if their file is above 3 MB, or if all together would be above 12 MB.
+that changes what the model computes, if their file is above 3 MB, or if all together would be above 12 MB.
 Then the rounded model is measured on test images, as `python -m genlib evaluate` does it, and
 weights, card and catalogue are written whole, or not at all. What the run does not know, such as
 the machine, comes from a file of benchmarks/results.py (--metrics, or RESULT.json in the run's folder).
@@ -81,8 +81,8 @@ def with_weights(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
 
 
 @torch.no_grad()
-def said(model: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
-    """What a model says, as numbers to compare: nats of images, or grey values drawn from one noise."""
+def outputs(model: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
+    """What a model computes, as numbers to compare: nats of images, or grey values drawn from one noise."""
     torch.manual_seed(0)
     if isinstance(model, PixelModel):
         return torch.cat([model.log_prob(part, y=labels) for part, labels in _parts(x, y)])
@@ -132,12 +132,12 @@ def half_precision(
     if broken:
         raise RunError(f"{broken[0]} holds what is no number: train anew with a lower rate")
     x, y = probes(model, data)
-    before = said(model, x, y)
+    before = outputs(model, x, y)
     change: dict[str, Tensor] = {}
     for dtype in (torch.float16, torch.bfloat16):
         half = rounded(weights, dtype)
         if all(w.isfinite().all() for w in half.values()):  # float16 ends at 65,504
-            after = said(with_weights(model, half), x, y)
+            after = outputs(with_weights(model, half), x, y)
             change[str(dtype).removeprefix("torch.")] = (after - before).abs()
     dtype, least = min(change.items(), key=lambda item: item[1].mean().item())
     nats = not isinstance(model, GAN)
@@ -215,7 +215,7 @@ def measured(
 def of_samples(found: dict[str, dict[str, float]], n: str, where: str) -> dict[str, Measured]:
     """What `compare_samples` has found, as a card has it: of samples, and `real_` of training images."""
     words = {
-        "frechet": "Frechet distance to as many test images, in features of a small classifier",
+        "frechet": "Fréchet distance to as many test images, in features of a small classifier",
         "precision": "share of them that lie among as many test images",
         "recall": "share of as many test images that lie among them",
     }
@@ -450,7 +450,7 @@ OWN_LIMITS = {
     PixelModel: """Its likelihood compares with others on the same images and the same binarisation only;
 a low one does not make an image an outlier (lesson Taxonomy). A sample takes a step a pixel, and completing an
 image heeds only what comes before in raster order (lesson PixelCNN).""",
-    VAE: """What it gives of the likelihood is a bound. Its draws toss each pixel on its own, and its means
+    VAE: """What it gives of the likelihood is a bound. Its draws take each pixel on its own, and its means
 blur (lesson VAE); its codes have no meaning of their own.""",
     GAN: """It has no likelihood and no encoder. What it leaves out of the data cannot be seen in its
 samples, and its scores are those of one small judge (lesson GAN architectures).""",
@@ -495,7 +495,7 @@ def card_text(about: Card) -> str:
         f"    {about.command}",
         f"{about.training}, seed {about.seed}.",
         "## How good it is",
-        "Figures are of the model as it lies here, rounded, where nothing else is said. ± is the standard "
+        "Figures are of the model as it lies here, rounded, unless noted otherwise. ± is the standard "
         "error over the images.",
         f"| figure | value | how |\n| --- | --- | --- |\n{table}",
         "## What it is not for",

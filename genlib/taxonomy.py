@@ -92,7 +92,7 @@ TREE = Branch(
                 Leaf(
                     "Markov chain",
                     (GSN,),
-                    frozenset({"loss", "sample", "walk"}),
+                    frozenset({"loss", "sample", "chain"}),
                     density="none",
                     sampling="a chain that must mix",
                     opened_by="Bengio, Thibodeau-Laufer, Alain & Yosinski (2014), Deep generative "

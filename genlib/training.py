@@ -25,7 +25,7 @@ __all__ = [
 ]  # fmt: skip
 
 HERE = ExecutionContext()
-# seconds between two looks of a progress bar: a notebook is sent a few messages for each
+# seconds between two updates of a progress bar: a notebook is sent a few messages for each
 REFRESH = 0.5
 
 
@@ -208,7 +208,7 @@ def train_gan_epoch(
 
     Returns:
         Averages over the pass: `discriminator_loss` and `generator_loss`; `accuracy`, the share of
-        real examples and fakes that the discriminator told right, before it learnt from them;
+        real examples and fakes that the discriminator classified right, before it learnt from them;
         `discriminator_gradient` and `generator_gradient`, norms over all parameters at once.
 
     Raises:

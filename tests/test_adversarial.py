@@ -588,7 +588,7 @@ def test_a_gpu_gives_the_images_the_cpu_gives_and_trains(objective: type[GAN]):
     assert model.sample(4, y=y.cuda()).is_cuda
 
 
-# What the public door refuses, each by name.
+# Input validation: what is refused, each by name.
 
 IMAGE = torch.full((2, 1, 8, 8), 0.5)
 

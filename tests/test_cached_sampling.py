@@ -43,7 +43,7 @@ def random_images(model: PixelModel, n: int) -> Tensor:
 
 @torch.inference_mode()
 def logits_of_every_step(model: PixelModel, images: Tensor, y: Tensor | None = None) -> Tensor:
-    """Walk over an image that is revealed value by value: (n, K, C, H, W)."""
+    """Logits of an image that is revealed value by value: (n, K, C, H, W)."""
     x = torch.zeros_like(images)
     logits = images.new_full((len(images), model.levels, *model.shape), torch.nan)
     for (c, i, j), step in model._cached_passes(x, y):
@@ -160,7 +160,7 @@ def test_autocast_changes_neither_sampler(family: type[PixelModel]):
 
 
 def test_a_model_without_a_cache_is_sampled_by_definition():
-    class Coins(PixelModel):
+    class Fair(PixelModel):
         def __init__(self):
             super().__init__((1, 2, 2), levels=2)
             self.bias = nn.Parameter(torch.zeros(2, 1, 2, 2))
@@ -168,7 +168,7 @@ def test_a_model_without_a_cache_is_sampled_by_definition():
         def network(self, x: Tensor, y: Tensor | None) -> Tensor:
             return self.bias.expand(len(x), -1, -1, -1, -1)
 
-    cached, plain = draw_both_ways(Coins(), 4)
+    cached, plain = draw_both_ways(Fair(), 4)
     assert torch.equal(cached, plain)
 
 

@@ -25,7 +25,7 @@ def random_covariance(d: int) -> Tensor:
     return a @ a.T
 
 
-# Frechet distance.
+# Fréchet distance.
 
 
 def test_the_frechet_distance_of_gaussians_along_the_axes_has_a_closed_form():
@@ -223,7 +223,7 @@ def test_nearest_neighbours_are_found_and_copies_lie_at_zero():
         assert torch.equal(row[i], all_of_them.indices[:3])
 
 
-# What the public door refuses, each by name.
+# Input validation: what is refused, each by name.
 
 X = torch.zeros(5, 2)
 

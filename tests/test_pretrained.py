@@ -115,7 +115,7 @@ def test_it_says_what_it_said_before(name: str, runs, packed):
     data = load("digits", "test")
     data = binarise(data, how="stochastic") if not isinstance(before, GAN) else data
     x, y = packer.probes(before, data)
-    change = (packer.said(after, x, y) - packer.said(before, x, y)).abs().mean().item()
+    change = (packer.outputs(after, x, y) - packer.outputs(before, x, y)).abs().mean().item()
     assert 0 < change < (packer.GREY if isinstance(before, GAN) else packer.NATS)
 
 
@@ -162,8 +162,8 @@ def test_the_short_way_is_a_function_of_genlib(opened, monkeypatch):
 
 def test_importing_genlib_alone_imports_no_torch():
     code = "import genlib, sys; print('torch' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert told.stdout == "False\n", told.stderr
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "False\n", done.stderr
 
 
 # What is refused.
@@ -324,7 +324,7 @@ def test_without_the_data_the_figures_of_the_results_file_are_taken(runs, tmp_pa
 def test_a_figure_of_the_results_file_stays_only_where_none_of_the_rounded_model_is(runs, tmp_path):
     of = {"nats": 1.0, "standard_error": 0.5, "bits_per_dim": 0.75, "bits_error": 0.01}
     found = {"samples": 7.0, "training images": 5.0}
-    figures = {f"at most, k = {k}": of for k in (1, 10, 5000)} | {"Frechet distance": found}
+    figures = {f"at most, k = {k}": of for k in (1, 10, 5000)} | {"Fréchet distance": found}
     figures = {"images": 360, "figures": figures}
     run, folder = runs["vae-digits"], empty(tmp_path)
     metrics = packer.pack(run, "vae-digits", folder, figures=figures, **FAST).metrics

@@ -447,7 +447,7 @@ def test_independent_colours_say_nothing_of_each_other_and_all_of_the_pixels_bef
 
 
 def two_ways_to_sample(model) -> list[torch.Tensor]:
-    """By walking along and by definition, from the same random numbers."""
+    """By cached sampling and by definition, from the same random numbers."""
     images = []
     for sample in (model.sample, model.sample_by_definition):
         torch.manual_seed(1)

@@ -102,8 +102,8 @@ def test_its_makefile_has_the_students_targets_only(copy):
     }
     assert "[lab,dev]" not in text and "[lab]" in text
     assert "[lab]" in (copy / "environment.yml").read_text()
-    told = subprocess.run(["make", "-C", copy, "help"], capture_output=True, text=True)
-    assert told.returncode == 0 and "make lab" in told.stdout and "make grade" not in told.stdout
+    done = subprocess.run(["make", "-C", copy, "help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "make lab" in done.stdout and "make grade" not in done.stdout
     assert student_makefile(text) == text
 
 

@@ -183,9 +183,9 @@ def test_uniform_guessing_costs_log2_k_bits_a_dimension():
 
 def test_independent_pixels_are_the_best_that_histograms_can_do():
     data = load("digits")
-    opponent = independent_pixels(data)
-    torch.testing.assert_close(opponent.probs.sum(dim=-1), torch.ones(data.shape))
-    nats = opponent.log_prob(data.images.long()).flatten(1).sum(dim=1).mean()
+    baseline = independent_pixels(data)
+    torch.testing.assert_close(baseline.probs.sum(dim=-1), torch.ones(data.shape))
+    nats = baseline.log_prob(data.images.long()).flatten(1).sum(dim=1).mean()
     frequency = torch.stack([(data.images == k).double().mean(dim=0) for k in range(data.levels)])
     entropy = torch.special.entr(frequency).sum()  # of the independent histograms, no plus one
     assert entropy < -nats < entropy + 1
@@ -230,7 +230,7 @@ def test_counts_of_the_truth_are_biased_as_the_docstring_says():
     seen = [bars_counts(bars[torch.randint(30, (n,))]) for _ in range(runs)]
     assert all(counts["covered"] == 30 and counts["valid"] == 1 for counts in seen)
     for name, bias in (
-        ("variation", 15 * math.sqrt(2 / math.pi * (1 / 30) * (29 / 30) / n)),
+        ("total_variation", 15 * math.sqrt(2 / math.pi * (1 / 30) * (29 / 30) / n)),
         ("kl_of_valid", 29 / (2 * n)),
     ):
         values = torch.tensor([counts[name] for counts in seen])
@@ -242,15 +242,15 @@ def test_counts_of_what_is_known_by_hand():
     bars = load("bars").floats()
     one = bars_counts(bars[:1].repeat(100, 1, 1, 1))
     assert (one["covered"], one["valid"]) == (1, 1.0)
-    assert one["variation"] == pytest.approx(29 / 30)
+    assert one["total_variation"] == pytest.approx(29 / 30)
     assert one["kl_of_valid"] == pytest.approx(math.log(30))
     none = all_images(2, (1, 4, 4))[[1, 2]]
     nothing = bars_counts(none)
     assert (nothing["covered"], nothing["valid"]) == (0, 0.0)
-    assert nothing["variation"] == pytest.approx(1.0)
+    assert nothing["total_variation"] == pytest.approx(1.0)
     assert math.isnan(nothing["kl_of_valid"])
     half = bars_counts(torch.cat([bars, none.repeat(15, 1, 1, 1)]))
-    assert half["valid"] == 0.5 and half["variation"] == pytest.approx(0.5)
+    assert half["valid"] == 0.5 and half["total_variation"] == pytest.approx(0.5)
 
 
 def test_grey_pixels_are_rounded_before_they_are_counted():

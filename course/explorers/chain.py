@@ -33,19 +33,19 @@ class GibbsExplorer(Explorer):
         large, curve = (picture.figure.add_subplot(grid[0, i]) for i in range(2))
         strip = picture.figure.add_subplot(grid[1, :])
         self._run()
-        self._new_chain, self._last = True, 0  # the round at which the axes end
+        self._new_chain, self._last = True, 0  # the step at which the axes end
         self._large = show_blocks(large, _in_a_row(self.chain[:1]))
         self._strip = show_blocks(strip, _in_a_row(torch.ones(STRIP, *model.shape)))
         for axes in (large, strip):
             axes.set_axis_off()
-        self._title = large.set_title("round 00000")
+        self._title = large.set_title("step 00000")
         strip.set_title(f"the last {STRIP} steps, the newest at the right")
         (self._curve,) = curve.plot([], [], color=BLUE)
         (self._dot,) = curve.plot([], [], "o", color=BLUE, markersize=9)
         with torch.no_grad():
             self._level = model.free_energy(images).mean().item()
         curve.axhline(self._level, color=ORANGE, linestyle="--", label="mean over the images")
-        curve.set(xlabel="round", ylabel="free energy, nats")
+        curve.set(xlabel="step", ylabel="free energy, nats")
         self._axes = curve
         self._met = curve.set_title(f"{len(images)} of the {len(images)} images met so far")
         curve.legend(frameon=False, loc="upper right")
@@ -54,7 +54,7 @@ class GibbsExplorer(Explorer):
         picture.draw()  # the layout has room for the longest numbers
         picture.move_only(self._large, self._strip, self._curve, self._dot, self._title, self._met)
         top = ipywidgets.HBox([ipywidgets.Label("start from"), self.start, self.image])
-        middle = ipywidgets.HBox([ipywidgets.Label("rounds a step"), self.every, self.again])
+        middle = ipywidgets.HBox([ipywidgets.Label("steps a frame"), self.every, self.again])
         super().__init__("gibbs", [top, middle, self.player, picture], picture)
         for control in (self.start, self.image, self.every):
             control.observe(self._restart, names="value")
@@ -100,10 +100,10 @@ class GibbsExplorer(Explorer):
         seen = self.chain[max(0, i + 1 - STRIP) : i + 1]
         absent = seen.new_full((STRIP - len(seen), *seen.shape[1:]), torch.nan)
         self._strip.set_data(_in_a_row(torch.cat([absent, seen])))
-        rounds = every * torch.arange(i + 1)
-        self._curve.set_data(rounds, self.energy[: i + 1])
+        steps = every * torch.arange(i + 1)
+        self._curve.set_data(steps, self.energy[: i + 1])
         self._dot.set_data([every * i], [self.energy[i].item()])
-        self._title.set_text(f"round {every * i}")
+        self._title.set_text(f"step {every * i}")
         self._met.set_text(f"{self.met} of the {len(self._data)} images met so far")
         self.picture.draw(everything=self._new_chain and self._scale())
         self._new_chain = False
@@ -129,8 +129,8 @@ def _in_a_row(images: Tensor) -> np.ndarray:
 def gibbs_explorer(model: RBM, images: Tensor, *, steps: int = 100, seed: int = 0) -> GibbsExplorer:
     """Play, pause, step and restart a chain of Gibbs sampling, and watch what it draws.
 
-    The chain starts at one of the images or at coin tosses. A step of 1, 10 or 100 rounds: the
-    random numbers are the same, so that a larger step shows the same chain, thinned out. Above the
+    The chain starts at one of the images or at Bernoulli(1/2) pixels. A frame is 1, 10 or 100 steps:
+    the random numbers are the same, so that more steps a frame show the same chain, thinned out. Above the
     curve of free energies stands how many of the images the steps have met.
 
     Args:

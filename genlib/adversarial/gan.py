@@ -80,7 +80,7 @@ class GAN(nn.Module):
         self.discriminator = discriminator
         self.latent_dim = latent_dim
         self.n_classes: int = n_classes
-        # what the discriminator said of real and fake examples in the last discriminator_loss
+        # the discriminator's logits of real and fake examples in the last discriminator_loss
         self.last_logits: tuple[Tensor, Tensor] | None = None
 
     def discriminator_objective(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class GAN(nn.Module):
 
         Real and fake examples go through the discriminator one after the other, not in one batch:
         batch norm would mix their statistics, which the generator's step, with fakes only, never sees.
-        No gradient reaches the generator. What the discriminator said is kept in `last_logits`.
+        No gradient reaches the generator. The discriminator's logits are kept in `last_logits`.
         """
         fake = self._fakes_beside(x, y, fake)
         real_logits, fake_logits = self(x, y=y), self(fake, y=y)
@@ -121,7 +121,7 @@ class GAN(nn.Module):
         return self.discriminator_objective(real_logits, fake_logits)
 
     def accuracy(self) -> float:
-        """The share of examples that the discriminator told right in the last discriminator_loss."""
+        """The share of examples that the discriminator classified right in the last discriminator_loss."""
         if self.last_logits is None:
             raise ValueError("there is no discriminator_loss yet that it could have judged in")
         real, fake = self.last_logits

@@ -85,8 +85,8 @@ class R1GAN(_SlopePenalty):
 class WGANGP(_SlopePenalty):
     r"""Wasserstein GAN with gradient penalty: the discriminator becomes a critic with bounded slope.
 
-    Over all functions with slope at most 1, the largest $E[D(x)] - E[D(G(z))]$ is the distance that
-    earth must be moved to turn one distribution into the other. The critic minimises
+    Over all functions with slope at most 1, the largest $E[D(x)] - E[D(G(z))]$ is the
+    Wasserstein-1 (earth mover's) distance of data and samples. The critic minimises
 
     $$L_D = E[D(G(z))] - E[D(x)] + \lambda\, E_{\hat x}[(\lVert \nabla_{\hat x} D(\hat x) \rVert - 1)^2]$$
 

@@ -41,7 +41,7 @@ def annealed_importance(
         n_chains: independent chains, at least 2. The error falls as one over their square root.
         n_temperatures: RBMs on the way, counting the model.
         data: images whose mean gives the base-rate RBM its biases, as in the paper, usually those
-            trained on; None takes a base of coin tosses, $a = 0$.
+            trained on; None takes Bernoulli(1/2) pixels as the base, $a = 0$.
 
     Returns:
         The estimate of $\log Z$ in nats and its standard error, two scalars on the model's device.

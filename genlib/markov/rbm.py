@@ -154,7 +154,7 @@ class RBM(nn.Module):
         """Images after `steps` rounds of Gibbs sampling: all hidden units, then all pixels.
 
         A round leaves the model's distribution as it is: draws from p(x) go in, draws from p(x) come
-        out. From anywhere else it leads nearer to p(x), how fast nobody tells.
+        out. From anywhere else it leads nearer to p(x), at an unknown rate.
         """
         at_least_one("steps", steps)
         return self._gibbs(self._flat(x), steps).unflatten(1, self.shape)

@@ -84,7 +84,7 @@ class LogLikelihood(NamedTuple):
 def log_likelihood(
     model: nn.Module, data: ImageSet, *, train: ImageSet | None = None, k: int = 500
 ) -> LogLikelihood | None:
-    """The best that can be said of log p(x) of every image of a set; None for an implicit model.
+    """The best available value of log p(x) of every image of a set; None for an implicit model.
 
     Args:
         model: of one of the leaves of `genlib.taxonomy`, on any device; a conditional one is given

@@ -109,7 +109,7 @@ def evaluate(
     samples: Annotated[
         bool,
         typer.Option(
-            "--samples", help="only what samples show: Frechet distance, precision, recall"
+            "--samples", help="only what samples show: Fréchet distance, precision, recall"
         ),
     ] = False,
     n: Annotated[int, typer.Option(help="samples to compare with as many images")] = 1000,

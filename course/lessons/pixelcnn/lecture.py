@@ -834,7 +834,7 @@ plots.show_rows({
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Strokes go on over the seam as if nothing were there. Where the upper half leaves a choice, the draws differ: look at the
 # last column. And some end in no digit at all. Do its own samples, too? The card has numbers for that, as a small classifier
-# sees images: the Frechet distance, **precision**, the share of samples that lie among real images, and **recall**, the share
+# sees images: the Fréchet distance, **precision**, the share of samples that lie among real images, and **recall**, the share
 # of real images that lie among samples (lesson {{gan_architectures}} has more on them). Beside them, what as many training images get.
 
 # %%

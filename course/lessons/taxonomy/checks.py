@@ -1175,7 +1175,7 @@ COURSE = {
     "tractable": {"log_prob", "loss", "sample"},
     "variational": {"elbo", "likelihood", "loss", "posterior", "prior", "reconstruct", "sample"},
     "energy": {"free_energy", "gibbs", "log_partition", "log_prob", "loss", "sample"},
-    "walk": {"loss", "sample", "walk"},
+    "chain": {"loss", "sample", "chain"},
     "direct": {"discriminator_loss", "generate", "generator_loss", "sample"},
 }
 ORCHESTRA = {
@@ -1304,9 +1304,9 @@ def place(answer: Answer, *, seed: int = 0) -> None:
             ),
             ("a PixelCNN that cannot sample", {"log_prob", "loss"} | others, COURSE),
             ("a VAE without a prior", COURSE["variational"] - {"prior"}, COURSE),
-            ("a GAN with a walk", COURSE["direct"] | {"walk"}, COURSE),
+            ("a GAN with a chain", COURSE["direct"] | {"chain"}, COURSE),
             ("a k-means with fit and predict", {"fit", "predict"}, COURSE),
-            ("a model with three methods of three leaves", {"elbo", "gibbs", "walk"}, COURSE),
+            ("a model with three methods of three leaves", {"elbo", "gibbs", "chain"}, COURSE),
             ("on another tree, a violin", ORCHESTRA["strings"] | {"open_case"}, ORCHESTRA),
             ("on another tree, a drum", {"strike", "carry"}, ORCHESTRA),
             ("on another tree, a drum with strings", {"strike", "pluck"}, ORCHESTRA),
