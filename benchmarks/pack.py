@@ -443,7 +443,7 @@ No image of it is in the file, which holds the network's weights only.""",
 BINARISED = """Pixels are black or white: each is drawn white with its grey value as the probability, anew in each batch
 of the training, and once and for all, from seed 0, in the test images (Salakhutdinov and Murray, 2008).
 Likelihoods on other binarisations are near but not the same task."""
-LIMITS = """It is an example to teach with. It has seen {images} and knows nothing else: other pictures, other
+LIMITS = """It is an example to teach with. It was trained on {images} and on nothing else: other pictures, other
 handwriting, another size or scale of grey values are out-of-distribution. Do not use it to read
 or to check handwriting, nor its samples in place of data. {own}"""
 OWN_LIMITS = {

@@ -206,7 +206,7 @@ def log_by_neighbours(train_set: ImageSet, data: ImageSet) -> Tensor:
 
 
 def measure(model: nn.Module, train_set: ImageSet, data: ImageSet) -> dict[str, dict[str, float]]:
-    """What the model's kind can honour, by name: a likelihood, or what its samples show."""
+    """What the model's kind can compute, by name: a likelihood, or what its samples show."""
     if isinstance(model, GAN):
         return compare_samples(model, train_set, data, min(N_SAMPLES, len(data)))
     return likelihoods(model, train_set, data)

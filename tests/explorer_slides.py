@@ -56,7 +56,7 @@ models = {
 measured = {
     name: {"kl": 0.1, "covered": 20, "valid": 0.5, "total_variation": 0.3, "known": "exact"} for name in models
 }
-clock = {name: {"seconds": 1.0, "ms to draw 1000": 20} for name in models}
+seconds = {name: {"seconds": 1.0, "ms to draw 1000": 20} for name in models}
 """,
     "pixelrnn": """
 models = {

@@ -177,7 +177,7 @@ def test_a_model_without_a_cache_is_sampled_by_definition():
 
 @FAMILIES
 @pytest.mark.parametrize("shape", [(1, 5, 7), (3, 4, 3)])
-def test_a_layer_meets_every_value_once_and_every_row_once(
+def test_a_cached_layer_is_called_once_a_value_and_once_a_row(
     family: type[PixelModel], shape: Shape, monkeypatch: pytest.MonkeyPatch
 ):
     values: dict[int, int] = {}

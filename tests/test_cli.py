@@ -313,7 +313,7 @@ def test_the_same_seed_draws_the_same_images_and_another_others(tmp_path: Path, 
     assert torch.equal(a, b) and not torch.equal(a, c)
 
 
-def test_a_conditional_model_draws_the_label_it_is_told(tmp_path: Path, runs, monkeypatch):
+def test_a_conditional_model_draws_the_label_it_is_given(tmp_path: Path, runs, monkeypatch):
     seen = []
     sample = type(load_model(RunFolder(runs["gated_pixelcnn"]))[0]).sample
     monkeypatch.setattr(

@@ -43,7 +43,7 @@ def test_the_chain_is_the_rbms_own_with_the_same_seed(explorer, rbm, bars):
     assert torch.equal(explorer.chain[20, None], rbm.sample(1, steps=20))
 
 
-def test_a_step_of_many_rounds_thins_the_same_chain(explorer):
+def test_more_steps_a_frame_thin_the_same_chain(explorer):
     alone = explorer.chain
     explorer.every.value = 10
     assert torch.equal(explorer.chain[:3], alone[::10])

@@ -191,7 +191,7 @@ def test_on_the_sphere_the_length_stays_between_those_of_the_ends():
         assert (sphere.diff() > 0).all() and sphere[0] == 2 and sphere[-1] == pytest.approx(5)
 
 
-def test_with_equal_lengths_the_sphere_keeps_the_length_and_turns_at_a_constant_rate():
+def test_slerp_of_equal_lengths_keeps_the_length_and_rotates_at_a_constant_rate():
     a, b = torch.tensor([3.0, 0.0]), 3 * torch.tensor([-0.6, 0.8])
     straight, sphere = lengths_between(a, b)
     torch.testing.assert_close(sphere, torch.full((21,), 3.0))

@@ -256,7 +256,7 @@ def test_without_bubblewrap_it_refuses_and_says_what_installs_it(
     assert not out.exists()
 
 
-def test_without_a_jail_it_grades_only_when_told_so(small_class, tmp_path, monkeypatch):
+def test_without_a_jail_it_grades_only_by_an_option(small_class, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("bob", "eve"):
         (small_class / f"{name}.ipynb").unlink()

@@ -110,7 +110,7 @@ def test_a_model_comes_out_with_the_weights_that_went_in_rounded(name: str, runs
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_says_what_it_said_before(name: str, runs, packed):
+def test_a_packed_model_computes_what_it_did_before(name: str, runs, packed):
     before, after = trained(runs[name]), pretrained.load(name, packed)
     data = load("digits", "test")
     data = binarise(data, how="stochastic") if not isinstance(before, GAN) else data
@@ -176,7 +176,7 @@ def test_an_unknown_name_is_answered_with_all_there_are_and_the_nearest(packed):
         pretrained.load("gatedpixelcnn-digits", packed)
 
 
-def test_an_empty_box_says_that_it_is_empty(tmp_path):
+def test_a_folder_without_models_is_named(tmp_path):
     with pytest.raises(ValueError, match="holds none"):
         pretrained.card("vae-mnist", empty(tmp_path))
 
@@ -426,7 +426,7 @@ def test_other_refusals_say_what_to_do(runs, opened, tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["card_text", "json"])
-def test_a_packer_that_fails_leaves_the_box_as_it_was(stage: str, runs, opened, monkeypatch):
+def test_a_packer_that_fails_leaves_the_models_as_they_were(stage: str, runs, opened, monkeypatch):
     before = contents(opened)
 
     def fail(*arguments: object, **how: object) -> None:
@@ -457,13 +457,13 @@ def test_the_command_refuses_in_one_line(tmp_path, capsys):
 # The models that the course comes with.
 
 
-def test_the_box_holds_what_its_catalogue_lists_and_nothing_else():
+def test_the_folder_holds_what_its_catalogue_lists_and_nothing_else():
     files = {path.name for path in pretrained.FOLDER.iterdir() if path.name != "__pycache__"}
     listed = {f"{name}{suffix}" for name in REAL for suffix in (".safetensors", ".md")}
     assert files == {"__init__.py", "models.json"} | listed
 
 
-def test_the_box_is_small():
+def test_pretrained_files_are_small():
     sizes = {name: pretrained.weights_file(name, pretrained.FOLDER).stat().st_size for name in REAL}
     assert all(size <= 3_000_000 for size in sizes.values()) and sum(sizes.values()) <= 12_000_000
     assert (pretrained.LARGEST, pretrained.LARGEST_TOGETHER) == (3_000_000, 12_000_000)

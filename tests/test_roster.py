@@ -77,7 +77,7 @@ def test_a_student_is_found_by_the_row_or_the_platforms_name(tmp_path):
     assert roster.people["bob"].email == "b@x"
     assert roster.messages == ["Nothing was handed in by or for: Cleo."]
     path = written(tmp_path, "student\nAda_Lovelace_4711\n")
-    assert match(everybody, path)[1].said == ["Not in the roster: bob."]
+    assert match(everybody, path)[1].messages == ["Not in the roster: bob."]
     path = written(tmp_path, "student\nAda_Lovelace_4711\nAda Lovelace\n")
     with pytest.raises(BadTable, match="are the same student"):
         match(everybody, path)

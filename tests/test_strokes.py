@@ -96,7 +96,7 @@ def test_size_and_place_are_those_of_the_picture():
     assert (longer - (f["size"] + f["thickness"])).abs().max() < 1.6
 
 
-def test_no_digit_touches_the_rim():
+def test_no_digit_touches_the_border():
     images = strokes(3_000, seed=2).images
     for border in (images[..., 0], images[..., -1], images[..., 0, :], images[..., -1, :]):
         assert border.max() == 0
@@ -206,7 +206,7 @@ def test_labels_can_be_given():
         ({"n": 2, "style": 0.5}, "whole number"),
     ],
 )
-def test_nonsense_is_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         strokes(**arguments)
 

@@ -91,7 +91,7 @@ def test_a_bar_is_drawn_twice_a_second_and_ends_with_the_last_loss(capsys: pytes
     assert "200/200 " in drawn and f"loss={losses[-1]:.3f}" in drawn
 
 
-def test_numbers_are_fast_only_where_the_processor_makes_them_so(monkeypatch: pytest.MonkeyPatch):
+def test_bfloat16_is_used_only_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch):
     cpu = torch.device("cpu")
     assert bf16_is_fast(cpu) in (True, False)
     assert bf16_is_fast(torch.device("meta")) is False

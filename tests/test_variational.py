@@ -128,7 +128,7 @@ def test_the_kl_has_its_minimum_zero_at_the_prior():
     assert (kl_to_standard_normal(zeros, torch.full((3, 4), -0.1)) > 0).all()
 
 
-def test_codes_that_nothing_confuses_tell_the_index_and_codes_that_are_all_the_same_tell_nothing():
+def test_the_information_is_log_n_for_separate_codes_and_zero_for_equal_ones():
     prior = Independent(Normal(torch.zeros(2).double(), 30.0), 1)
     apart = torch.tensor([[0.0, 0.0], [40.0, 0.0], [0.0, 40.0], [40.0, 40.0], [80.0, 0.0]]).double()
     for mean, information in ((apart, math.log(5)), (torch.ones(5, 2).double(), 0.0)):

@@ -72,7 +72,7 @@ class Bank:
             tuple[str, str, Answer]
         ] = []  # the step, part of the diagnosis, the answer
         self.rights: list[tuple[str, Answer]] = []
-        self._told: dict[tuple[str, Answer], str | None] = {}
+        self._diagnoses: dict[tuple[str, Answer], str | None] = {}
 
     def wrong(self, step: str, says: str) -> Callable[[Answer], Answer]:
         def remember(answer: Answer) -> Answer:
@@ -98,9 +98,9 @@ class Bank:
 
     def diagnosis(self, step: str, answer: Answer) -> str | None:
         """The diagnosis with the first inputs, asked for once."""
-        if (step, answer) not in self._told:
-            self._told[step, answer] = self.verdict(step, answer, seed=0)
-        return self._told[step, answer]
+        if (step, answer) not in self._diagnoses:
+            self._diagnoses[step, answer] = self.verdict(step, answer, seed=0)
+        return self._diagnoses[step, answer]
 
     def first_right(self, step: str) -> Answer:
         return next(answer for name, answer in self.rights if name == step)
@@ -136,7 +136,7 @@ class ChecksOfALesson:
 
     # ------------------------------------------------------------ the answers of the bank
 
-    def test_a_wrong_answer_is_told_its_mistake(self, wrong):
+    def test_a_wrong_answer_gets_its_diagnosis(self, wrong):
         step, says, answer = wrong
         diagnoses = [self.bank.diagnosis(step, answer)]
         # whatever the inputs: no verdict may be luck
@@ -158,7 +158,7 @@ class ChecksOfALesson:
         finally:
             torch.set_default_dtype(torch.float32)
 
-    def test_no_two_wrong_answers_of_a_step_are_told_the_same(self, step):
+    def test_no_two_wrong_answers_of_a_step_get_the_same_diagnosis(self, step):
         bank = [(says, answer) for name, says, answer in self.bank.wrongs if name == step]
         diagnoses = [self.bank.diagnosis(step, answer) or "" for _, answer in bank]
         assert len(bank) >= 4 and len(set(diagnoses)) == len(bank)

@@ -92,7 +92,7 @@ class GAN(nn.Module):
         return F.softplus(-fake).mean()
 
     def forward(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
-        """The discriminator's logit of every example, (B,): positive where it believes it is real."""
+        """The discriminator's logit of every example, (B,): positive where it says "real"."""
         check_labels(y, len(x), self.n_classes)
         return _logits(self.discriminator(x, *_given(y)), x)
 

@@ -39,7 +39,7 @@ class R1GAN(_SlopePenalty):
 
     with the logit $a$ of $D$ and the mean over real examples only. Where fakes equal the data, the
     best discriminator is flat; the penalty takes away the slope that would move them on. As in
-    `WGANGP` it speaks of each example alone, so the discriminator may not contain batch norm.
+    `WGANGP` it depends on each example alone, so the discriminator may not contain batch norm.
 
     Paper: Mescheder et al. (2018), Which training methods for GANs do actually converge?,
     arXiv:1801.04406, section 4.
@@ -92,7 +92,7 @@ class WGANGP(_SlopePenalty):
 
     with $\hat x = \epsilon x + (1 - \epsilon) G(z)$, $\epsilon \sim U[0, 1]$ for each pair, and the
     generator $L_G = -E[D(G(z))]$. A critic's score has a scale but no zero. It should be kept near
-    its best: the paper takes 5 critic steps for each of the generator's. The penalty speaks of the
+    its best: the paper takes 5 critic steps for each of the generator's. The penalty is on the
     gradient at each example alone, so the critic may not contain batch norm.
 
     Paper: Gulrajani et al. (2017), Improved training of Wasserstein GANs, arXiv:1704.00028,

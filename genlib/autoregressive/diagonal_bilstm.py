@@ -200,7 +200,7 @@ class DiagonalBiLSTM(PixelRNN):
     Paper: van den Oord et al. (2016), arXiv:1601.06759, sections 3.2 and 3.3, table 1.
     Departs from it: each layer reads the image beside the map. In the paper the second direction
     reads the map alone, where the first mask hides each value from its own pixel, and begins at the
-    right edge: nobody reads the last value of a row for the far pixels of the next one. The map is
+    right edge: no state reads the last value of a row for the far pixels of the next one. The map is
     sorted by diagonals, not skewed; class labels enter as a bias of the gates, as in
     arXiv:1606.05328, equation 4; the two convolutions of the head are as wide as the layers.
 

@@ -74,7 +74,7 @@ class RowLSTM(PixelRNN):
     r"""Row LSTM: an image read from top to bottom, each row given the state of the row above.
 
     A state reads its own pixel, the left neighbour, and three states of the row above. So a pixel
-    hears from the row above and a column beside it, from the next row up and two columns, and so on
+    depends on the row above and a column beside it, from the next row up and two columns, and so on
     without end: a triangle. All pixels of a row are computed at once, in H steps a layer.
 
     The triangle is not the whole past. Towards the right it gains one column a row, whatever the

@@ -35,7 +35,7 @@ class GSN(nn.Module):
     are independent, those of the true one in general not: the guess fits if the noise leaves little
     doubt about the image, but with little noise the chain moves slowly. And training shows the
     network corrupted data only, while the chain also meets images that are no data, and what it does
-    there nobody has taught it. Walkback training does: it lets the chain run a few steps from the
+    there it was never trained. Walkback training does: it lets the chain run a few steps from the
     data, and asks the network at each of them for the image the chain began with. It has a price: a
     chain that has reached another image still asks for the first, and the network learns to doubt.
     The more noise, the shorter the chain should be; lesson Markov chains measures both.

@@ -220,7 +220,7 @@ class PersistentRBM(RBM):
 
     In `loss`, chains go on from where the last update left them, instead of from the data. An update
     changes the model only a little, so chains that followed the old p(x) nearly follow the new one,
-    and a few steps catch up. In this way they get far from the data, find what the model believes in
+    and a few steps catch up. In this way they get far from the data, find what is probable under the model
     and the data do not show, and raise its energy. That asks for a learning rate low enough for the
     chains to keep up with.
 

@@ -1,4 +1,4 @@
-"""A small classifier whose features judge samples, as an Inception network does for FID."""
+"""A small classifier whose features judge samples, as an Inception network does for photographs."""
 
 from itertools import islice
 

@@ -18,7 +18,7 @@ def bits_per_dim(nats: Tensor | float, shape: Shape) -> Tensor | float:
     r"""From nats per image to bits per dimension: $-\log p(x) / (CHW \ln 2)$.
 
     A dimension is one channel of one pixel, so images of different sizes can be compared. A model
-    that knows nothing needs $\log_2 K$ bits a dimension; smaller is better.
+    of uniform levels needs $\log_2 K$ bits a dimension; smaller is better.
 
     Args:
         nats: log-likelihood in nats per image, usually negative.

@@ -198,12 +198,12 @@ def measure(
         config: of its run.
         train: what it was trained on, as it knows it.
         data: what to measure on, as it knows it.
-        only: "likelihood" or "samples"; None for everything the model can honour.
+        only: "likelihood" or "samples"; None for everything the model can compute.
         n: samples to compare, at most as many as there are images.
         codes: codes an image for a VAE's bound, which comes beside the ELBO.
 
     Raises:
-        RunError: it was asked for something that it cannot honour.
+        RunError: it was asked for something that it cannot compute.
 
     Example:
         >>> from genlib.data import load

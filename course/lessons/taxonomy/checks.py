@@ -1056,7 +1056,7 @@ def decide(answer: Answer, *, seed: int = 0) -> None:
 
 
 def auroc(answer: Answer, *, seed: int = 0) -> None:
-    r"""Check `auroc(inside, outside)`: the share of pairs in which the one inside scores higher.
+    r"""Check `auroc(in_scores, out_scores)`: the share of pairs in which the first scores higher.
 
     inside (N,), outside (M,) -> one number in [0, 1].
 
@@ -1131,8 +1131,8 @@ def auroc(answer: Answer, *, seed: int = 0) -> None:
             lambda inside, outside: right(inside, outside).maximum(1 - right(inside, outside)),
         ),
         (
-            "you compare the first with the first, the second with the second: compare every one inside "
-            "with every one outside, `inside[:, None]` with `outside`.",
+            "you compare the first with the first, the second with the second: compare every one of in_scores "
+            "with every one of out_scores, `in_scores[:, None]` with `out_scores`.",
             lambda inside, outside: (
                 (inside[: len(outside)] - outside[: len(inside)]).sign() / 2 + 0.5
             ).mean(),
