@@ -10,14 +10,14 @@ from genlib.markov import RBM
 from genlib.plots import BLUE, ORANGE
 from genlib.validation import at_least_one, check_images
 
-STRIP = 12  # steps that can be seen at once
+STRIP = 12  # frames that can be seen at once
 
 
 class GibbsExplorer(Explorer):
     """See `gibbs_explorer`."""
 
-    def __init__(self, model: RBM, images: Tensor, steps: int, seed: int):
-        at_least_one("steps", steps)
+    def __init__(self, model: RBM, images: Tensor, frames: int, seed: int):
+        at_least_one("frames", frames)
         check_images(images, model.shape, levels=2)
         self._model, self._data, self.seed = model, images, seed
         self.start = ipywidgets.ToggleButtons(options=["an image", "noise"])
@@ -26,7 +26,7 @@ class GibbsExplorer(Explorer):
         self.again = ipywidgets.Button(
             description="other random numbers", icon="refresh", layout={"width": "auto"}
         )
-        self.player = Player(steps, interval=200)
+        self.player = Player(frames, interval=200)
 
         picture = Picture((8.6, 4.0), about="the images of a chain, and their free energies")
         grid = picture.figure.add_gridspec(2, 2, height_ratios=[2.4, 1], width_ratios=[1, 2.4])
@@ -39,7 +39,7 @@ class GibbsExplorer(Explorer):
         for axes in (large, strip):
             axes.set_axis_off()
         self._title = large.set_title("step 00000")
-        strip.set_title(f"the last {STRIP} steps, the newest at the right")
+        strip.set_title(f"the last {STRIP} frames, the newest at the right")
         (self._curve,) = curve.plot([], [], color=BLUE)
         (self._dot,) = curve.plot([], [], "o", color=BLUE, markersize=9)
         with torch.no_grad():
@@ -49,7 +49,7 @@ class GibbsExplorer(Explorer):
         self._axes = curve
         self._met = curve.set_title(f"{len(images)} of the {len(images)} images met so far")
         curve.legend(frameon=False, loc="upper right")
-        longest = max(self.every.options) * steps
+        longest = max(self.every.options) * frames
         curve.set(xlim=(-0.02 * longest, 1.02 * longest))
         picture.draw()  # the layout has room for the longest numbers
         picture.move_only(self._large, self._strip, self._curve, self._dot, self._title, self._met)
@@ -62,7 +62,7 @@ class GibbsExplorer(Explorer):
         self.redraw_with(self.player.slider)
 
     def _run(self) -> None:
-        """The whole chain, from its start to the last step."""
+        """The whole chain, from its start to the last frame."""
         with own_random_numbers(self.seed), torch.no_grad():
             if self.start.value == "noise":
                 x = torch.bernoulli(torch.full_like(self._data[:1], 0.5))
@@ -71,10 +71,10 @@ class GibbsExplorer(Explorer):
             chain = [x]
             for _ in range(self.player.slider.max):
                 chain.append(self._model.gibbs(chain[-1], steps=self.every.value))
-            self.chain = torch.cat(chain)  # (steps + 1, C, H, W)
+            self.chain = torch.cat(chain)  # (frames + 1, C, H, W)
             self.energy = self._model.free_energy(self.chain).cpu()
-        # which of the images each step is, -1 for none of them
-        same = (self.chain[:, None] == self._data).flatten(2).all(dim=2)  # (steps + 1, N)
+        # which of the images each frame is, -1 for none of them
+        same = (self.chain[:, None] == self._data).flatten(2).all(dim=2)  # (frames + 1, N)
         self.where = torch.where(same.any(dim=1), same.int().argmax(dim=1), -1).cpu()
 
     def _restart(self, _: object = None) -> None:
@@ -90,7 +90,7 @@ class GibbsExplorer(Explorer):
 
     @property
     def met(self) -> int:
-        """How many of the images have come up to the step that is shown."""
+        """How many of the images have come up to the frame that is shown."""
         seen = self.where[: self.player.slider.value + 1]
         return len(seen[seen >= 0].unique())
 
@@ -126,28 +126,28 @@ def _in_a_row(images: Tensor) -> np.ndarray:
     return tile(images, len(images), line=0.7)
 
 
-def gibbs_explorer(model: RBM, images: Tensor, *, steps: int = 100, seed: int = 0) -> GibbsExplorer:
+def gibbs_explorer(model: RBM, images: Tensor, *, frames: int = 100, seed: int = 0) -> GibbsExplorer:
     """Play, pause, step and restart a chain of Gibbs sampling, and watch what it draws.
 
     The chain starts at one of the images or at Bernoulli(1/2) pixels. A frame is 1, 10 or 100 steps:
     the random numbers are the same, so that more steps a frame show the same chain, thinned out. Above the
-    curve of free energies stands how many of the images the steps have met.
+    curve of free energies stands how many of the images the frames have met.
 
     Args:
         model: the RBM.
         images: (N, C, H, W) of zeros and ones to start from, on the model's device; if they are all
             images of the data, the count tells how the chain mixes.
-        steps: length of the chain, at least 1.
+        frames: to show, besides the start; at least 1.
         seed: of the chain's random numbers.
 
     Raises:
-        ValueError: images that the model was not built for, or steps < 1.
+        ValueError: images that the model was not built for, or frames < 1.
 
     Example:
         >>> from genlib.data import load
-        >>> explorer = gibbs_explorer(RBM((1, 4, 4), n_hidden=8), load("bars").floats(), steps=50)
+        >>> explorer = gibbs_explorer(RBM((1, 4, 4), n_hidden=8), load("bars").floats(), frames=50)
         >>> explorer.player.slider.value = 50
         >>> explorer.chain.shape
         torch.Size([51, 1, 4, 4])
     """
-    return GibbsExplorer(model, images, steps, seed)
+    return GibbsExplorer(model, images, frames, seed)

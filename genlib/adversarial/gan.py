@@ -210,7 +210,7 @@ class MinimaxGAN(GAN):
 
 
 class LSGAN(GAN):
-    r"""Least squares in place of logarithms: outputs are drawn to 1 for real and to 0 for fake.
+    r"""Least squares in place of logarithms: the targets of the output are 1 for real and 0 for fake.
 
     $$L_D = \frac{1}{2} E[(D(x) - 1)^2] + \frac{1}{2} E[D(G(z))^2], \quad
     L_G = \frac{1}{2} E[(D(G(z)) - 1)^2]$$
@@ -230,11 +230,11 @@ class LSGAN(GAN):
     """
 
     def discriminator_objective(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Real examples to 1, fakes to 0."""
+        """Squared errors: the target is 1 for real examples, 0 for fakes."""
         return (real - 1).square().mean() / 2 + fake.square().mean() / 2
 
     def generator_objective(self, fake: Tensor) -> Tensor:
-        """Fakes to 1."""
+        """Squared error: the target is 1 for fakes."""
         return (fake - 1).square().mean() / 2
 
     def boundary(self, real: Tensor, fake: Tensor) -> Tensor | float:

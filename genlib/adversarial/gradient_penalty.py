@@ -1,4 +1,4 @@
-"""GANs whose discriminator pays for its slope: R1 at real examples, and the Wasserstein critic between the two."""
+"""GANs with a gradient penalty: R1 at real examples, and the Wasserstein critic between real and fake."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from genlib.adversarial.gan import GAN
 
 
 class _SlopePenalty(GAN):
-    """Its discriminator pays for the slope at each example, so outputs must depend on one example each."""
+    """The penalty is on the gradient at each example, so outputs must depend on one example each."""
 
     def __init__(
         self, generator: nn.Module, discriminator: nn.Module, *, latent_dim: int, penalty: float
@@ -33,7 +33,7 @@ class _SlopePenalty(GAN):
 
 
 class R1GAN(_SlopePenalty):
-    r"""The non-saturating GAN, whose discriminator pays for its slope at real examples.
+    r"""The non-saturating GAN with a gradient penalty at real examples.
 
     $$L_D = -E[\log D(x)] - E[\log(1 - D(G(z)))] + \frac{\gamma}{2} E[\lVert \nabla_x a(x) \rVert^2]$$
 

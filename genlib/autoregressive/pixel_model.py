@@ -124,7 +124,7 @@ class PixelModel(nn.Module):
         known: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """The images that `sample` draws, by one whole forward pass a value: slow, and plainly right."""
+        """The images that `sample` draws, by one whole forward pass a value: slow, and right by definition."""
         x, mask = self._canvas(n, known, mask)
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             self._draw(x, mask, self._whole_passes(x, y))

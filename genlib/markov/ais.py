@@ -19,7 +19,7 @@ def annealed_importance(
     Chains start as draws from a model whose Z is known, the base-rate RBM: no weights, so all pixels
     are independent. On the way to the model there are K = `n_temperatures` steps, $\beta_k = k / K$,
     each of them an RBM again: weights $\beta W$, hidden biases $\beta c$, and visible biases that go
-    from those of the base to the model's. Before a chain follows to the next RBM by one round of
+    from those of the base to the model's. Before a chain follows to the next RBM by one step of
     Gibbs sampling, its weight is multiplied by the ratio of the two unnormalised probabilities:
 
     $$w = \prod_{k=1}^K e^{F_{k-1}(x_{k-1}) - F_k(x_{k-1})}, \qquad

@@ -1,4 +1,4 @@
-"""The generative stochastic network: nothing but a Markov chain, and data is what it tends to."""
+"""The generative stochastic network: a Markov chain trained to be stationary on the data."""
 
 import math
 from collections.abc import Callable
@@ -160,7 +160,7 @@ class GSN(nn.Module):
 
     @torch.no_grad()
     def stationary_distribution(self, tolerance: float = 1e-6) -> Tensor:
-        r"""The probability of every image in the long run of the chain, by enumeration.
+        r"""The stationary distribution of the chain: the probability of every image, by enumeration.
 
         Both halves of a step act on the table of all $2^n$ probabilities. Noise flips each pixel on
         its own, so it takes n passes over the table. The guess is a product over pixels, so of a

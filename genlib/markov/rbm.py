@@ -151,9 +151,9 @@ class RBM(nn.Module):
 
     @torch.no_grad()
     def gibbs(self, x: Tensor, *, steps: int) -> Tensor:
-        """Images after `steps` rounds of Gibbs sampling: all hidden units, then all pixels.
+        """Images after so many steps of Gibbs sampling: all hidden units, then all pixels.
 
-        A round leaves the model's distribution as it is: draws from p(x) go in, draws from p(x) come
+        A step leaves the model's distribution as it is: draws from p(x) go in, draws from p(x) come
         out. From anywhere else it leads nearer to p(x), at an unknown rate.
         """
         at_least_one("steps", steps)
