@@ -126,7 +126,9 @@ def _in_a_row(images: Tensor) -> np.ndarray:
     return tile(images, len(images), line=0.7)
 
 
-def gibbs_explorer(model: RBM, images: Tensor, *, frames: int = 100, seed: int = 0) -> GibbsExplorer:
+def gibbs_explorer(
+    model: RBM, images: Tensor, *, frames: int = 100, seed: int = 0
+) -> GibbsExplorer:
     """Play, pause, step and restart a chain of Gibbs sampling, and watch what it draws.
 
     The chain starts at one of the images or at Bernoulli(1/2) pixels. A frame is 1, 10 or 100 steps:
