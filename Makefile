@@ -28,7 +28,7 @@ READY := $(VENV)/.ready
 CODE := $(wildcard genlib course benchmarks tests docs conftest.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test check lessons release student grade marks slides book datasets results box bench format clean
+.PHONY: help setup lab test check lessons release student grade marks slides book datasets results pack bench format clean
 
 help:  ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,8 +94,8 @@ datasets: $(READY)  ## run the lessons on the other data that their DATASET name
 results: $(READY)  ## train on real data, measure, and make the table of docs/results.md (ARGS="vae gan --minutes 10")
 	$(PY) -m benchmarks.results $(ARGS)
 
-box: $(READY)  ## pack a trained run into genlib/pretrained, where genlib.pretrained finds it (RUN=folder NAME=vae-mnist)
-	@test -n "$(RUN)" -a -n "$(NAME)" || { echo "make box RUN=folder NAME=gated_pixelcnn-mnist"; exit 2; }
+pack: $(READY)  ## pack a trained run into genlib/pretrained, where genlib.pretrained finds it (RUN=folder NAME=vae-mnist)
+	@test -n "$(RUN)" -a -n "$(NAME)" || { echo "make pack RUN=folder NAME=gated_pixelcnn-mnist"; exit 2; }
 	$(PY) -m benchmarks.pack "$(RUN)" $(NAME) $(ARGS)
 
 bench: $(READY)  ## measure speed: ratios, then how cost grows with size; or each notebook (ARGS="--parts lessons --out FILE.json")

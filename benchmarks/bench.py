@@ -76,18 +76,18 @@ def reading(n_images: int) -> Iterator[Row]:
     )
 
 
-def coins() -> Iterator[Row]:
-    """As torch tosses them, and as `genlib.data` does."""
-    p, coin = torch.rand(128, 1, 28, 28), torch.Generator().manual_seed(0)
+def bernoulli() -> Iterator[Row]:
+    """Bernoulli draws, by torch and by `genlib.data`."""
+    p, generator = torch.rand(128, 1, 28, 28), torch.Generator().manual_seed(0)
     yield ratio(
-        "toss a coin for every pixel of 128 images",
+        "draw each pixel of 128 images, Bernoulli",
         ("torch.bernoulli", lambda: torch.bernoulli(p)),
-        ("ours", lambda: bernoulli_pixels(p, generator=coin)),
+        ("ours", lambda: bernoulli_pixels(p, generator=generator)),
     )
 
 
 def ratio_jobs(device: str, models: Sequence[str]) -> list[Job]:
-    return [*((drawing, *model) for model in PIXEL_MODELS), (reading, 12_800), (coins,)]
+    return [*((drawing, *model) for model in PIXEL_MODELS), (reading, 12_800), (bernoulli,)]
 
 
 def lesson(lesson: Lesson) -> Iterator[Row]:

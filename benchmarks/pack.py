@@ -1,12 +1,12 @@
-"""Pack a trained run into the box: genlib/pretrained/, from where `pretrained.load(NAME)` loads it.
+"""Pack a trained run into genlib/pretrained/, from where `pretrained.load(NAME)` loads it.
 
-    make box RUN=runs/first NAME=gated_pixelcnn-mnist [ARGS="--machine 'one core of an AMD EPYC'"]
+    make pack RUN=runs/first NAME=gated_pixelcnn-mnist [ARGS="--machine 'one core of an AMD EPYC'"]
 
 RUN is a folder of `python -m genlib train`. Its weights are rounded to half precision and refused if
-that changes what the model says, if their file is above 3 MB, or if the box would be above 12 MB.
+that changes what the model computes, if their file is above 3 MB, or if all together would be above 12 MB.
 Then the rounded model is measured on test images, as `python -m genlib evaluate` does it, and
-weights, card and catalogue are written whole, or not at all. Facts that the run does not know, such
-as the machine, come from a file of benchmarks/results.py (--metrics, or RESULT.json in the run's folder).
+weights, card and catalogue are written whole, or not at all. What the run does not know, such as
+the machine, comes from a file of benchmarks/results.py (--metrics, or RESULT.json in the run's folder).
 `python -m benchmarks.pack --pages` only writes the cards and the table of docs/pretrained.md anew.
 """
 
@@ -61,7 +61,7 @@ SAMPLES = 1000  # as `python -m genlib evaluate` takes
 # ---------------------------------------------------------------- rounding
 
 
-def rounded(weights: dict[str, Tensor], numbers: torch.dtype) -> dict[str, Tensor]:
+def rounded(weights: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
     """Weights in another type; counters, which are whole numbers, stay what they are.
 
     Example:
@@ -69,7 +69,7 @@ def rounded(weights: dict[str, Tensor], numbers: torch.dtype) -> dict[str, Tenso
         {'w': tensor([0.3333], dtype=torch.float16), 'n': tensor(7)}
     """
     return {
-        k: (w.to(numbers) if w.is_floating_point() else w.clone()).contiguous()
+        k: (w.to(dtype) if w.is_floating_point() else w.clone()).contiguous()
         for k, w in weights.items()
     }
 
@@ -82,8 +82,8 @@ def with_weights(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
 
 
 @torch.no_grad()
-def said(model: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
-    """What a model says, as numbers to compare: nats of images, or grey values drawn from one noise."""
+def outputs(model: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
+    """What a model computes, as numbers to compare: nats of images, or grey values drawn from one noise."""
     torch.manual_seed(0)
     if isinstance(model, PixelModel):
         return torch.cat([model.log_prob(part, y=labels) for part, labels in _parts(x, y)])
@@ -126,26 +126,26 @@ def half_precision(
     """
     if not isinstance(model, PixelModel | VAE | GAN):
         raise RunError(
-            f"{type(model).__name__} is not for the box: pack a pixel model, a VAE or a GAN"
+            f"{type(model).__name__} cannot be packed: pack a pixel model, a VAE or a GAN"
         )
     weights = model.state_dict()
     broken = [k for k, w in weights.items() if not w.isfinite().all()]
     if broken:
         raise RunError(f"{broken[0]} holds what is no number: train anew with a lower rate")
     x, y = probes(model, data)
-    before = said(model, x, y)
+    before = outputs(model, x, y)
     change: dict[str, Tensor] = {}
-    for numbers in (torch.float16, torch.bfloat16):
-        half = rounded(weights, numbers)
+    for dtype in (torch.float16, torch.bfloat16):
+        half = rounded(weights, dtype)
         if all(w.isfinite().all() for w in half.values()):  # float16 ends at 65,504
-            after = said(with_weights(model, half), x, y)
-            change[str(numbers).removeprefix("torch.")] = (after - before).abs()
-    numbers, least = min(change.items(), key=lambda item: item[1].mean().item())
+            after = outputs(with_weights(model, half), x, y)
+            change[str(dtype).removeprefix("torch.")] = (after - before).abs()
+    dtype, least = min(change.items(), key=lambda item: item[1].mean().item())
     nats = not isinstance(model, GAN)
     allowed, value = NATS if nats else GREY, least.mean().item()
     if not value <= allowed:  # a NaN is refused too
         raise RunError(
-            f"in {numbers}, the better one, the model says something else: "
+            f"in {dtype}, the better one, the model says something else: "
             f"{'nats an image' if nats else 'grey values'} change by {value:.2g} on average, and "
             f"{allowed:.2g} is allowed. Train it longer at a falling rate, or in bf16-mixed"
         )
@@ -157,8 +157,8 @@ def half_precision(
         else f"that a grey value between 0 and 1 changes by, on average over {len(x)} samples "
         f"(at most {least.max():.2g}; {GREY:.2g} is allowed)"
     )
-    half = rounded(weights, getattr(torch, numbers))
-    return half, numbers, Measured(value, None, about)
+    half = rounded(weights, getattr(torch, dtype))
+    return half, dtype, Measured(value, None, about)
 
 
 # ---------------------------------------------------------------- measuring
@@ -175,7 +175,7 @@ def measured(
     """What a card says of a model.
 
     Args:
-        model: with the weights of the box.
+        model: with the packed weights.
         train, test: as the model knows them.
         where: the test images, in words.
         codes: an image, for the bounds of a VAE.
@@ -216,7 +216,7 @@ def measured(
 def of_samples(found: dict[str, dict[str, float]], n: str, where: str) -> dict[str, Measured]:
     """What `compare_samples` has found, as a card has it: of samples, and `real_` of training images."""
     words = {
-        "frechet": "Frechet distance to as many test images, in features of a small classifier",
+        "frechet": "Fréchet distance to as many test images, in features of a small classifier",
         "precision": "share of them that lie among as many test images",
         "recall": "share of as many test images that lie among them",
     }
@@ -314,12 +314,12 @@ def pack(
     codes: tuple[int, ...] = CODES,
     n: int = SAMPLES,
 ) -> Card:
-    """Put the model of a run into the box, with its card.
+    """Put the model of a run among the pretrained ones, with its card.
 
     Args:
         run: folder of the run.
-        name: in the box, MODEL-DATA.
-        folder: of the box; None for the one that comes with the course.
+        name: MODEL-DATA.
+        folder: of the pretrained models; None for the one that comes with the course.
         figures: what benchmarks/results.py has written of this run.
         machine: it was trained on, if they do not say.
         codes: an image, for the bounds of a VAE.
@@ -327,19 +327,21 @@ def pack(
 
     Raises:
         RunError: the run is damaged, or its model cannot be packed: too large, changed by rounding,
-            of a kind that the box does not hold, or nothing is known of where it was trained.
-        pretrained.BoxError: the box is damaged.
+            of a kind that is not packed, or nothing is known of where it was trained.
+        pretrained.PretrainedError: a file of another model is damaged.
     """
     folder, figures = folder or pretrained.FOLDER, figures or {}
     if not NAME.fullmatch(name):
-        raise RunError(f"a name in the box is MODEL-DATA, as in gated_pixelcnn-mnist, not {name!r}")
+        raise RunError(
+            f"a name of a pretrained model is MODEL-DATA, as in gated_pixelcnn-mnist, not {name!r}"
+        )
     config, images = read_settings(RunFolder(run)), images_in(RunFolder(run))
     model, metadata = load_model(RunFolder(run))
     machine = machine or figures.get("machine")
     if not machine:
         raise RunError("say what it was trained on: --machine 'one core of ...'")
     data = images_at_hand(config)
-    weights, numbers, change = half_precision(model, data[1] if data else None)
+    weights, dtype, change = half_precision(model, data[1] if data else None)
     # one note only: the format promises no order of several, and the same run gives the same bytes
     file = safetensors.torch.save(weights, {"format": pretrained.FORMAT})
     check_size(name, len(file), others_in(folder, name))
@@ -361,7 +363,7 @@ def pack(
         data=config.data,
         binary=config.binary,
         parameters=sum(p.numel() for p in model.parameters()),
-        numbers=numbers,
+        dtype=dtype,
         size=len(file),
         sha256=hashlib.sha256(file).hexdigest(),
         command=figures.get("command") or command_of(config, name),
@@ -379,10 +381,11 @@ def pack(
     cards = dict(sorted({**others, name: about}.items()))
     catalogue = {
         "format": pretrained.FORMAT,
-        "models": {k: pretrained.as_facts(v) for k, v in cards.items()},
+        "models": {k: pretrained.as_metadata(v) for k, v in cards.items()},
     }
     written = {
-        folder / "box.json": json.dumps(catalogue, indent=2, ensure_ascii=False).encode() + b"\n",
+        folder / "models.json": json.dumps(catalogue, indent=2, ensure_ascii=False).encode()
+        + b"\n",
         folder / f"{name}.md": card_text(about).encode(),
         pretrained.weights_file(name, folder): file,
     }
@@ -403,18 +406,18 @@ def check_size(name: str, size: int, others: dict[str, Card]) -> None:
     """Refuse what would make the course slow to fetch.
 
     Raises:
-        RunError: the file, or the box with it, is too large.
+        RunError: the file, or all files with it, are too large.
     """
     if size > pretrained.LARGEST:
         raise RunError(
-            f"{name} takes {_mb(size)}, and a model in the box at most {_mb(pretrained.LARGEST)}: train a "
-            "smaller one (--set hidden_dim, depth, hidden_dim)"
+            f"{name} takes {_mb(size)}, and a pretrained model at most {_mb(pretrained.LARGEST)}: train a "
+            "smaller one (--set hidden_dim, depth)"
         )
     together = size + sum(other.size for other in others.values())
     if together > pretrained.LARGEST_TOGETHER:
         raise RunError(
-            f"with {name} the box takes {_mb(together)}, and at most {_mb(pretrained.LARGEST_TOGETHER)}: "
-            f"take one out of genlib/pretrained/ and its box.json ({', '.join(others)})"
+            f"with {name} all models take {_mb(together)}, and at most {_mb(pretrained.LARGEST_TOGETHER)}: "
+            f"take one out of genlib/pretrained/ and its models.json ({', '.join(others)})"
         )
 
 
@@ -441,14 +444,14 @@ No image of it is in the file, which holds the network's weights only.""",
 BINARISED = """Pixels are black or white: each is drawn white with its grey value as the probability, anew in each batch
 of the training, and once and for all, from seed 0, in the test images (Salakhutdinov and Murray, 2008).
 Likelihoods on other binarisations are near but not the same task."""
-LIMITS = """It is an example to teach with. It has seen {images} and knows nothing else: other pictures, other
-handwriting, another size or scale of grey values are outside of what it learnt. Do not use it to read
+LIMITS = """It is an example to teach with. It was trained on {images} and on nothing else: other pictures, other
+handwriting, another size or scale of grey values are out-of-distribution. Do not use it to read
 or to check handwriting, nor its samples in place of data. {own}"""
 OWN_LIMITS = {
     PixelModel: """Its likelihood compares with others on the same images and the same binarisation only;
 a low one does not make an image an outlier (lesson Taxonomy). A sample takes a step a pixel, and completing an
 image heeds only what comes before in raster order (lesson PixelCNN).""",
-    VAE: """What it gives of the likelihood is a bound. Its draws toss each pixel on its own, and its means
+    VAE: """What it gives of the likelihood is a bound. Its draws take each pixel on its own, and its means
 blur (lesson VAE); its codes have no meaning of their own.""",
     GAN: """It has no likelihood and no encoder. What it leaves out of the data cannot be seen in its
 samples, and its scores are those of one small judge (lesson GAN architectures).""",
@@ -481,11 +484,11 @@ def card_text(about: Card) -> str:
         f"{about.what}. {about.parameters:,} parameters, for images of {channels} x {height} x {width} "
         f"values with {about.images.levels} levels{', ' + labels if labels else ''}. "
         f"Options: {options}.",
-        f"The weights are stored as {about.numbers} ({_mb(about.size)}) and computed with as float32. "
+        f"The weights are stored as {about.dtype} ({_mb(about.size)}) and computed with as float32. "
         f"Rounding them: {about.rounding.value:.2g} {about.rounding.how}. SHA-256 `{about.sha256}`.",
         "## How to load it",
         f'```python\nfrom genlib import pretrained\n\nmodel = pretrained.load("{about.name}")\nx = {draw}\n```',
-        f'Nothing is downloaded. `pretrained.card("{about.name}")` gives the facts on this page as data.',
+        f'Nothing is downloaded. `pretrained.card("{about.name}")` gives the metadata on this page.',
         "## Data",
         DATA.get(about.data, f"`genlib.data.load({about.data!r})`."),
         *([BINARISED] if about.binary else []),
@@ -493,7 +496,7 @@ def card_text(about: Card) -> str:
         f"    {about.command}",
         f"{about.training}, seed {about.seed}.",
         "## How good it is",
-        "Figures are of the model as it lies here, rounded, where nothing else is said. ± is the standard "
+        "Figures are of the model as it lies here, rounded, unless noted otherwise. ± is the standard "
         "error over the images.",
         f"| figure | value | how |\n| --- | --- | --- |\n{table}",
         "## What it is not for",
@@ -514,7 +517,7 @@ def _wrapped(paragraph: str) -> str:
 
 
 def table(cards: list[Card]) -> str:
-    """The models of the box as a table: what docs/pretrained.md shows."""
+    """The pretrained models as a table: what docs/pretrained.md shows."""
     rows = []
     for about in cards:
         labels = ", conditional" if about.images.n_classes else ""
@@ -533,7 +536,7 @@ def headline(about: Card) -> str:
     if bounds:
         return f"at most {about.metrics[bounds[-1]]} nats an image"
     return (
-        f"Frechet distance {about.metrics['frechet']}, real images {about.metrics['real_frechet']}"
+        f"Fréchet distance {about.metrics['frechet']}, real images {about.metrics['real_frechet']}"
     )
 
 
@@ -544,7 +547,7 @@ def write_pages(folder: Path) -> None:
     page = ROOT / "docs" / "pretrained.md"
     if folder == pretrained.FOLDER:
         text = page.read_text(encoding="utf-8")
-        pages[page] = markdown.between_marks(text, "box", table(cards))
+        pages[page] = markdown.between_marks(text, "pretrained", table(cards))
     for path, text in pages.items():
         with whole_file(path) as unfinished:
             unfinished.write_text(text, encoding="utf-8")
@@ -553,13 +556,16 @@ def write_pages(folder: Path) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("run", type=Path, nargs="?", help="folder of a run")
-    parser.add_argument("name", nargs="?", help="in the box: MODEL-DATA")
+    parser.add_argument("name", nargs="?", help="MODEL-DATA")
     parser.add_argument(
         "--metrics", type=Path, metavar="FILE.json", help="of benchmarks/results.py"
     )
     parser.add_argument("--machine", help="it was trained on, in words")
     parser.add_argument(
-        "--box", type=Path, default=pretrained.FOLDER, help="another folder than genlib/pretrained"
+        "--folder",
+        type=Path,
+        default=pretrained.FOLDER,
+        help="another folder than genlib/pretrained",
     )
     parser.add_argument("--samples", type=int, default=SAMPLES, help=f"to judge ({SAMPLES})")
     parser.add_argument(
@@ -568,14 +574,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--pages",
         action="store_true",
-        help="only write cards and docs/pretrained.md anew, from box.json",
+        help="only write cards and docs/pretrained.md anew, from models.json",
     )
     options = parser.parse_args(arguments)
     if not options.pages and not options.name:
         parser.error("say what to pack: RUN and NAME")
     try:
         if options.pages:
-            write_pages(options.box)
+            write_pages(options.folder)
             return 0
         beside = options.run / "RESULT.json"
         path = options.metrics or (beside if beside.exists() else None)
@@ -583,23 +589,23 @@ def main(arguments: list[str] | None = None) -> int:
         about = pack(
             options.run,
             options.name,
-            options.box,
+            options.folder,
             figures=figures,
             machine=options.machine,
             codes=tuple(options.codes),
             n=options.samples,
         )
-        write_pages(options.box)
-    except (RunError, pretrained.BoxError, OSError, ValueError) as error:
-        print(f"box: {error}", file=sys.stderr)
+        write_pages(options.folder)
+    except (RunError, pretrained.PretrainedError, OSError, ValueError) as error:
+        print(f"pack: {error}", file=sys.stderr)
         return 1
-    print(f"{about.name}: {_mb(about.size)} in {about.numbers}, {headline(about)}")
+    print(f"{about.name}: {_mb(about.size)} in {about.dtype}, {headline(about)}")
     print(f"rounding: {about.rounding.value:.2g} {about.rounding.how}")
     late = [name for name, figure in about.metrics.items() if BEFORE in figure.how]
     if late:
         print(f"{BEFORE}, for want of {about.data} or of time: {', '.join(late)}")
     print(
-        f"Commit {os.path.relpath(options.box)} and docs/pretrained.md, and build the lessons that use it."
+        f"Commit {os.path.relpath(options.folder)} and docs/pretrained.md, and build the lessons that use it."
     )
     return 0
 

@@ -65,7 +65,7 @@ class Row:
 
     Args:
         title: the model, as the table calls it.
-        words: what `python -m genlib train` is told, but for the budget, the seed and the folder.
+        words: the arguments of `python -m genlib train`, but for the budget, the seed and the folder.
         paper: the published figure it stands beside, and where that is from.
     """
 
@@ -135,10 +135,10 @@ ROWS = {
 
 
 def train(words: Sequence[str], folder: RunFolder) -> None:
-    """Do what `python -m genlib train` does when it is told these words; go on with what is there.
+    """Do what `python -m genlib train` does with these arguments; go on with what is there.
 
     Raises:
-        SystemExit: it failed, and has said why; or somebody stopped it.
+        SystemExit: it failed, with its reason; or it was stopped.
     """
     if folder.config.exists():
         words = ["train", "--out", str(folder.path), "--resume"]
@@ -206,7 +206,7 @@ def log_by_neighbours(train_set: ImageSet, data: ImageSet) -> Tensor:
 
 
 def measure(model: nn.Module, train_set: ImageSet, data: ImageSet) -> dict[str, dict[str, float]]:
-    """What the model's kind can honour, by name: a likelihood, or what its samples show."""
+    """What the model's kind can compute, by name: a likelihood, or what its samples show."""
     if isinstance(model, GAN):
         return compare_samples(model, train_set, data, min(N_SAMPLES, len(data)))
     return likelihoods(model, train_set, data)

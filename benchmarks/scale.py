@@ -3,7 +3,7 @@
     python -m benchmarks.scale [--device cuda] [--parts growth throughput flags] [--models vae gan] [--out FILE.json]
 
 docs/book/scale.md says what theory expects, and shows what was measured. A second is process time on one
-thread of a CPU; on a GPU it is the clock on the wall, once the queue is empty. The fastest run counts, since
+thread of a CPU; on a GPU it is wall-clock time, once the queue is empty. The fastest run counts, since
 whatever else the machine does can only make one slower. Operations, products and bytes are counted.
 """
 

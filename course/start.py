@@ -52,12 +52,12 @@ class Finding:
         return line + (f"\n{'':23}-> {self.cure}" if self.cure else "")
 
 
-def look() -> list[Finding]:
+def check_environment() -> list[Finding]:
     """Everything that lesson Start here looks for: versions, device, threads, data.
 
     Example:
         >>> from course import start
-        >>> [finding.what for finding in start.look()][:2]
+        >>> [finding.what for finding in start.check_environment()][:2]
         ['Python', 'genlib']
     """
     return [*versions(), *hardware(), *data()]

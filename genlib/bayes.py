@@ -167,16 +167,16 @@ def n_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-def auroc(inside: Tensor, outside: Tensor) -> float:
-    r"""How well a score tells two sets apart: the chance that a random inside one scores higher.
+def auroc(in_scores: Tensor, out_scores: Tensor) -> float:
+    r"""How well a score tells two sets apart: the chance that an in-distribution one scores higher.
 
     The area under the receiver operating characteristic. It equals $P(s > t) + \frac12 P(s = t)$ for
     one score of each set drawn at random (Hanley & McNeil, 1982), so 1/2 is guessing, 1 perfect, and
     below 1/2 the score has it the wrong way round. No threshold is needed.
 
     Args:
-        inside: scores of images like those the model was trained on, for instance log p(x).
-        outside: scores of outliers.
+        in_scores: of in-distribution images, like those the model was trained on, for instance log p(x).
+        out_scores: of out-of-distribution images.
 
     Shapes:
         (N,), (M,) -> a number in [0, 1]
@@ -188,11 +188,11 @@ def auroc(inside: Tensor, outside: Tensor) -> float:
         >>> auroc(torch.tensor([3.0, 2.0]), torch.tensor([1.0, 2.0]))
         0.875
     """
-    if not len(inside) or not len(outside):
+    if not len(in_scores) or not len(out_scores):
         raise ValueError("both sets need at least one score")
-    if inside.isnan().any() or outside.isnan().any():
+    if in_scores.isnan().any() or out_scores.isnan().any():
         raise ValueError("scores contain NaN: look for the step that produced it")
-    outside, inside = outside.sort().values, inside.contiguous()
-    below = torch.searchsorted(outside, inside, right=False)
-    not_above = torch.searchsorted(outside, inside, right=True)
-    return ((below + not_above).double().mean() / (2 * len(outside))).item()
+    out_scores, in_scores = out_scores.sort().values, in_scores.contiguous()
+    below = torch.searchsorted(out_scores, in_scores, right=False)
+    not_above = torch.searchsorted(out_scores, in_scores, right=True)
+    return ((below + not_above).double().mean() / (2 * len(out_scores))).item()

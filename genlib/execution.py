@@ -1,4 +1,4 @@
-"""How a training computes: in which numbers, and how a loss goes backward."""
+"""How a training computes: in which precision, and how a loss goes backward."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -23,11 +23,11 @@ def bf16_is_fast(device: torch.device) -> bool:
     return any(units.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))  # last: Arm
 
 
-def fast_numbers(device: torch.device) -> AbstractContextManager:
+def fast_autocast(device: torch.device) -> AbstractContextManager:
     """Compute in bfloat16 where that is fast; losses are in float32 either way.
 
     Example:
-        >>> with fast_numbers(torch.device("meta")):
+        >>> with fast_autocast(torch.device("meta")):
         ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
         torch.float32
     """
@@ -39,13 +39,13 @@ def fast_numbers(device: torch.device) -> AbstractContextManager:
 
 @dataclass(frozen=True)
 class ExecutionContext:
-    """In which numbers a loop computes, and how a loss goes backward: by default in those of the
-    weights, in one process.
+    """In which precision a loop computes, and how a loss goes backward: by default in the dtype of
+    the weights, in one process.
 
     `genlib.train` gives the loops below another one, and so they train on several devices too.
 
     Args:
-        numbers: a context in which losses are computed, `torch.autocast` for instance.
+        autocast: a context in which losses are computed, `torch.autocast` for instance.
         backward: takes a loss and adds its gradients to the parameters.
 
     Example:
@@ -55,5 +55,5 @@ class ExecutionContext:
         tensor([3.])
     """
 
-    numbers: Callable[[], AbstractContextManager] = nullcontext
+    autocast: Callable[[], AbstractContextManager] = nullcontext
     backward: Callable[[Tensor], None] = Tensor.backward

@@ -18,7 +18,7 @@ class Leaf:
     Args:
         name: what the leaf is called.
         classes: the course's models that stand here.
-        methods: what such a model has, of all the methods that the tree speaks of.
+        methods: what such a model has, of all the methods that the tree names.
         density: what it can say about p(x).
         sampling: how it draws.
         opened_by: the paper that opened it.
@@ -92,7 +92,7 @@ TREE = Branch(
                 Leaf(
                     "Markov chain",
                     (GSN,),
-                    frozenset({"loss", "sample", "walk"}),
+                    frozenset({"loss", "sample", "chain"}),
                     density="none",
                     sampling="a chain that must mix",
                     opened_by="Bengio, Thibodeau-Laufer, Alain & Yosinski (2014), Deep generative "
@@ -150,7 +150,7 @@ def path(leaf: Leaf, tree: Branch | Leaf = TREE) -> tuple[str, ...]:
 def place(model: nn.Module | type[nn.Module]) -> Leaf | None:
     """The leaf a model belongs to, judged by what it can do and not by its name.
 
-    Of all the methods that the tree speaks of, it must have those of the leaf, each of them, and no
+    Of all the methods that the tree names, it must have those of the leaf, each of them, and no
     others: a name promises, so a model with `log_prob` and `elbo` would claim to be two things.
 
     Args:

@@ -15,18 +15,18 @@ from tqdm.auto import trange
 from genlib.adversarial import GAN
 from genlib.data import ImageSet
 from genlib.data.imageset import batch_sizes
-from genlib.execution import ExecutionContext, bf16_is_fast, fast_numbers
+from genlib.execution import ExecutionContext, bf16_is_fast, fast_autocast
 from genlib.surface import HasLoss, n_classes_of
 from genlib.validation import at_least_one
 
 __all__ = [
     "GAN_RECORD", "ExecutionContext", "bf16_is_fast", "check_batch_norm",
-    "fall_in_second_half", "fast_numbers", "fit", "fit_gan", "gan_optimizers", "train_epoch",
+    "fall_in_second_half", "fast_autocast", "fit", "fit_gan", "gan_optimizers", "train_epoch",
     "train_gan_epoch", "warm_up_then_cosine",
 ]  # fmt: skip
 
 HERE = ExecutionContext()
-# seconds between two looks of a progress bar: a notebook is sent a few messages for each
+# seconds between two updates of a progress bar: a notebook is sent a few messages for each
 REFRESH = 0.5
 
 
@@ -93,7 +93,7 @@ def train_epoch(
         batches: pairs of images (B, C, H, W) and labels (B,), as `ImageSet.batches` yields them.
         optimizer: holds the model's parameters.
         scheduler: if given, steps after every update.
-        context: in which numbers the loss is computed, and how it goes backward.
+        context: in which precision the loss is computed, and how it goes backward.
 
     Returns:
         The loss averaged over examples (not over batches: the last one may be smaller), in the
@@ -119,7 +119,7 @@ def train_epoch(
         )
     labels, total, count = n_classes_of(model) > 0, 0.0, 0
     for x, y in batches:
-        with context.numbers():
+        with context.autocast():
             loss = model.loss(x, y=y) if labels else model.loss(x)
         optimizer.zero_grad()
         context.backward(loss)
@@ -209,11 +209,11 @@ def train_gan_epoch(
         discriminator_optimizer: holds the discriminator's.
         discriminator_steps: updates of the discriminator for one of the generator.
         fast: compute in bfloat16 where that is fast; it pays for convolutions, not for small MLPs.
-        context: in which numbers losses are computed otherwise, and how they go backward.
+        context: in which precision losses are computed otherwise, and how they go backward.
 
     Returns:
         Averages over the pass: `discriminator_loss` and `generator_loss`; `accuracy`, the share of
-        real examples and fakes that the discriminator told right, before it learnt from them;
+        real examples and fakes that the discriminator classified right, before it learnt from them;
         `discriminator_gradient` and `generator_gradient`, norms over all parameters at once.
 
     Raises:
@@ -232,8 +232,8 @@ def train_gan_epoch(
     total, examples, fakes = dict.fromkeys(GAN_RECORD, 0.0), 0, 0
     for i, (x, y) in enumerate(batches, start=1):
         y, n = y if model.n_classes else None, len(x)
-        numbers = partial(fast_numbers, x.device) if fast else context.numbers
-        with numbers():
+        autocast = partial(fast_autocast, x.device) if fast else context.autocast
+        with autocast():
             fake = model.fakes(n, y=y)  # for both: the generator is the same until its own step
             loss = model.discriminator_loss(x, y=y, fake=fake)
         total["discriminator_gradient"] += n * _step(discriminator_optimizer, loss, context)
@@ -241,7 +241,7 @@ def train_gan_epoch(
         total["accuracy"] += n * model.accuracy()
         examples += n
         if i % discriminator_steps == 0:
-            with numbers():
+            with autocast():
                 loss = model.generator_loss(n, y=y, fake=fake)
             total["generator_gradient"] += n * _step(generator_optimizer, loss, context)
             total["generator_loss"] += n * loss.item()

@@ -54,9 +54,9 @@ models = {
     "GAN": GAN(MLPGenerator(S, latent_dim=2), MLPDiscriminator(S), latent_dim=2),
 }
 measured = {
-    name: {"kl": 0.1, "covered": 20, "valid": 0.5, "variation": 0.3, "known": "exact"} for name in models
+    name: {"kl": 0.1, "covered": 20, "valid": 0.5, "total_variation": 0.3, "known": "exact"} for name in models
 }
-clock = {name: {"seconds": 1.0, "ms to draw 1000": 20} for name in models}
+seconds = {name: {"seconds": 1.0, "ms to draw 1000": 20} for name in models}
 """,
     "pixelrnn": """
 models = {

@@ -551,9 +551,9 @@ class ExplorerOnPage:
                 )
 
     def play(self) -> None:
-        """From the start of the film: play goes on by itself, and pause stops it; then back to the start.
+        """From the start of the trajectory: play goes on by itself, and pause stops it; then back to the start.
 
-        A film that stood where it happened to stop might stand where the next move wants to go.
+        A trajectory that stood where it happened to stop might stand where the next move wants to go.
         """
         for play in self.root.locator(".widget-play").all():
             handle = play.locator("xpath=..").locator(".noUi-handle")
@@ -571,11 +571,13 @@ class ExplorerOnPage:
             button.click()
             self.still()
             at, last = position(), float(handle.get_attribute("aria-valuemax"))
-            assert 0 < at < last, f"{self.name} explorer: the film was not stopped: {at} of {last}"
+            assert 0 < at < last, (
+                f"{self.name} explorer: the player was not stopped: {at} of {last}"
+            )
             self._forget()
             self.page.wait_for_timeout(1500)  # of more than five frames
             went_on = position() != at or self._element.evaluate("root => root.watch.changes")
-            assert not went_on, f"{self.name} explorer: the film went on after pause"
+            assert not went_on, f"{self.name} explorer: the player went on after pause"
             handle.press("Home")
             self.still()
 

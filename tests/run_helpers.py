@@ -97,10 +97,10 @@ def without_clock(folder: RunFolder) -> list[dict[str, float]]:
 
 def assert_same_end(one: Path, other: Path) -> None:
     """Two runs ended at the same place: weights, optimisers, random numbers, metrics, to the bit."""
-    (tensors, facts), (others, other_facts) = RunFolder(one).load(), RunFolder(other).load()
+    (tensors, metadata), (others, other_metadata) = RunFolder(one).load(), RunFolder(other).load()
     assert tensors.keys() == others.keys()
     for name, tensor in tensors.items():
         assert torch.equal(tensor, others[name]), name
     for name in ("step", "sums", "optimizers"):
-        assert facts[name] == other_facts[name]
+        assert metadata[name] == other_metadata[name]
     assert without_clock(RunFolder(one)) == without_clock(RunFolder(other)) != []

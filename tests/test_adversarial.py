@@ -88,7 +88,7 @@ def gradients(network: nn.Module) -> list[Tensor | None]:
 
 
 @LOG_GAMES
-def test_at_the_best_discriminator_the_game_is_worth_twice_jsd_minus_log_4(objective: type[GAN]):
+def test_at_the_best_discriminator_the_value_is_twice_jsd_minus_log_4(objective: type[GAN]):
     log_p, log_q = DATA.log_prob(GRID), FAKES.log_prob(GRID)
     log_mix = torch.logaddexp(log_p, log_q) - math.log(2)
     jsd = (kl(log_p, log_mix) + kl(log_q, log_mix)) / 2
@@ -174,7 +174,7 @@ def test_the_minimax_slope_is_minus_d_and_the_non_saturating_one_minus_one_plus_
     assert slope(MinimaxGAN, logit) / slope(GAN, logit) == pytest.approx(math.exp(logit))
 
 
-def test_a_sure_discriminator_stops_a_minimax_generator_and_no_other():
+def test_under_a_sure_discriminator_only_the_minimax_gradient_vanishes():
     generator, discriminator = MLPGenerator((2,), latent_dim=3), MLPDiscriminator((2,))
     nn.init.constant_(discriminator.rest[-1].bias, -20.0)  # sure that everything is fake
     norms = {}
@@ -199,7 +199,7 @@ def test_losses_stay_finite_and_exact_at_any_logit(objective: type[GAN]):
     assert game.generator_objective(a).item() == {GAN: 0, MinimaxGAN: -1000}[objective]
 
 
-def test_least_squares_draw_to_one_and_to_zero():
+def test_least_squares_targets_are_one_and_zero():
     game = LSGAN(nn.Linear(1, 1), nn.Linear(1, 1), latent_dim=1)
     real, fake = torch.tensor([3.0, 1.0]), torch.tensor([2.0, 0.0])
     assert game.discriminator_objective(real, fake).item() == (4 + 0) / 4 + (4 + 0) / 4
@@ -217,7 +217,7 @@ def test_the_hinge_loss_stops_at_its_margins():
     assert game.generator_objective(fake).item() == (3 + 1 + 0.5 - 2) / 4
 
 
-def test_a_critic_is_paid_by_the_difference_of_mean_scores():
+def test_a_critics_loss_is_the_difference_of_mean_scores():
     game = WGANGP(nn.Linear(1, 1), nn.Linear(1, 1), latent_dim=1)
     real, fake = torch.tensor([3.0, 1.0]), torch.tensor([2.0, -4.0])
     assert game.discriminator_objective(real, fake).item() == -1 - 2
@@ -523,7 +523,7 @@ def test_accuracy_counts_from_the_objectives_own_boundary(objective, real, fake,
     assert model.accuracy() == pytest.approx(accuracy)
 
 
-def test_a_conditional_game_hands_its_labels_on():
+def test_a_conditional_gan_passes_its_labels_on():
     model = images(GAN, n_classes=10)
     optimizers = gan_optimizers(model)
     seen = train_gan_epoch(model, load("digits", size=64).batches(32), *optimizers, fast=True)
@@ -588,7 +588,7 @@ def test_a_gpu_gives_the_images_the_cpu_gives_and_trains(objective: type[GAN]):
     assert model.sample(4, y=y.cuda()).is_cuda
 
 
-# What the public door refuses, each by name.
+# Input validation: what is refused, each by name.
 
 IMAGE = torch.full((2, 1, 8, 8), 0.5)
 

@@ -235,7 +235,7 @@ def test_the_masks_multiply_in_the_call_and_leave_the_weights_alone(family: type
 
 
 @FAMILIES
-def test_one_image_can_be_learnt_by_heart(family: type[PixelModel]):
+def test_one_image_can_be_memorised(family: type[PixelModel]):
     model = family((1, 6, 6), hidden_dim=16, depth=3)
     x = torch.bernoulli(torch.full((1, 1, 6, 6), 0.5)).expand(8, -1, -1, -1)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -244,7 +244,7 @@ def test_one_image_can_be_learnt_by_heart(family: type[PixelModel]):
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert model.loss(x) < 0.5  # a fair coin costs 36 ln 2 = 24.95 nats
+    assert model.loss(x) < 0.5  # Bernoulli(1/2) costs 36 ln 2 = 24.95 nats
     assert torch.equal(model.sample(2), x[:2])
 
 
@@ -274,7 +274,7 @@ def test_a_gpu_gives_the_likelihood_the_cpu_gives(family: type[PixelModel]):
     assert model.sample(4, y=y.cuda()).is_cuda
 
 
-# What the public door refuses, each by name.
+# Input validation: what is refused, each by name.
 
 IMAGE = torch.zeros(2, 1, 4, 4)
 

@@ -139,13 +139,15 @@ def test_the_baseline_is_of_equal_size():
 
 
 def test_auroc_counts_pairs():
-    inside, outside = torch.randint(0, 9, (40,)) / 4, torch.randint(-2, 7, (30,)) / 4
-    pairs = inside[:, None] - outside
+    in_scores, out_scores = torch.randint(0, 9, (40,)) / 4, torch.randint(-2, 7, (30,)) / 4
+    pairs = in_scores[:, None] - out_scores
     by_hand = ((pairs > 0).double() + 0.5 * (pairs == 0).double()).mean().item()
-    assert auroc(inside, outside) == pytest.approx(by_hand)
-    assert auroc(outside, inside) == pytest.approx(1 - by_hand)
-    assert auroc(inside, inside) == pytest.approx(0.5)
-    assert auroc(inside.exp(), outside.exp()) == pytest.approx(by_hand)  # only the order counts
+    assert auroc(in_scores, out_scores) == pytest.approx(by_hand)
+    assert auroc(out_scores, in_scores) == pytest.approx(1 - by_hand)
+    assert auroc(in_scores, in_scores) == pytest.approx(0.5)
+    assert auroc(in_scores.exp(), out_scores.exp()) == pytest.approx(
+        by_hand
+    )  # only the order counts
 
 
 def test_auroc_of_two_gaussians_is_known():

@@ -36,7 +36,7 @@ EXPLORERS = {
     "pixelrnn": ["pixel", "drawing"],
     "pixelcnn": ["pixel", "drawing", "completion"],
     "vae": ["latent", "factor"],
-    "gan": ["game"],
+    "gan": ["gan"],
     "gan_architectures": ["interpolation"],
     "markov_chains": ["gibbs"],
 }

@@ -270,9 +270,9 @@ def test_nbgrader_releases_the_same_problem_set(course):
 def test_lesson_picks_those_whose_name_starts_so(course, capsys):
     before = (course / "notebooks/01_mortal.ipynb").stat().st_mtime_ns
     assert build.main(["--root", str(course), "00_toy_e", "ps1"]) == 0
-    said = capsys.readouterr().out
-    assert re.findall(r"\S+\.ipynb", said) == [ANSWERS_NB, STUDENT_NB, GRADED_NB, RELEASE_NB]
-    assert re.search(r"\d\.\d s  solutions/00_toy_exercises.ipynb", said), "how long each took"
+    printed = capsys.readouterr().out
+    assert re.findall(r"\S+\.ipynb", printed) == [ANSWERS_NB, STUDENT_NB, GRADED_NB, RELEASE_NB]
+    assert re.search(r"\d\.\d s  solutions/00_toy_exercises.ipynb", printed), "how long each took"
     assert (course / "notebooks/01_mortal.ipynb").stat().st_mtime_ns == before
 
 
@@ -305,9 +305,10 @@ def test_an_empty_course_and_an_unknown_lesson_are_named(course, tmp_path, capsy
 def test_a_lesson_and_its_line_in_the_syllabus_come_together(course, capsys):
     write_lesson(course, "lessons/more/exercises.py", EXERCISES)
     assert build.main(["--root", str(course), "--check"]) == 1
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert (
-        "course/lessons/more/exercises.py: course/syllabus.toml does not name this lesson" in said
+        "course/lessons/more/exercises.py: course/syllabus.toml does not name this lesson"
+        in printed
     )
     shutil.rmtree(course / "course/lessons/mortal")
     assert build.main(["--root", str(course), "--check"]) == 1
@@ -328,10 +329,10 @@ def test_a_failing_lesson_keeps_its_old_notebook_and_does_not_stop_the_others(co
     write_lesson(course, "lessons/next/lecture.py", "# %%\nprint('built')\n")
     old = (course / "notebooks/01_mortal.ipynb").read_bytes()
     assert build.main(["--root", str(course), "01", "02"]) == 1
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert (
         "course/lessons/mortal/lecture.py: cell 2 of 2 (`# divide`) raised ZeroDivisionError: division by zero"
-        in said
+        in printed
     )
     assert (course / "notebooks/01_mortal.ipynb").read_bytes() == old
     assert (course / "notebooks/02_next.ipynb").exists()
@@ -384,9 +385,9 @@ def test_an_expected_error_may_not_be_stored(tmp_path, capsys):
 def test_answers_that_are_not_marked_are_refused(course, capsys, source, message):
     write_lesson(course, "lessons/toy/exercises.py", source)
     assert build.main(["--root", str(course), "00_toy_exercises"]) == 1
-    said = capsys.readouterr().err
-    assert "course/lessons/toy/exercises.py: " in said
-    assert message in said
+    printed = capsys.readouterr().err
+    assert "course/lessons/toy/exercises.py: " in printed
+    assert message in printed
 
 
 def test_an_interrupted_write_leaves_the_old_notebook(course, monkeypatch):
@@ -410,9 +411,9 @@ def test_an_interrupted_write_leaves_the_old_notebook(course, monkeypatch):
 
 def complaints(root, capsys, *arguments):
     failed = build.main(["--root", str(root), "--check", *arguments])
-    said = capsys.readouterr().err
-    assert failed == bool(said)
-    return said
+    printed = capsys.readouterr().err
+    assert failed == bool(printed)
+    return printed
 
 
 def test_the_check_passes_a_fresh_build_and_executes_nothing(built, capsys, monkeypatch):
@@ -505,9 +506,9 @@ AGAIN = "Run: make lessons LESSON="
 )
 def test_the_check_says_which_notebook_is_wrong_and_what_to_do(course, capsys, harm, message):
     harm(course)
-    said = complaints(course, capsys)
-    assert said.startswith(message)
-    assert said.count("\n") == 1, "one notebook is wrong, and one line says so"
+    printed = complaints(course, capsys)
+    assert printed.startswith(message)
+    assert printed.count("\n") == 1, "one notebook is wrong, and one line says so"
 
 
 def test_what_lessons_print_is_left_to_nbval(course, capsys):

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, PixelModel, RowLSTM
-from genlib.autoregressive.diagonal_bilstm import DiagonalBiLSTMStream
-from genlib.autoregressive.gated_pixelcnn import VerticalConv, VerticalConvStream
-from genlib.autoregressive.masks import MaskedConv2d, MaskedConvStream
-from genlib.autoregressive.row_lstm import RowRecurrence, RowRecurrenceStream
-from genlib.autoregressive.streaming import Stream, Walk, streaming
+from genlib.autoregressive.caching import CachedLayer, DecodingState, cached
+from genlib.autoregressive.diagonal_bilstm import CachedDiagonalBiLSTM
+from genlib.autoregressive.gated_pixelcnn import CachedVerticalConv, VerticalConv
+from genlib.autoregressive.masks import CachedMaskedConv, MaskedConv2d
+from genlib.autoregressive.row_lstm import CachedRowRecurrence, RowRecurrence
 from genlib.validation import Shape
 
 MIXTURE = pytest.param(partial(GatedPixelCNN, n_logistics=2), id="mixture of logistics")
@@ -43,10 +43,10 @@ def random_images(model: PixelModel, n: int) -> Tensor:
 
 @torch.inference_mode()
 def logits_of_every_step(model: PixelModel, images: Tensor, y: Tensor | None = None) -> Tensor:
-    """Walk over an image that is revealed value by value: (n, K, C, H, W)."""
+    """Logits of an image that is revealed value by value: (n, K, C, H, W)."""
     x = torch.zeros_like(images)
     logits = images.new_full((len(images), model.levels, *model.shape), torch.nan)
-    for (c, i, j), step in model._walk(x, y):
+    for (c, i, j), step in model._cached_passes(x, y):
         logits[:, :, c, i, j] = step
         x[:, c, i, j] = images[:, c, i, j]
     return logits
@@ -73,7 +73,7 @@ def test_the_logits_of_every_step_are_those_of_the_whole_pass(
 @pytest.mark.parametrize("kernel_size", [(1, 1), (1, 3), (2, 3), (4, 7), (3, 1), (9, 15)])
 @pytest.mark.parametrize("dilation", [1, 2, 4])
 @pytest.mark.parametrize("left_only", [False, True])
-def test_a_masked_convolution_streams_whatever_its_kernel(
+def test_a_cached_masked_convolution_equals_the_whole_one_for_any_kernel(
     kernel_size: tuple[int, int], dilation: int, left_only: bool
 ):
     group, out_group = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1, 1, 1])
@@ -82,27 +82,27 @@ def test_a_masked_convolution_streams_whatever_its_kernel(
     ).double()
     x = torch.randn(2, 3, 6, 5, dtype=torch.double)
     out = torch.zeros(2, 5, 6, 5, dtype=torch.double)
-    walk = Walk(n=2, width=5)
-    stream = conv.stream(walk)
+    decoding = DecodingState(n=2, width=5)
+    layer = conv.cached(decoding)
     with torch.no_grad():
         for i in range(6):
-            stream.start_row()
+            layer.start_row()
             for j in range(5):
-                walk.column = j
-                out[:, :, i, j] = stream(x[:, :, i, j])
+                decoding.column = j
+                out[:, :, i, j] = layer(x[:, :, i, j])
         torch.testing.assert_close(out, conv(x), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("radius, strict", [(1, False), (3, False), (1, True), (3, True)])
 @pytest.mark.parametrize("dilation", [1, 2, 4])
-def test_a_vertical_convolution_streams_whatever_its_kernel(
+def test_a_cached_vertical_convolution_equals_the_whole_one_for_any_kernel(
     radius: int, strict: bool, dilation: int
 ):
     conv = VerticalConv(3, 4, radius, strict=strict, dilation=dilation).double()
     x = torch.randn(2, 3, 7, 5, dtype=torch.double)
     with torch.no_grad():
-        stream = conv.stream(Walk(n=2, width=5))
-        rows = [stream(x[:, :, i : i + 1]) for i in range(7)]
+        layer = conv.cached(DecodingState(n=2, width=5))
+        rows = [layer(x[:, :, i : i + 1]) for i in range(7)]
         torch.testing.assert_close(torch.cat(rows, dim=2), conv(x), rtol=0, atol=1e-12)
 
 
@@ -159,8 +159,8 @@ def test_autocast_changes_neither_sampler(family: type[PixelModel]):
     assert cached.dtype == torch.float32
 
 
-def test_a_model_without_streams_is_sampled_by_definition():
-    class Coins(PixelModel):
+def test_a_model_without_a_cache_is_sampled_by_definition():
+    class Fair(PixelModel):
         def __init__(self):
             super().__init__((1, 2, 2), levels=2)
             self.bias = nn.Parameter(torch.zeros(2, 1, 2, 2))
@@ -168,7 +168,7 @@ def test_a_model_without_streams_is_sampled_by_definition():
         def network(self, x: Tensor, y: Tensor | None) -> Tensor:
             return self.bias.expand(len(x), -1, -1, -1, -1)
 
-    cached, plain = draw_both_ways(Coins(), 4)
+    cached, plain = draw_both_ways(Fair(), 4)
     assert torch.equal(cached, plain)
 
 
@@ -177,7 +177,7 @@ def test_a_model_without_streams_is_sampled_by_definition():
 
 @FAMILIES
 @pytest.mark.parametrize("shape", [(1, 5, 7), (3, 4, 3)])
-def test_a_layer_meets_every_value_once_and_every_row_once(
+def test_a_cached_layer_is_called_once_a_value_and_once_a_row(
     family: type[PixelModel], shape: Shape, monkeypatch: pytest.MonkeyPatch
 ):
     values: dict[int, int] = {}
@@ -193,20 +193,20 @@ def test_a_layer_meets_every_value_once_and_every_row_once(
 
         monkeypatch.setattr(cls, name, call)
 
-    for stream in (MaskedConvStream, RowRecurrenceStream, DiagonalBiLSTMStream):
-        counted(stream, "__call__", values)
-        counted(stream, "start_row", rows)
-    counted(VerticalConvStream, "forward", vertical)
+    for cached_layer in (CachedMaskedConv, CachedRowRecurrence, CachedDiagonalBiLSTM):
+        counted(cached_layer, "__call__", values)
+        counted(cached_layer, "start_row", rows)
+    counted(CachedVerticalConv, "forward", vertical)
     model = random_model(family, shape)
     model.sample(2)
 
     layers = list(model.modules())
     channels, height, width = shape
-    # a DiagonalBiLSTMLayer has a stream in the place of its input_to_state
-    n_streams = sum(isinstance(layer, MaskedConv2d | RowRecurrence) for layer in layers)
+    # a DiagonalBiLSTMLayer has a cached layer in the place of its input_to_state
+    n_cached = sum(isinstance(layer, MaskedConv2d | RowRecurrence) for layer in layers)
     n_vertical = sum(isinstance(layer, VerticalConv) for layer in layers)
-    assert list(values.values()) == [height * width * channels] * n_streams
-    assert list(rows.values()) == [height] * n_streams
+    assert list(values.values()) == [height * width * channels] * n_cached
+    assert list(rows.values()) == [height] * n_cached
     assert list(vertical.values()) == [height] * n_vertical
 
 
@@ -234,7 +234,7 @@ def test_the_work_grows_with_the_number_of_pixels(family: type[PixelModel], chan
         assert 0 < middle - small == large - middle
 
 
-# What a walk leaves behind: nothing.
+# Cached sampling leaves nothing behind.
 
 
 @FAMILIES
@@ -266,48 +266,50 @@ def test_a_change_of_the_weights_shows_in_the_next_sample(family: type[PixelMode
 
 
 @FAMILIES
-def test_an_exception_half_way_leaves_no_streams_behind(
+def test_an_exception_half_way_leaves_no_cached_layers_behind(
     family: type[PixelModel], monkeypatch: pytest.MonkeyPatch
 ):
     model = random_model(family, (1, 5, 5))
     x = random_images(model, 2)
     expected = model(x)
-    start_row, calls = MaskedConvStream.start_row, iter(range(10**6))
+    start_row, calls = CachedMaskedConv.start_row, iter(range(10**6))
 
     def interrupted(self):
         if next(calls) == 30:
             raise KeyboardInterrupt
         start_row(self)
 
-    monkeypatch.setattr(MaskedConvStream, "start_row", interrupted)
+    monkeypatch.setattr(CachedMaskedConv, "start_row", interrupted)
     with pytest.raises(KeyboardInterrupt):
         model.sample(2)
     monkeypatch.undo()
     assert torch.equal(model(x), expected)
-    assert not any(isinstance(layer, Stream) for layer in model.modules())
+    assert not any(isinstance(layer, CachedLayer) for layer in model.modules())
     assert not torch.is_inference_mode_enabled() and torch.is_grad_enabled()
     cached, plain = draw_both_ways(model, 3)
     assert torch.equal(cached, plain)
 
 
 @FAMILIES
-def test_the_memory_of_a_walk_is_freed(family: type[PixelModel], monkeypatch: pytest.MonkeyPatch):
+def test_the_memory_of_cached_sampling_is_freed(
+    family: type[PixelModel], monkeypatch: pytest.MonkeyPatch
+):
     made: list[weakref.ref] = []
-    create = MaskedConvStream.__init__
+    create = CachedMaskedConv.__init__
 
     def remembered(self, *arguments):
         create(self, *arguments)
         made.append(weakref.ref(self))
 
-    monkeypatch.setattr(MaskedConvStream, "__init__", remembered)
+    monkeypatch.setattr(CachedMaskedConv, "__init__", remembered)
     model = random_model(family, (1, 4, 4))
     model.sample(2)
-    gc.collect()  # the model lives on, the walk does not
-    assert made and all(stream() is None for stream in made)
+    gc.collect()  # the model lives on, its cached copy does not
+    assert made and all(layer() is None for layer in made)
 
 
 @FAMILIES
-def test_a_walk_shares_the_parameters_and_copies_none(family: type[PixelModel]):
+def test_the_cached_copy_shares_the_parameters(family: type[PixelModel]):
     model = random_model(family, (1, 4, 4), n_classes=2)
     own = {id(p) for p in model.parameters()}
-    assert {id(p) for p in streaming(model, Walk(n=2, width=4)).parameters()} <= own
+    assert {id(p) for p in cached(model, DecodingState(n=2, width=4)).parameters()} <= own

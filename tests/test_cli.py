@@ -133,7 +133,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "words, said",
+    "words, message",
     [
         (("train",), "--out DIR"),
         (("train", "vae", "--out", "OUT"), "--data NAME is missing"),
@@ -165,9 +165,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path):
         (("train", "gan", "--data", "bars", "--size", 4, "--batch-size", 1, "--out", "OUT"), "a larger batch size"),
     ],
 )  # fmt: skip
-def test_train_refuses_what_cannot_be(words: tuple, said: str, tmp_path: Path):
+def test_train_refuses_what_cannot_be(words: tuple, message: str, tmp_path: Path):
     out = tmp_path / "run"
-    assert said in refused(*(out if word == "OUT" else word for word in words))
+    assert message in refused(*(out if word == "OUT" else word for word in words))
     assert not out.exists()  # and nothing was begun
 
 
@@ -195,8 +195,8 @@ def test_commands_to_come_next_can_be_pasted_into_a_shell(tmp_path: Path):
     for command_ in line.removeprefix("Next: ").split(" or "):
         assert shlex.split(command_)[-1] == str(out)
     (out / "checkpoint.safetensors").unlink()
-    said = refused("info", out)
-    assert shlex.split(said[said.index("`") + 1 : said.rindex("`")])[-2] == str(out)
+    message = refused("info", out)
+    assert shlex.split(message[message.index("`") + 1 : message.rindex("`")])[-2] == str(out)
 
 
 @pytest.mark.parametrize(
@@ -259,8 +259,8 @@ def test_going_on_with_other_settings_is_refused(tmp_path: Path):
         ("--set", "hidden_dim=9"): "--set hidden_dim was 8, not 9",
         ("vae",): "MODEL was rbm, not vae",
     }
-    for words, said in changes.items():
-        assert said in refused(*go_on, *words)
+    for words, message in changes.items():
+        assert message in refused(*go_on, *words)
     both = refused(*go_on, "--seed", 1, "--batch-size", 9)
     assert "--seed" in both and "--batch-size" in both
     assert (
@@ -300,8 +300,8 @@ def test_what_the_system_refuses_is_said_in_one_line(tmp_path: Path, monkeypatch
         raise PermissionError(13, "Permission denied", "/data/images")
 
     monkeypatch.setattr("genlib.data.load", unreadable)
-    said = refused("train", "rbm", *TINY, "--out", tmp_path / "run")
-    assert "cannot use /data/images: Permission denied" in said
+    message = refused("train", "rbm", *TINY, "--out", tmp_path / "run")
+    assert "cannot use /data/images: Permission denied" in message
 
 
 # Sample.
@@ -315,7 +315,7 @@ def test_the_same_seed_draws_the_same_images_and_another_others(tmp_path: Path, 
     assert torch.equal(a, b) and not torch.equal(a, c)
 
 
-def test_a_conditional_model_draws_the_label_it_is_told(tmp_path: Path, runs, monkeypatch):
+def test_a_conditional_model_draws_the_label_it_is_given(tmp_path: Path, runs, monkeypatch):
     seen = []
     sample = type(load_model(RunFolder(runs["gated_pixelcnn"]))[0]).sample
     monkeypatch.setattr(
@@ -385,8 +385,8 @@ def test_binary_test_images_are_drawn_once_and_for_all(runs):
 def test_samples_are_compared_with_what_real_images_get(runs):
     result = run("evaluate", runs["lsgan"], "--n", 100)
     assert "log-likelihood" not in result.output  # it has none, and is not asked
-    ours = number(result.output, "Frechet distance of 100 samples")
-    theirs = number(result.output, "Frechet distance of 100 training images")
+    ours = number(result.output, "Fréchet distance of 100 samples")
+    theirs = number(result.output, "Fréchet distance of 100 training images")
     assert 0 < theirs < ours
     assert {"precision", "recall"} <= set(result.output.split())
 
@@ -407,7 +407,7 @@ def test_evaluate_refuses_images_of_another_shape(runs):
 
 def test_info_prints_settings_parameters_progress_and_metrics(runs):
     output = run("info", runs["gated_pixelcnn"]).output
-    model, facts = load_model(RunFolder(runs["gated_pixelcnn"]))
+    model, metadata = load_model(RunFolder(runs["gated_pixelcnn"]))
     parameters = sum(p.numel() for p in model.parameters())
     for text in (
         "gated_pixelcnn",
@@ -418,4 +418,4 @@ def test_info_prints_settings_parameters_progress_and_metrics(runs):
     ):
         assert text in output
     loss = RunFolder(runs["gated_pixelcnn"]).rows()[-1]["loss"]
-    assert f"{loss:.5g}" in output and re.search(rf"updates +{facts['step']}\b", output)
+    assert f"{loss:.5g}" in output and re.search(rf"updates +{metadata['step']}\b", output)

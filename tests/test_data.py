@@ -214,7 +214,7 @@ def test_colour_digits_are_the_digits_painted():
         assert (full - none).abs().max() > 0.3
 
 
-def test_who_has_seen_red_knows_green_and_blue():
+def test_green_and_blue_follow_from_red():
     """Mutual information of two channels of a pixel, within an image, against shuffled pixels."""
 
     def mutual_information(a, b):  # plug-in estimate, bits, mean over images
@@ -307,7 +307,7 @@ def test_images_are_in_memory_whatever_the_device_of_new_tensors(name: str):
     assert images.device.type == "cpu" and torch.equal(images, data.load(name, size=10).images)
 
 
-def test_digits_asked_for_first_on_another_device_are_not_spoilt():
+def test_digits_asked_for_first_on_another_device_are_not_corrupted():
     module = importlib.import_module("genlib.data.digits")
     module._all_digits.cache_clear()
     with torch.device("meta"):
@@ -341,7 +341,7 @@ def test_arrays_of_numpy_are_images_too():
 
 
 @pytest.mark.parametrize(
-    ("images", "labels", "said"),
+    ("images", "labels", "message"),
     [
         (np.zeros((5, 1, 2, 2)), np.arange(5), "uint8 levels .*, not torch.float64"),
         (
@@ -353,8 +353,8 @@ def test_arrays_of_numpy_are_images_too():
         ([[0]], np.arange(5), "images must be a tensor or a NumPy array, not list"),
     ],
 )
-def test_what_is_wrong_with_an_array_is_said_once_and_rightly(images, labels, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_wrong_array_gets_one_error_that_names_the_fault(images, labels, message):
+    with pytest.raises(ValueError, match=message):
         ImageSet(images, labels, levels=2, n_classes=5)
 
 

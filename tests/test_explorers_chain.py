@@ -28,7 +28,7 @@ def bars():
 
 @pytest.fixture
 def explorer(rbm, bars):
-    return explorers.gibbs_explorer(rbm, bars, steps=20, seed=3)
+    return explorers.gibbs_explorer(rbm, bars, frames=20, seed=3)
 
 
 def test_the_chain_is_the_rbms_own_with_the_same_seed(explorer, rbm, bars):
@@ -43,7 +43,7 @@ def test_the_chain_is_the_rbms_own_with_the_same_seed(explorer, rbm, bars):
     assert torch.equal(explorer.chain[20, None], rbm.sample(1, steps=20))
 
 
-def test_a_step_of_many_rounds_thins_the_same_chain(explorer):
+def test_more_steps_a_frame_thin_the_same_chain(explorer):
     alone = explorer.chain
     explorer.every.value = 10
     assert torch.equal(explorer.chain[:3], alone[::10])
@@ -85,7 +85,7 @@ def test_images_that_were_met_are_counted(bars):
         rows.weight.copy_(4 * torch.eye(4).repeat_interleave(4, dim=0))
         rows.visible_bias.fill_(-2)
         rows.hidden_bias.fill_(-8)
-    explorer = explorers.gibbs_explorer(rows, bars, steps=20)
+    explorer = explorers.gibbs_explorer(rows, bars, frames=20)
     data = set(image_index(bars).tolist())
     counts = []
     for step in range(21):
@@ -101,7 +101,7 @@ def test_a_frozen_chain_meets_one_image_and_a_free_one_any(bars):
     frozen = RBM((1, 4, 4), hidden_dim=1)
     with torch.no_grad():
         frozen.visible_bias.copy_(200 * (bars[5].flatten() - 0.5))
-    explorer = explorers.gibbs_explorer(frozen, bars, steps=30)
+    explorer = explorers.gibbs_explorer(frozen, bars, frames=30)
     explorer.image.value, explorer.player.slider.value = 5, 30
     assert explorer.met == 1 and (explorer.where == 5).all()
 
@@ -147,8 +147,8 @@ def test_two_threads_never_draw_at_once(explorer, monkeypatch):
 
 
 def test_bad_arguments_are_refused(rbm, bars):
-    with pytest.raises(ValueError, match="steps"):
-        explorers.gibbs_explorer(rbm, bars, steps=0)
+    with pytest.raises(ValueError, match="frames"):
+        explorers.gibbs_explorer(rbm, bars, frames=0)
     with pytest.raises(ValueError, match="images"):
         explorers.gibbs_explorer(rbm, bars / 2)
     with pytest.raises(ValueError, match="images"):
@@ -163,7 +163,7 @@ def test_every_control_redraws(explorer):
 
 def test_nothing_is_left_behind(rbm, bars):
     leaves_nothing_behind(
-        lambda: explorers.gibbs_explorer(rbm, bars, steps=20),
+        lambda: explorers.gibbs_explorer(rbm, bars, frames=20),
         [
             lambda e, i: e.player.forward.click(),
             lambda e, i: setattr(e.image, "value", i % 30),

@@ -156,7 +156,7 @@ def test_a_drag_that_is_slow_to_draw_is_reported_less_often():
     assert dots.picture._mouse.wait >= 150
 
 
-def test_the_browser_watches_for_nothing_that_nobody_asked_for():
+def test_the_browser_sends_only_events_with_a_handler():
     dots = Dots()
     assert dots.picture._mouse is None
     dots.picture.on_click(dots.axes, lambda x, y: None)

@@ -29,12 +29,12 @@ def line(mean, std):
 
 @pytest.fixture
 def explorer():
-    return explorers.game_explorer(line(8.0, 0.5), BUMPS, frames=6, steps=2)
+    return explorers.gan_explorer(line(8.0, 0.5), BUMPS, frames=6, steps=2)
 
 
 def test_the_best_d_shown_is_bayes_rule_for_known_densities():
     fakes = Normal(1.0, 1.5)
-    explorer = explorers.game_explorer(line(1.0, 1.5), BUMPS, span=(-5, 5), frames=1, steps=1)
+    explorer = explorers.gan_explorer(line(1.0, 1.5), BUMPS, span=(-5, 5), frames=1, steps=1)
     p, q = BUMPS.log_prob(explorer.x).exp(), fakes.log_prob(explorer.x).exp()
     x, shown = explorer._best.get_data()
     torch.testing.assert_close(torch.as_tensor(x), explorer.x)
@@ -51,61 +51,61 @@ def test_the_best_d_shown_is_bayes_rule_for_known_densities():
 
 
 def test_nothing_is_lost_outside_the_span():
-    far = explorers.game_explorer(line(50.0, 0.1), BUMPS, span=(-1, 1), frames=1, steps=1)
-    assert far.moment.p_g.sum() == 1 and far.p_data.sum().item() == pytest.approx(1)
-    assert far.moment.p_g[-1] == 1  # all fakes beyond the right end
+    far = explorers.gan_explorer(line(50.0, 0.1), BUMPS, span=(-1, 1), frames=1, steps=1)
+    assert far.snapshot.p_g.sum() == 1 and far.p_data.sum().item() == pytest.approx(1)
+    assert far.snapshot.p_g[-1] == 1  # all fakes beyond the right end
     share = 1 - BUMPS.cdf(torch.tensor(1.0))  # of the data lies in that cell, too
     assert far.p_data[-1].item() == pytest.approx(share.item())
     assert far.jsd < math.log(2) - 0.1
-    apart = explorers.game_explorer(line(50.0, 0.1), BUMPS, frames=1, steps=1)
+    apart = explorers.gan_explorer(line(50.0, 0.1), BUMPS, frames=1, steps=1)
     assert apart.jsd == pytest.approx(math.log(2), abs=1e-5)
 
 
 def test_where_only_data_lie_the_best_d_is_one_however_few_they_are():
-    apart = explorers.game_explorer(line(50.0, 0.1), Normal(0.0, 1.0), frames=1, steps=1)
+    apart = explorers.gan_explorer(line(50.0, 0.1), Normal(0.0, 1.0), frames=1, steps=1)
     assert apart.best_d[apart.x.abs() < 7].eq(1).all()  # 1e-12 of the data lie beyond
 
 
 def test_where_nothing_ever_lies_no_d_is_best():
-    apart = explorers.game_explorer(line(50.0, 0.1), Normal(0.0, 0.1), frames=1, steps=1)
+    apart = explorers.gan_explorer(line(50.0, 0.1), Normal(0.0, 0.1), frames=1, steps=1)
     assert apart.best_d[(apart.x.abs() < 0.3)].eq(1).all()
     assert apart.best_d[(apart.x > 5)].isnan().all()
 
 
 def test_d_and_the_gradient_shown_are_those_of_the_networks():
     model = line(3.0, 0.5)
-    explorer = explorers.game_explorer(model, BUMPS, frames=1, steps=1)
+    explorer = explorers.gan_explorer(model, BUMPS, frames=1, steps=1)
     with torch.no_grad():
         d = model(explorer.x[:, None]).sigmoid()
     torch.testing.assert_close(torch.as_tensor(explorer._d.get_ydata()), d)
     z = torch.special.ndtri((torch.arange(10_000) + 0.5) / 10_000)[::40, None]
-    for name, game in (("minimax", MinimaxGAN), ("non-saturating", GAN)):
+    for name, kind in (("minimax", MinimaxGAN), ("non-saturating", GAN)):
         explorer.loss.value = name
-        game = game(model.generator, model.discriminator, latent_dim=1)
-        loss = game.generator_loss(len(z), fake=game.generator(z))
+        gan = kind(model.generator, model.discriminator, latent_dim=1)
+        loss = gan.generator_loss(len(z), fake=gan.generator(z))
         slopes = torch.autograd.grad(loss, list(model.generator.parameters()))
         length = math.sqrt(sum(slope.square().sum().item() for slope in slopes))
-        assert explorer.moment.gradient == pytest.approx(length, rel=1e-4)
+        assert explorer.snapshot.gradient == pytest.approx(length, rel=1e-4)
 
 
-def test_both_games_are_genlibs_from_the_same_start_and_random_numbers():
+def test_both_gans_are_genlibs_from_the_same_start_and_random_numbers():
     model = line(3.0, 0.5)
-    explorer = explorers.game_explorer(model, BUMPS, frames=4, steps=3, seed=5)
+    explorer = explorers.gan_explorer(model, BUMPS, frames=4, steps=3, seed=5)
     before = copy.deepcopy(model.state_dict())
     for name, kind in (("minimax", MinimaxGAN), ("non-saturating", GAN)):
         start = copy.deepcopy(model)
-        game = kind(start.generator, start.discriminator, latent_dim=1)
+        gan = kind(start.generator, start.discriminator, latent_dim=1)
         torch.manual_seed(5)
-        for_g = torch.optim.SGD(game.generator.parameters(), lr=0.01)
-        for_d = torch.optim.Adam(game.discriminator.parameters(), lr=1e-3, fused=True)
+        for_g = torch.optim.SGD(gan.generator.parameters(), lr=0.01)
+        for_d = torch.optim.Adam(gan.discriminator.parameters(), lr=1e-3, fused=True)
         batches = ((BUMPS.sample((256, 1)), None) for _ in range(12))
-        train_gan_epoch(game, batches, for_g, for_d)
+        train_gan_epoch(gan, batches, for_g, for_d)
         explorer.loss.value, explorer.player.slider.value = name, 4
         with torch.no_grad():
-            d = game(explorer.x[:, None]).sigmoid()
-        torch.testing.assert_close(explorer.moment.d, d)
+            d = gan(explorer.x[:, None]).sigmoid()
+        torch.testing.assert_close(explorer.snapshot.d, d)
         assert "step 12:" in explorer._title.get_text()
-    first, second = (film[0] for film in explorer.films.values())
+    first, second = (trajectory[0] for trajectory in explorer.trajectories.values())
     assert torch.equal(first.d, second.d) and torch.equal(first.p_g, second.p_g)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
@@ -118,32 +118,32 @@ def test_far_from_the_data_only_the_non_saturating_generator_moves():
         learn.zero_grad()
         loss.backward()
         learn.step()
-    explorer = explorers.game_explorer(model, BUMPS, frames=10, steps=10)
+    explorer = explorers.gan_explorer(model, BUMPS, frames=10, steps=10)
     gradient, moved = {}, {}
-    for name in explorer.films:
+    for name in explorer.trajectories:
         explorer.loss.value = name
         means = []
         for i in (0, 10):
             explorer.player.slider.value = i
-            p_g = explorer.moment.p_g[1:-1]
+            p_g = explorer.snapshot.p_g[1:-1]
             means.append((explorer.x * p_g).sum().item() / p_g.sum().item())
-        gradient[name], moved[name] = explorer.films[name][0].gradient, means[0] - means[1]
+        gradient[name], moved[name] = explorer.trajectories[name][0].gradient, means[0] - means[1]
     assert gradient["minimax"] < 0.01 * gradient["non-saturating"]
     assert abs(moved["minimax"]) < 0.2 and moved["non-saturating"] > 1
 
 
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match="span must go from the left to the right"):
-        explorers.game_explorer(line(0.0, 1.0), BUMPS, span=(2, 2))
+        explorers.gan_explorer(line(0.0, 1.0), BUMPS, span=(2, 2))
     with pytest.raises(ValueError, match="frames"):
-        explorers.game_explorer(line(0.0, 1.0), BUMPS, frames=0)
+        explorers.gan_explorer(line(0.0, 1.0), BUMPS, frames=0)
     with pytest.raises(ValueError, match="steps"):
-        explorers.game_explorer(line(0.0, 1.0), BUMPS, steps=0)
+        explorers.gan_explorer(line(0.0, 1.0), BUMPS, steps=0)
     plane = GAN(torch.nn.Linear(1, 2), MLPDiscriminator((2,)), latent_dim=1)
     wide = GAN(torch.nn.Linear(3, 1), MLPDiscriminator((1,)), latent_dim=3)
     for model in (plane, wide):
         with pytest.raises(ValueError, match="must turn one number into one number"):
-            explorers.game_explorer(model, BUMPS)
+            explorers.gan_explorer(model, BUMPS)
 
 
 def test_every_control_redraws(explorer):
@@ -154,7 +154,7 @@ def test_every_control_redraws(explorer):
 def test_nothing_is_left_behind():
     model = line(8.0, 0.5)
     leaves_nothing_behind(
-        lambda: explorers.game_explorer(model, BUMPS, frames=4, steps=1),
+        lambda: explorers.gan_explorer(model, BUMPS, frames=4, steps=1),
         [
             lambda e, i: setattr(e.player.slider, "value", i % 5),
             lambda e, i: setattr(e.loss, "value", ("minimax", "non-saturating")[i // 2 % 2]),
@@ -163,4 +163,4 @@ def test_nothing_is_left_behind():
 
 
 def test_stored_notebooks_show_a_picture(explorer):
-    is_stored_as_a_picture(explorer, "game")
+    is_stored_as_a_picture(explorer, "gan")

@@ -43,7 +43,7 @@ def factor(hand):
 
 
 @pytest.fixture
-def walk():
+def path():
     gan = GAN(MLPGenerator(SHAPE, latent_dim=64), MLPDiscriminator(SHAPE), latent_dim=64)
     for parameter in gan.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
@@ -191,7 +191,7 @@ def test_on_the_sphere_the_length_stays_between_those_of_the_ends():
         assert (sphere.diff() > 0).all() and sphere[0] == 2 and sphere[-1] == pytest.approx(5)
 
 
-def test_with_equal_lengths_the_sphere_keeps_the_length_and_turns_at_a_constant_rate():
+def test_slerp_of_equal_lengths_keeps_the_length_and_rotates_at_a_constant_rate():
     a, b = torch.tensor([3.0, 0.0]), 3 * torch.tensor([-0.6, 0.8])
     straight, sphere = lengths_between(a, b)
     torch.testing.assert_close(sphere, torch.full((21,), 3.0))
@@ -212,8 +212,8 @@ def test_two_ends_on_one_ray_or_opposite_are_joined_by_the_line():
         assert sphere.isfinite().all() and torch.equal(straight, sphere)
 
 
-def test_images_on_the_way_are_those_of_the_generator(walk):
-    explorer, gan = walk
+def test_images_on_the_way_are_those_of_the_generator(path):
+    explorer, gan = path
     explorer.start.value, explorer.end.value, explorer.player.slider.value = 2, 5, 10
     a, b = explorer._noises[2], explorer._noises[5]
     cosine = torch.cosine_similarity(a, b, dim=0)
@@ -229,8 +229,8 @@ def test_images_on_the_way_are_those_of_the_generator(walk):
         assert [curve[i].item() for i in (0, 10, 20)] == pytest.approx(ends)
 
 
-def test_a_drag_along_a_strip_walks_there(walk):
-    explorer, _ = walk
+def test_a_drag_along_a_strip_moves_the_slider(path):
+    explorer, _ = path
     for strip in explorer._strips:
         drag(explorer.picture, strip.axes, 0.7, 0.03)
         assert explorer.player.slider.value == 14
@@ -239,23 +239,23 @@ def test_a_drag_along_a_strip_walks_there(walk):
     assert explorer._frames[0].get_x() == pytest.approx(-0.05)  # around the first image
 
 
-def test_a_walk_needs_two_ends():
+def test_an_interpolation_needs_two_ends():
     for noises in (torch.randn(1, 8), torch.randn(8)):
-        with pytest.raises(ValueError, match="a walk needs two ends"):
+        with pytest.raises(ValueError, match="an interpolation needs two ends"):
             explorers.interpolation_explorer(lambda z: z, noises)
 
 
 # All of them. -------------------------------------------------------------------------------------
 
 
-def test_every_control_redraws(latent, factor, walk):
+def test_every_control_redraws(latent, factor, path):
     each_control_redraws(latent, {latent.z1: 1.0, latent.z2: -1.0, latent.map: "decodings"})
     each_control_redraws(factor, {factor.image: 2, **dict.fromkeys(factor.latents, 2.5)})
-    walk, _ = walk
-    each_control_redraws(walk, {walk.start: 3, walk.end: 4, walk.player.slider: 3})
+    path, _ = path
+    each_control_redraws(path, {path.start: 3, path.end: 4, path.player.slider: 3})
 
 
-def test_nothing_is_left_behind(plane, hand, walk):
+def test_nothing_is_left_behind(plane, hand, path):
     codes, labels, images = torch.randn(40, 2), torch.arange(40) % 10, torch.rand(3, *SHAPE)
     leaves_nothing_behind(
         lambda: explorers.latent_explorer(plane.decode, codes, labels),
@@ -270,7 +270,7 @@ def test_nothing_is_left_behind(plane, hand, walk):
             lambda e, i: e.back.click(),
         ],
     )
-    noises, (_, gan) = torch.randn(4, 64), walk
+    noises, (_, gan) = torch.randn(4, 64), path
     leaves_nothing_behind(
         lambda: explorers.interpolation_explorer(gan.generate, noises),
         [
@@ -280,7 +280,7 @@ def test_nothing_is_left_behind(plane, hand, walk):
     )
 
 
-def test_stored_notebooks_show_a_picture(latent, factor, walk):
+def test_stored_notebooks_show_a_picture(latent, factor, path):
     is_stored_as_a_picture(latent, "latent")
     is_stored_as_a_picture(factor, "factor")
-    is_stored_as_a_picture(walk[0], "interpolation")
+    is_stored_as_a_picture(path[0], "interpolation")

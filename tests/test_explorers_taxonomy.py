@@ -160,7 +160,7 @@ def test_at_the_ends_of_the_scale_nothing_is_refused(outlier):
         assert explorer.errors["data refused"] > 0.9
 
 
-def test_a_threshold_starts_where_it_was_told_to_and_each_score_keeps_its_own(outlier):
+def test_a_threshold_starts_where_it_was_set_and_each_score_keeps_its_own(outlier):
     explorer, _ = outlier
     assert explorer.low.value == pytest.approx(-230)
     explorer.low.value = -210.0

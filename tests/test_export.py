@@ -34,16 +34,16 @@ def made():
 
 
 def written(platform, folder, **more):
-    said = export(platform, folder, "ps2_vae", made(), PEOPLE, TIMES, **more)
+    messages = export(platform, folder, "ps2_vae", made(), PEOPLE, TIMES, **more)
     path = folder / f"{platform}.csv"
     if not path.exists():
-        return [], said
+        return [], messages
     with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.reader(file)), said
+        return list(csv.reader(file)), messages
 
 
 def test_moodles_worksheet_has_every_value_in_its_place(tmp_path):
-    rows, said = written("moodle", tmp_path)
+    rows, messages = written("moodle", tmp_path)
     head = "Identifier|Full name|ID number|Email address|Status|Grade|Maximum Grade"
     head += (
         "|Grade can be changed|Last modified (submission)|Last modified (grade)|Feedback comments"
@@ -62,12 +62,12 @@ def test_moodles_worksheet_has_every_value_in_its_place(tmp_path):
         ["", "Fay", "", "", done, "", "15.00", "Yes", "", "", ""],
         ["Participant 4", "Gus", "", "", done, "", "15.00", "Yes", "", "", ""],
     ]
-    assert "skip 2 rows without an Identifier (cmd, fay)" in said[1]
-    assert "2 of 5 grades are withheld" in said[2] and "(fay, gus)" in said[2]
+    assert "skip 2 rows without an Identifier (cmd, fay)" in messages[1]
+    assert "2 of 5 grades are withheld" in messages[2] and "(fay, gus)" in messages[2]
 
 
 def test_canvass_gradebook_has_every_value_in_its_place(tmp_path):
-    rows, said = written("canvas", tmp_path, assignment="Problem set 2 (1234)")
+    rows, messages = written("canvas", tmp_path, assignment="Problem set 2 (1234)")
     head = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
     assert rows == [
         [*head, "Problem set 2 (1234)"],
@@ -79,7 +79,7 @@ def test_canvass_gradebook_has_every_value_in_its_place(tmp_path):
         ["Fay", "", "", "", "", ""],
         ["Gus", "", "", "", "", ""],
     ]
-    assert "2 of 5 grades are withheld" in said[1]
+    assert "2 of 5 grades are withheld" in messages[1]
     assert written("canvas", tmp_path)[0][0] == [*head, "ps2_vae"]
 
 
@@ -87,7 +87,7 @@ def test_gradescopes_results_have_every_value_in_their_place(tmp_path):
     old = tmp_path / "gradescope" / "fay" / "results.json"
     old.parent.mkdir(parents=True)
     old.write_text("{}")  # of an earlier export, when nothing waited
-    said = written("gradescope", tmp_path)[1]
+    messages = written("gradescope", tmp_path)[1]
     found = {x.parent.name: x for x in (tmp_path / "gradescope").glob("*/results.json")}
     assert set(found) == {"ada", "cmd", "eve"}
     assert json.loads(found["ada"].read_text(encoding="utf-8")) == {
@@ -117,13 +117,13 @@ def test_gradescopes_results_have_every_value_in_their_place(tmp_path):
     assert [x["score"] for x in late["tests"]] == [7.5, 2]
     unread = json.loads(found["eve"].read_text())
     assert unread["output"] == "The notebook could not be graded: it is empty."
-    assert "2 of 5 grades are withheld" in said[1]
+    assert "2 of 5 grades are withheld" in messages[1]
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_when_nothing_waits_nothing_is_withheld(platform, tmp_path):
-    said = export(platform, tmp_path, "ps2_vae", made()[:1], PEOPLE)
-    assert len(said) == 1 and said[0].startswith("Export: ")
+    messages = export(platform, tmp_path, "ps2_vae", made()[:1], PEOPLE)
+    assert len(messages) == 1 and messages[0].startswith("Export: ")
 
 
 @pytest.mark.parametrize(

@@ -127,8 +127,8 @@ def test_marks_that_a_person_gives_reach_the_table_and_the_page(small_class, tmp
     nb.cells[place(nb, written)].source = "Because <b>it</b> is."
     nbformat.write(nb, small_class / "ada.ipynb")
     (small_class / "eve.ipynb").unlink()
-    said = grade(PS, small_class, "--out", tmp_path)
-    assert "make marks" in said.stdout
+    printed = grade(PS, small_class, "--out", tmp_path)
+    assert "make marks" in printed.stdout
     rows = table(tmp_path)
     assert rows["ada"]["to_read"] == "1" and rows["ada"][written] == ""
     assert rows["bob"]["to_read"] == "0" and rows["bob"][written] == "0"  # nothing to read
@@ -256,7 +256,7 @@ def test_without_bubblewrap_it_refuses_and_says_what_installs_it(
     assert not out.exists()
 
 
-def test_without_a_jail_it_grades_only_when_told_so(small_class, tmp_path, monkeypatch):
+def test_without_a_jail_it_grades_only_by_an_option(small_class, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     for name in ("bob", "eve"):
         (small_class / f"{name}.ipynb").unlink()

@@ -107,7 +107,7 @@ def test_r1_is_the_squared_slope_at_real_examples_alone():
     assert not x.requires_grad
 
 
-def test_r1_brings_a_dirac_gan_to_rest_and_without_it_steps_at_once_lead_away():
+def test_a_dirac_gan_converges_with_r1_and_diverges_without():
     # section 2 of the paper: data at 0, fakes at theta, logit psi x
     for penalty, nearer in ((0.0, False), (0.3, True)):
         theta = torch.ones(1, 1)

@@ -31,7 +31,7 @@ STUBS = """
 BANK = {"wrong": [], "right": []}
 
 def remember(kind):
-    return lambda task, **told: lambda factory: BANK[kind].append((task, factory)) or factory
+    return lambda task, **options: lambda factory: BANK[kind].append((task, factory)) or factory
 
 wrong, right, VARIANTS = remember("wrong"), remember("right"), range(4)
 

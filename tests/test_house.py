@@ -139,6 +139,23 @@ def test_readme_stays_short():
     assert lines(ROOT / "README.md") <= 150
 
 
+# ---------------------------------------------------------------- plain words
+
+# words that the field does not use, see CONTRIBUTING.md, split so that this file is clean
+RIDDLES = re.compile(
+    r"Frechet [a-z]|[Oo]ppo""nent|public ""door|Box""Error|coin ""toss|[Mm]oving ""earth|"
+    r"fast_""numbers|game_""explorer|learnt by ""heart"
+)  # fmt: skip
+
+
+def test_sources_and_pages_use_the_fields_words():
+    texts = [path for top in (*ALLOWED, "tests") for path in (ROOT / top).rglob("*.py")]
+    texts += [*ROOT.glob("README.md"), *(ROOT / "docs").rglob("*.md")]
+    texts = [path for path in texts if path.name not in TABLES]
+    found = [f"{path}: {x}" for path in texts for x in RIDDLES.findall(path.read_text("utf-8"))]
+    assert len(texts) > 100 and not found
+
+
 # ---------------------------------------------------------------- finding one's way
 
 

@@ -50,8 +50,8 @@ def class_folder(tmp_path, **dates):
 
 def late_after(folder, due=DUE, times=None, policy="none"):
     everybody = collect(folder, PS)
-    said = set_times(everybody, read_time(due, "DUE") if due else None, times, folder, policy)
-    return {x.student: x for x in everybody}, said
+    messages = set_times(everybody, read_time(due, "DUE") if due else None, times, folder, policy)
+    return {x.student: x for x in everybody}, messages
 
 
 def test_a_time_is_local_unless_it_names_its_zone():
@@ -80,16 +80,16 @@ def test_times_come_from_the_table_else_from_the_file(tmp_path):
     folder = class_folder(tmp_path, ada="2026-11-30 12:00", bob="2026-12-02 12:00")
     times = tmp_path / "times.csv"
     times.write_text("Time,Student\n2026-12-02 00:59,ada\n,bob\n2026-12-01 10:00,cleo\n")
-    everybody, said = late_after(folder, times=times)
+    everybody, messages = late_after(folder, times=times)
     ada, bob = everybody["ada"], everybody["bob"]
     assert (ada.time, ada.time_from) == (moment("2026-12-02 00:59"), "times.csv")
     assert (bob.time, bob.time_from) == (moment("2026-12-02 12:00"), "the date of the file")
-    assert said == [f"{times}: nothing was handed in by cleo."]
+    assert messages == [f"{times}: nothing was handed in by cleo."]
 
 
 def test_without_a_due_date_no_file_is_dated(tmp_path):
-    everybody, said = late_after(class_folder(tmp_path, ada="2026-11-30 12:00"), due=None)
-    assert everybody["ada"].time is None and said == []
+    everybody, messages = late_after(class_folder(tmp_path, ada="2026-11-30 12:00"), due=None)
+    assert everybody["ada"].time is None and messages == []
 
 
 @pytest.mark.parametrize(
@@ -152,15 +152,15 @@ def test_of_canvas_the_word_late_counts_and_not_the_date_of_the_download(tmp_pat
 
 def test_a_penalty_is_a_column_and_a_line_of_its_own(tmp_path):
     late = Result("ada", "graded", tasks=[TaskResult("kl", 8.0, 10)], late="1.5", penalty=8.0)
-    said = Result("bob", "graded", tasks=[TaskResult("kl", 8.0, 10)], late="yes")
-    said.notes = ["=cmd()/x.ipynb: it is larger"]
-    write_grades(tmp_path / "grades.csv", [late, said])
+    noted = Result("bob", "graded", tasks=[TaskResult("kl", 8.0, 10)], late="yes")
+    noted.notes = ["=cmd()/x.ipynb: it is larger"]
+    write_grades(tmp_path / "grades.csv", [late, noted])
     with (tmp_path / "grades.csv").open(encoding="utf-8") as file:
         ada, bob = csv.DictReader(file)
     assert (ada["points"], ada["kl"], ada["late"], ada["late_penalty"]) == ("0", "8", "1.5", "8")
     assert (bob["points"], bob["late"], bob["late_penalty"]) == ("8", "yes", "")
     assert bob["notes"] == "'=cmd()/x.ipynb: it is larger"
-    for result in (late, said):
+    for result in (late, noted):
         write_page(tmp_path / f"{result.student}.html", PS, result, None)
     page = (tmp_path / "ada.html").read_text()
     assert "handed in late" in page and "−8" in page and "1.5 hours late" in page
@@ -241,7 +241,7 @@ def test_a_class_with_groups_and_a_due_date_goes_back_to_the_platform(tmp_path):
     assert known("Ada_Ü_1")[1:] == (0, 0) and result.stat().st_mtime_ns == before
     scope = tmp_path / PS / "export" / "gradescope" / "Cleo_3" / "results.json"
     assert json.loads(scope.read_text())["score"] == 0
-    # without a due date nobody is late, and that is said
+    # without a due date nobody is late, and a note says so
     done = run()
     assert "without DUE nobody is late now" in done.stdout
     assert table(tmp_path)["Cleo_3"]["points"] == f"{FULL + 2:g}"

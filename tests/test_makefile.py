@@ -24,7 +24,7 @@ TARGETS = [
     "book",
     "datasets",
     "results",
-    "box",
+    "pack",
     "bench",
     "format",
     "clean",
@@ -188,7 +188,7 @@ def test_arguments_reach_the_tools(checkout):
     assert "--no-browser" in make(checkout, "-n", "lab", "LAB_ARGS=--no-browser").stdout
     assert (
         '-m benchmarks.pack "runs/a" b-c'
-        in make(checkout, "-n", "box", "RUN=runs/a", "NAME=b-c").stdout
+        in make(checkout, "-n", "pack", "RUN=runs/a", "NAME=b-c").stdout
     )
     assert "-m benchmarks.results --quick" in make(checkout, "-n", "results", "ARGS=--quick").stdout
 

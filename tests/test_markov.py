@@ -345,16 +345,16 @@ def test_a_step_leaves_the_stationary_distribution_unchanged(shape: Shape):
 def test_chains_stay_in_the_stationary_distribution():
     model = random_gsn()
     p = model.stationary_distribution(1e-9)
-    walk = model.walk(draw(p, 20_000), steps=3)
-    assert walk.shape == (3, 20_000, *SHAPE)
-    for x in walk:
+    chain = model.chain(draw(p, 20_000), steps=3)
+    assert chain.shape == (3, 20_000, *SHAPE)
+    for x in chain:
         assert_follows(x, p)
 
 
-def test_a_walk_and_samples_move_as_the_two_halves_of_a_step_say():
+def test_a_chain_and_samples_move_as_the_two_halves_of_a_step_say():
     model = random_gsn()
     x, step = IMAGES[37:38].expand(20_000, -1, -1, -1), chain_matrix(model)
-    first, second = model.walk(x, steps=2)
+    first, second = model.chain(x, steps=2)
     assert_follows(first, step[37])
     assert_follows(second, (step @ step)[37])
     with pytest.raises(AssertionError):
@@ -363,18 +363,18 @@ def test_a_walk_and_samples_move_as_the_two_halves_of_a_step_say():
     assert_follows(model.sample(20_000, steps=60), model.stationary_distribution())
 
 
-def test_a_long_walk_of_one_chain_meets_images_as_often_as_the_stationary_distribution_says():
+def test_a_long_chain_visits_images_as_often_as_the_stationary_distribution_says():
     model = random_gsn((1, 2, 2), noise=0.6)
     p = model.stationary_distribution()
-    walk = model.walk(torch.zeros(1, 1, 2, 2).double(), steps=20_000)[:, 0]
-    frequency = torch.bincount(image_index(walk), minlength=16) / len(walk)
+    chain = model.chain(torch.zeros(1, 1, 2, 2).double(), steps=20_000)[:, 0]
+    frequency = torch.bincount(image_index(chain), minlength=16) / len(chain)
     # neighbours in a chain are alike: as if there were a tenth as many draws
     assert ((frequency - p).abs() < 4 * (p * (1 - p) / 2000).sqrt()).all()
     assert p.max() > 0.15
 
 
 @pytest.mark.parametrize("walkback", [1, 3])
-def test_the_loss_asks_for_the_image_that_the_walk_began_with(walkback: int):
+def test_the_loss_asks_for_the_image_that_the_chain_began_with(walkback: int):
     model = random_gsn(walkback=walkback)
     corrupt, guess, step = corruption(SHAPE, 0.4), guessing(model), chain_matrix(model)
     start = 37
@@ -491,7 +491,7 @@ def everything(model: RBM | GSN, x: Tensor) -> list[Tensor]:
             model(x),
             model.corrupt(x),
             model.loss(x),
-            model.walk(x, steps=2),
+            model.chain(x, steps=2),
             model.sample(2, steps=3),
         ]
     h = model.hidden(x)
@@ -548,7 +548,7 @@ def test_a_model_in_double_precision_computes_in_it():
         assert all(result.dtype == torch.double for result in everything(model.double(), x))
 
 
-# What the public door refuses, each by name. --------------------------------------------------------
+# Input validation: what is refused, each by name. --------------------------------------------------------
 
 IMAGE = torch.zeros(2, 1, 4, 4)
 TAKES_IMAGES = [
@@ -569,7 +569,7 @@ TAKES_IMAGES = [
             lambda model, x: model(x),
             lambda model, x: model.corrupt(x),
             lambda model, x: model.loss(x),
-            lambda model, x: model.walk(x, steps=1),
+            lambda model, x: model.chain(x, steps=1),
         )
     ],
 ]
@@ -627,7 +627,7 @@ def test_bad_images_are_refused(x: Tensor, error: type, message: str):
             "steps must be at least 1",
         ),
         (
-            lambda: GSN((1, 4, 4), hidden_dim=3, noise=0.1).walk(IMAGE, steps=0),
+            lambda: GSN((1, 4, 4), hidden_dim=3, noise=0.1).chain(IMAGE, steps=0),
             "steps must be at least 1",
         ),
         (

@@ -25,7 +25,7 @@ def random_covariance(d: int) -> Tensor:
     return a @ a.T
 
 
-# Frechet distance.
+# Fréchet distance.
 
 
 def test_the_frechet_distance_of_gaussians_along_the_axes_has_a_closed_form():
@@ -45,7 +45,7 @@ def test_the_frechet_distance_of_any_gaussians_agrees_with_the_unsymmetric_formu
     assert gaussian_frechet(mean, cov2, mean, cov1) == pytest.approx(expected)
 
 
-def test_turning_both_gaussians_does_not_change_their_distance():
+def test_rotating_both_gaussians_does_not_change_their_distance():
     mean, cov1, cov2 = torch.randn(4).double(), random_covariance(4), random_covariance(4)
     turn = torch.linalg.qr(torch.randn(4, 4, dtype=torch.double)).Q
     turned = gaussian_frechet(
@@ -140,7 +140,7 @@ def test_precision_of_the_truth_depends_on_k_and_little_on_the_number_of_example
 # The classifier whose features these look at.
 
 
-def test_the_classifier_is_the_same_every_time_and_disturbs_nobodys_random_numbers():
+def test_the_classifier_is_the_same_every_time_and_leaves_random_numbers_alone():
     digits, test = load("digits"), load("digits", "test")
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -223,7 +223,7 @@ def test_nearest_neighbours_are_found_and_copies_lie_at_zero():
         assert torch.equal(row[i], all_of_them.indices[:3])
 
 
-# What the public door refuses, each by name.
+# Input validation: what is refused, each by name.
 
 X = torch.zeros(5, 2)
 

@@ -86,7 +86,7 @@ def not_shifted(layer: DiagonalBiLSTMLayer, height: int, width: int) -> None:
 @pytest.mark.parametrize(
     "mistake, leaks", [(never_flipped_back, False), (rows_flipped, True), (not_shifted, True)]
 )
-def test_the_jacobian_gives_known_mistakes_away(mistake: Callable, leaks: bool, shape: Shape):
+def test_the_jacobian_finds_known_mistakes(mistake: Callable, leaks: bool, shape: Shape):
     model = DiagonalBiLSTM(shape, levels=3, hidden_dim=48, depth=1)
     mistake(model.layers[0], *shape[1:])
     pattern = reads(model)
@@ -96,7 +96,7 @@ def test_the_jacobian_gives_known_mistakes_away(mistake: Callable, leaks: bool, 
 
 @pytest.mark.parametrize("shape", [(1, 7, 7), (1, 4, 9), (3, 4, 6)])
 @pytest.mark.parametrize("depth", [1, 2])
-def test_without_the_image_nobody_reads_the_last_value_of_the_row_above(shape: Shape, depth: int):
+def test_without_the_image_no_state_reads_the_last_value_of_the_row_above(shape: Shape, depth: int):
     """As published: mask A hides a value from its own pixel, where the way leftwards begins."""
     model = DiagonalBiLSTM(shape, levels=3, hidden_dim=48, depth=depth)
     channels, _, width = shape

@@ -1,4 +1,4 @@
-"""The box: what was trained comes out as it went in, what is damaged is refused, and every card is true."""
+"""Pretrained models: what was trained comes out as it went in, what is damaged is refused, and every card is true."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from genlib.adversarial import GAN
 from genlib.autoregressive import PixelModel
 from genlib.data import ImageSet, binarise, load
 from genlib.metrics import FeatureClassifier, log_probs, nearest_neighbours, train_classifier
-from genlib.pretrained import BoxError
+from genlib.pretrained import PretrainedError
 from genlib.train import Config, RunError, RunFolder, load_model, measure
 from genlib.train.measure import as_trained, mean_and_error
 from genlib.variational import VAE, importance_bound
@@ -67,8 +67,8 @@ def runs(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def packed(runs, tmp_path_factory) -> Path:
-    """A box with all of them, which no test may change."""
-    folder = empty(tmp_path_factory.mktemp("box"))
+    """A folder with all of them packed, which no test may change."""
+    folder = empty(tmp_path_factory.mktemp("pretrained"))
     for name, run in runs.items():
         packer.pack(run, name, folder, **FAST)
     return folder
@@ -77,12 +77,12 @@ def packed(runs, tmp_path_factory) -> Path:
 @pytest.fixture
 def opened(packed, tmp_path) -> Path:
     """A copy of it, to be damaged."""
-    return Path(shutil.copytree(packed, tmp_path / "box"))
+    return Path(shutil.copytree(packed, tmp_path / "pretrained"))
 
 
 def empty(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "box.json").write_text(json.dumps({"format": pretrained.FORMAT, "models": {}}))
+    (folder / "models.json").write_text(json.dumps({"format": pretrained.FORMAT, "models": {}}))
     return folder
 
 
@@ -110,12 +110,12 @@ def test_a_model_comes_out_with_the_weights_that_went_in_rounded(name: str, runs
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_it_says_what_it_said_before(name: str, runs, packed):
+def test_a_packed_model_computes_what_it_did_before(name: str, runs, packed):
     before, after = trained(runs[name]), pretrained.load(name, packed)
     data = load("digits", "test")
     data = binarise(data, how="stochastic") if not isinstance(before, GAN) else data
     x, y = packer.probes(before, data)
-    change = (packer.said(after, x, y) - packer.said(before, x, y)).abs().mean().item()
+    change = (packer.outputs(after, x, y) - packer.outputs(before, x, y)).abs().mean().item()
     assert 0 < change < (packer.GREY if isinstance(before, GAN) else packer.NATS)
 
 
@@ -162,8 +162,8 @@ def test_the_short_way_is_a_function_of_genlib(opened, monkeypatch):
 
 def test_importing_genlib_alone_imports_no_torch():
     code = "import genlib, sys; print('torch' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    assert told.stdout == "False\n", told.stderr
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "False\n", done.stderr
 
 
 # What is refused.
@@ -176,8 +176,8 @@ def test_an_unknown_name_is_answered_with_all_there_are_and_the_nearest(packed):
         pretrained.load("gatedpixelcnn-digits", packed)
 
 
-def test_an_empty_box_says_that_it_is_empty(tmp_path):
-    with pytest.raises(ValueError, match="the box is empty"):
+def test_a_folder_without_models_is_named(tmp_path):
+    with pytest.raises(ValueError, match="holds none"):
         pretrained.card("vae-mnist", empty(tmp_path))
 
 
@@ -188,7 +188,7 @@ def test_one_flipped_byte_anywhere_is_refused(opened):
         broken = bytearray(whole)
         broken[place] ^= 1
         path.write_bytes(bytes(broken))
-        with pytest.raises(BoxError, match="is damaged .its checksum.*git checkout"):
+        with pytest.raises(PretrainedError, match="is damaged .its checksum.*git checkout"):
             pretrained.load("vae-digits", opened)
     path.write_bytes(whole)
     pretrained.load("vae-digits", opened)
@@ -198,58 +198,60 @@ def test_one_flipped_byte_anywhere_is_refused(opened):
 def test_a_file_cut_short_is_refused(length: int, opened):
     path = pretrained.weights_file("vae-digits", opened)
     path.write_bytes(path.read_bytes()[:length])
-    with pytest.raises(BoxError, match="vae-digits.safetensors is damaged"):
+    with pytest.raises(PretrainedError, match="vae-digits.safetensors is damaged"):
         pretrained.load("vae-digits", opened)
 
 
 def test_a_missing_file_is_named_with_what_to_do(opened):
     pretrained.weights_file("vae-digits", opened).unlink()
-    with pytest.raises(BoxError, match="vae-digits.safetensors is missing: put it back with `git"):
+    with pytest.raises(
+        PretrainedError, match="vae-digits.safetensors is missing: put it back with `git"
+    ):
         pretrained.load("vae-digits", opened)
-    (opened / "box.json").unlink()
-    with pytest.raises(BoxError, match="box.json is missing: put it back"):
+    (opened / "models.json").unlink()
+    with pytest.raises(PretrainedError, match="models.json is missing: put it back"):
         pretrained.names(opened)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "genlib box 1"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "genlib pretrained 1"}'])
 def test_a_damaged_catalogue_is_refused(text: str, opened):
-    (opened / "box.json").write_text(text)
-    with pytest.raises(BoxError, match="box.json is damaged"):
+    (opened / "models.json").write_text(text)
+    with pytest.raises(PretrainedError, match="models.json is damaged"):
         pretrained.load("vae-digits", opened)
 
 
 def test_a_catalogue_of_another_version_is_refused(opened):
-    (opened / "box.json").write_text('{"format": "genlib box 7", "models": {}}')
-    with pytest.raises(BoxError, match="another version than genlib"):
+    (opened / "models.json").write_text('{"format": "genlib pretrained 7", "models": {}}')
+    with pytest.raises(PretrainedError, match="another version than genlib"):
         pretrained.names(opened)
 
 
 def change_entry(folder: Path, name: str, **changes: object) -> None:
-    catalogue = json.loads((folder / "box.json").read_text())
+    catalogue = json.loads((folder / "models.json").read_text())
     catalogue["models"][name] |= changes
-    (folder / "box.json").write_text(json.dumps(catalogue))
+    (folder / "models.json").write_text(json.dumps(catalogue))
 
 
 def test_weights_of_another_shape_are_refused(opened):
     about = pretrained.card("vae-digits", opened)
     change_entry(opened, "vae-digits", options={**about.options, "hidden_dim": 17})
     with pytest.raises(
-        BoxError, match="do not fit the vae of box.json .*size mismatch.*different vers"
+        PretrainedError, match="do not fit the vae of models.json .*size mismatch.*different vers"
     ):
         pretrained.load("vae-digits", opened)
     change_entry(opened, "vae-digits", options={**about.options, "hidden": 17})
-    with pytest.raises(BoxError, match="do not fit the vae of box.json"):
+    with pytest.raises(PretrainedError, match="do not fit the vae of models.json"):
         pretrained.load("vae-digits", opened)
 
 
 def test_what_is_no_file_of_tensors_is_refused_and_never_unpickled(opened):
     path = pretrained.weights_file("vae-digits", opened)
     torch.save({"w": torch.zeros(1)}, path)
-    with pytest.raises(BoxError, match="its checksum"):
+    with pytest.raises(PretrainedError, match="its checksum"):
         pretrained.load("vae-digits", opened)
     sha256 = packer.hashlib.sha256(path.read_bytes()).hexdigest()
     change_entry(opened, "vae-digits", sha256=sha256)
-    with pytest.raises(BoxError, match="is damaged"):
+    with pytest.raises(PretrainedError, match="is damaged"):
         pretrained.load("vae-digits", opened)
 
 
@@ -293,12 +295,12 @@ def test_a_card_says_where_it_comes_from(packed):
     )
 
 
-def test_facts_of_a_results_file_join_the_card(runs, tmp_path, capsys):
+def test_metadata_of_a_results_file_join_the_card(runs, tmp_path, capsys):
     run = Path(shutil.copytree(runs["gan-digits"], tmp_path / "run"))
     figures = {"machine": "one core of a Zen 4", "command": "make results", "figures": {}}
     (run / "RESULT.json").write_text(json.dumps(figures))
-    folder = empty(tmp_path / "box")
-    words = [str(run), "gan-digits", "--box", str(folder), "--samples", "40"]
+    folder = empty(tmp_path / "pretrained")
+    words = [str(run), "gan-digits", "--folder", str(folder), "--samples", "40"]
     assert packer.main(words) == 0
     assert "gan-digits: 0." in capsys.readouterr().out
     about = pretrained.card("gan-digits", folder)
@@ -322,7 +324,7 @@ def test_without_the_data_the_figures_of_the_results_file_are_taken(runs, tmp_pa
 def test_a_figure_of_the_results_file_stays_only_where_none_of_the_rounded_model_is(runs, tmp_path):
     of = {"nats": 1.0, "standard_error": 0.5, "bits_per_dim": 0.75, "bits_error": 0.01}
     found = {"samples": 7.0, "training images": 5.0}
-    figures = {f"at most, k = {k}": of for k in (1, 10, 5000)} | {"Frechet distance": found}
+    figures = {f"at most, k = {k}": of for k in (1, 10, 5000)} | {"Fréchet distance": found}
     figures = {"images": 360, "figures": figures}
     run, folder = runs["vae-digits"], empty(tmp_path)
     metrics = packer.pack(run, "vae-digits", folder, figures=figures, **FAST).metrics
@@ -350,7 +352,7 @@ def test_pages_are_written_anew_from_the_catalogue(opened):
     whole = contents(opened)
     change_entry(opened, "vae-digits", machine="a desktop")
     (opened / "gan-digits.md").unlink()
-    assert packer.main(["--pages", "--box", str(opened)]) == 0
+    assert packer.main(["--pages", "--folder", str(opened)]) == 0
     assert "0.0 minutes on a desktop" in (opened / "vae-digits.md").read_text()
     assert (opened / "gan-digits.md").read_bytes() == whole["gan-digits.md"]
 
@@ -371,7 +373,7 @@ def test_a_figure_has_as_many_digits_as_its_error_lets_it(
 
 
 def refused(words: str, run: Path, name: str, folder: Path, **how: object) -> None:
-    """It cannot be packed, and the box is as it was."""
+    """It cannot be packed, and the packed models are as they were."""
     before = contents(folder)
     with pytest.raises(RunError, match=words):
         packer.pack(run, name, folder, **{**FAST, **how})
@@ -382,13 +384,13 @@ def test_what_is_too_large_is_refused(runs, opened, monkeypatch):
     size = pretrained.card("vae-digits", opened).size
     run, together = runs["vae-digits"], sum(pretrained.card(name, opened).size for name in KINDS)
     monkeypatch.setattr(pretrained, "LARGEST", size - 1)
-    refused("takes .* MB, and a model in the box at most", run, "vae-digits", opened)
+    refused("takes .* MB, and a pretrained model at most", run, "vae-digits", opened)
     monkeypatch.setattr(pretrained, "LARGEST", size)
     monkeypatch.setattr(pretrained, "LARGEST_TOGETHER", together - 1)
-    refused("with vae-digits the box takes", run, "vae-digits", opened)
+    refused("with vae-digits all models take", run, "vae-digits", opened)
     monkeypatch.setattr(pretrained, "LARGEST_TOGETHER", together)
     packer.pack(run, "vae-digits", opened, **FAST)  # in its own place it takes nothing more
-    refused("with another-digits the box takes", run, "another-digits", opened)
+    refused("with another-digits all models take", run, "another-digits", opened)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -404,15 +406,15 @@ def test_weights_beyond_float16_are_kept_as_bfloat16():
     with torch.no_grad():  # a unit that nothing comes out of, so that only the range matters
         model.decoder.rest[-1].weight[:, 0] = 0
         model.decoder.first.bias[0] = 1e6
-    weights, numbers, _ = packer.half_precision(model, data)
-    assert numbers == "bfloat16" and all(w.isfinite().all() for w in weights.values())
+    weights, dtype, _ = packer.half_precision(model, data)
+    assert dtype == "bfloat16" and all(w.isfinite().all() for w in weights.values())
     model.decoder.first.bias.data[0] = 1.0
     assert packer.half_precision(model, data)[1] == "float16"
 
 
 def test_other_refusals_say_what_to_do(runs, opened, tmp_path):
     run = runs["vae-digits"]
-    refused("a name in the box is MODEL-DATA", run, "../vae", opened)
+    refused("a name of a pretrained model is MODEL-DATA", run, "../vae", opened)
     refused("say what it was trained on: --machine", run, "vae-digits", opened, machine=None)
     refused("there is no run in", tmp_path / "nowhere", "vae-digits", opened)
     train(small("rbm"), tmp_path / "rbm")
@@ -424,7 +426,7 @@ def test_other_refusals_say_what_to_do(runs, opened, tmp_path):
 
 
 @pytest.mark.parametrize("stage", ["card_text", "json"])
-def test_a_packer_that_fails_leaves_the_box_as_it_was(stage: str, runs, opened, monkeypatch):
+def test_a_packer_that_fails_leaves_the_models_as_they_were(stage: str, runs, opened, monkeypatch):
     before = contents(opened)
 
     def fail(*arguments: object, **how: object) -> None:
@@ -449,19 +451,19 @@ def test_a_packer_that_fails_leaves_the_box_as_it_was(stage: str, runs, opened, 
 def test_the_command_refuses_in_one_line(tmp_path, capsys):
     assert packer.main([str(tmp_path), "vae-mnist", "--machine", "x"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("box: there is no run in")
+    assert line.startswith("pack: there is no run in")
 
 
-# The box that the course comes with.
+# The models that the course comes with.
 
 
-def test_the_box_holds_what_its_catalogue_lists_and_nothing_else():
+def test_the_folder_holds_what_its_catalogue_lists_and_nothing_else():
     files = {path.name for path in pretrained.FOLDER.iterdir() if path.name != "__pycache__"}
     listed = {f"{name}{suffix}" for name in REAL for suffix in (".safetensors", ".md")}
-    assert files == {"__init__.py", "box.json"} | listed
+    assert files == {"__init__.py", "models.json"} | listed
 
 
-def test_the_box_is_small():
+def test_pretrained_files_are_small():
     sizes = {name: pretrained.weights_file(name, pretrained.FOLDER).stat().st_size for name in REAL}
     assert all(size <= 3_000_000 for size in sizes.values()) and sum(sizes.values()) <= 12_000_000
     assert (pretrained.LARGEST, pretrained.LARGEST_TOGETHER) == (3_000_000, 12_000_000)
@@ -476,7 +478,7 @@ def test_pages_and_lessons_name_models_that_are_there():
         assert set(named) <= set(REAL), page
     page = (ROOT / "docs" / "pretrained.md").read_text(encoding="utf-8")
     table = packer.table([pretrained.card(name) for name in REAL])
-    assert between_marks(page, "box", table) == page
+    assert between_marks(page, "pretrained", table) == page
 
 
 def test_weights_and_cards_ship_with_the_package(tmp_path):
@@ -495,7 +497,7 @@ def test_weights_and_cards_ship_with_the_package(tmp_path):
     made = subprocess.run(words, cwd=source, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
     inside = {path.name for path in (tmp_path / "built" / "genlib" / "pretrained").iterdir()}
-    assert {"box.json", "x-y.safetensors", "x-y.md"} <= inside
+    assert {"models.json", "x-y.safetensors", "x-y.md"} <= inside
 
 
 @pytest.fixture(scope="module")
@@ -514,7 +516,7 @@ def test_a_real_model_loads_and_its_card_is_its_entry(name: str):
     assert sum(p.numel() for p in model.parameters()) == about.parameters
     assert pretrained.weights_file(name, pretrained.FOLDER).stat().st_size == about.size
     file = safetensors.torch.load_file(pretrained.weights_file(name, pretrained.FOLDER))
-    assert {str(w.dtype) for w in file.values()} <= {f"torch.{about.numbers}", "torch.int64"}
+    assert {str(w.dtype) for w in file.values()} <= {f"torch.{about.dtype}", "torch.int64"}
     assert (pretrained.FOLDER / f"{name}.md").read_text(encoding="utf-8") == packer.card_text(about)
     assert about.rounding.value <= (packer.GREY if isinstance(model, GAN) else packer.NATS)
     assert about.metrics and about.licence == "MIT" and about.machine

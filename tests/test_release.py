@@ -66,8 +66,8 @@ def call(root, *arguments):
 
 def changed(root):
     """What git would tell of the course's own files."""
-    told = git(root, "status", "--porcelain", "--", "release", "course", "notebooks", "solutions")
-    return told.splitlines()
+    output = git(root, "status", "--porcelain", "--", "release", "course", "notebooks", "solutions")
+    return output.splitlines()
 
 
 def constants(nb):

@@ -71,14 +71,14 @@ def test_from_files_to_figures_and_a_table(place: Path, capsys):
         for kind, values in row["figures"].items():
             assert results.say(row, kind, values) in printed
             assert results.say(row, kind, values) in page
-    fair_coins = 784 * math.log(2)
+    uniform = 784 * math.log(2)
     exact = found["gated_pixelcnn-cpu"]["figures"]["exact"]
-    assert 0 < exact["nats"] < fair_coins
-    assert exact["bits_per_dim"] == pytest.approx(exact["nats"] / fair_coins)
-    assert exact["bits_error"] == pytest.approx(exact["standard_error"] / fair_coins)
+    assert 0 < exact["nats"] < uniform
+    assert exact["bits_per_dim"] == pytest.approx(exact["nats"] / uniform)
+    assert exact["bits_error"] == pytest.approx(exact["standard_error"] / uniform)
     bounds = found["vae-cpu"]["figures"]
     assert bounds["at most, k = 1"]["nats"] > bounds["at most, k = 20"]["nats"]
-    assert found["gan-cpu"]["figures"].keys() == {"Frechet distance", "precision", "recall"}
+    assert found["gan-cpu"]["figures"].keys() == {"Fréchet distance", "precision", "recall"}
     assert page.startswith("before\n<!-- results -->\n| model |") and page.endswith("-->\nafter\n")
     assert "old" not in page
 
@@ -95,10 +95,10 @@ def test_the_command_in_the_table_trains_that_model_and_the_same_command_goes_on
     write_mnist(place, "t10k", strokes(50, seed=1))
     run("vae")
     path = place / "runs" / "vae"
-    model, facts = load_model(RunFolder(path))
+    model, metadata = load_model(RunFolder(path))
     assert model.decode(torch.zeros(1, 16)).shape == (1, 1, 28, 28)
     run("vae")  # its budget is used up: nothing is trained again
-    assert load_model(RunFolder(path))[1]["step"] == facts["step"]
+    assert load_model(RunFolder(path))[1]["step"] == metadata["step"]
 
 
 def test_a_picture_is_drawn(place: Path):
@@ -108,7 +108,7 @@ def test_a_picture_is_drawn(place: Path):
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["pixelcn"], "no row is called 'pixelcn'"),
         (["vae", "--samples", "a.png"], "pixel by pixel"),
@@ -116,10 +116,10 @@ def test_a_picture_is_drawn(place: Path):
         (["vae", "--threads", "0"], "at least 1"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_anything_is_trained(words, said, place, capsys):
+def test_what_makes_no_sense_is_refused_before_anything_is_trained(words, message, place, capsys):
     with pytest.raises(SystemExit):
         results.main(words)
-    assert said in capsys.readouterr().err and not (place / "runs").exists()
+    assert message in capsys.readouterr().err and not (place / "runs").exists()
 
 
 def test_photographs_are_completed_below_the_half_that_is_given():
@@ -192,14 +192,14 @@ def test_the_lesson_and_the_page_say_what_was_found_of_photographs():
         .read_text()
         .replace("\n# ", " ")
     )
-    for said in (
+    for message in (
         f"{found['training_images']:,} of them, and {found['cpu_minutes']:.0f} minutes of one processor core",
         f"It needs {network} bits/dim on {found['images']} test images",
         f"Independent pixels need {bits['independent pixels']}",
         f"2000): {bits['neighbours']}.",
         f"saw each photograph about {found['epochs']:.0f} times",
     ):
-        assert said in lesson
+        assert message in lesson
     page = (results.ROOT / "docs/results.md").read_text().replace("\n", " ")
     assert f"independent pixels need {bits['independent pixels']} bits/dim" in page
     assert f"from three neighbours and the colour before needs {bits['neighbours']}" in page
@@ -214,5 +214,5 @@ def test_what_a_theory_promises_holds_in_the_table():
         for name in ("colour-cuda", "colour_independent-cuda")
     )
     assert ordered < independent
-    fakes = found["gan-cuda"]["figures"]["Frechet distance"]
+    fakes = found["gan-cuda"]["figures"]["Fréchet distance"]
     assert fakes["samples"] > fakes["training images"]

@@ -55,9 +55,9 @@ def test_a_roster_is_read_whatever_its_columns_are_called_and_separated_by(tmp_p
     ],
 )
 def test_what_is_wrong_with_a_roster_is_said_in_one_line(text, words, tmp_path):
-    with pytest.raises(BadTable, match=words) as said:
+    with pytest.raises(BadTable, match=words) as refused:
         read_roster(written(tmp_path, text))
-    assert "\n" not in str(said.value) and "class.csv" in str(said.value)
+    assert "\n" not in str(refused.value) and "class.csv" in str(refused.value)
 
 
 def test_a_roster_that_cannot_be_read_is_said(tmp_path):
@@ -75,9 +75,9 @@ def test_a_student_is_found_by_the_row_or_the_platforms_name(tmp_path):
     ada = roster.people["Ada_Lovelace_4711"]
     assert (ada.name, ada.number, ada.id, ada.email) == ("Ada Lovelace", "4711", "1", "a@x")
     assert roster.people["bob"].email == "b@x"
-    assert roster.said == ["Nothing was handed in by or for: Cleo."]
+    assert roster.messages == ["Nothing was handed in by or for: Cleo."]
     path = written(tmp_path, "student\nAda_Lovelace_4711\n")
-    assert match(everybody, path)[1].said == ["Not in the roster: bob."]
+    assert match(everybody, path)[1].messages == ["Not in the roster: bob."]
     path = written(tmp_path, "student\nAda_Lovelace_4711\nAda Lovelace\n")
     with pytest.raises(BadTable, match="are the same student"):
         match(everybody, path)
@@ -115,7 +115,7 @@ def test_of_a_group_one_hands_in_and_all_get_the_points(tmp_path):
     assert rows["ben"].notes == ["handed in by ada for group G1"]
     assert rows["ben"].source == "ada"
     assert "also those of ben, Cleo_Ü" in rows["ada"].notes[0]
-    assert rows["dan"].notes == [] and roster.said == []
+    assert rows["dan"].notes == [] and roster.messages == []
 
 
 def test_the_same_notebook_twice_is_graded_once(tmp_path):
@@ -136,7 +136,7 @@ def test_different_notebooks_of_a_group_are_graded_each(tmp_path):
     for row in rows.values():
         assert "ada, ben handed in different notebooks" in row.notes[0]
         assert "Cleo_Ü has no notebook" in row.notes[1]
-    assert roster.said == ["Nothing was handed in by or for: Cleo_Ü, dan."]
+    assert roster.messages == ["Nothing was handed in by or for: Cleo_Ü, dan."]
 
 
 def test_a_file_that_cannot_be_read_does_not_count_for_a_group(tmp_path):

@@ -255,9 +255,9 @@ def test_a_training_that_diverges_keeps_the_last_good_checkpoint(
         RunError, match="last good checkpoint is kept. Train anew with a lower rate"
     ):
         train(small(model, learning_rate=rate, epochs=40), tmp_path, checkpoint_steps=1)
-    weights, facts = load_model(RunFolder(tmp_path))
+    weights, metadata = load_model(RunFolder(tmp_path))
     assert all(p.isfinite().all() for p in weights.parameters())
-    assert facts["step"] < 120
+    assert metadata["step"] < 120
 
 
 def not_a_number(model: PixelCNN) -> torch.Tensor:
@@ -406,7 +406,7 @@ def test_somebody_elses_checkpoint_is_refused(finished: RunFolder, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"format": "genlib run 1", "settings": {"model": 3}}']
+    "text", ["", "{", "[]", "{}", '{"format": "genlib run 2", "settings": {"model": 3}}']
 )
 def test_a_damaged_configuration_is_refused(text: str, finished: RunFolder):
     finished.config.write_text(text)
@@ -449,7 +449,7 @@ def test_independent_colours_say_nothing_of_each_other_and_all_of_the_pixels_bef
 
 
 def two_ways_to_sample(model) -> list[torch.Tensor]:
-    """By walking along and by definition, from the same random numbers."""
+    """By cached sampling and by definition, from the same random numbers."""
     images = []
     for sample in (model.sample, model.sample_by_definition):
         torch.manual_seed(1)

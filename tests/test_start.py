@@ -13,12 +13,12 @@ from genlib import data
 
 
 def found(what):
-    (finding,) = [finding for finding in start.look() if finding.what == what]
+    (finding,) = [finding for finding in start.check_environment() if finding.what == what]
     return finding
 
 
 def test_everything_is_there_in_the_courses_own_environment():
-    findings = start.look()
+    findings = start.check_environment()
     assert start.ready(findings), "\n".join(map(str, findings))
     for what in (*start.NEEDED, "Python", "device", "threads", "digits", "strokes", "mnist"):
         assert found(what).good
@@ -36,7 +36,7 @@ def test_a_package_that_is_not_there_is_named_with_its_cure(package, monkeypatch
     monkeypatch.setattr(importlib.metadata, "version", version)
     assert not found(package).good and "make setup" in str(found(package))
     assert str(found(package)).startswith("MISSING")
-    assert not start.ready(start.look())
+    assert not start.ready(start.check_environment())
 
 
 def test_a_package_that_is_broken_is_named(monkeypatch):
@@ -66,7 +66,7 @@ import sys
 for name in ("torch", "torchvision", "sklearn", "numpy"):
     sys.modules[name] = None  # importing it fails from here on
 from course import start
-found = start.look()
+found = start.check_environment()
 assert not start.ready(found)
 print([f.what for f in found if not f.good])
 """
@@ -126,7 +126,7 @@ def test_old_python_is_refused(monkeypatch):
 def test_nothing_is_downloaded(monkeypatch, tmp_path):
     monkeypatch.setenv("GENLIB_DATA", str(tmp_path))
     monkeypatch.setattr(socket.socket, "connect", lambda *args: pytest.fail("it asks the network"))
-    assert start.ready(start.look())
+    assert start.ready(start.check_environment())
     assert not list(tmp_path.iterdir())
 
 
@@ -152,7 +152,7 @@ def test_right_answers_pass(capsys):
     ],
 )
 @pytest.mark.parametrize("seed", [0, 1])
-def test_wrong_answers_are_told_why(answer, words, seed):
+def test_wrong_answers_get_a_diagnosis(answer, words, seed):
     with pytest.raises(checks.Wrong, match=words):
         checks.start_here.brightness(answer, seed=seed)
 
@@ -164,6 +164,6 @@ def test_without_a_home_everything_is_looked_for_all_the_same(monkeypatch):
     for name in ("XDG_CACHE_HOME", "LOCALAPPDATA", "GENLIB_DATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(start.Path, "home", nobody)
-    findings = start.look()
+    findings = start.check_environment()
     assert start.ready(findings) and "HOME" in found("home folder").cure
     assert "mnist" in [finding.what for finding in findings]

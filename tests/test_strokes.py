@@ -96,10 +96,10 @@ def test_size_and_place_are_those_of_the_picture():
     assert (longer - (f["size"] + f["thickness"])).abs().max() < 1.6
 
 
-def test_no_digit_touches_the_rim():
+def test_no_digit_touches_the_border():
     images = strokes(3_000, seed=2).images
-    for rim in (images[..., 0], images[..., -1], images[..., 0, :], images[..., -1, :]):
-        assert rim.max() == 0
+    for border in (images[..., 0], images[..., -1], images[..., 0, :], images[..., -1, :]):
+        assert border.max() == 0
 
 
 def test_the_ink_of_a_plain_one_is_its_length_times_its_thickness():
@@ -130,7 +130,7 @@ def test_a_plain_one_leans_by_its_slant():
 
 
 @pytest.mark.parametrize("digit", range(10))
-def test_without_curvature_the_pen_walks_straight_and_with_any_it_meets_the_knots(digit):
+def test_without_curvature_the_pen_goes_straight_and_with_any_it_meets_the_knots(digit):
     for style, text in zip(_COMPILED[digit], STYLES[digit], strict=True):
         at_knots = (style.bow == 0).all(1)
         passed = style.straight[at_knots] @ style.knots
@@ -206,7 +206,7 @@ def test_labels_can_be_given():
         ({"n": 2, "style": 0.5}, "whole number"),
     ],
 )
-def test_nonsense_is_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         strokes(**arguments)
 

@@ -44,8 +44,12 @@ def test_it_holds_what_a_student_needs_and_nothing_else(copy):
         "__init__.py",
         "checks.py",
     }
-    box = {path.name for path in (ROOT / "genlib" / "pretrained").iterdir()} - {"__pycache__"}
-    assert {path.name for path in (copy / "genlib" / "pretrained").iterdir()} == box >= {"box.json"}
+    models = {path.name for path in (ROOT / "genlib" / "pretrained").iterdir()} - {"__pycache__"}
+    assert (
+        {path.name for path in (copy / "genlib" / "pretrained").iterdir()}
+        == models
+        >= {"models.json"}
+    )
     assert {p.name for p in (copy / "notebooks" / "assignments").iterdir()} == {
         p.name for p in (ROOT / "notebooks" / "assignments").iterdir()
     }
@@ -98,8 +102,8 @@ def test_its_makefile_has_the_students_targets_only(copy):
     }
     assert "[lab,dev]" not in text and "[lab]" in text
     assert "[lab]" in (copy / "environment.yml").read_text()
-    told = subprocess.run(["make", "-C", copy, "help"], capture_output=True, text=True)
-    assert told.returncode == 0 and "make lab" in told.stdout and "make grade" not in told.stdout
+    done = subprocess.run(["make", "-C", copy, "help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "make lab" in done.stdout and "make grade" not in done.stdout
     assert student_makefile(text) == text
 
 

@@ -73,8 +73,8 @@ def test_reading_takes_little_memory_whatever_is_read():
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=120
     )
-    *said, megabytes = done.stdout.splitlines()
-    assert len(said) == 3, done.stderr
+    *printed, megabytes = done.stdout.splitlines()
+    assert len(printed) == 3, done.stderr
     assert int(megabytes) < 200  # 120 measured, the JSON itself; nbformat alone took over 1000
 
 

@@ -109,14 +109,14 @@ def test_no_source_knows_the_number_of_a_lesson():
     kept = {"README.md": {"lessons"}, "teach.md": {"term", "needs"}}  # made from the syllabus
     folders = ("genlib", "course", "benchmarks", "tests", "docs")
     files = [p for f in folders for kind in ("*.py", "*.md") for p in (ROOT / f).rglob(kind)]
-    told = []
+    wrong = []
     for path in [*files, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "conftest.py"]:
         text = path.read_text("utf-8")
         for mark in kept.get(path.name, ()):
             text = re.sub(rf"<!-- {mark} -->.*<!-- /{mark} -->", "", text, flags=re.DOTALL)
         if path.name not in TOYS:
-            told += [f"{path.relative_to(ROOT)}: {found[0]}" for found in numbered.finditer(text)]
-    assert not told, "say the name of the lesson: " + "; ".join(told)
+            wrong += [f"{path.relative_to(ROOT)}: {found[0]}" for found in numbered.finditer(text)]
+    assert not wrong, "say the name of the lesson: " + "; ".join(wrong)
 
 
 # ---------------------------------------------------------------- with a lesson more
@@ -142,13 +142,13 @@ def test_numbers_and_links_follow(longer: Path):
 
 
 def test_every_link_between_notebooks_still_leads_somewhere(longer: Path):
-    told = []
+    wrong = []
     for path in longer.glob("notebooks/*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             if cell.cell_type == "markdown":
                 links = re.findall(r"\]\(([^)\s#]+\.ipynb)", cell.source)
-                told += [(path.name, x) for x in links if not (path.parent / x).exists()]
-    assert not told
+                wrong += [(path.name, x) for x in links if not (path.parent / x).exists()]
+    assert not wrong
 
 
 def test_the_stored_pages_follow(longer: Path):

@@ -77,7 +77,7 @@ def test_the_promises_are_kept():
     given = {
         "log_prob": (x,), "loss": (x,), "sample": (3,), "elbo": (x,), "posterior": (x,),
         "prior": (), "likelihood": (z,), "reconstruct": (x,), "free_energy": (x,),
-        "gibbs": (x, 2), "log_partition": (), "walk": (x, 2), "discriminator_loss": (x,),
+        "gibbs": (x, 2), "log_partition": (), "chain": (x, 2), "discriminator_loss": (x,),
         "generator_loss": (3,), "generate": (z,),
     }  # fmt: skip
     for model in (

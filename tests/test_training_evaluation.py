@@ -14,7 +14,7 @@ from genlib.data.imageset import batch_sizes
 from genlib.markov import GSN, RBM
 from genlib.metrics import bars_counts, bars_kl, bars_report, bits_per_dim, format_table, log_probs
 from genlib.train import RECIPES, build_model, images_of
-from genlib.training import bf16_is_fast, fast_numbers, fit, fit_gan, train_epoch
+from genlib.training import bf16_is_fast, fast_autocast, fit, fit_gan, train_epoch
 from genlib.variational import VAE, log_prob_by_quadrature
 
 
@@ -91,20 +91,20 @@ def test_a_bar_is_drawn_twice_a_second_and_ends_with_the_last_loss(capsys: pytes
     assert "200/200 " in drawn and f"loss={losses[-1]:.3f}" in drawn
 
 
-def test_numbers_are_fast_only_where_the_processor_makes_them_so(monkeypatch: pytest.MonkeyPatch):
+def test_bfloat16_is_used_only_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch):
     cpu = torch.device("cpu")
     assert bf16_is_fast(cpu) in (True, False)
     assert bf16_is_fast(torch.device("meta")) is False
     for fast, dtype in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr("genlib.execution.bf16_is_fast", lambda device, fast=fast: fast)
-        with fast_numbers(cpu):
+        with fast_autocast(cpu):
             assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
-def test_fast_numbers_may_stay_on_while_the_weights_move(monkeypatch: pytest.MonkeyPatch):
+def test_fast_autocast_may_stay_on_while_the_weights_move(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("genlib.execution.bf16_is_fast", lambda device: True)
     line = torch.nn.Linear(1, 1)
-    with fast_numbers(torch.device("cpu")):
+    with fast_autocast(torch.device("cpu")):
         before = line(torch.ones(1, 1)).item()
         with torch.no_grad():
             line.weight += 10
@@ -180,9 +180,9 @@ def test_uniform_guessing_costs_log2_k_bits_a_dimension():
 
 def test_independent_pixels_are_the_best_that_histograms_can_do():
     data = load("digits")
-    opponent = independent_pixels(data)
-    torch.testing.assert_close(opponent.probs.sum(dim=-1), torch.ones(data.shape))
-    nats = opponent.log_prob(data.images.long()).flatten(1).sum(dim=1).mean()
+    baseline = independent_pixels(data)
+    torch.testing.assert_close(baseline.probs.sum(dim=-1), torch.ones(data.shape))
+    nats = baseline.log_prob(data.images.long()).flatten(1).sum(dim=1).mean()
     frequency = torch.stack([(data.images == k).double().mean(dim=0) for k in range(data.levels)])
     entropy = torch.special.entr(frequency).sum()  # of the independent histograms, no plus one
     assert entropy < -nats < entropy + 1
@@ -227,7 +227,7 @@ def test_counts_of_the_truth_are_biased_as_the_docstring_says():
     seen = [bars_counts(bars[torch.randint(30, (n,))]) for _ in range(runs)]
     assert all(counts["covered"] == 30 and counts["valid"] == 1 for counts in seen)
     for name, bias in (
-        ("variation", 15 * math.sqrt(2 / math.pi * (1 / 30) * (29 / 30) / n)),
+        ("total_variation", 15 * math.sqrt(2 / math.pi * (1 / 30) * (29 / 30) / n)),
         ("kl_of_valid", 29 / (2 * n)),
     ):
         values = torch.tensor([counts[name] for counts in seen])
@@ -239,15 +239,15 @@ def test_counts_of_what_is_known_by_hand():
     bars = load("bars").floats()
     one = bars_counts(bars[:1].repeat(100, 1, 1, 1))
     assert (one["covered"], one["valid"]) == (1, 1.0)
-    assert one["variation"] == pytest.approx(29 / 30)
+    assert one["total_variation"] == pytest.approx(29 / 30)
     assert one["kl_of_valid"] == pytest.approx(math.log(30))
     none = all_images(2, (1, 4, 4))[[1, 2]]
     nothing = bars_counts(none)
     assert (nothing["covered"], nothing["valid"]) == (0, 0.0)
-    assert nothing["variation"] == pytest.approx(1.0)
+    assert nothing["total_variation"] == pytest.approx(1.0)
     assert math.isnan(nothing["kl_of_valid"])
     half = bars_counts(torch.cat([bars, none.repeat(15, 1, 1, 1)]))
-    assert half["valid"] == 0.5 and half["variation"] == pytest.approx(0.5)
+    assert half["valid"] == 0.5 and half["total_variation"] == pytest.approx(0.5)
 
 
 def test_grey_pixels_are_rounded_before_they_are_counted():

@@ -128,13 +128,13 @@ def test_the_kl_has_its_minimum_zero_at_the_prior():
     assert (kl_to_standard_normal(zeros, torch.full((3, 4), -0.1)) > 0).all()
 
 
-def test_codes_that_nothing_confuses_tell_the_index_and_codes_that_are_all_the_same_tell_nothing():
+def test_the_information_is_log_n_for_separate_codes_and_zero_for_equal_ones():
     prior = Independent(Normal(torch.zeros(2).double(), 30.0), 1)
     apart = torch.tensor([[0.0, 0.0], [40.0, 0.0], [0.0, 40.0], [40.0, 40.0], [80.0, 0.0]]).double()
     for mean, information in ((apart, math.log(5)), (torch.ones(5, 2).double(), 0.0)):
         q = Independent(Normal(mean, 0.5), 1)
-        told, marginal = split_kl(q, prior, draws=4000)
-        assert told == pytest.approx(information, abs=1e-12)
+        estimate, marginal = split_kl(q, prior, draws=4000)
+        assert estimate == pytest.approx(information, abs=1e-12)
         kl = kl_divergence(q.base_dist, prior.base_dist).sum(dim=1).mean().item()
         assert marginal == pytest.approx(kl - information, abs=0.02)
 
@@ -149,8 +149,8 @@ def test_both_parts_of_the_kl_are_the_integrals_that_define_them():
     information = (log_q.exp() * (log_q - log_all[:, None])).sum().item() * step / 3
     marginal = (log_all.exp() * (log_all - log_p)).sum().item() * step
     n = 40_000
-    told = split_kl(q, prior, draws=n)
-    assert told == pytest.approx((information, marginal), abs=4 / n**0.5)
+    estimate = split_kl(q, prior, draws=n)
+    assert estimate == pytest.approx((information, marginal), abs=4 / n**0.5)
     kl = kl_to_standard_normal(mean, std.double().log()).mean().item()
     assert information + marginal == pytest.approx(kl, abs=1e-4)
     assert 0.5 < information < math.log(3) and marginal > 0.1
@@ -473,14 +473,14 @@ def test_an_mlp_has_the_units_it_is_given():
 )
 def test_a_vae_learns_digits(likelihood: str, epochs: int):
     train, test = load("digits"), load("digits", "test")
-    opponent = independent_pixels(train).log_prob(test.images.long()).flatten(1).sum(dim=1).mean()
+    baseline = independent_pixels(train).log_prob(test.images.long()).flatten(1).sum(dim=1).mean()
     model = VAE(train.shape, latent_dim=16, likelihood=likelihood, levels=train.levels)
     fit(model, train, epochs=epochs)
     with torch.no_grad():
         elbo = model.elbo(test.floats()).mean()
         restored = (model.reconstruct(test.floats()) - test.floats()).square().mean()
     # the dequantised bound throws away what lies beyond black and white: it costs tens of nats
-    assert elbo > opponent + (-25 if likelihood == "dequantised_gaussian" else 5)
+    assert elbo > baseline + (-25 if likelihood == "dequantised_gaussian" else 5)
     assert restored < 0.5 * test.floats().var(dim=0).mean()
 
 
@@ -592,7 +592,7 @@ def test_a_model_in_double_precision_computes_in_it():
         assert all(r.dtype in (torch.double, torch.int64) for r in results)
 
 
-# What the public door refuses, each by name. --------------------------------------------------------
+# Input validation: what is refused, each by name. --------------------------------------------------------
 
 IMAGE = torch.zeros(2, 1, 4, 4)
 TAKES_IMAGES = [

@@ -135,7 +135,7 @@ class GradersOfAProblemSet:
                 table = table_of(judge, v)
                 tables += bool(table)
                 for words, mistake in table:
-                    told = set()
+                    diagnoses = set()
                     for part in about.parts:
                         if part.judge is not judge:
                             continue
@@ -145,9 +145,9 @@ class GradersOfAProblemSet:
                             try:
                                 judge(task, asked, outcomes, v)
                             except Wrong as error:
-                                told.add(str(error))
-                    if words not in told:
-                        silent.add((seed, words, *told))
+                                diagnoses.add(str(error))
+                    if words not in diagnoses:
+                        silent.add((seed, words, *diagnoses))
         if not tables:
             pytest.skip("no table of mistakes to read")
         assert not silent, "\n".join(map(str, sorted(silent)))
@@ -184,7 +184,7 @@ class GradersOfAProblemSet:
             assert len(str(verdict)) < 1500
 
     def test_a_message_gives_no_answer_away(self):
-        """No line of a solution stands in what a wrong answer is told."""
+        """No line of a solution stands in the diagnosis of a wrong answer."""
         nb = jupytext.read(self.bank.source, fmt="py:percent")
         solutions = [
             line.split("  #")[0].strip()

@@ -85,7 +85,7 @@ class ProblemSet:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Points, and what a student is told.
+    """Points, and the messages for a student.
 
     Example:
         >>> print(Verdict(2, 3, ["the gradient (-1): something is detached."]))

@@ -72,7 +72,7 @@ class Bank:
             tuple[str, str, Answer]
         ] = []  # the step, part of the diagnosis, the answer
         self.rights: list[tuple[str, Answer]] = []
-        self._told: dict[tuple[str, Answer], str | None] = {}
+        self._diagnoses: dict[tuple[str, Answer], str | None] = {}
 
     def wrong(self, step: str, says: str) -> Callable[[Answer], Answer]:
         def remember(answer: Answer) -> Answer:
@@ -96,11 +96,11 @@ class Bank:
             return str(error)
         return None
 
-    def told(self, step: str, answer: Answer) -> str | None:
+    def diagnosis(self, step: str, answer: Answer) -> str | None:
         """The diagnosis with the first inputs, asked for once."""
-        if (step, answer) not in self._told:
-            self._told[step, answer] = self.verdict(step, answer, seed=0)
-        return self._told[step, answer]
+        if (step, answer) not in self._diagnoses:
+            self._diagnoses[step, answer] = self.verdict(step, answer, seed=0)
+        return self._diagnoses[step, answer]
 
     def first_right(self, step: str) -> Answer:
         return next(answer for name, answer in self.rights if name == step)
@@ -136,9 +136,9 @@ class ChecksOfALesson:
 
     # ------------------------------------------------------------ the answers of the bank
 
-    def test_a_wrong_answer_is_told_its_mistake(self, wrong):
+    def test_a_wrong_answer_gets_its_diagnosis(self, wrong):
         step, says, answer = wrong
-        diagnoses = [self.bank.told(step, answer)]
+        diagnoses = [self.bank.diagnosis(step, answer)]
         # whatever the inputs: no verdict may be luck
         diagnoses += [self.bank.verdict(step, answer, seed=seed) for seed in (1, 2, 3)]
         for diagnosis in diagnoses:
@@ -148,8 +148,8 @@ class ChecksOfALesson:
         step, answer = right
         for seed in range(4):
             assert self.bank.verdict(step, answer, seed=seed) is None
-        said = capsys.readouterr().out.splitlines()
-        assert len(said) == 4 and len(set(said)) == 1 and said[0].startswith("Right: ")
+        printed = capsys.readouterr().out.splitlines()
+        assert len(printed) == 4 and len(set(printed)) == 1 and printed[0].startswith("Right: ")
 
     def test_a_right_answer_is_accepted_in_double_precision(self, right):
         torch.set_default_dtype(torch.float64)
@@ -158,17 +158,17 @@ class ChecksOfALesson:
         finally:
             torch.set_default_dtype(torch.float32)
 
-    def test_no_two_wrong_answers_of_a_step_are_told_the_same(self, step):
+    def test_no_two_wrong_answers_of_a_step_get_the_same_diagnosis(self, step):
         bank = [(says, answer) for name, says, answer in self.bank.wrongs if name == step]
-        told = [self.bank.told(step, answer) or "" for _, answer in bank]
-        assert len(bank) >= 4 and len(set(told)) == len(bank)
+        diagnoses = [self.bank.diagnosis(step, answer) or "" for _, answer in bank]
+        assert len(bank) >= 4 and len(set(diagnoses)) == len(bank)
         for says, _ in bank:
-            assert sum(says in diagnosis for diagnosis in told) == 1, says
+            assert sum(says in diagnosis for diagnosis in diagnoses) == 1, says
         assert sum(name == step for name, _ in self.bank.rights) >= 2
 
     def test_every_diagnosis_of_the_module_has_its_wrong_answer(self):
         """Each entry of a table of mistakes, not only those we thought of here."""
-        told = {self.bank.told(step, answer) for step, _, answer in self.bank.wrongs}
+        diagnoses = {self.bank.diagnosis(step, answer) for step, _, answer in self.bank.wrongs}
         tree = ast.parse(Path(self.bank.module.__file__).read_text())
         tables = [
             entry.elts[0].value
@@ -177,7 +177,7 @@ class ChecksOfALesson:
             for entry in node.value.elts
         ]
         assert len(tables) > 3 * len(self.bank.steps)
-        assert [words for words in tables if words not in told] == []
+        assert [words for words in tables if words not in diagnoses] == []
 
     # ------------------------------------------------------------ what goes wrong in every step
 
@@ -239,18 +239,18 @@ class ChecksOfALesson:
         if step in self.bank.takes_no_tensors:
             pytest.skip("there is nothing to change")
 
-        def spoils(*arguments):
+        def corrupts(*arguments):
             result = self.bank.first_right(step)(*arguments)
             tensors = [x for x in arguments if isinstance(x, torch.Tensor)]
             with torch.no_grad():
                 tensors[0].copy_(tensors[0].flip(0).logical_not())
             return result
 
-        said = self.bank.verdict(step, spoils)
-        assert re.search("changes its argument|overwrite|leave marks", said)
+        printed = self.bank.verdict(step, corrupts)
+        assert re.search("changes its argument|overwrite|leave marks", printed)
 
     def test_an_answer_for_the_example_only_is_found(self, step):
-        """It knows the first call by heart, and says the same ever after."""
+        """It returns what it returned in the first call, whatever the arguments."""
         if step in self.bank.random:
             pytest.skip("a sampler has no one answer")
         first = []
@@ -336,9 +336,9 @@ class ChecksOfALesson:
             if output.output_type == "error"
             and ("checks." in cell.source or output.ename != "NameError")
         ]
-        told = "\n".join(line for _, output in errors for line in output.traceback)
+        output = "\n".join(line for _, error in errors for line in error.traceback)
         for step in self.bank.steps:
-            assert f"`{step}` is still to be written" in told
+            assert f"`{step}` is still to be written" in output
         for source, output in errors:
             assert len(output.traceback) == 1 and len(output.traceback[0].splitlines()) == 1, source
 

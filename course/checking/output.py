@@ -67,16 +67,16 @@ def load_ipython_extension(shell: Any) -> None:
     def send_short(stream: Any, message: Any, content: Any = None, *args: Any, **more: Any) -> Any:
         nonlocal left
         whole = isinstance(message, dict)
-        kind, said = (message["msg_type"], message["content"]) if whole else (message, content)
+        kind, shown = (message["msg_type"], message["content"]) if whole else (message, content)
         if kind == "stream" and left == 0:
             return None
         if kind in _SENT:
-            said, left = shorten(said, left)
+            shown, left = shorten(shown, left)
         elif kind == "execute_reply":  # repeats the text of an error
-            said, _ = shorten(said, limit)
+            shown, _ = shorten(shown, limit)
         if whole:
-            return send(stream, {**message, "content": said}, None, *args, **more)
-        return send(stream, message, said, *args, **more)
+            return send(stream, {**message, "content": shown}, None, *args, **more)
+        return send(stream, message, shown, *args, **more)
 
     session.send = send_short
     shell.events.register("pre_run_cell", new_cell)

@@ -1,7 +1,7 @@
 """Interactive explorers: `from course import explorers`, and one call makes one explorer."""
 
 from course.explorers.chain import gibbs_explorer
-from course.explorers.game import game_explorer
+from course.explorers.gan import gan_explorer
 from course.explorers.latent import factor_explorer, interpolation_explorer, latent_explorer
 from course.explorers.pixels import completion_explorer, drawing_explorer, pixel_explorer
 from course.explorers.taxonomy import outlier_explorer, taxonomy_explorer
@@ -10,7 +10,7 @@ __all__ = [
     "completion_explorer",
     "drawing_explorer",
     "factor_explorer",
-    "game_explorer",
+    "gan_explorer",
     "gibbs_explorer",
     "interpolation_explorer",
     "latent_explorer",

@@ -332,7 +332,7 @@ class Explorer(ipywidgets.VBox):
 
 
 class Player(ipywidgets.HBox):
-    """A slider over the frames of a film, with play and pause, and buttons for one step.
+    """A slider over the frames of a trajectory, with play and pause, and buttons for one step.
 
     Observe `slider`: whatever is pressed moves it, and the last frame is a frame like any other.
 
@@ -351,7 +351,7 @@ class Player(ipywidgets.HBox):
     def __init__(self, last: int, interval: int = 150, description: str = "step"):
         if last < 1:
             raise ValueError(
-                f"a film needs at least two frames, so last must be 1 or more, not {last}"
+                f"a trajectory needs at least two frames, so last must be 1 or more, not {last}"
             )
         self.slider = ipywidgets.IntSlider(0, min=0, max=last, description=description)
         self.play = ipywidgets.Play(0, min=0, max=last, interval=interval, show_repeat=False)
@@ -359,7 +359,7 @@ class Player(ipywidgets.HBox):
             ipywidgets.Button(icon=icon, tooltip=tooltip, layout={"width": "3em"})
             for icon, tooltip in (("step-backward", "one back"), ("step-forward", "one on"))
         )
-        # in the browser: by way of the kernel, a late answer would set a running film back
+        # in the browser: by way of the kernel, a late answer would set a running trajectory back
         self._link = ipywidgets.jslink((self.play, "value"), (self.slider, "value"))
         self.back.on_click(lambda _: self._step(-1))
         self.forward.on_click(lambda _: self._step(1))

@@ -1,4 +1,4 @@
-"""Explorers of what a decoder or a generator has learnt: one code, a walk between two, single latents."""
+"""Explorers of what a decoder or a generator has learnt: one code, a path between two, single latents."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from genlib.variational import VAE
 LIMIT = 3.0  # a standard normal number lies further out once in 370 times
 STEP = 0.05  # of a slider
 SIDE = 12  # decodings along each axis of the map
-FRAMES = 20  # steps of a walk
+FRAMES = 20  # steps of an interpolation
 SHOWN = 10  # of which a strip shows every second, and both ends
 CHANGE = LinearSegmentedColormap.from_list("change", [BLUE, "white", RED])
 
@@ -170,7 +170,9 @@ class FactorExplorer(Explorer):
             row[3], self._images[0].mean(dim=0).numpy(), cmap=CHANGE, limits=(-1, 1)
         )
         _bare(row[3])
-        picture.move_only(*self._shown, self._change, *row[3].spines.values())  # white needs a rim
+        picture.move_only(
+            *self._shown, self._change, *row[3].spines.values()
+        )  # white needs a border
         pairs = zip(self.latents, self.meanings, strict=True)
         rows = [ipywidgets.HBox(pair) for pair in pairs]
         half = (len(rows) + 1) // 2
@@ -242,7 +244,7 @@ class InterpolationExplorer(Explorer):
         if noises.ndim != 2 or len(noises) < 2:
             raise ValueError(
                 f"noises must have shape (N, latent_dim) with N >= 2, not {tuple(noises.shape)}: "
-                "a walk needs two ends"
+                "an interpolation needs two ends"
             )
         self._generate, self._noises = generate, noises
         self._t = torch.linspace(0, 1, FRAMES + 1)
@@ -250,7 +252,7 @@ class InterpolationExplorer(Explorer):
         self.start = ipywidgets.IntSlider(0, min=0, max=last, description="from noise")
         self.end = ipywidgets.IntSlider(1, min=0, max=last, description="to noise")
         self.player = Player(FRAMES, interval=200, description="step")
-        self.player.slider.value = FRAMES // 2  # half-way, where the two walks differ most
+        self.player.slider.value = FRAMES // 2  # half-way, where the two paths differ most
         picture = Picture((8.6, 4.7), about="images on two ways between two noises, and lengths")
         grid = picture.figure.add_gridspec(
             3, 3, height_ratios=[2.6, 1, 1], width_ratios=[1, 1, 1.9]
@@ -259,7 +261,7 @@ class InterpolationExplorer(Explorer):
         lengths = picture.figure.add_subplot(grid[0, 2])
         strips = [picture.figure.add_subplot(grid[i, :]) for i in (1, 2)]
 
-        self._walks()
+        self._interpolate()
         self._large = [
             _image(axes, self.images[name][0]) for axes, name in zip(large, WAYS, strict=True)
         ]
@@ -295,20 +297,20 @@ class InterpolationExplorer(Explorer):
         lengths.legend(frameon=False, loc="lower right")
         lengths.set(xlim=(-0.03, 1.03), ylim=(0, top), xlabel="t")
         self._title = lengths.set_title("length of z(t): 00.0 and 00.0")
-        rims = [spine for axes in large for spine in axes.spines.values()]
+        borders = [spine for axes in large for spine in axes.spines.values()]
         images, curves = [*self._large, *self._strips], [*self._lengths, *self._dots]
-        picture.move_only(*images, *rims, *self._frames, *curves, self._title)
+        picture.move_only(*images, *borders, *self._frames, *curves, self._title)
         ends = ipywidgets.HBox([self.start, self.end])
         super().__init__("interpolation", [ends, self.player, picture], picture)
         for control in (self.start, self.end):
-            control.observe(self._walk_anew, names="value")
+            control.observe(self._interpolate_anew, names="value")
         self.redraw_with(self.player.slider)
 
-    def _walk_anew(self, _: object) -> None:
+    def _interpolate_anew(self, _: object) -> None:
         with self.together():
-            self._walks()
+            self._interpolate()
 
-    def _walks(self) -> None:
+    def _interpolate(self) -> None:
         """Both ways, and all the images on them."""
         a, b = (self._noises[slider.value, None] for slider in (self.start, self.end))
         t = self._t[:, None].to(self._noises.device)
@@ -338,9 +340,9 @@ class InterpolationExplorer(Explorer):
 def interpolation_explorer(
     generate: Callable[[Tensor], Tensor], noises: Tensor
 ) -> InterpolationExplorer:
-    """Walk from one noise to another, in a straight line and on the sphere, and see the images.
+    """Interpolate from one noise to another, in a straight line and on the sphere, and see the images.
 
-    Two sliders choose the ends; play, step or drag along the strips of images to walk. A curve shows
+    Two sliders choose the ends; play, step or drag along the strips of images. A curve shows
     how long the noise is on the way: `N(0, I)` in d dimensions has hardly a noise much shorter than
     the root of d, and the straight line leads through such noises.
 
@@ -368,9 +370,9 @@ def _straight(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
 
 
 def _on_the_sphere(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Turn a towards b at a constant rate: slerp (White, 2016, arXiv:1609.04468)."""
+    """Rotate a towards b at a constant rate: slerp (White, 2016, arXiv:1609.04468)."""
     cosine = torch.cosine_similarity(a, b, dim=1)
-    if cosine.abs().item() > 0.9999:  # a and b on one ray, or opposite: no plane to turn in
+    if cosine.abs().item() > 0.9999:  # a and b on one ray, or opposite: no plane to rotate in
         return torch.lerp(a, b, t)
     angle = cosine.acos()
     return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()

@@ -15,7 +15,9 @@ from genlib.autoregressive import PixelModel, field_layers, receptive_fields
 from genlib.plots import BLUE, NOT_THERE, ORANGE, READ, RED, drawn_so_far
 from genlib.validation import check_images
 
-AHEAD = 256  # pixels of an image whose receptive fields are found before anybody asks; of a larger, when chosen
+AHEAD = (
+    256  # pixels of an image whose receptive fields are found beforehand; of a larger, when chosen
+)
 
 
 class _Levels:

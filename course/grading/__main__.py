@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             check_jail()
         everybody = collect(args.submissions, args.problem_set)
-        said = set_times(everybody, due, args.times, args.submissions, args.late)
+        messages = set_times(everybody, due, args.times, args.submissions, args.late)
         everybody, roster = match(everybody, args.roster)
         course = Course(
             args.problem_set, out, not args.unsafe, args.private_tests, args.seconds, due, args.late
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         changed = overrides.read_overrides(out / "overrides.csv", most, known)
         course.prepare()
         overrides.template(out / "overrides.csv")
-        said += tell_due(course) + roster.said
+        messages += tell_due(course) + roster.messages
         try_solution(course)
         grade_all(course, [one] if one else everybody, args.jobs, anew=one is not None)
     except (BadTable, CannotGrade, NoJail, NoSubmissions, BuildError) as error:
@@ -119,10 +119,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.export:
         times = {x.student: x.time for x in everybody}
         folder = short / "export"
-        said += export(
+        messages += export(
             args.export, folder, args.problem_set, made, roster.people, times, args.assignment
         )
-    for line in said:
+    for line in messages:
         print(line)
     return 0
 

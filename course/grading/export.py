@@ -55,17 +55,17 @@ def export(
     """
     if platform == "moodle":
         write_text(folder / "moodle.csv", moodle(made, people, times or {}))
-        said = [f"Export: {folder / 'moodle.csv'}"]
+        messages = [f"Export: {folder / 'moodle.csv'}"]
         nameless = [x.student for x in made if not identifier(people[x.student])]
         if nameless:
-            said.append(
+            messages.append(
                 f"Moodle will skip {len(nameless)} rows without an Identifier ({', '.join(nameless)}): "
                 'write "Participant 4711", as its worksheet says, into their id in the roster.'
             )
     elif platform == "canvas":
         title = assignment or problem_set
         write_text(folder / "canvas.csv", canvas(title, made, people))
-        said = [f"Export: {folder / 'canvas.csv'}"]
+        messages = [f"Export: {folder / 'canvas.csv'}"]
     else:
         everything = folder / "gradescope"
         if everything.exists():
@@ -74,14 +74,14 @@ def export(
             if not withheld(result):
                 text = json.dumps(gradescope(result), indent=1, ensure_ascii=False)
                 write_text(everything / result.student / "results.json", text)
-        said = [f"Export: {everything}/STUDENT/results.json"]
+        messages = [f"Export: {everything}/STUDENT/results.json"]
     waiting = [x.student for x in made if withheld(x)]
     if waiting:
-        said.append(
+        messages.append(
             f"{len(waiting)} of {len(made)} grades are withheld: answers wait for a reader, or the "
             f"grader failed ({', '.join(waiting)})."
         )
-    return said
+    return messages
 
 
 def withheld(result: Result) -> bool:
@@ -100,7 +100,7 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def identifier(person: Person) -> str:
-    """What Moodle's worksheet calls a student; empty where nobody said."""
+    """What Moodle's worksheet calls a student; empty where it is unknown."""
     if person.platform == "moodle":
         return f"Participant {person.number}"
     return person.id if person.id.startswith("Participant ") else ""

@@ -56,13 +56,13 @@ def set_times(
         BadTable: the table is wrong.
         CannotGrade: the penalty has nothing to go by.
     """
-    said = []
+    messages = []
     if due is None:
         if table is not None:
             raise CannotGrade("TIMES without DUE: until when could one hand in?")
         if policy != "none" and not any(x.late for x in everybody):
             raise CannotGrade(f"LATE={policy} needs DUE: no name says that anything was late.")
-        return said
+        return messages
     files = zip_times(where) if where.is_file() else file_times(where)
     for handed in everybody:
         if handed.platform != "canvas" and handed.path in files:
@@ -70,7 +70,7 @@ def set_times(
     if table is not None:
         strangers = read_times(table, everybody)
         if strangers:
-            said.append(f"{table}: nothing was handed in by {', '.join(strangers)}.")
+            messages.append(f"{table}: nothing was handed in by {', '.join(strangers)}.")
     dates = [x.time.timestamp() for x in everybody if x.time_from == "the date of the file"]
     if len(dates) > 2 and max(dates) - min(dates) < COPIED:
         words = (
@@ -79,8 +79,8 @@ def set_times(
         )
         if policy != "none" and max(dates) > due.timestamp():
             raise CannotGrade(words)
-        said.append(words)
-    return said
+        messages.append(words)
+    return messages
 
 
 def read_times(table: Path, everybody: Sequence[Handed]) -> list[str]:

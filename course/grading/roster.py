@@ -54,13 +54,13 @@ class Roster:
         people: by the row of grades.csv.
         members: by whose notebook counts for a group, the rows of the others who get its points.
         notes: by row, what teacher and student should know.
-        said: what only the teacher should know.
+        messages: what only the teacher should know.
     """
 
     people: dict[str, Person] = field(default_factory=dict)
     members: dict[str, list[str]] = field(default_factory=dict)
     notes: dict[str, list[str]] = field(default_factory=dict)
-    said: list[str] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -165,7 +165,7 @@ def match(everybody: Sequence[Handed], path: Path | None) -> tuple[list[Handed],
             groups.setdefault(row["group"], []).append(name)
     strangers = [x.student for x in everybody if x.student not in known]
     if strangers:
-        roster.said.append(f"Not in the roster: {', '.join(strangers)}.")
+        roster.messages.append(f"Not in the roster: {', '.join(strangers)}.")
     handed_in = {x.student: x for x in everybody}
     graded = dict(handed_in)
     for group, names in groups.items():
@@ -174,7 +174,7 @@ def match(everybody: Sequence[Handed], path: Path | None) -> tuple[list[Handed],
     rows = {*graded, *(name for names in roster.members.values() for name in names)}
     missing = [name for name in known if name not in rows]
     if missing:
-        roster.said.append(f"Nothing was handed in by or for: {', '.join(missing)}.")
+        roster.messages.append(f"Nothing was handed in by or for: {', '.join(missing)}.")
     return list(graded.values()), roster
 
 

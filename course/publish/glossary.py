@@ -89,7 +89,7 @@ BACK = (
 )  # said of the sentence before
 
 
-def said(text: str, term: str) -> str:
+def definition(text: str, term: str) -> str:
     """What a lesson's text says where a term stands in bold: that sentence, and a neighbour that it needs.
 
     Args:
@@ -100,7 +100,7 @@ def said(text: str, term: str) -> str:
         Nothing if the term is not there.
 
     Example:
-        >>> said("Good. Add the numbers and divide. This is the **mean**. So far.", "mean")
+        >>> definition("Good. Add the numbers and divide. This is the **mean**. So far.", "mean")
         'Add the numbers and divide. This is the **mean**.'
     """
     bold = re.compile(rf"\*\*{re.escape(term)}\*\*", re.IGNORECASE)
@@ -134,7 +134,9 @@ def glossary(root: Path) -> str:
     titles = {entry.place: entry.label for entry in syllabus.lessons(root)}
     lines = []
     for term in sorted(TERMS, key=str.lower):
-        found = next(((lesson, what) for lesson, text in texts if (what := said(text, term))), None)
+        found = next(
+            ((lesson, what) for lesson, text in texts if (what := definition(text, term))), None
+        )
         if found is None:
             raise build.BuildError(
                 f"no lesson has **{term}** in bold: say there what it is, or take it from course/publish/glossary.py"

@@ -118,24 +118,24 @@ def key_sentence(text: str, leads: bool, more: int = 0) -> str:
         leads: whether an equation, a list or a table follows, which its last sentence announces.
         more: how many of the sentences after the key sentence may follow it.
     """
-    said = sentences(text)
-    if leads and said[-1].endswith((":", ",")):
-        chosen = said[-1]
+    parts = sentences(text)
+    if leads and parts[-1].endswith((":", ",")):
+        chosen = parts[-1]
     else:
-        bold = [s for s in said if "**" in s]
-        chosen = (bold or said)[0]
-    at = said.index(chosen)
+        bold = [s for s in parts if "**" in s]
+        chosen = (bold or parts)[0]
+    at = parts.index(chosen)
     end = at + 1 + more + (len(chosen) < 45)  # "Who wins?" needs its answer
-    return " ".join(said[at:end])
+    return " ".join(parts[at:end])
 
 
 def first_words(item: str) -> str:
     """Of a long item of a list, its first sentence."""
     mark, text = re.match(r"((?:[-*+]|\d+\.) +)(.*)", item, re.DOTALL).groups()
-    said = sentences(text)
-    short = said[0]
-    if len(short) < 25 and len(said) > 1:
-        short += " " + said[1]
+    parts = sentences(text)
+    short = parts[0]
+    if len(short) < 25 and len(parts) > 1:
+        short += " " + parts[1]
     return mark + short
 
 

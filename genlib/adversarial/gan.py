@@ -81,7 +81,7 @@ class GAN(nn.Module):
         self.discriminator = discriminator
         self.latent_dim = latent_dim
         self.n_classes = n_classes
-        # what the discriminator said of real and fake examples in the last discriminator_loss
+        # the discriminator's logits of real and fake examples in the last discriminator_loss
         self.last_logits: tuple[Tensor, Tensor] | None = None
 
     def discriminator_objective(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -93,7 +93,7 @@ class GAN(nn.Module):
         return F.softplus(-fake).mean()
 
     def forward(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
-        """The discriminator's logit of every example, (B,): positive where it believes it is real."""
+        """The discriminator's logit of every example, (B,): positive where it says "real"."""
         check_labels(y, len(x), self.n_classes)
         return _logits(self.discriminator(x, *_given(y)), x)
 
@@ -114,7 +114,7 @@ class GAN(nn.Module):
 
         Real and fake examples go through the discriminator one after the other, not in one batch:
         batch norm would mix their statistics, which the generator's step, with fakes only, never sees.
-        No gradient reaches the generator. What the discriminator said is kept in `last_logits`.
+        No gradient reaches the generator. The discriminator's logits are kept in `last_logits`.
         """
         fake = self._fakes_beside(x, y, fake)
         real_logits, fake_logits = self(x, y=y), self(fake, y=y)
@@ -122,7 +122,7 @@ class GAN(nn.Module):
         return self.discriminator_objective(real_logits, fake_logits)
 
     def accuracy(self) -> float:
-        """The share of examples that the discriminator told right in the last discriminator_loss."""
+        """The share of examples that the discriminator classified right in the last discriminator_loss."""
         if self.last_logits is None:
             raise ValueError("there is no discriminator_loss yet that it could have judged in")
         real, fake = self.last_logits
@@ -211,7 +211,7 @@ class MinimaxGAN(GAN):
 
 
 class LSGAN(GAN):
-    r"""Least squares in place of logarithms: outputs are drawn to 1 for real and to 0 for fake.
+    r"""Least squares in place of logarithms: the targets of the output are 1 for real and 0 for fake.
 
     $$L_D = \frac{1}{2} E[(D(x) - 1)^2] + \frac{1}{2} E[D(G(z))^2], \quad
     L_G = \frac{1}{2} E[(D(G(z)) - 1)^2]$$
@@ -231,11 +231,11 @@ class LSGAN(GAN):
     """
 
     def discriminator_objective(self, real: Tensor, fake: Tensor) -> Tensor:
-        """Real examples to 1, fakes to 0."""
+        """Squared errors: the target is 1 for real examples, 0 for fakes."""
         return (real - 1).square().mean() / 2 + fake.square().mean() / 2
 
     def generator_objective(self, fake: Tensor) -> Tensor:
-        """Fakes to 1."""
+        """Squared error: the target is 1 for fakes."""
         return (fake - 1).square().mean() / 2
 
     def boundary(self, real: Tensor, fake: Tensor) -> Tensor | float:

@@ -1,4 +1,4 @@
-"""GANs whose discriminator pays for its slope: R1 at real examples, and the Wasserstein critic between the two."""
+"""GANs with a gradient penalty: R1 at real examples, and the Wasserstein critic between real and fake."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from genlib.adversarial.gan import GAN
 
 
 class _SlopePenalty(GAN):
-    """Its discriminator pays for the slope at each example, so outputs must depend on one example each."""
+    """The penalty is on the gradient at each example, so outputs must depend on one example each."""
 
     def __init__(
         self, generator: nn.Module, discriminator: nn.Module, *, latent_dim: int, penalty: float
@@ -33,13 +33,13 @@ class _SlopePenalty(GAN):
 
 
 class R1GAN(_SlopePenalty):
-    r"""The non-saturating GAN, whose discriminator pays for its slope at real examples.
+    r"""The non-saturating GAN with a gradient penalty at real examples.
 
     $$L_D = -E[\log D(x)] - E[\log(1 - D(G(z)))] + \frac{\gamma}{2} E[\lVert \nabla_x a(x) \rVert^2]$$
 
     with the logit $a$ of $D$ and the mean over real examples only. Where fakes equal the data, the
     best discriminator is flat; the penalty takes away the slope that would move them on. As in
-    `WGANGP` it speaks of each example alone, so the discriminator may not contain batch norm.
+    `WGANGP` it depends on each example alone, so the discriminator may not contain batch norm.
 
     Paper: Mescheder et al. (2018), Which training methods for GANs do actually converge?,
     arXiv:1801.04406, section 4.
@@ -85,14 +85,14 @@ class R1GAN(_SlopePenalty):
 class WGANGP(_SlopePenalty):
     r"""Wasserstein GAN with gradient penalty: the discriminator becomes a critic with bounded slope.
 
-    Over all functions with slope at most 1, the largest $E[D(x)] - E[D(G(z))]$ is the distance that
-    earth must be moved to turn one distribution into the other. The critic minimises
+    Over all functions with slope at most 1, the largest $E[D(x)] - E[D(G(z))]$ is the
+    Wasserstein-1 (earth mover's) distance of data and samples. The critic minimises
 
     $$L_D = E[D(G(z))] - E[D(x)] + \lambda\, E_{\hat x}[(\lVert \nabla_{\hat x} D(\hat x) \rVert - 1)^2]$$
 
     with $\hat x = \epsilon x + (1 - \epsilon) G(z)$, $\epsilon \sim U[0, 1]$ for each pair, and the
     generator $L_G = -E[D(G(z))]$. A critic's score has a scale but no zero. It should be kept near
-    its best: the paper takes 5 critic steps for each of the generator's. The penalty speaks of the
+    its best: the paper takes 5 critic steps for each of the generator's. The penalty is on the
     gradient at each example alone, so the critic may not contain batch norm.
 
     Paper: Gulrajani et al. (2017), Improved training of Wasserstein GANs, arXiv:1704.00028,

@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genlib.autoregressive.caching import CachedLayer, DecodingState
 from genlib.autoregressive.masks import MaskedConv2d
 from genlib.autoregressive.pixelrnn import PixelRNN, lstm
-from genlib.autoregressive.streaming import Stream, Walk
 from genlib.validation import Shape
 
 
@@ -118,25 +118,25 @@ class DiagonalBiLSTMLayer(nn.Module):
             first, last = top, bottom
         return torch.cat(states, dim=1)
 
-    def stream(self, walk: Walk) -> "DiagonalBiLSTMStream":
-        """The same layer one pixel at a time, see `genlib.autoregressive.streaming.streaming`."""
-        return DiagonalBiLSTMStream(self, walk)
+    def cached(self, decoding: DecodingState) -> "CachedDiagonalBiLSTM":
+        """The same layer one pixel at a time, see `genlib.autoregressive.caching.cached`."""
+        return CachedDiagonalBiLSTM(self, decoding)
 
 
-class DiagonalBiLSTMStream(Stream):
+class CachedDiagonalBiLSTM(CachedLayer):
     """`DiagonalBiLSTMLayer`, a pixel at a time.
 
-    The first direction goes with the walk. It reads the state to its left, made a moment ago, and the
-    one above, which `start_row` multiplies by its weights for the whole row. The second direction is
+    The first direction follows the raster order. It reads the state to its left, just computed, and
+    the one above, which `start_row` multiplies by its weights for the whole row. The second direction is
     read from one row below only, so `start_row` computes it for the row just finished, from right to
     left.
     """
 
-    def __init__(self, layer: DiagonalBiLSTMLayer, walk: Walk):
-        super().__init__(walk)
+    def __init__(self, layer: DiagonalBiLSTMLayer, decoding: DecodingState):
+        super().__init__(decoding)
         conv = layer.input_to_state
         assert conv.bias is not None
-        # for each direction: from the input, masked once a walk, (F + C, 4h) and (4h,) ...
+        # for each direction: from the input, masked once a sample, (F + C, 4h) and (4h,) ...
         self.input_weight = (conv.weight * conv.mask).detach().flatten(1).T.chunk(2, dim=1)
         self.input_bias = conv.bias.detach().chunk(2)
         # ... and from the state beside it in its row, and the one above, (h, 4h) each
@@ -144,11 +144,11 @@ class DiagonalBiLSTMStream(Stream):
             layer.state_to_state.detach().unflatten(1, (2, layer.hidden)).unbind(dim=1)
         )
         self.class_bias = layer.class_bias if layer.n_classes else None
-        self.expand = layer.expand.stream(walk)
+        self.expand = layer.expand.cached(decoding)
 
-        self.zeros = conv.weight.new_zeros(walk.n, layer.hidden)
-        self.h, self.c = [self.zeros] * walk.width, [self.zeros] * walk.width
-        self.right = [self.zeros] * walk.width  # the second direction's states of the row above
+        self.zeros = conv.weight.new_zeros(decoding.n, layer.hidden)
+        self.h, self.c = [self.zeros] * decoding.width, [self.zeros] * decoding.width
+        self.right = [self.zeros] * decoding.width  # the second direction's states of the row above
         self.inputs: dict[int, tuple[Tensor, Tensor]] = {}  # of this row
         self.y: Tensor | None = None
 
@@ -159,7 +159,7 @@ class DiagonalBiLSTMStream(Stream):
 
     def second_direction(self) -> list[Tensor]:
         """Its states of the row just finished, whose values are all known by now."""
-        x = torch.stack([torch.cat(self.inputs[j], dim=1) for j in range(self.walk.width)])
+        x = torch.stack([torch.cat(self.inputs[j], dim=1) for j in range(self.decoding.width)])
         gates = self.input_to_state(1, x) + torch.stack(self.right) @ self.from_up[1]  # (W, n, 4h)
         h = c = self.zeros
         states = []
@@ -175,7 +175,7 @@ class DiagonalBiLSTMStream(Stream):
         return gates
 
     def __call__(self, x: Tensor, image: Tensor, y: Tensor | None) -> Tensor:
-        j = self.walk.column
+        j = self.decoding.column
         # not a copy: the image's own values are drawn after this, and the second direction reads them
         self.inputs[j], self.y = (x, image), y
         gates = self.input_to_state(0, torch.cat([x, image], dim=1)) + self.gates_from_up[j]
@@ -200,7 +200,7 @@ class DiagonalBiLSTM(PixelRNN):
     Paper: van den Oord et al. (2016), arXiv:1601.06759, sections 3.2 and 3.3, table 1.
     Departs from it: each layer reads the image beside the map. In the paper the second direction
     reads the map alone, where the first mask hides each value from its own pixel, and begins at the
-    right edge: nobody reads the last value of a row for the far pixels of the next one. The map is
+    right edge: no state reads the last value of a row for the far pixels of the next one. The map is
     sorted by diagonals, not skewed; class labels enter as a bias of the gates, as in
     arXiv:1606.05328, equation 4; the two convolutions of the head are as wide as the layers.
 
@@ -220,7 +220,7 @@ class DiagonalBiLSTM(PixelRNN):
         torch.Size([4])
     """
 
-    streams = True
+    supports_cache = True
 
     def layer(self, group: Tensor, half: Tensor) -> nn.Module:
         return DiagonalBiLSTMLayer(group, half, self.shape, self.n_classes)

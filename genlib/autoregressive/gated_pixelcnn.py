@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from genlib.autoregressive.caching import DecodingState
 from genlib.autoregressive.heads import head
 from genlib.autoregressive.masks import MaskedConv2d, colour_groups
 from genlib.autoregressive.pixel_model import PixelModel
-from genlib.autoregressive.streaming import Walk
 from genlib.validation import Shape
 
 
@@ -34,19 +34,19 @@ class VerticalConv(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(F.pad(x, self.pad))
 
-    def stream(self, walk: Walk) -> "VerticalConvStream":
-        """The same convolution one row at a time, see `genlib.autoregressive.streaming.streaming`."""
-        return VerticalConvStream(self, walk)
+    def cached(self, decoding: DecodingState) -> "CachedVerticalConv":
+        """The same convolution one row at a time, see `genlib.autoregressive.caching.cached`."""
+        return CachedVerticalConv(self, decoding)
 
 
-class VerticalConvStream(nn.Module):
+class CachedVerticalConv(nn.Module):
     """`VerticalConv`, a row at a time, (n, F, 1, W) -> (n, F', 1, W): it remembers the rows above."""
 
-    def __init__(self, conv: VerticalConv, walk: Walk):
+    def __init__(self, conv: VerticalConv, decoding: DecodingState):
         super().__init__()
         self.conv = conv
         up = conv.pad[2]
-        above_the_image = conv.weight.new_zeros(walk.n, conv.in_channels, 1, walk.width)
+        above_the_image = conv.weight.new_zeros(decoding.n, conv.in_channels, 1, decoding.width)
         self.rows = [above_the_image] * (up + 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -138,7 +138,7 @@ class GatedPixelCNN(PixelModel):
         torch.Size([4])
     """
 
-    streams = True
+    supports_cache = True
     layers: list[GatedLayer]  # a ModuleList, typed by what it holds
 
     def __init__(
@@ -169,20 +169,20 @@ class GatedPixelCNN(PixelModel):
         return self.across(x, y, *self.above(x, y))
 
     def above(self, x: Tensor, y: Tensor | None, rows: slice = slice(None)) -> tuple[Tensor, ...]:
-        """The vertical stack: what every layer of the horizontal one is told, and before these, where."""
+        """What the horizontal stack reads: the place, then the vertical stack's features for each layer."""
         v = self.v_in(x)
         # cast: under autocast a float32 bias would turn both stacks back into float32
         h_place = self.h_place[None, :, rows].to(v.dtype)
         v = v + self.v_place[:, rows].to(v.dtype)
         from_v = []
         for layer in self.layers:
-            v, told = layer.down(v, y)
-            from_v.append(told)
+            v, features = layer.down(v, y)
+            from_v.append(features)
         return h_place, *from_v
 
     def across(self, x: Tensor, y: Tensor | None, *above: Tensor) -> Tensor:
         h_place, *from_v = above
         h = self.h_in(x) + h_place
-        for layer, told in zip(self.layers, from_v, strict=True):
-            h = layer.across(h, told)
+        for layer, features in zip(self.layers, from_v, strict=True):
+            h = layer.across(h, features)
         return self.head(h).unflatten(1, (self.levels, -1))

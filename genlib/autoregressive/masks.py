@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.autoregressive.streaming import Stream, Walk
+from genlib.autoregressive.caching import CachedLayer, DecodingState
 
 
 class MaskedConv2d(nn.Conv2d):
@@ -70,12 +70,12 @@ class MaskedConv2d(nn.Conv2d):
             F.pad(x, self.pad), self.weight * self.mask, self.bias, dilation=self.dilation
         )
 
-    def stream(self, walk: Walk) -> "MaskedConvStream":
-        """The same convolution one pixel at a time, see `streaming`."""
-        return MaskedConvStream(self, walk)
+    def cached(self, decoding: DecodingState) -> "CachedMaskedConv":
+        """The same convolution one pixel at a time, see `genlib.autoregressive.caching.cached`."""
+        return CachedMaskedConv(self, decoding)
 
 
-class MaskedConvStream(Stream):
+class CachedMaskedConv(CachedLayer):
     r"""`MaskedConv2d`, a pixel at a time.
 
     A convolution adds up one matrix product a tap, $\sum_t W_t x_{p+t}$. Taps in the rows above read
@@ -86,14 +86,14 @@ class MaskedConvStream(Stream):
     the value about to be drawn, and when the next pixel reads it, it has been filled in.
     """
 
-    def __init__(self, conv: MaskedConv2d, walk: Walk):
-        super().__init__(walk)
+    def __init__(self, conv: MaskedConv2d, decoding: DecodingState):
+        super().__init__(decoding)
         assert conv.bias is not None
         (left, right, n_above, _), (_, columns) = conv.pad, conv.kernel_size
         self.dilation = conv.dilation[0]
         self.columns = range(0, columns * self.dilation, self.dilation)  # of the taps
 
-        weight = (conv.weight * conv.mask).detach()  # masked once a walk
+        weight = (conv.weight * conv.mask).detach()  # masked once a sample
         taps = weight.permute(2, 3, 1, 0).contiguous()  # (rows, columns, F, F')
         self.taps_above = taps[:-1].flatten(0, 2)
         *self.left_taps, (_, self.own_tap) = [
@@ -102,18 +102,20 @@ class MaskedConvStream(Stream):
         self.bias = conv.bias.detach()  # (F',)
 
         # a row is a list of pixels (n, F), with zeros at both ends for taps beyond the image
-        self.row = [weight.new_zeros(walk.n, conv.in_channels)] * (left + walk.width + right)
+        self.row = [weight.new_zeros(decoding.n, conv.in_channels)] * (
+            left + decoding.width + right
+        )
         self.own = left  # where column 0 lies in the list
         self.rows_above = [torch.stack(self.row)] * n_above
         # what comes out at each pixel of the row, (n, F'), and the part that rows above contribute
-        self.out = weight.new_empty(walk.width, walk.n, conv.out_channels).unbind()
-        self.from_above = (self.bias.repeat(walk.n, 1),) * walk.width
+        self.out = weight.new_empty(decoding.width, decoding.n, conv.out_channels).unbind()
+        self.from_above = (self.bias.repeat(decoding.n, 1),) * decoding.width
 
     def start_row(self) -> None:
         if not self.rows_above:
             return
         self.rows_above = [*self.rows_above[1:], torch.stack(self.row)]
-        width = self.walk.width
+        width = self.decoding.width
         read = [
             row[k : k + width] for row in self.rows_above[:: self.dilation] for k in self.columns
         ]
@@ -122,7 +124,7 @@ class MaskedConvStream(Stream):
         self.from_above = out.unflatten(0, (width, -1)).unbind()
 
     def __call__(self, x: Tensor) -> Tensor:
-        column, row = self.walk.column, self.row
+        column, row = self.decoding.column, self.row
         row[self.own + column] = x
         # a sum and a product in one, written to memory that is there already
         out = torch.addmm(self.from_above[column], x, self.own_tap, out=self.out[column])

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.autoregressive.streaming import Stream, Walk, streaming
+from genlib.autoregressive.caching import CachedLayer, DecodingState, cached
 from genlib.validation import Shape, at_least_one, check_images, check_labels, check_sizes
 
 # a step of sampling: where, (c, i, j), and the logits of p(x_cij | all before it), (n, K)
@@ -26,11 +26,11 @@ class PixelModel(nn.Module):
     sampling follow from that and stand here.
 
     There are two samplers, which draw the same images from the same random numbers.
-    `sample_by_definition` runs the whole network for every value. `sample` walks over the image with
-    a copy of the network that remembers (`streaming`), and computes at every pixel what is
-    new there. A subclass says with `streams = True` that its layers know how; without it, `sample`
-    goes by the definition too. A network that has a part which depends on rows above only puts it
-    into `above` and the rest into `across`; a walk calls `above` once a row.
+    `sample_by_definition` runs the whole network for every value. `sample` goes pixel by pixel
+    through a copy of the network with a cache (`cached`), and computes at every pixel what is new
+    there. A subclass says with `supports_cache = True` that its layers have a cached form; without
+    it, `sample` goes by the definition too. A network that has a part which depends on rows above only puts it
+    into `above` and the rest into `across`; cached sampling calls `above` once a row.
 
     Args:
         shape: image shape (C, H, W).
@@ -47,7 +47,7 @@ class PixelModel(nn.Module):
         TypeError, ValueError: images or labels that the model was not built for (`genlib.validation`).
     """
 
-    streams = False
+    supports_cache = False
 
     def __init__(self, shape: Shape, *, levels: int, n_classes: int = 0):
         super().__init__()
@@ -64,7 +64,7 @@ class PixelModel(nn.Module):
         return ()
 
     def across(self, x: Tensor, y: Tensor | None, *above: Tensor) -> Tensor:
-        """The logits, given what `above` returned; on a walk for one pixel, (n, C) -> (n, K, C)."""
+        """The logits, given what `above` returned; with a cache for one pixel, (n, C) -> (n, K, C)."""
         return self.network(x, y)
 
     def forward(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
@@ -112,7 +112,7 @@ class PixelModel(nn.Module):
         x, mask = self._canvas(n, known, mask)
         check_labels(y, n, self.n_classes)
         with torch.inference_mode(), torch.autocast(x.device.type, enabled=False):
-            steps = self._walk(x, y) if self.streams else self._whole_passes(x, y)
+            steps = self._cached_passes(x, y) if self.supports_cache else self._whole_passes(x, y)
             self._draw(x, mask, steps)
         return x
 
@@ -124,7 +124,7 @@ class PixelModel(nn.Module):
         known: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """The images that `sample` draws, by one whole forward pass a value: slow, and plainly right."""
+        """The images that `sample` draws, by one whole forward pass a value: slow, and right by definition."""
         x, mask = self._canvas(n, known, mask)
         with torch.no_grad(), torch.autocast(x.device.type, enabled=False):
             self._draw(x, mask, self._whole_passes(x, y))
@@ -163,26 +163,26 @@ class PixelModel(nn.Module):
         for i, j, c in itertools.product(range(height), range(width), range(channels)):
             yield (c, i, j), self(x, y=y)[:, :, c, i, j]
 
-    def _walk(self, x: Tensor, y: Tensor | None) -> Iterator[Step]:
-        """The same steps, from a copy of the network that walks along: only new work is done."""
+    def _cached_passes(self, x: Tensor, y: Tensor | None) -> Iterator[Step]:
+        """The same steps, from a copy of the network with a cache: only new work is done."""
         channels, height, width = self.shape
-        walk = Walk(n=len(x), width=width)
-        network = streaming(self, walk)
-        streams = [layer for layer in network.modules() if isinstance(layer, Stream)]
+        decoding = DecodingState(n=len(x), width=width)
+        network = cached(self, decoding)
+        layers = [layer for layer in network.modules() if isinstance(layer, CachedLayer)]
         # the images as the network reads them, in [-1, 1]; layers keep views of it, not copies
         seen = x.new_zeros(height, width, len(x), channels)
         minus_one = x.new_full((), -1.0)
         for i in range(height):
-            for stream in streams:
-                stream.start_row()
+            for layer in layers:
+                layer.start_row()
             row = seen[i].permute(1, 2, 0)[:, :, None]  # (n, C, 1, W)
             above = [
-                said.squeeze(2).permute(2, 0, 1).contiguous()  # (W, n, F)
-                for said in network.above(row, y, rows=slice(i, i + 1))
+                features.squeeze(2).permute(2, 0, 1).contiguous()  # (W, n, F)
+                for features in network.above(row, y, rows=slice(i, i + 1))
             ]
             for j in range(width):
-                walk.column = j
-                above_here = [said[j] for said in above]
+                decoding.column = j
+                above_here = [features[j] for features in above]
                 for c in range(channels):
                     logits = network.across(seen[i, j], y, *above_here)  # (n, K, C)
                     yield (c, i, j), logits[:, :, c]

@@ -11,18 +11,18 @@ from genlib.validation import Shape
 
 
 class ResidualBlock(nn.Module):
-    """Reduce to half the width, look around, expand, add (fig. 5 of the paper, right)."""
+    """Reduce to half the width, read the neighbours (3 x 3), expand, add (fig. 5 of the paper, right)."""
 
     def __init__(self, group: Tensor, half: Tensor, n_classes: int):
         super().__init__()
         self.reduce = MaskedConv2d(group, half, (1, 1), mask="B")
-        self.look = MaskedConv2d(half, half, (2, 3), mask="B")
+        self.conv3x3 = MaskedConv2d(half, half, (2, 3), mask="B")
         self.expand = MaskedConv2d(half, group, (1, 1), mask="B")
         if n_classes:
             self.class_bias = nn.Embedding(n_classes, len(half))
 
     def forward(self, x: Tensor, y: Tensor | None) -> Tensor:
-        h = self.look(self.reduce(x.relu()).relu())
+        h = self.conv3x3(self.reduce(x.relu()).relu())
         if y is not None:
             h = h + at_every_pixel(self.class_bias(y), h)  # what, not where
         return x + self.expand(h.relu())
@@ -62,7 +62,7 @@ class PixelCNN(PixelModel):
         torch.Size([4])
     """
 
-    streams = True
+    supports_cache = True
 
     def __init__(
         self,

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from genlib.autoregressive.caching import CachedLayer, DecodingState
 from genlib.autoregressive.masks import MaskedConv2d
 from genlib.autoregressive.pixelrnn import PixelRNN, lstm
-from genlib.autoregressive.streaming import Stream, Walk
 from genlib.layers import at_every_pixel
 
 
@@ -26,27 +26,27 @@ class RowRecurrence(nn.Module):
             states.append(h)
         return torch.stack(states, dim=2)
 
-    def stream(self, walk: Walk) -> "RowRecurrenceStream":
-        """The same recurrence one pixel at a time, see `genlib.autoregressive.streaming.streaming`."""
-        return RowRecurrenceStream(self, walk)
+    def cached(self, decoding: DecodingState) -> "CachedRowRecurrence":
+        """The same recurrence one pixel at a time, see `genlib.autoregressive.caching.cached`."""
+        return CachedRowRecurrence(self, decoding)
 
 
-class RowRecurrenceStream(Stream):
+class CachedRowRecurrence(CachedLayer):
     """`RowRecurrence`, a pixel at a time, (n, 4h) -> (n, h): what it reads is known a row before."""
 
-    def __init__(self, recurrence: RowRecurrence, walk: Walk):
-        super().__init__(walk)
+    def __init__(self, recurrence: RowRecurrence, decoding: DecodingState):
+        super().__init__(decoding)
         self.state_to_state = recurrence.state_to_state
-        zeros = self.state_to_state.weight.new_zeros(walk.n, recurrence.hidden)
+        zeros = self.state_to_state.weight.new_zeros(decoding.n, recurrence.hidden)
         # at the start of a row those of the row above; replaced from left to right
-        self.h, self.c = [zeros] * walk.width, [zeros] * walk.width
+        self.h, self.c = [zeros] * decoding.width, [zeros] * decoding.width
 
     def start_row(self) -> None:
         self.c_above = list(self.c)
         self.from_above = self.state_to_state(torch.stack(self.h, dim=2)).unbind(dim=2)
 
     def __call__(self, gates: Tensor) -> Tensor:
-        j = self.walk.column
+        j = self.decoding.column
         self.h[j], self.c[j] = lstm(gates + self.from_above[j], self.c_above[j], dim=1)
         return self.h[j]
 
@@ -74,7 +74,7 @@ class RowLSTM(PixelRNN):
     r"""Row LSTM: an image read from top to bottom, each row given the state of the row above.
 
     A state reads its own pixel, the left neighbour, and three states of the row above. So a pixel
-    hears from the row above and a column beside it, from the next row up and two columns, and so on
+    depends on the row above and a column beside it, from the next row up and two columns, and so on
     without end: a triangle. All pixels of a row are computed at once, in H steps a layer.
 
     The triangle is not the whole past. Towards the right it gains one column a row, whatever the
@@ -103,7 +103,7 @@ class RowLSTM(PixelRNN):
         torch.Size([4])
     """
 
-    streams = True
+    supports_cache = True
 
     def layer(self, group: Tensor, half: Tensor) -> nn.Module:
         return RowLSTMLayer(group, half, self.n_classes)

@@ -76,7 +76,7 @@ def colour_digits(split: str = "train") -> ImageSet:
 
     Pixel $i$ of an image is $b + a_i (f - b)$, rounded to 8 levels, where $a_i$ is the ink of
     `digits` and foreground $f$ and background $b$ are drawn once an image. The three channels of a
-    pixel share one $a_i$: who has seen R knows G and B almost entirely, so a model that takes the
+    pixel share one $a_i$: R determines G and B almost entirely, so a model that takes the
     channels of a pixel as independent pays for it in bits (a test measures the mutual information).
 
     Args:

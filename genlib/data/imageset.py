@@ -299,7 +299,7 @@ def is_train(split: str) -> bool:
 
 
 def independent_pixels(data: ImageSet) -> Categorical:
-    r"""The baseline to beat: every value follows its own histogram and ignores all the others.
+    r"""The baseline of independent pixels: every value follows its own histogram.
 
     Counted on the data, plus one for each level, so that none is impossible (Laplace's rule).
 

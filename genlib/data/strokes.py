@@ -21,7 +21,7 @@ from genlib.data.imageset import ImageSet
 from genlib.validation import nearest
 
 SIDE = 28  # pixels, as MNIST
-EDGE = 1.5  # width of the grey rim of a line, pixels
+EDGE = 1.5  # width of the grey border of a line, pixels
 CHUNK = 16  # images drawn at once: so few that the work stays in the processor's cache
 
 FACTORS: dict[str, tuple[float, float]] = {
@@ -102,7 +102,7 @@ STYLES: dict[int, list[str]] = {
 class _Style:
     r"""A style as matrices: the pen passes the points $(A + \kappa B) v$ of the knots $v$.
 
-    $A$ walks straight from knot to knot, $B$ adds the bow of a cardinal spline (both by the cubic
+    $A$ goes straight from knot to knot, $B$ adds the bow of a cardinal spline (both by the cubic
     Hermite basis), and $\kappa$ is the curvature.
     """
 

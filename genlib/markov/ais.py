@@ -19,7 +19,7 @@ def annealed_importance(
     Chains start as draws from a model whose Z is known, the base-rate RBM: no weights, so all pixels
     are independent. On the way to the model there are K = `n_temperatures` steps, $\beta_k = k / K$,
     each of them an RBM again: weights $\beta W$, hidden biases $\beta c$, and visible biases that go
-    from those of the base to the model's. Before a chain follows to the next RBM by one round of
+    from those of the base to the model's. Before a chain follows to the next RBM by one step of
     Gibbs sampling, its weight is multiplied by the ratio of the two unnormalised probabilities:
 
     $$w = \prod_{k=1}^K e^{F_{k-1}(x_{k-1}) - F_k(x_{k-1})}, \qquad
@@ -41,7 +41,7 @@ def annealed_importance(
         n_chains: independent chains, at least 2. The error falls as one over their square root.
         n_temperatures: RBMs on the way, counting the model.
         data: images whose mean gives the base-rate RBM its biases, as in the paper, usually those
-            trained on; None takes a base of coin tosses, $a = 0$.
+            trained on; None takes Bernoulli(1/2) pixels as the base, $a = 0$.
 
     Returns:
         The estimate of $\log Z$ in nats and its standard error, two scalars on the model's device.

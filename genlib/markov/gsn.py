@@ -1,4 +1,4 @@
-"""The generative stochastic network: nothing but a Markov chain, and data is what it tends to."""
+"""The generative stochastic network: a Markov chain trained to be stationary on the data."""
 
 import math
 from collections.abc import Callable
@@ -35,13 +35,13 @@ class GSN(nn.Module):
     are independent, those of the true one in general not: the guess fits if the noise leaves little
     doubt about the image, but with little noise the chain moves slowly. And training shows the
     network corrupted data only, while the chain also meets images that are no data, and what it does
-    there nobody has taught it. Walkback training does: it lets the chain walk a few steps from the
-    data, and asks the network at each of them for the image the walk began with. It has a price: a
-    walk that has reached another image still asks for the first, and the network learns to doubt.
-    The more noise, the shorter the walk should be; lesson Markov chains measures both.
+    there it was never trained. Walkback training does: it lets the chain run a few steps from the
+    data, and asks the network at each of them for the image the chain began with. It has a price: a
+    chain that has reached another image still asks for the first, and the network learns to doubt.
+    The more noise, the shorter the chain should be; lesson Markov chains measures both.
 
     Papers: Bengio, Yao, Alain & Vincent (2013), Generalized denoising auto-encoders as generative
-    models, arXiv:1305.6663, for the theorem and for walkback, there with walks of random length, here
+    models, arXiv:1305.6663, for the theorem and for walkback, there with chains of random length, here
     of a fixed one; Bengio, Thibodeau-Laufer, Alain & Yosinski (2014), Deep generative stochastic
     networks trainable by backprop, arXiv:1306.1091, for the general form, whose chain has hidden
     units with noise of their own. Here noise enters at the pixels alone: the denoising autoencoder,
@@ -51,13 +51,13 @@ class GSN(nn.Module):
         shape: image shape (C, H, W).
         hidden_dim: units in each of the network's two hidden layers.
         noise: probability that a pixel is replaced by a draw from Bernoulli(1/2), in (0, 1].
-        walkback: steps of the walk in `loss`; 1 is a denoising autoencoder.
+        walkback: steps of the chain in `loss`; 1 is a denoising autoencoder.
 
     Shapes:
         forward: corrupted x (B, C, H, W) of zeros and ones -> logits (B, C, H, W) of a clean white pixel
         corrupt: x (B, C, H, W) of zeros and ones -> likewise
-        loss:    x -> scalar, nats per image and step of the walk
-        walk:    x, steps -> (steps, B, C, H, W) of zeros and ones
+        loss:    x -> scalar, nats per image and step of the chain
+        chain:   x, steps -> (steps, B, C, H, W) of zeros and ones
         sample:  n -> (n, C, H, W) of zeros and ones
         stationary_distribution: -> (2^(C * H * W),), probabilities in the order of `all_images`
 
@@ -67,7 +67,7 @@ class GSN(nn.Module):
 
     Example:
         >>> model = GSN(shape=(1, 2, 3), hidden_dim=16, noise=0.3)
-        >>> model.walk(model.sample(5), steps=4).shape
+        >>> model.chain(model.sample(5), steps=4).shape
         torch.Size([4, 5, 1, 2, 3])
     """
 
@@ -105,10 +105,10 @@ class GSN(nn.Module):
         return self._logits(x)
 
     def loss(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
-        r"""$-\log P_\theta(x \mid \tilde x_t)$ in nats an image, averaged over the steps of a walk from x.
+        r"""$-\log P_\theta(x \mid \tilde x_t)$ in nats an image, averaged over the steps of a chain from x.
 
-        The walk leads away, the answer stays: at every step it is the image that the walk began with.
-        The images of the walk are constants to the gradient.
+        The target stays the same: at every step it is the image x that the chain began with.
+        The images of the chain are constants to the gradient.
         """
         check_images(x, self.shape, levels=2)
         check_labels(y, len(x), self.n_classes)
@@ -120,8 +120,8 @@ class GSN(nn.Module):
         return torch.stack(nats).flatten(2).sum(dim=2).mean()
 
     @torch.no_grad()
-    def walk(self, x: Tensor, *, steps: int) -> Tensor:
-        """The images that chains come by in `steps` steps from x, without x itself."""
+    def chain(self, x: Tensor, *, steps: int) -> Tensor:
+        """The images of chains that take `steps` steps from x, without x itself."""
         check_images(x, self.shape, levels=2)
         images = []
         for _ in range(at_least_one("steps", steps)):
@@ -165,7 +165,7 @@ class GSN(nn.Module):
 
     @torch.no_grad()
     def stationary_distribution(self, tolerance: float = 1e-6) -> Tensor:
-        r"""The probability of every image in the long run of the chain, by enumeration.
+        r"""The stationary distribution of the chain: the probability of every image, by enumeration.
 
         Both halves of a step act on the table of all $2^n$ probabilities. Noise flips each pixel on
         its own, so it takes n passes over the table. The guess is a product over pixels, so of a

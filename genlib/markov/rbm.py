@@ -154,10 +154,10 @@ class RBM(nn.Module):
 
     @torch.no_grad()
     def gibbs(self, x: Tensor, *, steps: int) -> Tensor:
-        """Images after `steps` rounds of Gibbs sampling: all hidden units, then all pixels.
+        """Images after so many steps of Gibbs sampling: all hidden units, then all pixels.
 
-        A round leaves the model's distribution as it is: draws from p(x) go in, draws from p(x) come
-        out. From anywhere else it leads nearer to p(x), how fast nobody tells.
+        A step leaves the model's distribution as it is: draws from p(x) go in, draws from p(x) come
+        out. From anywhere else it leads nearer to p(x), at an unknown rate.
         """
         at_least_one("steps", steps)
         return self._gibbs(self._flat(x), steps).unflatten(1, self.shape)
@@ -226,7 +226,7 @@ class PersistentRBM(RBM):
 
     In `loss`, chains go on from where the last update left them, instead of from the data. An update
     changes the model only a little, so chains that followed the old p(x) nearly follow the new one,
-    and a few steps catch up. In this way they get far from the data, find what the model believes in
+    and a few steps catch up. In this way they get far from the data, find what is probable under the model
     and the data do not show, and raise its energy. That asks for a learning rate low enough for the
     chains to keep up with.
 

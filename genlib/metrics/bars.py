@@ -51,7 +51,7 @@ def bars_counts(x: Tensor) -> dict[str, float]:
 
     - `covered`: how many of the thirty come, each at least a tenth as often as it should;
     - `valid`: the share of samples that are one of the thirty;
-    - `variation`: the total variation $\frac12 \sum_x |\hat q(x) - p(x)|$ over all images;
+    - `total_variation`: $\frac12 \sum_x |\hat q(x) - p(x)|$ over all images;
     - `kl_of_valid`: $KL(\hat r \,\|\, p) = \log 30 - H(\hat r)$ nats, $\hat r$ being the shares among
       the valid ones. The other direction is infinite as soon as one of the thirty is missing.
 
@@ -71,7 +71,7 @@ def bars_counts(x: Tensor) -> dict[str, float]:
     Example:
         >>> bars = load("bars").floats()
         >>> counts = bars_counts(bars[:15])  # half of them, each once
-        >>> counts["covered"], counts["valid"], round(counts["variation"], 3)
+        >>> counts["covered"], counts["valid"], round(counts["total_variation"], 3)
         (15, 1.0, 0.5)
     """
     check_images(x, (1, 4, 4))
@@ -81,12 +81,12 @@ def bars_counts(x: Tensor) -> dict[str, float]:
     white = (x > 0.5).to(bars.dtype)
     counts = mode_counts(white, bars, radius=0.5)
     p, valid = 1 / len(bars), counts.sum().item() / len(x)
-    variation = ((counts / len(x) - p).abs().sum().item() + 1 - valid) / 2
+    total_variation = ((counts / len(x) - p).abs().sum().item() + 1 - valid) / 2
     r = counts.double() / counts.sum()  # without a valid sample 0 / 0, and no divergence either
     return {
         "covered": mode_coverage(white, bars, radius=0.5),
         "valid": valid,
-        "variation": variation,
+        "total_variation": total_variation,
         "kl_of_valid": math.log(len(bars)) + torch.xlogy(r, r).sum().item(),
     }
 
@@ -99,7 +99,7 @@ def bars_report(model: nn.Module, *, n_samples: int = 6000) -> dict[str, str | f
       at most two latents), "by enumerating its chain" (it has `stationary_distribution`), or "by
       counting samples";
     - `kl`: exact KL(bars || model) in nats, None where there are samples only;
-    - `covered`, `valid`, `variation`: counted from samples, see `bars_counts` for their bias.
+    - `covered`, `valid`, `total_variation`: counted from samples, see `bars_counts` for their bias.
 
     Args:
         model: unconditional, for images (1, 4, 4); on any device.

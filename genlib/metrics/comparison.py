@@ -23,19 +23,19 @@ def report(
     n_samples: int = 1000,
     k: int = 500,
 ) -> dict[str, str | float | None]:
-    r"""What can be said of a model of any leaf: its row in a table of all of them.
+    r"""The measures of a model of any leaf: its row in a table of all of them.
 
     - `known`: how $\log p(x)$ is known: "exact"; "bound", a VAE's `importance_bound`; "AIS", an RBM
       too large to enumerate, with `annealed_importance`; None for an implicit model;
     - `nats`: the mean of that over the images of `data`, nats an image; None without a density. A
-      bound is too low by what nobody knows, and an estimate by AIS tends to be too high;
+      bound is too low by an unknown amount, and an estimate by AIS tends to be too high;
     - `gap`: how far the ELBO lies below the bound reported, nats; None for other models;
     - `error`: standard error of the AIS estimate, nats; None for other models;
     - `frechet`, `precision`, `recall`: of as many samples as there are images in `data`, against
       these; see `frechet_distance` for why the number counts;
-    - `seconds`: to draw `n_samples` at once, by the clock, with the model's default settings.
+    - `seconds`: to draw `n_samples` at once, in wall-clock time, with the model's default settings.
 
-    Samples are rounded to the levels of `data` before anyone looks at them. Generators of GANs return
+    Samples are rounded to the levels of `data` before they are measured. Generators of GANs return
     grey images also where the data are black and white, and a judge would see that first.
 
     Args:

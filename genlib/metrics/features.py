@@ -1,4 +1,4 @@
-"""A small classifier whose features judge samples, as an Inception network does for FID."""
+"""A small classifier whose features judge samples, as an Inception network does for photographs."""
 
 from itertools import islice
 
@@ -16,7 +16,7 @@ from genlib.validation import Shape, at_least_one, check_images
 class FeatureClassifier(nn.Module):
     """A small convolutional classifier; what it computes before its last layer are its features.
 
-    Frechet distance and precision compare features, as pixels say little about likeness: a digit
+    Fréchet distance and precision compare features, as pixels say little about likeness: a digit
     moved by a pixel is far from itself. The usual features come from a network trained on a million
     photographs (Heusel et al., 2017, arXiv:1706.08500); these come from the data at hand, so that
     numbers are comparable only within one data set and one `seed`.
@@ -66,7 +66,7 @@ class FeatureClassifier(nn.Module):
 
     @torch.no_grad()
     def features(self, x: Tensor, batch_size: int = 100) -> Tensor:
-        """What an image looks like to the classifier, (B, C, H, W) -> (B, D)."""
+        """The classifier's features of an image, (B, C, H, W) -> (B, D)."""
         check_images(x, self.shape)
         return torch.cat([self.to_features(2 * part - 1) for part in x.split(batch_size)])
 
@@ -79,7 +79,7 @@ class FeatureClassifier(nn.Module):
 def train_classifier(data: ImageSet, *, updates: int = 400, seed: int = 0) -> FeatureClassifier:
     """Train a `FeatureClassifier` in seconds; the same data and seed give the same classifier.
 
-    The random numbers of whoever calls are left as they were.
+    The caller's random numbers are left as they were.
 
     Args:
         data: images with labels, usually the training split.

@@ -9,7 +9,7 @@ from genlib.metrics.precision_recall import _check_features
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    r"""Frechet distance between two sets of features, each taken for a Gaussian; smaller is better.
+    r"""Fréchet distance between two sets of features, each taken for a Gaussian; smaller is better.
 
     $$d^2 = \lVert \mu_1 - \mu_2 \rVert^2 +
     \operatorname{tr}(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1^{1/2} \Sigma_2 \Sigma_1^{1/2})^{1/2})$$

@@ -18,7 +18,7 @@ def bits_per_dim(nats: Tensor | float, shape: Shape) -> Tensor | float:
     r"""From nats per image to bits per dimension: $-\log p(x) / (CHW \ln 2)$.
 
     A dimension is one channel of one pixel, so images of different sizes can be compared. A model
-    that knows nothing needs $\log_2 K$ bits a dimension; smaller is better.
+    of uniform levels needs $\log_2 K$ bits a dimension; smaller is better.
 
     Args:
         nats: log-likelihood in nats per image, usually negative.
@@ -87,7 +87,7 @@ class LogLikelihood(NamedTuple):
 def log_likelihood(
     model: nn.Module, data: ImageSet, *, train: ImageSet | None = None, k: int = 500
 ) -> LogLikelihood | None:
-    """The best that can be said of log p(x) of every image of a set; None for an implicit model.
+    """The best available value of log p(x) of every image of a set; None for an implicit model.
 
     Args:
         model: of one of the leaves of `genlib.taxonomy`, on any device; a conditional one is given

@@ -7,7 +7,7 @@ from genlib.validation import at_least_one
 
 
 def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3) -> tuple[float, float]:
-    r"""Do samples look real (precision), and is all that is real among them (recall)?
+    r"""Do samples look real (precision), and do they cover all that is real (recall)?
 
     Around each example of a set lies a ball that reaches to its k-th neighbour in the set; the balls
     together stand for where the set lives. Precision is the share of samples within the balls of
@@ -15,7 +15,7 @@ def precision_recall(real: Tensor, fake: Tensor, *, k: int = 3) -> tuple[float, 
     image copied scores in precision, noise over everything in recall.
 
     Both grow with k, and even real against real stays below 1: compare with what fresh real examples
-    get. The number of examples matters far less than to the Frechet distance: between samples of
+    get. The number of examples matters far less than to the Fréchet distance: between samples of
     one 8-dimensional Gaussian (k = 3) both are 0.86 with 25 examples and 0.87 with 400.
 
     Paper: Kynkaanniemi et al. (2019), Improved precision and recall metric for assessing generative
@@ -50,7 +50,7 @@ def _share_within(apart: Tensor, manifold: Tensor, k: int) -> float:
 
 
 def nearest_neighbours(samples: Tensor, data: Tensor, *, k: int = 1) -> tuple[Tensor, Tensor]:
-    """The training examples nearest to each sample: has the model learnt them by heart?
+    """The training examples nearest to each sample: has the model memorised them?
 
     Args:
         samples: images, or points, or features.

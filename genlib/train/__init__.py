@@ -1,6 +1,6 @@
 """Training beyond the notebook: recipes by name, a folder for each run, the loops on many devices.
 
-`python -m genlib` is the door to it. `loop` and `devices` bring Lightning Fabric, which takes seconds to
+`python -m genlib` runs it. `loop` and `devices` bring Lightning Fabric, which takes seconds to
 import, so they are imported where a training begins.
 """
 

@@ -107,17 +107,17 @@ def without_colour_order(model: PixelModel) -> PixelModel:
 
 
 def networks(
-    images: Images, network: str, numbers: int, latent_dim: int, hidden_dim: int, depth: int, p: int
+    images: Images, network: str, out_dim: int, latent_dim: int, hidden_dim: int, depth: int, p: int
 ) -> tuple[nn.Module, nn.Module]:
-    """An encoder to `numbers` numbers, and a decoder to p numbers a value of the image."""
+    """An encoder to `out_dim` numbers, and a decoder to p numbers a value of the image."""
     size, n_classes = math.prod(images.shape), images.n_classes
     hidden = (hidden_dim,) * depth
     if network == "conv":
         return (
-            ConvEncoder(images.shape, out_dim=numbers, n_classes=n_classes),
+            ConvEncoder(images.shape, out_dim=out_dim, n_classes=n_classes),
             ConvDecoder(latent_dim, images.shape, p, n_classes=n_classes),
         )
-    encoder = MLP((size, *hidden, numbers), n_classes=n_classes)
+    encoder = MLP((size, *hidden, out_dim), n_classes=n_classes)
     if p > 2:
         return encoder, LevelDecoder(
             (latent_dim, *hidden), shape=images.shape, levels=p, n_classes=n_classes

@@ -113,7 +113,7 @@ def unpack(packed: object, tensors: Mapping[str, Tensor]) -> object:
 def restore_optimizer(optimizer: Optimizer, state: dict) -> None:
     """Give an optimiser the state that it had, laid out in memory as its parameters are.
 
-    A fused optimiser walks over a parameter and its averages as they lie in memory. A file holds
+    A fused optimiser goes over a parameter and its averages as they lie in memory. A file holds
     numbers in plain order, so those of a parameter that is channels last must be put in its order.
     """
     optimizer.load_state_dict(state)

@@ -110,7 +110,7 @@ def evaluate(
     samples: Annotated[
         bool,
         typer.Option(
-            "--samples", help="only what samples show: Frechet distance, precision, recall"
+            "--samples", help="only what samples show: Fréchet distance, precision, recall"
         ),
     ] = False,
     n: Annotated[int, typer.Option(help="samples to compare with as many images")] = 1000,
@@ -119,7 +119,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="of whatever is drawn")] = 0,
     accelerator: Annotated[Accelerator, typer.Option(help="where to compute")] = "auto",
 ) -> None:
-    """Measure the model in DIR, by what its kind can honour: a likelihood, a bound, or samples only."""
+    """Measure the model in DIR, by what its kind can compute: a likelihood, a bound, or samples only."""
     with one_line_errors():
         import torch
 

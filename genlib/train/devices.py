@@ -113,13 +113,13 @@ def make_fabric(config: Config) -> Fabric:
     """Fabric for the devices and the precision of a run; the processes are not launched yet.
 
     Raises:
-        RunError: Fabric refuses, and has said why.
+        RunError: Fabric refuses, with its reason.
     """
     use_tf32(config.tf32)
     strategy: str | DDPStrategy = "auto"
     if config.world_size > 1:
         # where an update leaves one of a model's networks alone, as a GAN's does, its buffers are
-        # equal in all processes, and to copy them between two losses would spoil the first gradient
+        # equal in all processes, and to copy them between two losses would corrupt the first gradient
         partial = recipe(config.model).update.leaves_weights_out
         strategy = DDPStrategy(find_unused_parameters=partial, forward_sync_buffers=not partial)
     for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE"):
@@ -203,7 +203,7 @@ def share_batch_norm(model: nn.Module) -> None:
 def use_tf32(on: bool) -> None:
     """Whether float32 products on a GPU may be rounded to TF32's 10 bits, convolutions included.
 
-    Torch allows it in convolutions and nowhere else unless it is told.
+    Torch allows it in convolutions and nowhere else by default.
 
     Example:
         >>> use_tf32(False)
@@ -224,7 +224,7 @@ def compile_networks(model: nn.Module) -> None:
         RunError: the model has none that could gain by it.
     """
     if isinstance(model, PixelModel):
-        model.compile()  # the call of the whole model: its parts are called one by one in a walk
+        model.compile()  # the call of the whole model: its parts are called one by one in cached sampling
         return
     networks = [child for child in model.children() if next(child.parameters(), None) is not None]
     if isinstance(model, WGANGP):  # the penalty asks for a gradient of a gradient

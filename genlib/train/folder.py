@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = "genlib run 1"
+FORMAT = "genlib run 2"
 UNKNOWN = 64 * "0"  # in the place of a file's checksum, while that is computed
 
 
@@ -154,7 +154,7 @@ class RunFolder:
         """
         held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         text = json.dumps({**metadata, "run": self.fingerprint()})
-        notes = {"format": FORMAT, "facts": text, "checksum": UNKNOWN}
+        notes = {"format": FORMAT, "metadata": text, "checksum": UNKNOWN}
         data = safetensors.torch.save(held, notes)
         data = data.replace(UNKNOWN.encode(), hashlib.sha256(data).hexdigest().encode(), 1)
         # rows first: a checkpoint never knows of rows that are not on the disk
@@ -182,7 +182,7 @@ class RunFolder:
             blank = data.replace(notes["checksum"].encode(), UNKNOWN.encode(), 1)
             if hashlib.sha256(blank).hexdigest() != notes["checksum"]:
                 raise ValueError("its checksum is wrong")
-            tensors, metadata = safetensors.torch.load(data), json.loads(notes["facts"])
+            tensors, metadata = safetensors.torch.load(data), json.loads(notes["metadata"])
         except FileNotFoundError:
             raise RunError(
                 f"{self.path} has no checkpoint yet: go on with `python -m genlib train --out "

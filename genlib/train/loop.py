@@ -40,7 +40,7 @@ class Diverged(RunError):
 
 @dataclass
 class Callbacks:
-    """Who is told how a training goes; by default nobody is.
+    """Callbacks during a training; by default they do nothing.
 
     Args:
         progress: called after every update with the share that is done, in [0, 1], and the last row.
@@ -162,7 +162,7 @@ class Training:
     # The loop. ------------------------------------------------------------------------------------
 
     def run(self, callbacks: Callbacks, checkpoints: Checkpoints) -> str:
-        """Train until the budget is used up, or somebody says stop: returns "done" or "stopped".
+        """Train until the budget is used up, or is stopped: returns "done" or "stopped".
 
         Raises:
             Diverged: the loss or a weight is not a number; the last checkpoint is from before.
@@ -249,7 +249,7 @@ class Training:
         }
 
     def describe(self, row: dict[str, float], spent: dict[str, float]) -> str:
-        """A line for those who read along."""
+        """A line of progress."""
         losses = "".join(f", {k} {v:.4g}" for k, v in row.items() if "loss" in k)
         epoch = self.step * self.batches_an_update / self.order.batches
         return (
@@ -349,7 +349,7 @@ def train(
         data: the training images.
         folder: where the run is kept.
         resume: go on with what is in the folder.
-        callbacks: who is told how it goes.
+        callbacks: called as it goes.
         checkpoints: when they are written.
         model: a model that is not built from the recipe, but trained by it.
 

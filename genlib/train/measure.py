@@ -1,4 +1,4 @@
-"""What can be said of a trained model: whatever its leaf of the taxonomy can honour, and no more."""
+"""The measures of a trained model: those that its leaf of the taxonomy has, and no more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,7 +128,7 @@ def compare_samples(
         n: how many samples, and how many images.
 
     Returns:
-        Frechet distance, precision and recall (the share of real images that the samples cover), each
+        Fréchet distance, precision and recall (the share of real images that the samples cover), each
         of `samples` and, to compare with, of as many `training images`.
 
     Raises:
@@ -163,7 +163,7 @@ def compare_samples(
     }
     shares = {of: precision_recall(real, features) for of, features in seen.items()}
     return {
-        "Frechet distance": {of: frechet_distance(real, x) for of, x in seen.items()},
+        "Fréchet distance": {of: frechet_distance(real, x) for of, x in seen.items()},
         "precision": {of: precision for of, (precision, _) in shares.items()},
         "recall": {of: recall for of, (_, recall) in shares.items()},
     }
@@ -193,19 +193,19 @@ def measure(
     n: int = 1000,
     codes: int = 500,
 ) -> dict[str, Measurement]:
-    """All that can be said of a model on some images, by name.
+    """All measures of a model on some images, by name.
 
     Args:
         model: on any device, in eval mode.
         config: of its run.
         train: what it was trained on, as it knows it.
         data: what to measure on, as it knows it.
-        only: "likelihood" or "samples"; None for everything the model can honour.
+        only: "likelihood" or "samples"; None for everything the model can compute.
         n: samples to compare, at most as many as there are images.
         codes: codes an image for a VAE's bound, which comes beside the ELBO.
 
     Raises:
-        RunError: it was asked for something that it cannot honour.
+        RunError: it was asked for something that it cannot compute.
 
     Example:
         >>> from genlib.data import load
@@ -226,7 +226,7 @@ def measure(
     elif only == "samples" or (only is None and data.n_classes > 1):
         n = min(n, len(data))
         for name, shares in compare_samples(model, train, data, n).items():
-            unit = "distance" if name == "Frechet distance" else "share"
+            unit = "distance" if name == "Fréchet distance" else "share"
             for kind, value in shares.items():
                 found[f"{name} of {n} {kind}"] = Measurement(value, None, unit)
     return found

@@ -31,7 +31,7 @@ class Muon(Optimizer):
     A group with a `momentum` holds weights of one shape, and is done at once: a convolution is the
     matrix from everything its kernel reads to its outputs. `torch.optim.Muon` takes only 2-D
     parameters, one at a time: 23 ms a step of the GatedPixelCNN of `make results`, and 6 ms here.
-    The step is computed in the numbers of the weights.
+    The step is computed in the dtype of the weights.
 
     Source: Jordan et al. (2024), https://kellerjordan.github.io/posts/muon
 

@@ -25,10 +25,10 @@ class Refused(Exception):
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """What goes wrong for a reason that the user can mend is said in one line; exit code 2."""
+    """What goes wrong for a reason that the user can mend is reported in one line; exit code 2."""
     try:
         yield
-    except BrokenPipeError:  # who read our output has heard enough
+    except BrokenPipeError:  # the reader has closed the pipe
         raise
     except (Refused, RunError, ValueError, OSError) as error:
         text = str(error)

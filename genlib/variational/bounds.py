@@ -76,7 +76,7 @@ def log_prob_by_quadrature(
 ) -> Tensor:
     r"""A VAE's $\log p(x) = \log \int p(x \mid z)\, p(z)\, dz$, by a sum over a grid of codes, in nats.
 
-    With one or two latents the integral that nobody can compute in general can be computed: the
+    With one or two latents the integral that has no general solution can be computed: the
     mean of a smooth function over ever finer cells converges fast. It is as good as exact where it no
     longer changes with `points`; a decoder that turns sharply between two codes needs more of them.
 

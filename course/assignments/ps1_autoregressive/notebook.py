@@ -14,11 +14,11 @@
 #
 # | task | | points |
 # | --- | --- | --- |
-# | 1 | The world changes: Bayes' rule with other proportions | 4 |
-# | 2 | Honest bits: from a density to levels | 4 |
+# | 1 | Prior shift: Bayes' rule with other proportions | 4 |
+# | 2 | Bits per dimension: from a density to levels | 4 |
 # | 3 | A distribution on levels with two parameters | 6 |
 # | 4 | Masks for another order | 5 |
-# | 5 | What a stack reads, and never will | 5 |
+# | 5 | Receptive field and blind spot of a stack | 5 |
 # | 6 | Completing an image exactly, and what the sampler does instead | 5 |
 # | 7 | Train a network of your own | 7 |
 # | 8 | An experiment: two orders | 4 |
@@ -75,13 +75,13 @@ PIXEL = (0, 2)
 WORLD = (0, 2, 5, 4)
 
 # %% [markdown]
-# ## Task 1. The world changes (4 points)
+# ## Task 1. Prior shift (4 points)
 #
 # A classifier was trained where the three classes had the proportions $\pi_{\text{old}}(y)$. It gives logits, whose
-# softmax is $p_{\text{old}}(y \mid x)$. Now it works in another world. The classes look as they did, so $p(x \mid y)$
+# softmax is $p_{\text{old}}(y \mid x)$. Now it is used on other data. The classes look as they did, so $p(x \mid y)$
 # is the same. But their proportions are new: $\pi_{\text{new}}$ = {{NEW_PRIOR}}.
 #
-# Nobody can train again, and nobody knows $p(x \mid y)$. Show with Bayes' rule that you need not know it: both
+# Training again is not possible, and $p(x \mid y)$ is unknown. Show with Bayes' rule that you need not know it: both
 #
 # $$p_{\text{new}}(y \mid x) \qquad \text{and} \qquad \frac{p_{\text{new}}(x)}{p_{\text{old}}(x)}$$
 #
@@ -122,7 +122,7 @@ hand_in("ps1_autoregressive", "prior_shift", prior_shift, VARIANT)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## Task 2. Honest bits (4 points)
+# ## Task 2. Bits per dimension (4 points)
 #
 # Two papers report bits per dimension. One models levels, with probabilities; the other a continuous $y$, with a
 # density. Densities have units: write the same images in a range twice as wide, and every density halves, once for
@@ -171,7 +171,7 @@ hand_in("ps1_autoregressive", "level_bits", level_bits, VARIANT)
 # %% [markdown]
 # ## Task 3. A distribution on levels with two parameters (6 points)
 #
-# A softmax spends K numbers on a pixel, and nothing tells it that level 7 is near level 8. Salimans et al. (2017,
+# A softmax spends K numbers on a pixel, and does not know that level 7 is near level 8. Salimans et al. (2017,
 # PixelCNN++, arXiv:1701.05517, section 2.1) let the network give two: a mean $\mu$ and the logarithm of a scale,
 # $\log s$. Behind the level they imagine a continuous brightness with the **logistic distribution**, whose
 # distribution function is
@@ -183,7 +183,7 @@ hand_in("ps1_autoregressive", "level_bits", level_bits, VARIANT)
 # the lowest level is seen as the lowest, and all above the highest as the highest. So each level has a probability,
 # and they sum to one.
 #
-# **Derive** it, and then a form that survives. Far from the mean both sigmoids are 0 or both are 1, and the logarithm
+# **Derive** it, and then a numerically stable form. Far from the mean both sigmoids are 0 or both are 1, and the logarithm
 # of their difference is $-\infty$; where $s$ is large they are nearly equal, and the difference has no digits left.
 # Show that
 #
@@ -234,7 +234,7 @@ hand_in("ps1_autoregressive", "logistic_log_prob", logistic_log_prob, VARIANT)
 #
 # - The first pixel is the **{{START}}** corner, as `START`.
 # - `SCAN` = "{{SCAN}}" is what gets finished before the next begins, **{{SCAN}}**. "rows" means that all pixels of a
-#   row come before the next row; "columns" likewise. From `START` you always walk away towards the other side, and
+#   row come before the next row; "columns" likewise. From `START` you always move away towards the other side, and
 #   every row (or column) begins at the same side: this is no serpentine.
 # - Within a pixel the colours come in the order **{{COLOURS}}**, as `COLOURS`: R is red, G green, B blue.
 #
@@ -298,7 +298,7 @@ hand_in("ps1_autoregressive", "order_mask", order_mask, VARIANT)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## Task 5. What a stack reads, and never will (5 points)
+# ## Task 5. Receptive field and blind spot of a stack (5 points)
 #
 # Lesson {{pixelcnn}} found receptive fields by differentiating a network. Here is none to differentiate: work it out. The
 # images are grey. The stack has one layer with mask A and a kernel of `FIRST` x `FIRST` = {{FIRST}} x {{FIRST}}, and
@@ -366,7 +366,7 @@ hand_in("ps1_autoregressive", "reads", reads, VARIANT)
 # **before** it. Is that a draw from $p(\text{unknown} \mid \text{known})$? Not if known pixels come later. On a small
 # image we can list all completions and see.
 #
-# Let $M$ be the number of completions: all images that agree with the known pixels. A model has given their factors,
+# Let $M$ be the number of completions: all images that have the known pixels. A model has given their factors,
 # in the order in which it predicts the pixels. Row $m$ of `log_factors` (M, D) belongs to one completion, column $i$
 # to the $i$-th pixel predicted: $\log p(x_i \mid x_1, \dots, x_{i-1})$ of the values that this completion has.
 # `known` (D,) is true for the pixels that are known; at least one is not. Derive
@@ -398,8 +398,8 @@ def completions(log_factors, known):
 
 
 # %% nbgrader={"grade": false, "grade_id": "completions-example", "locked": true, "schema_version": 3, "solution": false, "task": false}
-# Two pixels that are always alike, the first white or black by the toss of a coin. The second is known to be white.
-# Completions: black-white, white-white. The sampler tosses its coin all the same.
+# Two pixels that are always alike, the first drawn from Bernoulli(1/2). The second is known to be white.
+# Completions: black-white, white-white. The sampler draws the first from Bernoulli(1/2) all the same.
 log_factors = torch.tensor([[0.5, 0.01], [0.5, 0.99]]).log()
 exact, clamped, _ = completions(log_factors, torch.tensor([False, True]))
 assert torch.allclose(exact.exp(), torch.tensor([0.01, 0.99]), atol=1e-4)
@@ -416,7 +416,7 @@ hand_in("ps1_autoregressive", "completions", completions, VARIANT)
 # ## Task 7. Train a network of your own (7 points)
 #
 # The data are `bars`: 14 images of columns (label 0), 14 of rows (label 1), and 2 that are both (label 2). But the
-# world has changed, as in task 1: the labels have the proportions `NEW_PRIOR` = {{NEW_PRIOR}}, and within a label all
+# prior has changed, as in task 1: the labels have the proportions `NEW_PRIOR` = {{NEW_PRIOR}}, and within a label all
 # images are equally probable. So the truth $p$ is known: 30 probabilities.
 #
 # Write and train a network for $q(x) = \prod_i q(x_i \mid \text{pixels earlier in your order})$, from nothing but
@@ -558,8 +558,8 @@ def two_orders(p, height, width):
 
 # %% [markdown]
 # Try it on a world of 2 x 3 pixels. Four of them make a half adder, a circuit that adds two bits: pixels $a$ and $b$
-# are tossed coins, *both* is white when both are white, *differ* is white when they differ. The other two pixels are
-# coins. One image in twenty is noise. `WORLD` = {{WORLD}} says where $a$, $b$, *both* and *differ* lie, numbered in
+# are Bernoulli(1/2), *both* is white when both are white, *differ* is white when they differ. The other two pixels are
+# Bernoulli(1/2) too. One image in twenty is noise. `WORLD` = {{WORLD}} says where $a$, $b$, *both* and *differ* lie, numbered in
 # raster order from 0.
 
 # %% nbgrader={"grade": false, "grade_id": "two_orders-example", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -570,8 +570,8 @@ world = 0.95 * allowed / allowed.sum() + 0.05 / len(images)
 plots.show_images(images[allowed > 0], columns=8, size=0.7, title="this world, but for noise")
 raster, mine = two_orders(world, 2, 3)
 print(f"raster order: {raster:.2f} nats from the truth, {SCAN} from the {START}: {mine:.2f}")
-coins = torch.full((64,), 1 / 64)
-assert (two_orders(coins, 2, 3).abs() < 0.004).all()  # no order costs anything
+uniform = torch.full((64,), 1 / 64)
+assert (two_orders(uniform, 2, 3).abs() < 0.004).all()  # no order costs anything
 
 # %% nbgrader={"grade": true, "grade_id": "two_orders", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
 # Graded with inputs of the grader's own.
@@ -597,7 +597,7 @@ hand_in("ps1_autoregressive", "two_orders", two_orders, VARIANT)
 # family while others do not. The divergence is the sum of what each conditional misses, in expectation.
 #
 # In raster order *both* comes after $a$, $b$ and *differ*. So the last pixel of the three $a$, $b$, *differ* must be
-# told from the other two alone. It is their exclusive or, and no linear function separates that: the pixel costs
+# predicted from the other two alone. It is their exclusive or, and no linear function separates that: the pixel costs
 # about a whole bit where nearly none is left. In my order *both* comes before the last of the three. With it the
 # exclusive or is linear, for instance *differ* = $a + b - 2 \cdot$ *both*, and a logistic regression comes close.
 #

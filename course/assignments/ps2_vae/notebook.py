@@ -247,7 +247,7 @@ def linear_elbo(x, weight, bias, log_noise, mean, log_std):
 
 # %% [markdown]
 # Three things that must hold. With a single latent the posterior is diagonal, so the right $q$ leaves no gap. With two
-# latents a gap remains, and it is the same for both images, since $\Sigma$ knows nothing of x. And no other width than your
+# latents a gap remains, and it is the same for both images, since $\Sigma$ does not depend on x. And no other width than your
 # $\tau$ does better: the figure stretches it by a factor.
 
 # %% nbgrader={"grade": false, "grade_id": "linear_elbo-example", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -355,7 +355,7 @@ hand_in("ps2_vae", "sweep", sweep, VARIANT)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## Task 6. What killed them? (5 points, in words)
+# ## Task 6. Why do they die? (5 points, in words)
 #
 # A colleague trains a VAE with 16 latents, a Gaussian decoder and a fixed $\sigma$. Four latents are active. "The ELBO
 # is to blame," she says, "my encoder is too weak." In 100 to 200 words:
@@ -404,7 +404,7 @@ hand_in("ps2_vae", "sweep", sweep, VARIANT)
 # | logistic | $e^{-y} / (1 + e^{-y})^2$ | $1 / (1 + e^{-y})$ | 0 | $\pi^2 / 3$ |
 # | gumbel | $e^{-y - e^{-y}}$ | $e^{-e^{-y}}$ | 0.5772156649 | $\pi^2 / 6$ |
 #
-# The encoder returns mean and log_std as always, and they shall mean what they say: every entry of z has that mean and that
+# The encoder returns mean and log_std as always, and they shall be exactly that: every entry of z has that mean and that
 # standard deviation. The standard forms do not have mean 0 and standard deviation 1. So move and stretch.
 #
 # **Write** `draw(mean, log_std, u)`, with mean and log_std (B, D) and u (k, B, D) strictly between 0 and 1. It returns z (k,
@@ -532,10 +532,10 @@ hand_in("ps2_vae", "importance_bound", importance_bound, VARIANT)
 #
 # **How it is graded.** The grader asks your decoder about some 2,500 codes on a grid over the plane, and your encoder about the 360
 # images of the test split. From these numbers alone it computes, outside of your notebook, two averages over the test images: the evidence
-# $\log p(x)$, by adding up over the grid, and the ELBO. With two latents nothing needs to be estimated, and your own opinion of your
-# model is not asked for. Pixels that know nothing of each other have -25.1 nats.
+# $\log p(x)$, by adding up over the grid, and the ELBO. With two latents nothing needs to be estimated, and your own estimate is not
+# used. Independent pixels have -25.1 nats.
 #
-# Parts: an image or a code gets the same answer in any company (1), evidence of at least -19.3 nats (3), ELBO of at least -20.6
+# Parts: an image or a code gets the same answer whatever else is in the batch (1), evidence of at least -19.3 nats (3), ELBO of at least -20.6
 # nats (3). Do not train on the test split: a person looks at what you do here.
 
 # %% nbgrader={"grade": false, "grade_id": "budget", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -640,7 +640,7 @@ hand_in("ps2_vae", "model", trained, VARIANT)
 # ### BEGIN SOLUTION
 # 1. It is the divergence of $q(z \mid x)$ from the true posterior $p(z \mid x)$, averaged over the test images. A better encoder
 #    (larger, trained longer, or fitted anew to each test image) or a richer family of $q$ makes it smaller. With the decoder
-#    held fixed neither changes the evidence, which knows only prior and decoder, so samples stay as they are. Trained
+#    held fixed neither changes the evidence, which depends on prior and decoder alone, so samples stay as they are. Trained
 #    together, a better $q$ lets the decoder use posteriors that it avoided before, and the evidence may rise. More
 #    importance samples tighten the reported bound without touching $p$ or $q$. A decoder whose posteriors are nearer to
 #    diagonal Gaussians closes the gap too, and does change the evidence, for better or worse.

@@ -7,28 +7,28 @@
 # ---
 
 # %% [markdown]
-# # Problem set 3. Games, ratios and distances
+# # Problem set 3. GANs: ratios, divergences and distances
 #
-# **What does a discriminator know, and what can you do with it?**
+# **What does a discriminator learn, and what can you do with it?**
 #
-# In lessons {{gan}} (GAN) and {{gan_architectures}} (GAN architectures) a discriminator was a teacher: it trained a generator and was thrown
-# away. Here you look at what it has learned. It holds the ratio of two densities, it measures a divergence or a
-# distance, and it is one of two players whose game may or may not settle. You derive each of these on paper, carry it
-# into code, and then train a GAN under a budget and ask whether what you measure is more than luck.
+# In lessons {{gan}} (GAN) and {{gan_architectures}} (GAN architectures) a discriminator trained a generator and was thrown
+# away. Here you study what it has learned. It holds the ratio of two densities, it measures a divergence or a
+# distance, and its training together with the generator may or may not converge. You derive each of these on paper, write it
+# in code, and then train a GAN under a budget and ask whether what you measure is more than chance.
 #
 # **What to hand in.** This one notebook, under its own name, `ps3_gan.ipynb`. Run it from top to bottom before you do
 # ("Restart Kernel and Run All Cells"). Allow a week or two: about eight hours, half of them with paper and pencil.
 #
 # | task | | points |
 # | --- | --- | --- |
-# | 1 | The game with unequal shares | 5 |
-# | 2 | What a discriminator can mend | 5 |
+# | 1 | The objective with unequal shares | 5 |
+# | 2 | Importance weights from a discriminator | 5 |
 # | 3 | Another divergence | 5 |
-# | 4 | Moving earth along a line | 6 |
+# | 4 | The Wasserstein-1 distance on a line | 6 |
 # | 5 | A penalty on the slope | 5 |
-# | 6 | Does the game settle? | 5 |
+# | 6 | Does training converge? | 5 |
 # | 7 | A generator for any ring | 6 |
-# | 8 | Is it luck? | 3 |
+# | 8 | A permutation test for paired seeds | 3 |
 # | 9 | An experiment (read by a person) | 6 |
 # | 10 | Smoothed labels (read by a person) | 4 |
 # | | **together** | **50** |
@@ -74,7 +74,7 @@ RADIUS = 1.8
 STD = 0.22
 
 # %% [markdown]
-# ## Task 1. The game with unequal shares (5 points)
+# ## Task 1. The objective with unequal shares (5 points)
 #
 # A batch need not hold as many fakes as real examples. Let a share $\pi =$ `REAL_SHARE` $=$ {{REAL_SHARE}} of it be
 # real, drawn from $p$, and the rest fake, drawn from $q$. The discriminator maximises
@@ -130,26 +130,26 @@ hand_in("ps3_gan", "skewed_game", skewed_game, VARIANT)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## Task 2. What a discriminator can mend (5 points)
+# ## Task 2. Importance weights from a discriminator (5 points)
 #
-# Turn task 1 round. Somebody gives you the logits of a good discriminator, trained on batches with a share $\pi =$
+# Now use task 1 in reverse. You are given the logits of a good discriminator, trained on batches with a share $\pi =$
 # `REAL_SHARE` of real examples, at $n$ fakes $x_1, \dots, x_n$. You have no density. But you know how the logit
-# depends on the ratio $r(x) = p(x) / q(x)$, and a ratio is all that importance sampling wants:
+# depends on the ratio $r(x) = p(x) / q(x)$, and a ratio is all that importance sampling needs:
 #
 # $$\mathbb{E}_{x \sim p} f(x) = \mathbb{E}_{x \sim q}\, r(x) f(x).$$
 #
-# So a discriminator can mend a generator that it has finished training. Two ways:
+# So a discriminator can correct the samples of a generator after training. Two ways:
 #
-# - **Weigh.** Give the fake $x_i$ the weight $w_i = r(x_i) / \sum_j r(x_j)$, and estimate the mean of $f$ by $\sum_i
+# - **Importance weights.** Give the fake $x_i$ the weight $w_i = r(x_i) / \sum_j r(x_j)$, and estimate the mean of $f$ by $\sum_i
 #   w_i f(x_i)$. Weights that differ cost precision. As many fakes as $n_\text{eff} = 1 / \sum_i w_i^2$ with equal
 #   weights would do as well.
-# - **Throw away.** Keep the fake $x_i$ with the probability $a_i = r(x_i) / M$, by chance, one by one. What is kept
+# - **Rejection sampling.** Keep the fake $x_i$ with the probability $a_i = r(x_i) / M$, by chance, one by one. What is kept
 #   follows $p$, if no $a_i$ exceeds 1. The smallest such $M$ for these $n$ fakes wastes the least (Azadi et al.,
 #   2019, arXiv:1810.06758).
 #
 # **Write** `corrected(logit, f)`, with logit (n,) and f (n, d), the values $f(x_i)$. It returns four tensors: $\log
 # r$ (n,), the estimate (d,), $n_\text{eff}$ (one number), and $a$ (n,). Logits of a thousand, up or down, must not
-# spoil the last three.
+# make the last three wrong.
 
 # %% nbgrader={"grade": false, "grade_id": "corrected-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def corrected(logit, f):
@@ -202,8 +202,8 @@ hand_in("ps3_gan", "corrected", corrected, VARIANT)
 # %% [markdown]
 # ## Task 3. Another divergence (5 points)
 #
-# Why should a game measure the Jensen-Shannon divergence? Any convex $f$ with $f(1) = 0$ makes a divergence, $D_f(p
-# \,\|\, q) = \mathbb{E}_q\, f\big(p(x) / q(x)\big)$. And any of them can be played for (Nowozin et al., 2016,
+# A GAN need not measure the Jensen-Shannon divergence. Any convex $f$ with $f(1) = 0$ makes a divergence, $D_f(p
+# \,\|\, q) = \mathbb{E}_q\, f\big(p(x) / q(x)\big)$. And any of them can be the objective (Nowozin et al., 2016,
 # arXiv:1606.00709). With the **conjugate** $f^*(t) = \sup_{u > 0} \big( u t - f(u) \big)$,
 #
 # $$D_f(p \,\|\, q) \;\ge\; \mathbb{E}_{x \sim p}\, T(x) - \mathbb{E}_{x \sim q}\, f^*\big(T(x)\big)
@@ -273,11 +273,11 @@ hand_in("ps3_gan", "f_gan", f_gan, VARIANT)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## Task 4. Moving earth along a line (6 points)
+# ## Task 4. The Wasserstein-1 distance on a line (6 points)
 #
-# How far must earth be moved, on average, to turn one heap into another? On a line this **Wasserstein distance**
-# needs no network. Let the points $x_i$ hold the shares $a_i$ of all the earth, $\sum_i a_i = 1$, and let the points
-# $y_j$ want the shares $b_j$, with $F(t) = \sum_{x_i \le t} a_i$ and $G(t) = \sum_{y_j \le t} b_j$. What must cross
+# How far must probability mass be moved, on average, to turn one distribution into another? On a line this
+# **Wasserstein-1 distance** (earth mover's distance) needs no network. Let the points $x_i$ hold the shares $a_i$ of the mass,
+# $\sum_i a_i = 1$, and let the points $y_j$ need the shares $b_j$, with $F(t) = \sum_{x_i \le t} a_i$ and $G(t) = \sum_{y_j \le t} b_j$. What must cross
 # the place $t$, and what does that cost? So, on paper,
 #
 # $$W = \int_{-\infty}^{\infty} \big| F(t) - G(t) \big| \, dt
@@ -291,7 +291,7 @@ hand_in("ps3_gan", "f_gan", f_gan, VARIANT)
 # shares are weights divided by their sum. Return three tensors:
 #
 # - $W$, one number;
-# - the scores of a best critic at x, (n,), and at y, (m,). Your class plays with critics whose slope may be up to
+# - the scores of a best critic at x, (n,), and at y, (m,). Your class uses critics whose slope may be up to
 #   `SLOPE` $=$ {{SLOPE}}, so that the gap of the mean scores is `SLOPE` times $W$. The score is high where $x$ is.
 #   Any constant may be added, so the tests look at what the scores do and not at what they are.
 
@@ -310,7 +310,7 @@ def wasserstein(x, y, weight_x, weight_y):
     ### END SOLUTION
 
 # %% [markdown]
-# Three points, moved by five. And two heaps with one mean: a line through the middle would not tell them apart, so
+# Three points, moved by five. And two distributions with one mean: a line through the middle would not tell them apart, so
 # the best critic must bend.
 
 # %% nbgrader={"grade": false, "grade_id": "wasserstein-example", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -390,11 +390,11 @@ hand_in("ps3_gan", "penalty", penalty, VARIANT)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## Task 6. Does the game settle? (5 points)
+# ## Task 6. Does training converge? (5 points)
 #
 # The smallest GAN there is (Mescheder et al., 2018, arXiv:1801.04406): all the data lie at 0, the generator puts all
-# its fakes at $\theta$, and the discriminator's raw output is $\psi x$. The players rest at $\theta = \psi = 0$. Do
-# they get there? With $s(t) = \log(1 + e^t)$ their losses are
+# its fakes at $\theta$, and the discriminator's raw output is $\psi x$. The equilibrium is $\theta = \psi = 0$. Do
+# the two get there? With $s(t) = \log(1 + e^t)$ their losses are
 #
 # | `GAME` | the discriminator minimises | the generator minimises |
 # | --- | --- | --- |
@@ -402,53 +402,53 @@ hand_in("ps3_gan", "penalty", penalty, VARIANT)
 # | non-saturating | $s(\psi \theta) + \frac{\gamma}{2} \psi^2$ | $s(-\psi \theta)$ |
 # | Wasserstein | $\psi \theta + \frac{\gamma}{2} \psi^2$ | $-\psi \theta$ |
 #
-# up to constants. The term with $\gamma$ is a zero-centred gradient penalty. Each player takes plain gradient steps,
+# up to constants. The term with $\gamma$ is a zero-centred gradient penalty. Each network takes plain gradient steps,
 # the discriminator with the rate $\eta_D$ and the generator with $\eta_G$. They may move **simultaneously**, both
 # from where the other was. Or they **alternate**: $\psi$ moves first, and then $\theta$, which sees the new $\psi$.
 #
-# Your game is **{{GAME}}**. Near rest, a turn is a linear map of $(\theta, \psi)$, to first order. Write down both
-# matrices. Over many turns the distance from rest changes by a factor for each turn, on average: the largest modulus
-# of the matrix's eigenvalues. Below 1 the players come to rest, above 1 they leave, and at exactly 1 they circle.
+# Your losses are **{{GAME}}**. Near the equilibrium, a step of both is a linear map of $(\theta, \psi)$, to first order. Write down both
+# matrices. Over many steps the distance from the equilibrium changes by a factor for each step, on average: the largest modulus
+# of the matrix's eigenvalues. Below 1 the two converge, above 1 they diverge, and at exactly 1 they circle.
 #
 # **Write** `contraction(rate_d, rate_g, weight)`, with three tensors (n,), float64: $\eta_D$, $\eta_G$ and $\gamma$
-# of $n$ games. It returns two tensors (n,): the factor of simultaneous and that of alternating turns. The eigenvalues
+# of $n$ such GANs. It returns two tensors (n,): the factor of simultaneous and that of alternating steps. The eigenvalues
 # may be a complex pair, or two real numbers, of either sign.
 
 # %% nbgrader={"grade": false, "grade_id": "contraction-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def contraction(rate_d, rate_g, weight):
     ### BEGIN SOLUTION
-    pull = 1.0 if GAME == "Wasserstein" else 0.5  # the slope of s at 0
+    gradient = 1.0 if GAME == "Wasserstein" else 0.5  # the slope of s at 0
     one, zero = torch.ones_like(rate_d), torch.zeros_like(rate_d)
 
     def matrix(a, b, c, d):
         return torch.stack([a, b, c, d], dim=-1).unflatten(-1, (2, 2))
 
-    together = matrix(one, pull * rate_g, -pull * rate_d, 1 - rate_d * weight)
-    discriminator = matrix(one, zero, -pull * rate_d, 1 - rate_d * weight)
-    generator = matrix(one, pull * rate_g, zero, one)
+    together = matrix(one, gradient * rate_g, -gradient * rate_d, 1 - rate_d * weight)
+    discriminator = matrix(one, zero, -gradient * rate_d, 1 - rate_d * weight)
+    generator = matrix(one, gradient * rate_g, zero, one)
     in_turn = generator @ discriminator  # the discriminator first
     return tuple(torch.linalg.eigvals(m).abs().amax(dim=-1) for m in (together, in_turn))
     ### END SOLUTION
 
 # %% [markdown]
-# The same game, played. The cell below makes the real steps, not the linear ones, and prints by what factor the
-# distance from rest changed in a turn, as a geometric mean. Small rates and a start near rest: your factors should
-# say the same.
+# The same training, run. The cell below makes the real steps, not the linear ones, and prints by what factor the
+# distance from the equilibrium changed in a step, as a geometric mean. Small rates and a start near it: your factors
+# should be the same.
 
 # %% nbgrader={"grade": false, "grade_id": "contraction-example", "locked": true, "schema_version": 3, "solution": false, "task": false}
-def play(rate_d, rate_g, weight, alternate, turns=300):
-    """The distance from rest after every turn."""
+def train(rate_d, rate_g, weight, alternate, steps=300):
+    """The distance from the equilibrium after every step."""
     theta, psi = torch.tensor([0.02, 0.0], dtype=torch.float64)
     distances = []
-    for _ in range(turns):
+    for _ in range(steps):
         product = psi * theta
         fake = 1.0 if GAME == "Wasserstein" else product.sigmoid()
         new_psi = psi - rate_d * (fake * theta + weight * psi)
         seen = new_psi if alternate else psi
         product = seen * theta
         sides = {"minimax": product, "non-saturating": -product}
-        pull = 1.0 if GAME == "Wasserstein" else sides[GAME].sigmoid()
-        theta, psi = theta + rate_g * pull * seen, new_psi
+        gradient = 1.0 if GAME == "Wasserstein" else sides[GAME].sigmoid()
+        theta, psi = theta + rate_g * gradient * seen, new_psi
         distances.append((theta**2 + psi**2).sqrt().item())
     return distances
 
@@ -456,14 +456,14 @@ def play(rate_d, rate_g, weight, alternate, turns=300):
 curves = {}
 for weight in (0.0, 0.5):
     for name, alternate in (("simultaneous", False), ("alternating", True)):
-        curves[f"{name}, weight {weight}"] = distances = play(0.2, 0.2, weight, alternate)
+        curves[f"{name}, weight {weight}"] = distances = train(0.2, 0.2, weight, alternate)
         factors = contraction(*torch.tensor([[0.2], [0.2], [weight]], dtype=torch.float64))
-        played = (distances[-1] / distances[99]) ** (1 / 200)
-        agrees = abs(factors[alternate].item() - played) < 0.005
-        print(f"{name:<12} weight {weight}: agrees with the game: {agrees}")
+        measured = (distances[-1] / distances[99]) ** (1 / 200)
+        agrees = abs(factors[alternate].item() - measured) < 0.005
+        print(f"{name:<12} weight {weight}: agrees with the training: {agrees}")
 plots.show_curves(
     {name: [math.log10(d) for d in distances] for name, distances in curves.items()},
-    xlabel="turns", ylabel="distance from rest, power of ten",
+    xlabel="steps", ylabel="distance from the equilibrium, power of ten",
 )
 
 # %% nbgrader={"grade": true, "grade_id": "contraction", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
@@ -476,7 +476,7 @@ hand_in("ps3_gan", "contraction", contraction, VARIANT)
 # %% [markdown]
 # ## Task 7. A generator for any ring (6 points)
 #
-# Eight heaps on a ring, as in lesson {{gan}}. But now the ring comes in units that nobody told you: its center lies
+# Eight Gaussians on a ring, as in lesson {{gan}}. But now the ring comes in unknown units: its center lies
 # anywhere, it may be thirty times as large, and it is turned. A network that was tuned for numbers about 1 finds
 # nothing there. What would you do to the data first, and to the fakes last?
 #
@@ -488,15 +488,15 @@ hand_in("ps3_gan", "contraction", contraction, VARIANT)
 # free, from the lessons or from above. You may add functions of your own in this cell; in task 9 you will want one
 # that takes a setting as an argument.
 #
-# The tests call `ring` once, with 4000 points of a ring of their own: radius {{RADIUS}} and heaps of width {{STD}},
+# The tests call `ring` once, with 4000 points of a ring of their own: radius {{RADIUS}} and Gaussians of width {{STD}},
 # moved and blown up. Then they count, among 2000 points:
 #
-# - at least 7 of 8 modes get a tenth of their due or more, within three standard deviations (2 points);
+# - at least 7 of 8 modes get a tenth of their share or more, within three standard deviations (2 points);
 # - at least 60 % of the points lie within two standard deviations of a mode; of the data it is 86 % (2 points);
-# - the heaps are not thinner than half of those of the data (1 point);
+# - the Gaussians are not narrower than half of those of the data (1 point);
 # - the points are a function of z, and no copies of the data (1 point).
 #
-# Luck is part of training a GAN. Try several seeds, and leave a margin.
+# Results differ from seed to seed. Try several seeds, and leave a margin.
 
 # %% nbgrader={"grade": false, "grade_id": "ring-answer", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def ring(real, z):
@@ -508,43 +508,43 @@ def ring(real, z):
 
 
 class Linears(nn.Module):
-    """Linear layers of several games side by side: (games, n, inputs) -> (games, n, outputs)."""
+    """Linear layers of several GANs side by side: (gans, n, inputs) -> (gans, n, outputs)."""
 
-    def __init__(self, games, inputs, outputs):
+    def __init__(self, gans, inputs, outputs):
         super().__init__()
         bound = inputs**-0.5  # as in nn.Linear
-        self.weight = nn.Parameter(torch.empty(games, inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(games, 1, outputs).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(gans, inputs, outputs).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.empty(gans, 1, outputs).uniform_(-bound, bound))
 
     def forward(self, x):
         return torch.baddbmm(self.bias, x, self.weight)
 
 
-def network(games, inputs, outputs, width=64):
+def network(gans, inputs, outputs, width=64):
     return nn.Sequential(
-        Linears(games, inputs, width), nn.LeakyReLU(0.2),
-        Linears(games, width, width), nn.LeakyReLU(0.2),
-        Linears(games, width, outputs),
+        Linears(gans, inputs, width), nn.LeakyReLU(0.2),
+        Linears(gans, width, width), nn.LeakyReLU(0.2),
+        Linears(gans, width, outputs),
     )
 
 
 def fit(real, latent_dim, updates, momentum=0.5, weight=0.0):
-    """A generator for each game, trained on its points (games, N, 2) of a size of about 1.
+    """A generator for each GAN, trained on its points (gans, N, 2) of a size of about 1.
 
-    No game sees another: a sum of losses has the gradients of each, and Adam treats every weight by
-    itself. Six games at once take little longer than one.
+    No GAN depends on another: a sum of losses has the gradients of each, and Adam treats every weight by
+    itself. Six GANs at once take little longer than one.
     """
-    games, n = len(real), 128
-    generator, discriminator = network(games, latent_dim, 2), network(games, 2, 1)
+    gans, n = len(real), 128
+    generator, discriminator = network(gans, latent_dim, 2), network(gans, 2, 1)
     of_g, of_d = [
-        torch.optim.Adam(player.parameters(), betas=(momentum, 0.99), fused=True)
-        for player in (generator, discriminator)
+        torch.optim.Adam(net.parameters(), betas=(momentum, 0.99), fused=True)
+        for net in (generator, discriminator)
     ]
     for step in range(updates):
         for optimizer in (of_g, of_d):  # ever smaller steps
             optimizer.param_groups[0]["lr"] = 2e-3 * (1 - 0.95 * step / updates)
         x = real[:, torch.randint(real.shape[1], (n,))].requires_grad_(weight > 0)
-        fake = generator(torch.randn(games, n, latent_dim))
+        fake = generator(torch.randn(gans, n, latent_dim))
         on_real = discriminator(x)
         loss = F.softplus(-on_real).sum() + F.softplus(discriminator(fake.detach())).sum()
         if weight > 0:  # zero-centred, at the data
@@ -568,7 +568,7 @@ eight, center, size = EightGaussians(RADIUS, STD), torch.tensor([-70.0, 40.0]), 
 data = center + size * eight.sample(4000)
 points = (ring(data, torch.randn(2000, LATENT)) - center) / size
 counts = mode_counts(points, eight.means, radius=2 * STD)
-print("modes with a tenth of their due, 7 or more:  ", int((counts >= 25).sum()) >= 7)
+print("modes with a tenth of their share, 7 or more: ", int((counts >= 25).sum()) >= 7)
 print("points near a mode, more than 60 %:          ", counts.sum().item() / 2000 > 0.6)
 plots.show_points(
     {"data": eight.sample(2000), "yours": points}, modes=eight.means, radius=2 * STD, limit=3.2,
@@ -582,16 +582,16 @@ hand_in("ps3_gan", "ring", ring, VARIANT)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## Task 8. Is it luck? (3 points)
+# ## Task 8. A permutation test for paired seeds (3 points)
 #
 # You trained with one setting and with another, each from the same seeds. So the results come in pairs: $a_i$ and
-# $b_i$ belong to seed $i$. Is one setting better, or did it have the better luck?
+# $b_i$ belong to seed $i$. Is one setting better, or is the difference chance?
 #
-# Suppose that the setting made no difference. Then the sign of every difference $d_i = a_i - b_i$ is a coin toss.
-# There are $2^n$ ways to toss the $n$ coins, all as likely, and each gives another mean $\frac{1}{n} \sum_i \pm d_i$.
+# Suppose that the setting made no difference. Then the sign of every difference $d_i = a_i - b_i$ is Bernoulli(1/2).
+# There are $2^n$ ways to choose the $n$ signs, all as likely, and each gives another mean $\frac{1}{n} \sum_i \pm d_i$.
 # Let $p$ be the share of the ways whose mean is at least as large in size as the observed one, up or down. If it is
-# small, we should not believe in luck. It is exact, whatever the distribution of the $d_i$, as long as luck favours
-# neither side.
+# small, chance is an unlikely explanation. The test is exact, whatever the distribution of the $d_i$, as long as either sign
+# is as likely.
 #
 # **Write** `luck(a, b)`, with results (n,), n from 2 to 12. It returns three numbers: the mean of $d$, its standard
 # error $\sqrt{\sum_i (d_i - \bar d)^2 / (n - 1)} / \sqrt{n}$, and $p$. The observed signs are one of the ways. Two
@@ -610,7 +610,7 @@ def luck(a, b):
 
 # %% nbgrader={"grade": false, "grade_id": "luck-example", "locked": true, "schema_version": 3, "solution": false, "task": false}
 mean, error, p = luck(torch.tensor([3.0, 5.0, 4.0]), torch.tensor([1.0, 4.0, 1.0]))
-print(f"three pairs that agree: mean {mean:.2f}, standard error {error:.3f}, p = {p:.2f}")
+print(f"three pairs of one sign: mean {mean:.2f}, standard error {error:.3f}, p = {p:.2f}")
 print("with three pairs nothing can be less likely than that: 2 of 8 ways")
 
 # %% nbgrader={"grade": true, "grade_id": "luck", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
@@ -624,7 +624,7 @@ hand_in("ps3_gan", "luck", luck, VARIANT)
 # ## Task 9. An experiment (6 points)
 #
 # Two pieces of advice about GANs: *take little momentum in Adam* ($\beta_1 = 0.5$, and not the usual 0.9), and
-# *punish the discriminator's slope at the data* (weight 0.1 times half the mean of $\lVert \nabla_x D(x) \rVert^2$,
+# *penalise the discriminator's slope at the data* (weight 0.1 times half the mean of $\lVert \nabla_x D(x) \rVert^2$,
 # in place of none). Do they help here, on the ring of radius {{RADIUS}} and width {{STD}}, with 500 updates?
 #
 # Measure for each setting, over at least six seeds, the share of 2000 points that lie within two standard deviations
@@ -635,7 +635,7 @@ hand_in("ps3_gan", "luck", luck, VARIANT)
 # %% nbgrader={"grade": true, "grade_id": "experiment", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}
 ### BEGIN SOLUTION
 def shares_near(momentum=0.5, weight=0.0):
-    """Six games, each with first weights, data and noise of its own: the same ones in every call."""
+    """Six GANs, each with first weights, data and noise of its own: the same ones in every call."""
     torch.manual_seed(0)
     real = torch.stack([eight.sample(4000) for _ in seeds])
     generator = fit(real, LATENT, updates=500, momentum=momentum, weight=weight)
@@ -645,13 +645,13 @@ def shares_near(momentum=0.5, weight=0.0):
 
 
 seeds = range(6)
-little, much, punished = shares_near(), shares_near(momentum=0.9), shares_near(weight=0.1)
-shares = {"momentum 0.5": little, "momentum 0.9": much, "momentum 0.5, penalty": punished}
+little, much, penalised = shares_near(), shares_near(momentum=0.9), shares_near(weight=0.1)
+shares = {"momentum 0.5": little, "momentum 0.9": much, "momentum 0.5, penalty": penalised}
 best = {"data": 1 - math.exp(-2)}
-plots.show_curves(shares, x=list(seeds), xlabel="game", ylabel="share near a mode", baselines=best)
-by_momentum, by_penalty = luck(little, much), luck(punished, little)
+plots.show_curves(shares, x=list(seeds), xlabel="seed", ylabel="share near a mode", baselines=best)
+by_momentum, by_penalty = luck(little, much), luck(penalised, little)
 better = int((little > much).sum())
-print(f"little momentum is better in at least five of six games: {better >= 5}")
+print(f"little momentum is better in at least five of six runs:  {better >= 5}")
 print(f"by more than 0.1 on average, and p is below 0.15:        "
       f"{bool(by_momentum[0] > 0.1 and by_momentum[2] < 0.15)}")
 print(f"the penalty changes it by less than half of that:        "
@@ -671,15 +671,15 @@ print(f"the penalty changes it by less than half of that:        "
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "conclusion", "locked": false, "points": 3, "schema_version": 3, "solution": true, "task": false}
 # ### BEGIN SOLUTION
-# Little momentum helps: all six games agree, by more than 0.1 in the share near a mode, which is many standard
-# errors. (From another seed five of six may agree: the share scatters.) Where all agree $p = 2 / 64 = 0.031$, and no
+# Little momentum helps: so say all six seeds, by more than 0.1 in the share near a mode, which is many standard
+# errors. (With other seeds it may be five of six: the share scatters.) With all six $p = 2 / 64 = 0.031$, and no
 # outcome of six pairs gives less, for the observed signs and their mirror image always count. So a $p$ of 0.03 from six
 # seeds is all that one can have; with three seeds it would be 0.25, and a paper with one run for each method says
-# nothing about luck at all. About the penalty we should not claim much: the
+# nothing about chance. About the penalty we should not claim much: the
 # mean difference is small beside that of the momentum, and the seeds alone move the share by about as much. That is
 # no proof that it does nothing; more seeds would find a small effect. Nor does any of this speak of other data, of
-# longer training, where the picture may change, or of the modes found, which were not measured. And we looked at two
-# comparisons: the more one looks, the more likely it is that one of them has a small $p$ by luck.
+# longer training, where the picture may change, or of the modes found, which were not measured. And we made two
+# comparisons: the more one makes, the more likely it is that one of them has a small $p$ by chance.
 #
 # ### BEGIN MARK SCHEME
 # - 1: a conclusion for each piece of advice that fits the student's own numbers (difference, error and $p$; not $p$
@@ -712,7 +712,7 @@ print(f"the penalty changes it by less than half of that:        "
 #
 # which lies between $\beta$ and $\alpha$. With $\beta > 0$ the density of the fakes stands in the numerator: where $p
 # \approx 0$ and the generator puts its fakes, $D^* \approx \beta$ is flat instead of falling with $p / q$, and its
-# slope gives fakes there no way home; a peak of $q$ can even be a place where $D^*$ does not get lower, so that the
+# slope gives fakes there no direction towards the data; a peak of $q$ can even be a place where $D^*$ does not get lower, so that the
 # generator has no reason to leave. With $\beta = 0$ smoothing only scales: $D^* = \alpha p / (p + q)$, which has its
 # low values where it had them, and the discriminator is kept from extreme logits on real data. So smooth the label of
 # the real examples only.

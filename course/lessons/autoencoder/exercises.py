@@ -218,7 +218,7 @@ plots.show_curves(
 #
 # *Difficulty 4 of 5 · importance 4 of 5 · 20 minutes*
 #
-# Now the same thing without any SVD. Take a **linear autoencoder**, two matrices that know nothing: an encoder
+# Now the same thing without any SVD. Take a **linear autoencoder**, two random matrices: an encoder
 # $W$ (k, D) and a decoder $V$ (D, k). The images, with the mean subtracted, are the rows of $X$. Then
 #
 # $$Z = X W^\top, \qquad R = Z V^\top - X, \qquad L = \frac{1}{ND} \sum_{n,d} R_{nd}^2,$$
@@ -228,7 +228,7 @@ plots.show_curves(
 # $$\frac{\partial L}{\partial V} = \frac{2}{ND} R^\top Z, \qquad
 # \frac{\partial L}{\partial W} = \frac{2}{ND} (R V)^\top X.$$
 #
-# Read them aloud: the error at the output, times what came in. For the encoder the error must first travel back through
+# In words: the error at the output, times what came in. For the encoder the error must first travel back through
 # the decoder. That is all of backpropagation.
 #
 # **Write** `gradients(x, encoder, decoder)` by hand, without autograd. It returns the gradient of the encoder (k, D),
@@ -288,7 +288,7 @@ plots.show_rows({
 }, size=1.2)
 
 # %% [markdown]
-# ## Step 6. Repair what is broken
+# ## Step 6. Denoising
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
 #

@@ -13,11 +13,11 @@
 #
 # Lessons {{pixelrnn}} and {{pixelcnn}} gave us the probability of an image, and nothing else: no short description to compare, to classify
 # or to edit with. A classifier has such a description in its last layers, its **features**, but it needs labels to
-# learn them. Images are plentiful and labels are dear. Can images alone teach features? The field calls this
+# learn them. Images are plentiful and labels are expensive. Can images alone teach features? The field calls this
 # **representation learning**.
 #
-# An autoencoder must copy its input, and the copy has to pass through a few numbers. This lesson looks at what gets
-# through and uses it. It ends with the question whether an autoencoder can make new images. Alone it cannot, since it
+# An autoencoder must copy its input, and the copy has to pass through a few numbers. This lesson studies what these
+# numbers hold and uses it. It ends with the question whether an autoencoder can make new images. Alone it cannot, since it
 # has no distribution to draw its numbers from. We fit one afterwards, and see how far that goes.
 
 # %% slideshow={"slide_type": "skip"}
@@ -46,8 +46,8 @@ torch.manual_seed(0);
 # ## The data
 #
 # `strokes` comes from a handwriting simulator. A pen writes digits of 28 by 28 pixels, with random slant, thickness,
-# size and place. So here we know what data sets rarely tell: the **factors** behind each image. The autoencoder will
-# see neither factors nor labels. We keep them to look at what it found.
+# size and place. So here we know what data sets rarely include: the **factors** behind each image. The autoencoder will
+# see neither factors nor labels. We keep them to see what it found.
 
 # %%
 train, test = load(DATASET, size=SIZE), load(DATASET, "test")
@@ -176,7 +176,7 @@ with torch.no_grad():
 plots.show_rows({"images": shown} | rebuilt)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## A code to look at
+# ## A code of two numbers
 #
 # With $k = 2$ a code is a point in the plane, so we can draw them all. Two numbers are few. We give the networks a
 # second hidden layer and more epochs.
@@ -217,7 +217,7 @@ if shown_factors := {f: test.factors[f][:1000] for f in ("slant", "thickness") i
 #
 # ### Which factors are in a code?
 #
-# A figure can deceive, so we measure. Guess a factor of a test image from the ten training images whose codes are
+# A figure can mislead, so we measure. Guess a factor of a test image from the ten training images whose codes are
 # nearest. $R^2$ is the share of the factor's variance that the guess explains: 1 is perfect, 0 is no better than
 # always saying the mean, and a guess from noise falls below 0.
 
@@ -270,9 +270,9 @@ if factors:
 # shows.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Throw the decoder away
+# ## Features for a classifier
 #
-# An old hope: learn features from many images without labels, keep the encoder, and let a simple classifier learn from
+# The idea: learn features from many images without labels, keep the encoder, and let a simple classifier learn from
 # a few labels. This is **semi-supervised learning**; with a linear classifier the test is called a **linear probe**. We
 # take logistic regression, with 10, 50 and 200 labels, the same number for each digit.
 #
@@ -299,8 +299,8 @@ def accuracies(a, b, n):
 accuracy = {name: {n: accuracies(*codes[name], n) for n in draws} for name in codes}
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Which images get labels is luck, so the table averages ten draws. In brackets stands the standard error of the
-# average. All features meet the same draws.
+# Which images get labels is chance, so the table averages ten draws. In brackets stands the standard error of the
+# average. All features get the same draws.
 
 # %% tags=["nbval-ignore-output"]
 def show_accuracies(table):
@@ -328,7 +328,7 @@ if DATASET == "strokes":
     print(f"with 200 two numbers are over 15 points behind all: {behind > 15}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Who wins? With 10 labels the code does, with 50 the two come close, with 200 the pixels win. But is that the code, or
+# Which features are best? With 10 labels the code does, with 50 the two come close, with 200 the pixels win. But is that the code, or
 # the classifier? Change the classifier alone. The **nearest neighbour** rule has nothing to tune: a test image gets the
 # label of the nearest labelled image. We keep the draws of labels, and add the case that all training images have one.
 
@@ -362,7 +362,7 @@ if DATASET == "strokes":
 # what tells digits apart.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Repair what is broken
+# ## Denoising
 #
 # A **denoising autoencoder** (Vincent et al., 2008) gets a harder task: it reads a corrupted image $\tilde x$ and must
 # give back the clean one,
@@ -429,8 +429,8 @@ if DATASET == "strokes":
     print(f"64 numbers: less than 90 % of the linear filter's:               {more < 0.9 * linear_error}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Sixteen numbers only draw level with the linear filter: the bottleneck costs as much as the non-linear network gains.
-# With 64 the network wins.
+# Sixteen numbers are only as good as the linear filter: the bottleneck costs as much as the non-linear network gains.
+# With 64 the network is better.
 #
 # Does the harder task also make better features? In the paper, with deep networks and other data, it did. Here is one
 # more row for the table, with 16 numbers as the plain code has.
@@ -489,7 +489,7 @@ if DATASET == "strokes":
 #   likelihood. `GaussianMixture` of scikit-learn does so by expectation-maximisation (EM).
 #
 # To fit a density to the codes of a trained autoencoder is called **ex-post density estimation** (Ghosh et al., 2020).
-# It is the task of lesson {{taxonomy}} again, in 16 dimensions instead of 784. How many Gaussians? New codes tell: we print the
+# It is the task of lesson {{taxonomy}} again, in 16 dimensions instead of 784. How many Gaussians? To choose, we print the
 # mean log density of the codes of *test* images.
 
 # %%
@@ -528,9 +528,9 @@ plots.show_rows({name: images[:12] for name, images in decoded.items()})
 #
 # The first row is the decoder at its best: reconstructions of test images. To compare, we ask a judge that has nothing
 # to do with the autoencoder: a small convolutional classifier, trained on the labels. How often is it sure of a digit,
-# with more than 90 % for one class? A sure judge is no proof of a good image. But a judge in doubt tells of a bad one,
-# since it is sure of nearly every real image. And a recipe that draws one clear digit again and again would please the
-# judge, so we count the digits too.
+# with more than 90 % for one class? A sure judge is no proof of a good image. But a judge in doubt is evidence of a bad one,
+# since it is sure of nearly every real image. And a recipe that draws one clear digit again and again would score
+# well, so we count the digits too.
 
 # %%
 judge = train_classifier(train, updates=250)
@@ -640,7 +640,7 @@ if DATASET == "strokes":
     print(f"and less than 3 % no draw of N(0, I) itself:  {bool(control < 0.03)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# In orange cells the decoder works **out of distribution**: training asked it for nothing there. That is no proof of a
+# In orange cells the decoder works **out of distribution**: it was not trained there. That is no proof of a
 # bad image; some orange cells show clear digits. In 16 dimensions cells are too many to count, so we measure distances
 # to the nearest code of a training image. A draw of the single Gaussian is farther from it than the code of a new image
 # is. Were the codes Gaussian, both would be as far. Fifty Gaussians come closer.
@@ -675,7 +675,7 @@ print(f"50 Gaussians: less than 1.25 times as far as new images: {bool(distance[
 # | a short code | less than 55 % of PCA's error with as many numbers |
 # | a map | images that look alike lie together; by two numbers over 40 % of labels are found |
 # | few labels | nearest neighbours are right more often than by pixels, with 10, 50 and 200 labels |
-# | repair | trained on noise, with 64 numbers, it beats the best linear filter |
+# | denoising | trained on noise, with 64 numbers, it beats the best linear filter |
 # | new images | with a density fitted to its codes afterwards: the last table |
 #
 # | not for | |

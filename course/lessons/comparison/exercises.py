@@ -248,8 +248,8 @@ checks.comparison.divergences(divergences)
 
 # %% [markdown]
 # All $2^{16}$ images of 4 by 4 pixels, thirty of which are `bars`. Four generators that are wrong in different ways.
-# One knows half of the bars only. One knows them all, and flips a pixel in a hundred. One does both, and one tosses
-# coins.
+# One draws half of the bars only. One draws them all, and flips a pixel in a hundred. One does both, and one draws
+# each pixel from Bernoulli(1/2).
 
 # %%
 bars, images = load("bars").floats().flatten(1), all_images(2, (1, 4, 4)).flatten(1)
@@ -265,7 +265,7 @@ truth = flipped(0.0)
 rows = {}
 for name, model in (
     ("half of the bars", flipped(0.0, n=15)), ("1 % flipped", flipped(0.01)),
-    ("half, 1 % flipped", flipped(0.01, n=15)), ("coin tosses", flipped(0.5)),
+    ("half, 1 % flipped", flipped(0.01, n=15)), ("Bernoulli(1/2)", flipped(0.5)),
 ):
     first, second = divergences(truth, model)
     rows[name] = {"KL(truth || model)": first.item(), "KL(model || truth)": second.item()}
@@ -336,25 +336,25 @@ def mixture(log_p, log_noise, weight):
 checks.comparison.mixture(mixture)
 
 # %% [markdown]
-# Spoil the model `ten`, once with coin tosses and once with samples of `one`, whose likelihood is the dashed line. The
+# Corrupt the model `ten`, once with Bernoulli(1/2) noise and once with samples of `one`, whose likelihood is the dashed line. The
 # bound holds for any noise, and the worse the noise, the closer it is.
 
 # %%
 good = ten(x)
-coins = torch.full_like(good, -64 * math.log(2))
+log_bernoulli = torch.full_like(good, -64 * math.log(2))
 powers = [-k / 4 for k in range(1, 25)]
 plots.show_curves(
     {
-        "with coin tosses": [mixture(good, coins, 10**power).mean() for power in powers],
+        "with Bernoulli(1/2)": [mixture(good, log_bernoulli, 10**power).mean() for power in powers],
         "with samples of one": [mixture(good, one(x), 10**power).mean() for power in powers],
         "the bound": [good.mean() - math.log(10 ** -power) for power in powers],
     },
     x=powers, xlabel="weight of the good model, power of ten", ylabel="nats an image",
     baselines={"one": one(x).mean().item()},
 )
-some = mixture(good, coins, 0.25)
+some = mixture(good, log_bernoulli, 0.25)
 lead, error = difference(some, one(x))
-print(f"three samples of four are coin tosses, and it leads one by {lead:.1f} nats, error {error:.1f}")
+print(f"three samples of four are noise, and it leads one by {lead:.1f} nats, error {error:.1f}")
 
 # %% [markdown]
 # How much is that on larger images? The price stays, and the likelihood grows with the number of values. In bits per
@@ -552,7 +552,7 @@ slow, fast = timings(by_pixel, 30), timings(at_once, 30)
 print(f"speed-up by medians {speed_up(slow, fast):.1f}, by means {slow.mean() / fast.mean():.1f}")
 
 # %% [markdown]
-# ## Step 8. Who is not beaten?
+# ## Step 8. The Pareto front
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
 #
@@ -562,7 +562,7 @@ print(f"speed-up by medians {speed_up(slow, fast):.1f}, by means {slow.mean() / 
 #
 # $$t_{jc} \ge t_{ic} \text{ for all columns } c, \qquad t_{jc} > t_{ic} \text{ for at least one}.$$
 #
-# Whoever is beaten may go: nobody would choose it. The rows that no other row beats are the **Pareto front**. Among
+# A beaten row can be dropped: another is at least as good in everything. The rows that no other row beats are the **Pareto front**. Among
 # these you must decide yourself, and say what you care about.
 #
 # **Write** `unbeaten(table)`, with a table (m, c) in which larger is better. It returns True or False for each row,
@@ -603,8 +603,8 @@ plots.show_curves(
 print(f"one column: {kept[0]:.0f} model, ten columns: more than 25 of 30: {kept[-1] > 25}")
 
 # %% [markdown]
-# With columns enough everybody is best at something. That is how papers are written. Choose your columns *before* you
-# look at the table.
+# With enough columns almost every model is best at something, by chance alone. Choose your columns *before* you look at
+# the table.
 
 # %% [markdown]
 # ## All together: your evaluator
@@ -668,8 +668,8 @@ print(f"all lead by more than 3 nats and 5 errors: "
       f"{all(lead > 3 and lead > 5 * error for lead, error in leads.values())}")
 a, b = nats["PixelCNN"], nats["VAE"]
 print(f"pairs make the error of PixelCNN against the VAE smaller: {difference(a, b)[1] < apart(a, b)}")
-spoilt = mixture(a, coins, 0.05)
-lead, error = difference(spoilt, nats["one"])
+corrupted = mixture(a, log_bernoulli, 0.05)
+lead, error = difference(corrupted, nats["one"])
 print(f"PixelCNN with 95 % noise still leads one, by 3 errors:    {lead > 3 * error}")
 lead, error = difference(b, a)
 print(f"the VAE leads PixelCNN by half a nat and 3 errors:        {lead > 0.5 and lead > 3 * error}")
@@ -719,14 +719,14 @@ print(f"variety of fresh images, within 0.1 of log 10:       {gap < 0.1}")
 # leads it in likelihood, as you saw above: likelihood and samples weigh different mistakes.
 
 # %% [markdown]
-# And the clock, for 360 images. Times are no claims: other machines, and other programs on yours, give others.
+# And the speed, for 360 images. Times are no claims: other machines, and other programs on yours, give others.
 
 # %% tags=["nbval-ignore-output"]
-clock = {name: timings(draw, runs=3) for name, draw in samplers.items()}
-for name, seconds in clock.items():
+seconds_of = {name: timings(draw, runs=3) for name, draw in samplers.items()}
+for name, seconds in seconds_of.items():
     table[name]["images/s"] = round(360 / seconds.quantile(0.5).item())
-for name, seconds in clock.items():
-    print(f"{name:<9} draws {speed_up(clock['PixelCNN'], seconds):7.1f} times as fast as PixelCNN")
+for name, seconds in seconds_of.items():
+    print(f"{name:<9} draws {speed_up(seconds_of['PixelCNN'], seconds):7.1f} times as fast as PixelCNN")
 
 # %% tags=["nbval-ignore-output"]
 print(format_table(table | {"fresh images": best}, digits=2))
@@ -755,57 +755,57 @@ def front(*columns, rounded=True):
 
 everything = front(*trust, rounded=False)
 quality = front("nats", "precision", "recall", "variety")
-likely, looks = front("nats"), front("precision", "recall")
+likely, samples_alone = front("nats"), front("precision", "recall")
 print(f"all columns, as they are: at least 3 of 6 are unbeaten: {len(everything) >= 3}")
-print(f"all but the clock:        one is out:                   {'one' not in quality}")
+print(f"all but the speed:        one is out:                   {'one' not in quality}")
 print(f"likelihood alone:         only the VAE is left:         {likely == ['VAE']}")
-print(f"precision and recall:     one is out:                   {'one' not in looks}")
+print(f"precision and recall:     one is out:                   {'one' not in samples_alone}")
 
 # %% tags=["nbval-ignore-output"]
 for question, names in {
     "all columns, as they are": everything,
     "all columns, rounded": front(*trust),
-    "all but the clock": quality,
+    "all but the speed": quality,
     "likelihood": likely,
-    "precision and recall": looks,
-    "samples, and soon": front("precision", "recall", "images/s"),
-    "likelihood, and soon": front("nats", "images/s"),
+    "precision and recall": samples_alone,
+    "precision, recall and speed": front("precision", "recall", "images/s"),
+    "likelihood and speed": front("nats", "images/s"),
 }.items():
-    print(f"{question + ':':<25} {', '.join(names)}")
+    print(f"{question + ':':<28} {', '.join(names)}")
 
 # %% [markdown]
-# So who has won? Whoever asks must say for what. With every column in the table hardly a model is beaten, and the
+# Which model is best depends on the use. With every column in the table hardly a model is beaten, and the
 # front is no verdict, but a list to choose from. Write your verdict down in one sentence: *I want ..., so I take ...,
 # and I give up ...*
 #
-# ### Where the truth is known
+# ### On `bars`, where the true p(x) is known
 #
 # Last, the one place where nothing is estimated. A small PixelCNN learns `bars`. Its probabilities of all 65,536
-# images are a table, and your divergences are exact. Then spoil it: every second image a toss of coins.
+# images are a table, and your divergences are exact. Then corrupt it: every second image is Bernoulli(1/2) noise.
 
 # %%
-tosses, _ = divergences(truth, torch.full_like(truth, 2.0**-16))
-print(f"coin tosses: KL(truth || model) is {tosses:.2f} nats")
+noise, _ = divergences(truth, torch.full_like(truth, 2.0**-16))
+print(f"Bernoulli(1/2): KL(truth || model) is {noise:.2f} nats")
 tiny = PixelCNN((1, 4, 4), hidden_dim=16, depth=2)
 fit(tiny, load("bars")[torch.arange(30).repeat(20)], epochs=12, batch_size=60, learning_rate=2e-2);
 
 # %%
 with torch.no_grad():
     log_q = torch.cat([tiny.log_prob(part) for part in all_images(2, (1, 4, 4)).split(8192)]).double()
-tossed = mixture(log_q, torch.full_like(log_q, -16 * math.log(2)), 0.5)
+corrupted = mixture(log_q, torch.full_like(log_q, -16 * math.log(2)), 0.5)
 exact, other = divergences(truth, log_q.exp())
-worse, _ = divergences(truth, tossed.exp())
-print(f"its probabilities sum to {log_q.exp().sum():.4f}, the spoilt ones to {tossed.exp().sum():.4f}")
+worse, _ = divergences(truth, corrupted.exp())
+print(f"its probabilities sum to {log_q.exp().sum():.4f}, the corrupted ones to {corrupted.exp().sum():.4f}")
 agrees = math.isclose(bars_kl(tiny.log_prob), exact, abs_tol=1e-4)
 print(f"genlib's divergence agrees:                        {agrees}")
 print(f"KL(truth || model) is below 0.3 nats:              {exact < 0.3}")
 print(f"KL(model || truth) is infinite:                    {other == math.inf}")
 cost = (worse - exact) / math.log(2)
-print(f"half of the samples spoilt cost log 2, within 1 %: {abs(cost - 1) < 0.01}")
+print(f"half of the samples noise costs log 2, within 1 %: {abs(cost - 1) < 0.01}")
 
 # %% [markdown]
 # An infinite distance and a good model: it puts a crumb of probability on images that are no bars. That is why nobody
-# trains by the second divergence with a model that has a likelihood. And half of the samples ruined cost one bit. You
+# trains by the second divergence with a model that has a likelihood. And if half of the samples are noise, it costs one bit. You
 # have it exactly now, on a table that leaves nothing out.
 
 # %% [markdown]
@@ -821,12 +821,12 @@ print(f"half of the samples spoilt cost log 2, within 1 %: {abs(cost - 1) < 0.01
 #   of test images and knows nothing of training.
 # - Put a **copier** into the table, that draws training images. Which columns catch it? Which column would you add?
 # - Change k in precision and recall, or judge by plain pixels. Does the order of the models stay?
-# - Give the spoilt PixelCNN a row of its own. Which of your questions does it survive?
+# - Give the corrupted PixelCNN a row of its own. Which of your questions does it survive?
 # - Draw your error bars without a formula: draw the test images anew, with replacement, a thousand times (Efron,
 #   1979, the bootstrap). It works for the recall too, which has no root of n.
 # - Read the files in `genlib/metrics`: your steps 3 to 6 are in there.
 # - Back to the lesson, [{{comparison}} Comparison](../notebooks/{{comparison}}_comparison.ipynb), and to where all began, [{{taxonomy}}
-#   Taxonomy](../notebooks/{{taxonomy}}_taxonomy.ipynb). Can you fill the tree by heart now?
+#   Taxonomy](../notebooks/{{taxonomy}}_taxonomy.ipynb). Can you fill the tree from memory now?
 #
 # This was the last exercise of the course. You have built a model on every leaf of the tree, with your own hands, and
 # now you can also say how good it is, and how sure you are. That is more than many papers do. What comes next in the

@@ -60,35 +60,35 @@ print(f"train {len(train)}, test {len(test)}, fresh {len(fresh)}")
 print(f"test images that are also, pixel for pixel, training images: {known.sum()}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### A judge, and who judges the judge
+# ### The classifier whose features we compare, and its check
 #
 # Fréchet distance, precision and recall compare **features**: what a small classifier, trained on the training images, sees
-# in an image ([lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb)). With the features of Inception-v3 for photographs the first is known as
-# FID. Which features do we take? The usual choice is the last ones before the decision, 32 numbers here. But that layer was made
-# to tell a 3 from a 5, on in-distribution images only. It was never asked whether something is a digit at all. So before we
-# trust it, we show it an out-of-distribution input: coin tosses, each pixel Bernoulli(1/2).
+# in an image ([lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb)).
+# Which features do we take? The usual choice is the last ones before the decision, 32 numbers here. But that layer was made
+# to tell a 3 from a 5, on in-distribution images only. It was never trained to see whether something is a digit at all. So before we
+# trust it, we show it an out-of-distribution input: noise, each pixel Bernoulli(1/2).
 
 # %%
 judge = train_classifier(train, updates=200)
 layers = {"last, 32": judge.to_features, "maps before, 512": judge.to_features[:-1]}
-coins = torch.bernoulli(torch.full((360, *train.shape), 0.5))
+bernoulli = torch.bernoulli(torch.full((360, *train.shape), 0.5))
 truth = {}
 for name, layer in layers.items():
-    views = (layer(2 * x - 1) for x in (fresh.floats(), coins))
+    views = (layer(2 * x - 1) for x in (fresh.floats(), bernoulli))
     truth[name] = [precision_recall(layer(2 * real - 1), view)[0] for view in views]
 right = (judge.predict(real) == test.labels).float().mean().item()
 last, before = (worst for _, worst in truth.values())
 print(f"the judge reads more than 90 % of the test images right:       {right > 0.9}")
-print(f"its last features take more than half of the coins for digits: {last > 0.5}")
+print(f"its last features take more than half of the noise for digits: {last > 0.5}")
 print(f"the maps before, fewer than one in ten:                        {before < 0.1}")
 
 # %% tags=["nbval-ignore-output"]
 for name, (best, worst) in truth.items():
-    print(f"{name:<17} precision of fresh images {best:.2f}, of coin tosses {worst:.2f}")
+    print(f"{name:<17} precision of fresh images {best:.2f}, of Bernoulli(1/2) {worst:.2f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# An accurate classifier can be a poor judge. One layer earlier, in the 512 numbers of its convolutional maps, coins and digits
-# are far apart. We take these. Had we not tried the coins, every precision in this lesson would have looked fine and meant
+# An accurate classifier can be a poor judge. One layer earlier, in the 512 numbers of its convolutional maps, noise and digits
+# are far apart. We take these. Without this check every precision in this lesson would have looked fine and meant
 # little.
 #
 # The three measures, as functions of samples. Samples scatter, and so do their scores: we draw 360 images five times, and report
@@ -121,7 +121,7 @@ def judged(x):
 # - **Fresh images**: the best that samples can do. Their Fréchet distance is not zero, for 360 images differ from 360 others.
 # - **Copies** of training images: a generator that has memorised its data.
 # - **Independent pixels**: each follows its own histogram. They have a likelihood too.
-# - **Coin tosses**: Bernoulli(1/2) pixels know nothing, and need 64 bits for 64 pixels.
+# - **Bernoulli(1/2)**: every pixel black or white with probability 1/2, 64 bits for 64 pixels.
 
 # %%
 pixels = independent_pixels(train)
@@ -135,12 +135,12 @@ table = {
     "fresh images": judged(fresh.floats()),
     "copies": judged(train.floats()[torch.randint(1077, (1800,))]),
     "independent pixels": judged(pixels.sample((1800,)).float()),
-    "coin tosses": judged(coins),
+    "Bernoulli(1/2)": judged(bernoulli),
 }
 table["independent pixels"]["nats"] = log_pixels(real).mean().item()
-table["coin tosses"]["nats"] = -64 * math.log(2)
-print(f"independent pixels: {table['independent pixels']['nats']:.1f} nats an image, coin tosses: "
-      f"{table['coin tosses']['nats']:.1f}")
+table["Bernoulli(1/2)"]["nats"] = -64 * math.log(2)
+print(f"independent pixels: {table['independent pixels']['nats']:.1f} nats an image, Bernoulli(1/2): "
+      f"{table['Bernoulli(1/2)']['nats']:.1f}")
 fd = {name: row["frechet"] for name, row in table.items()}
 ideal, noise = fd["fresh images"], fd["independent pixels"]
 print(f"Fréchet: fresh images 3 times as near as independent pixels: {3 * ideal < noise}")
@@ -194,17 +194,17 @@ recipes = {
 }
 
 # %%
-clock = {}
+cpu_seconds = {}
 for name, model in models.items():
     start = time.process_time()
     (fit_gan if isinstance(model, GAN) else fit)(model.to(DEVICE), train, **recipes[name])
-    clock[name] = time.process_time() - start
+    cpu_seconds[name] = time.process_time() - start
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How long must a chain run?
 #
 # Three of the eleven draw by a Markov chain, and how well depends on the number of steps. So before we call them good or slow, let
-# us look. Chains start from coin tosses, and we measure the Fréchet distance after 1, 3, 10, 30 and 100 steps. A line is the mean
+# us look. Chains start from Bernoulli(1/2) pixels, and we measure the Fréchet distance after 1, 3, 10, 30 and 100 steps. A line is the mean
 # of five redraws of 360 images, and the band is one standard deviation wide on either side.
 
 # %%
@@ -230,7 +230,7 @@ print(f"10, 30 and 10 steps come as near as 100 do, within 5:                   
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # A few dozen steps are enough on these images. `sample` takes 1000 for an RBM and 100 for a GSN unless we say otherwise, and
-# then a clock measures that default, not the model. We take 10 steps for the small RBM and the GSN, and 30 for the large RBM.
+# then a timing measures that default, not the model. We take 10 steps for the small RBM and the GSN, and 30 for the large RBM.
 
 # %%
 def draw(name, n):
@@ -254,7 +254,7 @@ plots.show_rows(shown, size=0.6)
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The table
 #
-# A row asks of a model no more than its leaf can honour. (`genlib.metrics.report` makes one in a single call, from a
+# A row holds what a model's leaf makes possible, and no more. (`genlib.metrics.report` makes one in a single call, from a
 # single draw.)
 #
 # | column | what it is |
@@ -279,7 +279,7 @@ for name, model in models.items():
 
 # %% tags=["nbval-ignore-output"]
 for name, row in rows.items():
-    times = {"ms to draw": round(1000 * row["seconds"]), "s to train": round(clock[name], 1)}
+    times = {"ms to draw": round(1000 * row["seconds"]), "s to train": round(cpu_seconds[name], 1)}
     table[name] = {key: value for key, value in row.items() if key != "seconds"} | times
 print(format_table(table, digits=2))
 
@@ -298,7 +298,7 @@ error = (by_chain_rule.std() / 360**0.5).item()
 print(f"the mean over 360 test images has a standard error of 0.2 to 0.6 nats: {0.2 < error < 0.6}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## What the likelihoods say
+# ## Likelihoods
 #
 # All of this held from ten other seeds as well:
 
@@ -335,7 +335,7 @@ off = abs((rough - likelihood["RBM, 100 hidden"].log_z).item())
 print(f"100 hidden: 200 or 1000 temperatures differ by less than 0.4:    {off < 0.4}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## What the samples say
+# ## Likelihood and sample quality
 #
 # Now put both into one picture. Up is a better likelihood, left are better samples.
 
@@ -348,8 +348,8 @@ plots.show_scatter(
 
 # %%
 fd = {name: row["frechet"] for name, row in rows.items()}
-inside = all(ideal + 1 < value < noise - 5 for name, value in fd.items() if name != "GAN")
-print(f"all but the GAN lie between fresh images and independent pixels:    {inside}")
+between = all(ideal + 1 < value < noise - 5 for name, value in fd.items() if name != "GAN")
+print(f"all but the GAN lie between fresh images and independent pixels:    {between}")
 turned = [(a, b) for a in dense for b in dense if abs(dense[a] - dense[b]) < 0.8 and fd[a] > fd[b] + 6]
 print(f"two within 0.8 nats of each other, more than 6 apart in distance:   {len(turned) > 0}")
 
@@ -385,9 +385,9 @@ print(f"the four tractable have more recall than precision:       "
 # large RBM once.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## What the clock says
+# ## How long does drawing take?
 #
-# Training cost each about the same. Drawing does not. Now right is slow, and the axis is logarithmic: each tick is ten times the one
+# Training took about as long for each. Drawing does not. Now right is slow, and the axis is logarithmic: each tick is ten times the one
 # before. The chains run as long as they must, and no longer.
 
 # %% tags=["nbval-ignore-output"]
@@ -417,7 +417,7 @@ print(f"the chains here: {', '.join(f'{name} {steps}' for name, steps in enough.
 print(f"fewer steps than pixels, each of them: {max(enough.values()) < math.prod(S)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The steps of a pixel model are given by the image. Those of a chain nobody gives: it takes as many as it needs to mix, and that
+# The steps of a pixel model are given by the image. Those of a chain are not given: it takes as many as it needs to mix, and that
 # must be measured, as above. With 1000 steps instead of 30 the same RBM would be the slowest of all.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -473,7 +473,7 @@ print(format_table(exact))
 kl = {name: row["kl"] for name, row in exact.items()}
 covered = {name: row["covered"] for name, row in exact.items()}
 tractable = max(kl[name] for name in four)
-print(f"coin tosses: KL {16 * math.log(2) - math.log(30):.2f} nats")
+print(f"Bernoulli(1/2): KL {16 * math.log(2) - math.log(30):.2f} nats")
 print(f"all four tractable models: KL below 0.25:       {tractable < 0.25}")
 others = min(kl[name] for name in ("VAE", "RBM", "GSN"))
 print(f"VAE, RBM and GSN: above 0.5, each of them:      {others > 0.5}")
@@ -482,7 +482,7 @@ few = max(covered[name] for name in ("VAE", "GAN", "LSGAN", "WGAN-GP"))
 print(f"VAE and GANs cover 25 of 30 or fewer, each:     {few <= 25}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# **The order has turned round.** On the digits the VAE led in likelihood; on `bars` the four tractable models
+# **The ranking is reversed.** On the digits the VAE led in likelihood; on `bars` the four tractable models
 # leave all others behind. In `bars` most pixels follow from those before without any doubt, and a model that goes pixel by pixel
 # says so easily. (The small sizes play a part as well: two latents, 16 hidden units.)
 #
@@ -491,14 +491,14 @@ print(f"VAE and GANs cover 25 of 30 or fewer, each:     {few <= 25}")
 # A ranking belongs to the data, the sizes and the budget. It does not belong to the family.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Two numbers that lie
+# ## How likelihood and sample quality mislead
 #
 # Likelihood and samples disagree in our table a little. Theis et al. (2016, section 3) showed that they may disagree as much
-# as you like. Both of their examples we can compute exactly, with what is on the table.
+# as you like. Both of their examples we can compute exactly, with what we have.
 #
 # ### Good likelihood, bad samples
 #
-# Take a good model $p$, and noise $q$. With probability 0.01 draw from $p$, otherwise toss coins:
+# Take a good model $p$, and noise $q$. With probability 0.01 draw from $p$, otherwise each pixel from Bernoulli(1/2):
 #
 # $$m(x) = 0.01\, p(x) + 0.99\, q(x) \quad\Rightarrow\quad \log m(x) \ge \log p(x) - \log 100.$$
 #
@@ -506,17 +506,17 @@ print(f"VAE and GANs cover 25 of 30 or fewer, each:     {few <= 25}")
 
 # %%
 good = log_probs(models["Gated PixelCNN"], test)
-tosses = torch.full_like(good, -64 * math.log(2))
-mixed = torch.logaddexp(good + math.log(0.01), tosses + math.log(0.99))
+log_noise = torch.full_like(good, -64 * math.log(2))
+mixed = torch.logaddexp(good + math.log(0.01), log_noise + math.log(0.99))
 lost = good.mean().item() - mixed.mean().item()
 print(f"the mixture loses {lost:.1f} nats, and log 100 is {math.log(100):.2f}")
 print(f"it still beats independent pixels, by a nat or more: {mixed.mean().item() > alone + 1}")
 
 # %%
 picked = torch.rand(360, 1, 1, 1) < 0.01
-awful = torch.where(picked, models["Gated PixelCNN"].sample(360).cpu(), coins)
-table["99 % coin tosses"] = {"nats": mixed.mean().item()} | judged(awful)
-row = table["99 % coin tosses"]
+awful = torch.where(picked, models["Gated PixelCNN"].sample(360).cpu(), bernoulli)
+table["99 % Bernoulli(1/2)"] = {"nats": mixed.mean().item()} | judged(awful)
+row = table["99 % Bernoulli(1/2)"]
 print(f"precision of its samples is below 0.1: {row['precision'] < 0.1}")
 worse = row["frechet"] > 1.5 * table["independent pixels"]["frechet"]
 print(f"Fréchet distance is more than 1.5 times that of independent pixels: {worse}")
@@ -578,7 +578,7 @@ print(f"flips {best}: the best likelihood here, {copier(best):.1f} nats")
 print(f"the Fréchet distance is then larger, by 3 or more:      {cost > 3}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# One knob, and the two measures want it turned to opposite sides. At the careful end the samples score like real images and the
+# Likelihood and Fréchet distance prefer opposite ends of $\epsilon$. Where it is small the samples score like real images and the
 # likelihood is worse than that of independent pixels. Where the likelihood is best, you see the flipped pixels.
 
 # %%
@@ -586,7 +586,7 @@ shown = {f"flips {flip}": copied(flip, 14) for flip in (1e-4, best)}
 plots.show_rows(shown | {"mixture": awful[:14]}, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The careless copier is also the baseline that we owe the table. It has learnt nothing but a single number. How far ahead of it
+# The copier with flips is also a baseline for the table. It has learnt nothing but a single number. How far ahead of it
 # are the models?
 
 # %%
@@ -672,12 +672,12 @@ print(format_table({f"{given} half, {name}": row for (given, name), row in compl
 # | thousands of images, now | a VAE or a GAN | `ms to draw`: one pass. Look at `recall` *and* `precision` before you trust a GAN |
 # | a code for every image | a VAE | the only leaf with `posterior`, below |
 # | to complete an image (inpainting) | an RBM; a pixel model only where the known part comes first | the halves above |
-# | to move about near a given image | an RBM or a GSN | `gibbs` and `walk` start at an image, below |
+# | to draw images near a given one | an RBM or a GSN | `gibbs` and `chain` start at an image, below |
 #
 # What a model can do, its methods say:
 
 # %%
-names = ("log_prob", "elbo", "posterior", "sample", "gibbs", "walk", "generate")
+names = ("log_prob", "elbo", "posterior", "sample", "gibbs", "chain", "generate")
 able = {
     name: {method: "yes" if method in place(models[name]).methods else None for method in names}
     for name in ("PixelCNN", "VAE", "RBM, 16 hidden", "GSN", "GAN")
@@ -694,7 +694,7 @@ print(format_table(able))
 #   ten others.
 # - **Black and white.** Thresholds threw the grey values away, since two leaves need it. On grey or colour images likelihoods
 #   also depend on how pixels are modelled ([lesson {{vae}}]({{vae}}_vae.ipynb)).
-# - **One judge.** You saw two layers of one classifier disagree about coin tosses.
+# - **One judge.** You saw two layers of one classifier disagree about Bernoulli(1/2) noise.
 # - **360 test images.** The standard error above is a few tenths of a nat. Take no smaller difference seriously, unless it is
 #   a difference image by image.
 #
@@ -704,7 +704,7 @@ print(format_table(able))
 # family is then ahead, no cell here can say.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## The way you came
+# ## What each lesson showed
 #
 # | lesson | what to keep |
 # | --- | --- |
@@ -731,7 +731,7 @@ print(format_table(able))
 # - Theis, van den Oord, Bethge (2016), *A note on the evaluation of generative models*, arXiv:1511.01844. The mixture and the
 #   lookup table: section 3.
 # - Heusel, Ramsauer, Unterthiner, Nessler, Hochreiter (2017), *GANs trained by a two time-scale update rule converge to a local
-#   Nash equilibrium*, arXiv:1706.08500. The Fréchet distance of Inception features, FID.
+#   Nash equilibrium*, arXiv:1706.08500. The Fréchet distance of Inception features.
 # - Kynkäänniemi, Karras, Laine, Lehtinen, Aila (2019), *Improved precision and recall metric for assessing generative models*,
 #   arXiv:1904.06991.
 # - Burda, Grosse, Salakhutdinov (2016), *Importance weighted autoencoders*, arXiv:1509.00519.

@@ -43,8 +43,8 @@ torch.manual_seed(0);
 #
 # *Difficulty 3 of 5 · importance 3 of 5 · 15 minutes*
 #
-# A GAN draws noise $z$ and computes $x = g(z)$. That is all of its sampling. The price: nobody tells you the density
-# of $x$. In a space of images it has none that you could write down. On the line it still does, as long as $g$ always
+# A GAN draws noise $z$ and computes $x = g(z)$. That is all of its sampling. The price: the density of $x$
+# is unknown. In a space of images it has none that you could write down. On the line it still does, as long as $g$ always
 # rises or always falls. Where $g$ is steep, the same probability is spread over more $x$:
 #
 # $$p_g(x) = \frac{p(z)}{|g'(z)|} \quad \text{at } x = g(z), \qquad p(z) = \frac{1}{\sqrt{2\pi}}\, e^{-z^2/2}.$$
@@ -113,7 +113,7 @@ plots.show_curves(
 #
 # *Difficulty 2 of 5 · importance 5 of 5 · 15 minutes*
 #
-# The **discriminator** $D$ looks at a point and says how likely it is to be real. Inside it computes a logit $\ell$,
+# The **discriminator** $D$ looks at a point and says how likely it is to be real. Its network computes a logit $\ell$,
 # and $D = \sigma(\ell) = 1 / (1 + e^{-\ell})$. It wants $D$ large for real points $x$ and small for fakes $G(z)$, so
 # it minimises
 #
@@ -144,8 +144,8 @@ def discriminator_loss(real, fake):
 checks.gan.discriminator_loss(discriminator_loss)
 
 # %% [markdown]
-# Two numbers to remember. Who knows nothing and always says 1/2 pays $\log 4$; a useful discriminator pays less. And
-# who is sure and wrong pays a lot, but not infinitely much.
+# Two numbers to remember. A discriminator that says 1/2 everywhere has the loss $\log 4$; a useful one has less. And
+# one that is sure and wrong has a large loss, but not an infinite one.
 
 # %%
 undecided, wrong = torch.zeros(1), torch.tensor([-200.0])
@@ -191,7 +191,7 @@ checks.gan.best_logit(best_logit)
 
 # %% [markdown]
 # Our data for the next steps: three bumps on the line. Beside them the generator from above, untrained, and the best
-# discriminator of the two. It knows where the data are more likely than the fakes; it does not know the data.
+# discriminator of the two. It holds where the data are more likely than the fakes, and not the density of the data.
 
 # %%
 data = MixtureSameFamily(
@@ -251,7 +251,7 @@ checks.gan.jsd(jsd)
 # %% [markdown]
 # Two Gaussians, further and further apart. First the theorem: the value at your best discriminator, computed by
 # itself, against your JSD. Then the curve, and what it means: once the two hardly overlap, moving them closer changes
-# next to nothing. A generator that follows this curve from the far right gets no help from it.
+# next to nothing. A generator that follows this curve from the far right gets hardly any gradient.
 
 # %%
 line, cell = torch.linspace(-10, 20, 6001), torch.full((6001,), 0.005)
@@ -275,12 +275,12 @@ plots.show_curves(
 #
 # *Difficulty 2 of 5 · importance 5 of 5 · 10 minutes*
 #
-# Now the other player. The **generator** wants its fakes called real. Two losses say so, and it minimises either:
+# Now the other network. The **generator** wants its fakes called real. Two losses say so, and it minimises either:
 #
 # $$L_{\text{minimax}} = \mathbb{E}_z \log\big(1 - D(G(z))\big), \qquad
 # L_{\text{non-saturating}} = -\,\mathbb{E}_z \log D(G(z)).$$
 #
-# The first is the very term that $D$ pushes up, with the opposite wish: one value, a minimum for one player and a
+# The first is the very term that $D$ pushes up, with the opposite sign: one value, a minimum for one network and a
 # maximum for the other. The second (Goodfellow et al., 2014, arXiv:1406.2661, section 3) swaps the label: call the
 # fakes real, and take the cross-entropy. Watch the signs. Some lecture notes let the generator *maximise*
 # $-\log D(G(z))$, which would make $D$ call its fakes fake.
@@ -306,8 +306,8 @@ def generator_losses(fake):
 checks.gan.generator_losses(generator_losses)
 
 # %% [markdown]
-# Both losses fall as $D$ believes the fakes more. But look at where they are flat. Early in training $D$ has an easy
-# time, and its logits for fakes are far below zero.
+# Both losses fall as $D$ rises on the fakes. But look at where they are flat. Early in training fakes are
+# easy to tell, and the logits of $D$ for fakes are far below zero.
 
 # %%
 logits = torch.linspace(-8, 8, 161)
@@ -322,7 +322,7 @@ plots.show_curves(
 #
 # *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
 #
-# The generator feels a loss only through its slope. For one fake with the logit $\ell$ the slopes are
+# A loss acts on the generator only through its gradient. For one fake with the logit $\ell$ the slopes are
 #
 # $$s_{\text{minimax}} = \frac{d}{d\ell} \log\big(1 - \sigma(\ell)\big), \qquad
 # s_{\text{non-saturating}} = \frac{d}{d\ell} \big({-\log \sigma(\ell)}\big), \qquad
@@ -365,7 +365,7 @@ plots.show_curves(
 # %% [markdown]
 # Now put it together. Data from $N(0, 1)$, a generator $x = m + z$ that starts at the distance $m$, and the best
 # discriminator, whose logit is $\ell^*(x) = m^2/2 - m x$ (your step 3, for two Gaussians). The gradient by $m$ is the
-# mean of slope times $d\ell^*/dx = -m$. Which loss brings the generator home from far away?
+# mean of slope times $d\ell^*/dx = -m$. Which loss moves the generator to the data from far away?
 
 # %%
 z = torch.special.ndtri((torch.arange(2000) + 0.5) / 2000)  # N(0, 1), spread evenly
@@ -380,7 +380,7 @@ far = [gradient[-1].item() for gradient in gradients]
 print(f"at m = 8 the non-saturating gradient is {far[1]:.1f}, and the minimax gradient {far[0]:.0e}")
 
 # %% [markdown]
-# ## Step 7. The discriminator moves
+# ## Step 7. The discriminator's step
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
 #
@@ -389,12 +389,12 @@ print(f"at m = 8 the non-saturating gradient is {far[1]:.1f}, and the minimax gr
 #
 # $$\phi \leftarrow \phi - \eta\, \nabla_\phi\, L_D\big(D(x),\; D(\text{fixed}(G(z)))\big).$$
 #
-# The fakes are **fixed**: for this move they are mere points. A gradient that ran on into $G$ would cost time. And it
+# The fakes are **fixed**: for this step they are mere points. A gradient that ran on into $G$ would cost time. And it
 # would be left in the parameters of $G$, where it points the wrong way: it makes fakes easier to find out.
 #
 # **Write** `discriminator_step(discriminator, generator, optimizer, x, z)`. `generator(z)` are fakes, and
 # `discriminator` maps points to logits (n,). The optimizer holds the parameters of $D$; these may still carry
-# gradients from the generator's last move. Take one step on your `discriminator_loss` and return the loss that you
+# gradients from the generator's last step. Take one step on your `discriminator_loss` and return the loss that you
 # stepped on, as a tensor. The generator, its gradients included, must be as it was.
 #
 # <details><summary>Hint</summary>
@@ -420,7 +420,7 @@ def discriminator_step(discriminator, generator, optimizer, x, z):
 checks.gan.discriminator_step(discriminator_step)
 
 # %% [markdown]
-# Let only $D$ move, against the untrained generator. Nobody tells it a density. All it sees are points, and yet it
+# Let only $D$ move, against the untrained generator. It gets no density. All it gets are points, and yet it
 # must come close to $D^*$, since there is its best loss.
 
 # %%
@@ -465,11 +465,11 @@ plots.show_curves(
 )
 
 # %% [markdown]
-# Where there are many points, the two agree. Where there are hardly any, at the edges, $D$ may say what it likes and
-# pays next to nothing for it. The generator will hear it all the same.
+# Where there are many points, the two are close. Where there are hardly any, at the edges, the output of $D$ has next to
+# no effect on its loss. It affects the generator all the same.
 
 # %% [markdown]
-# ## Step 8. The generator moves
+# ## Step 8. The generator's step
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
 #
@@ -479,7 +479,7 @@ plots.show_curves(
 # $$\theta \leftarrow \theta + \eta\, \nabla_\theta\, \mathbb{E}_z \log D(G_\theta(z)), \qquad
 # \phi \text{ unchanged}.$$
 #
-# No real points are needed. All that $G$ ever hears about the data comes through $D$.
+# No real points are needed. All information about the data reaches $G$ through $D$.
 #
 # **Write** `generator_step(discriminator, generator, optimizer, z)`. The optimizer holds the parameters of $G$. Take
 # one step on your non-saturating loss and return the loss that you stepped on, as a tensor. $D$ must stand still;
@@ -508,9 +508,9 @@ checks.gan.generator_step(generator_step)
 
 # %% [markdown]
 # And if only $G$ moved? Against a $D$ that stands still the best answer is simple: put every fake where $D$ is
-# largest. So here is the generator playing alone, against the discriminator of step 7. At first it gets better. Then
-# it crowds on the peaks of $D$, and ends worse than it began. Nothing in the generator's loss asks for variety; only
-# a $D$ that answers, and calls out the crowd, does.
+# largest. So here is the generator trained alone, against the fixed discriminator of step 7. At first it gets better. Then
+# its points gather at the peaks of $D$, and it ends worse than it began. Nothing in the generator's loss asks for variety;
+# only a $D$ that is trained too lowers its output there.
 
 # %%
 def from_the_data(generator):
@@ -567,8 +567,8 @@ checks.gan.hits(hits)
 
 # %% [markdown]
 # Eight Gaussians on a ring, and two generators made by hand. One draws perfect points, but of three modes only. The
-# other has found out that the data lie on a ring, and has not seen the modes. One of your two numbers praises each of
-# them; you need both.
+# other has found out that the data lie on a ring, and has not seen the modes. Each of them
+# is good by one of your two numbers; you need both.
 
 # %%
 ring = EightGaussians()
@@ -655,8 +655,8 @@ print(f"your generator's was above 0.15 at the start: {together[0] > 0.15}")
 print(f"and is below 0.03 at the end:                 {together[-1] < 0.03}")
 
 # %% [markdown]
-# Could the losses have told you? They do not fall as losses should: that of $D$ rises. Both come to rest near $\log 4$
-# and $\log 2$, the numbers of a $D$ that cannot tell. That may mean that the fakes are good, or that $D$ is weak. A
+# Can the losses show it? They do not fall as losses should: that of $D$ rises. Both come to rest near $\log 4$
+# and $\log 2$, the losses of a $D$ that says 1/2 everywhere. That may mean that the fakes are good, or that $D$ is weak. A
 # fresh $D$, which has learned nothing, has nearly the same two losses.
 
 # %%
@@ -691,7 +691,7 @@ print(f"the best D would still pay less:       {least < paid}")
 # %% [markdown]
 # ### In the plane
 #
-# Now the ring. The generator is an ordinary network, whose density nobody can tell. So we draw and count. Watch what
+# Now the ring. The generator is an ordinary network, whose density is unknown. So we draw and count. Watch what
 # it finds first.
 
 # %%
@@ -729,15 +729,15 @@ print(f"by 20 % of all points more than the whole ring: {near - baseline > 0.2}"
 #
 # Samples without a density, two networks trained against each other, and the means to judge it: the best discriminator, the
 # divergence that it measures, and a count of modes. The settings above are mild ones, chosen so that training goes
-# well. GANs are known for the others.
+# well. With others GANs often fail.
 #
 # Where to go on:
 #
-# - Give `adam` its usual momentum of 0.9 and play on the ring again, a few times. How many modes do you count now?
+# - Give `adam` its usual momentum of 0.9 and train on the ring again, a few times. How many modes do you count now?
 # - Move the generator on the line far away, `Rising(shift=-8.0)`, and give $D$ its 500 steps before $G$ takes its first.
 #   Let $G$ take plain steps, `torch.optim.SGD(generator.parameters(), lr=0.03)`: Adam divides a gradient by its usual
-#   size, and so hides how small it is. Play with the non-saturating loss, and then with the minimax loss in
-#   `generator_step`. Which of the two comes home?
-# - Let $D$ move five times for each move of the generator. Does the JSD on the line fall faster, in steps of $G$?
+#   size, and so hides how small it is. Train with the non-saturating loss, and then with the minimax loss in
+#   `generator_step`. Which of the two reaches the data?
+# - Let $D$ take five steps for each of the generator. Does the JSD on the line fall faster, in steps of $G$?
 # - Read `genlib/adversarial/gan.py`. `GAN` has your loss of $D$ and your non-saturating loss, `MinimaxGAN` the other.
-# - Back to the lesson, [{{gan}} GAN](../notebooks/{{gan}}_gan.ipynb). What made GANs work on images is the matter of lesson {{gan_architectures}}.
+# - Back to the lesson, [{{gan}} GAN](../notebooks/{{gan}}_gan.ipynb). What made GANs work on images is the subject of lesson {{gan_architectures}}.

@@ -11,13 +11,13 @@
 #
 # **What if we give up $p(x)$?**
 #
-# Every model so far paid for its probabilities. PixelRNN and PixelCNN draw one value at a time. The VAE of
+# Every model so far has a price for its probabilities. PixelRNN and PixelCNN draw one value at a time. The VAE of
 # [lesson {{vae}}]({{vae}}_vae.ipynb) trains on a bound. Yet often all we want is new images. So drop the density, and train a
 # network that turns noise into images in one pass.
 #
 # Without $p(x)$ there is no likelihood to maximise. What, then, is the loss? The answer of Goodfellow et al. (2014): a
 # second network, trained to tell real images from made ones. This lesson trains the two on a line, where
-# we can compute everything, then in the plane and on tiny images, where we can count. It ends with what was given up.
+# we can compute everything, then in the plane and on tiny images, where we can count. It ends with what a GAN cannot do.
 
 # %% slideshow={"slide_type": "skip"}
 import copy
@@ -122,8 +122,8 @@ bumps = MixtureSameFamily(
 model = GAN(MLP((1, 64, 64, 1)), MLPDiscriminator((1,), hidden_dim=64), latent_dim=1)
 x, z_line = bumps.sample((256, 1)), z[::50, None]  # z_line: 20,000 noises, spread evenly
 undecided = torch.zeros(256)  # the logits of a discriminator that always says 1/2
-print(f"who always says 1/2 has the value {-model.discriminator_objective(undecided, undecided):.3f}")
-print(f"minus log 4 is                    {-math.log(4):.3f}")
+print(f"D = 1/2 everywhere: the value is {-model.discriminator_objective(undecided, undecided):.3f}")
+print(f"minus log 4 is                   {-math.log(4):.3f}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The best discriminator
@@ -161,7 +161,7 @@ plots.show_curves(
 #
 # The **Jensen-Shannon divergence** lies between 0, where the two are equal, and $\log 2$, where they share nothing. So
 # against the best $D$ a generator that lowers the value comes closer to the data, and the best generator is
-# $p_g = p_\text{data}$. We never wrote down a distance. The classifier measures one.
+# $p_g = p_\text{data}$. We never wrote down a distance, and yet the best classifier measures one.
 #
 # On the line we check that by quadrature: cut it into cells 0.1 wide and sum over them.
 
@@ -172,7 +172,7 @@ p_data = bumps.cdf(edges).diff()  # the probability of each cell, exact
 
 
 def fake_cells(model):
-    """Each cell's share of G(z), by counting; what falls outside is put into the last cells."""
+    """Each cell's share of G(z), by counting; what lies beyond is put into the last cells."""
     x = model.generate(z_line).detach().clamp(-5.999, 5.999)
     return torch.histc(x, 120, -6, 6) / len(x)
 
@@ -196,12 +196,12 @@ print("the value at the best D is 2 JSD - log 4")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Alternating steps
 #
-# Nobody can maximise over all functions before each step of the generator. So the two alternate, a small step each:
+# We cannot maximise over all functions before each step of the generator. So the two alternate, a small step each:
 #
 # 1. Draw real examples and noise. One step of $D$ down $L_D$. The fakes count as fixed points.
 # 2. One step of $G$ down a loss of its own, through $D$, whose weights count as fixed.
 #
-# The generator's loss is the next section's matter. For now, take $L_G = -\mathbb{E}_z \log D(G(z))$. Inside, $D$ computes
+# The generator's loss comes below. For now, take $L_G = -\mathbb{E}_z \log D(G(z))$. The network $D$ computes
 # a logit $\ell$, and $D = \sigma(\ell)$. Then $-\log D = \text{softplus}(-\ell)$ and $-\log(1 - D) =
 # \text{softplus}(\ell)$, which never overflow. A step of each by hand, and the same by `genlib`:
 
@@ -237,8 +237,8 @@ print("a step of each by hand and by genlib agree")
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### D against the best D
 #
-# Now both train, two steps of $D$ before each of the generator; we count the latter. On the line we know $D^*$ at every moment, so we can watch $D$ chase it while the
-# generator runs away. When the two densities agree, $D^*$ is 1/2 everywhere: the best discriminator can only guess.
+# Now both train, two steps of $D$ before each of the generator; we count the latter. On the line we know $D^*$ at every step, so we can see how closely $D$ follows it while the
+# generator moves. When the two densities agree, $D^*$ is 1/2 everywhere: the best discriminator can only guess.
 
 # %%
 def batches(n, batch_size=256):
@@ -269,10 +269,10 @@ plots.show_panels(
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The best $D$ moves with every step of the generator, and $D$ runs after it. It catches the broad shape, and misses the
-# narrow spikes of a generator that folds. At the edges, where no point ever lies, it says what it likes and pays nothing.
-# Most of the way to the data is done in the first two or three hundred steps. After that the generator wanders about them, for no step
-# is a step down one fixed landscape.
+# The best $D$ changes with every step of the generator, and $D$ follows it. It learns the broad shape, and misses the
+# narrow peaks of the generator's density. At the edges, where no point ever lies, its output has no effect on the loss.
+# Most of the way to the data is done in the first two or three hundred steps. After that the generator moves about them without settling, for its
+# objective changes with $D$: it is **non-stationary**.
 
 # %%
 steps, divergence, values, far = (torch.tensor(column) for column in zip(*record))
@@ -284,8 +284,8 @@ print(f"after 25 steps D is within 0.25 of the best D: {bool(far[1] < 0.25)}")
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # (The distance between the two is a mean over $x$, half of them real, half fake.)
 #
-# $D$ is never the best, so the value it reaches is a **lower bound** on $2\,\text{JSD} - \log 4$. How far below it lies,
-# nobody tells us outside this toy. When the value falls, either the generator got better or the discriminator got worse.
+# $D$ is never the best, so the value it reaches is a **lower bound** on $2\,\text{JSD} - \log 4$. How far below it lies
+# is unknown where the densities are. When the value falls, either the generator got better or the discriminator got worse.
 
 # %%
 plots.show_curves(
@@ -293,7 +293,7 @@ plots.show_curves(
     x=steps, xlabel="steps of the generator", ylabel="V(D, G), nats", baselines={"-log 4": -math.log(4)},
 )
 assert (values <= 2 * divergence - math.log(4) + 1e-4).all()
-print("at every moment D reaches no more than the best D would")
+print("at every step D reaches no more than the best D would")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Does it converge?
@@ -358,7 +358,7 @@ print("the field is the gradient of genlib's value, at a right angle to (theta, 
 # $\sqrt{1 - \gamma h + h^2 / 4}$, and below 1 as soon as $h < 4 \gamma$. So $(\theta, \psi)$ spirals in.
 
 # %%
-def walk(h, steps=400, penalty=0.0, alternating=False):
+def trajectory(h, steps=400, penalty=0.0, alternating=False):
     """(theta, psi) from (1, 1) on, (steps + 1, 2)."""
     theta, psi = at = torch.ones(2, dtype=torch.float64)
     visited = [at]
@@ -374,8 +374,8 @@ def walk(h, steps=400, penalty=0.0, alternating=False):
 
 h, penalty = 0.2, 0.3
 ways = {
-    "both at once": walk(h), "alternating": walk(h, alternating=True),
-    "both at once, R1": walk(h, penalty=penalty),
+    "both at once": trajectory(h), "alternating": trajectory(h, alternating=True),
+    "both at once, R1": trajectory(h, penalty=penalty),
 }
 plots.show_paths(
     {name: (path, partial(field, penalty=penalty * ("R1" in name))) for name, path in ways.items()},
@@ -384,7 +384,7 @@ plots.show_paths(
 
 # %%
 for step_size in (0.01, 0.2, 1.0):
-    path = walk(step_size)
+    path = trajectory(step_size)
     s = path[:-1].prod(dim=1).sigmoid()
     factors = path[1:].norm(dim=1) / path[:-1].norm(dim=1)
     exact = torch.allclose(factors, (1 + step_size**2 * s**2).sqrt(), rtol=1e-12)
@@ -434,7 +434,7 @@ for logit in (0, -4, -8):
 # worst fakes learn the least. The ratio of the two is $D / (1 - D) = e^\ell$. All that follows in the chain rule,
 # from the logit back into the weights of $G$, is the same for both.
 #
-# ### And what they minimise
+# ### What the two losses minimise
 #
 # The factor $e^\ell$ differs from fake to fake, so the two losses also want different things. Hold $D$ at $D^*$. There
 # minimax follows the gradient of $2\,\text{JSD}$. The non-saturating loss follows that of
@@ -511,8 +511,8 @@ print(f"after 300 steps minimax has under 1/100 of the other: {100 * minimax[-1]
 print(f"the non-saturating gradient has grown:                {non_saturating[-1] > non_saturating[0]}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The better $D$ gets, the less the minimax generator hears. Arjovsky and Bottou (2017) prove it: near a perfect $D$ this
-# gradient goes to zero. It is a bad bargain. Training $D$ well is what makes the value mean something.
+# The better $D$ gets, the smaller the gradient of the minimax generator. Arjovsky and Bottou (2017) prove it: near a perfect $D$
+# it goes to zero. Yet only a well trained $D$ makes the value mean something.
 #
 # Now let both train on from here, with plain gradient steps of the same size for both losses. And once more minimax, with
 # Adam in place of plain steps.
@@ -542,17 +542,17 @@ print(f"so has minimax with Adam:                   {moved['minimax, Adam'] > 4}
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Adam divides each gradient by its usual size, so it takes long steps from any gradient, however small. With it minimax sets
-# off as well, and Adam hides that the gradient has vanished. To move is not to settle: a generator that moves fast overshoots,
-# and swings about its goal.
+# off as well, and Adam hides that the gradient has vanished. But to move is not to converge: a generator that moves fast overshoots,
+# and oscillates about the data.
 #
 # ### Watch it yourself
 #
-# The same GAN, two steps from one moment to the next: play it, or drag the slider, under both losses. With minimax next to nothing moves, since $D$ is
+# The same GAN, two steps from one snapshot to the next: play it, or drag the slider, under both losses. With minimax next to nothing moves, since $D$ is
 # nearly the best $D$ where the fakes lie, and flat there. With the other loss, stop when the fakes have
 # arrived: the best $D$ falls where they are, $D$ follows late, and the generator runs on to where $D$ is still high.
 
 # %% tags=["nbval-ignore-output"]
-explorer = explorers.game_explorer(away, bumps)
+explorer = explorers.gan_explorer(away, bumps)
 explorer.loss.value, explorer.player.slider.value = "non-saturating", 20
 explorer
 
@@ -575,11 +575,11 @@ print(f"a step down the loss makes D believe the fakes more: {bool(belief['down'
 print(f"a step up makes it believe them less:                {bool(belief['up'] < belief['here'])}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Why the loss curves tell nothing
+# ## Why loss curves do not measure progress
 #
 # In every other lesson a falling loss meant a better model. Here is the usual test bench of GANs, after Metz et al. (2017):
 # eight narrow Gaussians on a ring. We train two GANs on it, run A and run B, with the same generator. First the losses
-# alone, as anyone sees them who trains a GAN.
+# alone.
 
 # %%
 ring = EightGaussians(std=0.1)
@@ -614,7 +614,7 @@ plots.show_curves(
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Run A settles near $\log 4$ for $D$ and $\log 2$ for $G$, the numbers of a discriminator that cannot tell. That is where a
+# Run A settles near $\log 4$ for $D$ and $\log 2$ for $G$, the losses of a discriminator that says 1/2 everywhere. That is where a
 # perfect generator would lead. In most runs, not in all, B settles there too. Which one would you keep? Now the samples. A red ring has a radius of
 # three standard deviations around a mode.
 
@@ -643,8 +643,8 @@ for name in runs:
     print(f"{name}: loss of D {final[name]:.3f}, {share:.0f} % of 4000 points near a mode")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The secret: the discriminator of run B has four hidden units. It cannot see eight modes, so it is easily fooled. A loss
-# near $\log 4$ says that *this* discriminator cannot tell. It compares two networks that both change, and no fixed thing. So a GAN
+# The reason: the discriminator of run B has four hidden units. It cannot represent eight modes. A loss
+# near $\log 4$ says that *this* discriminator cannot tell real from fake. It compares two networks that both change, and no fixed thing. So a GAN
 # is judged by its samples, and by measures that need nothing else.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -666,12 +666,12 @@ print(f"run B covers at most 4:             {modes(drawn['run B']) <= 4}")
 #
 # But think of a generator that moves for long against a $D$ that stands still. Nothing in its loss asks for variety. The
 # best it can do is to send *all* noise to the one place where $D$ is largest. Then $D$ learns that this place is fake, and
-# the crowd runs on to the next.
+# the fakes move on to the next.
 
 # %%
-def play(generator_steps, total=600):
-    """Ten looks at the points on the way, after every tenth of the generator's steps."""
-    model, looks = ring_gan(MLPDiscriminator((2,))), {}
+def train_with(generator_steps, total=600):
+    """Ten snapshots of the points, after every tenth of the generator's steps."""
+    model, snapshots = ring_gan(MLPDiscriminator((2,))), {}
     for_g, for_d = gan_optimizers(model, 2e-3)
     for step in range(1, total + 1):
         if step % generator_steps == 0:
@@ -682,35 +682,35 @@ def play(generator_steps, total=600):
         model.generator_loss(128).backward()
         for_g.step()
         if step % (total // 10) == 0:
-            looks[f"step {step}"] = model.sample(2000).cpu()
-    return looks
+            snapshots[f"step {step}"] = model.sample(2000).cpu()
+    return snapshots
 
 
-patient, rash = play(1), play(10)
-found = {name: [modes(x) for x in looks.values()] for name, looks in {"1": patient, "10": rash}.items()}
+one_step, ten_steps = train_with(1), train_with(10)
+found = {name: [modes(x) for x in points.values()] for name, points in {"1": one_step, "10": ten_steps}.items()}
 
 # %%
-last = {f"{name}, {step}": x for name, looks in {"1 : 1": patient, "10 : 1": rash}.items()
-        for step, x in list(looks.items())[-2:]}
+last = {f"{name}, {step}": x for name, points in {"1 : 1": one_step, "10 : 1": ten_steps}.items()
+        for step, x in list(points.items())[-2:]}
 plots.show_points(last, modes=ring.means, radius=3 * ring.std)
-print(f"one step of each, at best in the last five looks: 5 modes or more: {max(found['1'][5:]) >= 5}")
-print(f"ten steps to one, in all ten looks:        never more than 3 of 8: {max(found['10']) <= 3}")
+print(f"one step of each, the best of the last five snapshots: 5 modes or more: {max(found['1'][5:]) >= 5}")
+print(f"ten steps to one, in all ten snapshots:         never more than 3 of 8: {max(found['10']) <= 3}")
 
 # %% tags=["nbval-ignore-output"]
 for name, counts in found.items():
-    print(f"{name:>2} to 1: modes covered in ten looks {counts}")
+    print(f"{name:>2} to 1: modes covered in ten snapshots {counts}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # In **mode collapse** a generator sends nearly all noise to a few modes of the data and drops the others, however real each sample
-# looks. Here it shows that $\min_G \max_D$ and $\max_D \min_G$ are different problems: who answers last makes
-# the difference, and alternating steps solve neither. Metz et al. let the generator look ahead at how $D$ would answer. In
-# [the exercises]({{gan}}_gan_exercises.ipynb) you train a generator alone and watch the crowd form on the line.
+# looks. Here it shows that $\min_G \max_D$ and $\max_D \min_G$ are different problems: the order of
+# the two makes the difference, and alternating steps solve neither. Metz et al. let the generator look ahead at how $D$ would answer. In
+# [the exercises]({{gan}}_gan_exercises.ipynb) you train a generator alone and see all fakes gather in one place on the line.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Thirty images, counted
 #
 # `bars` has 30 images of 4 by 4 pixels, each with probability $1/30$, out of 65,536 that could be. So we can count what a
-# GAN draws. One hitch: pixels of `bars` are 0 or 1, and those of a generator are in between. The best $D$ could tell
+# GAN draws. One difficulty: pixels of `bars` are 0 or 1, and those of a generator are in between. The best $D$ could tell
 # them apart by that alone, and its slope would say nothing. A remedy is **instance noise**: $D$ sees everything, real and
 # fake, through noise, which makes the two overlap (Sonderby et al., 2017; Arjovsky and Bottou, 2017). We train one GAN
 # without and one with it. At the end we round the pixels.
@@ -775,10 +775,10 @@ plots.show_rows({name: x[:14] for name, x in drawn.items()}, size=0.6)
 def counted(x):
     counts = mode_counts(x, bars.floats(), radius=0.5)
     valid, r = counts.sum() / len(x), counts / counts.sum()
-    variation = ((counts / len(x) - 1 / 30).abs().sum() + 1 - valid) / 2
+    total_variation = ((counts / len(x) - 1 / 30).abs().sum() + 1 - valid) / 2
     return {
         "covered": mode_coverage(x, bars.floats(), radius=0.5), "valid": valid.item(),
-        "variation": variation.item(), "kl_of_valid": (math.log(30) + torch.xlogy(r, r).sum()).item(),
+        "total_variation": total_variation.item(), "kl_of_valid": (math.log(30) + torch.xlogy(r, r).sum()).item(),
     }
 
 
@@ -789,8 +789,8 @@ for name, x in drawn.items():  # genlib counts in the same way; where nothing is
     ours, theirs = (torch.tensor([float(row[key]) for key in by_genlib]) for row in (table[name], by_genlib))
     assert torch.allclose(ours, theirs, atol=1e-5, equal_nan=True)
 
-print(f"bias, KL:        {29 / (2 * N):.4f}")
-print(f"bias, variation: {15 * math.sqrt(2 / math.pi * (1 / 30) * (29 / 30) / N):.4f}")
+print(f"bias, KL:              {29 / (2 * N):.4f}")
+print(f"bias, total variation: {15 * math.sqrt(2 / math.pi * (1 / 30) * (29 / 30) / N):.4f}")
 
 # %% tags=["nbval-ignore-output"]
 print(format_table(table))
@@ -802,9 +802,9 @@ print(f"that is at least 6 more than without:            {noisy['covered'] >= no
 print(f"with noise at least 40 % of it is valid:         {noisy['valid'] > 0.4}")
 print(f"without, more than that, by 10 points or more:   {none['valid'] > noisy['valid'] + 0.1}")
 print(f"of independent pixels, less than 1 % is valid:   {table['independent']['valid'] < 0.01}")
-print(f"the PixelCNN's variation is below 0.1:           {exact['variation'] < 0.1}")
+print(f"the PixelCNN's total variation is below 0.1:     {exact['total_variation'] < 0.1}")
 print(f"that of either GAN is at least 0.1 more:         "
-      f"{min(none['variation'], noisy['variation']) > exact['variation'] + 0.1}")
+      f"{min(none['total_variation'], noisy['total_variation']) > exact['total_variation'] + 0.1}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # How often does each of the thirty come? Sorted by how often, from the most common to the rarest:
@@ -819,7 +819,7 @@ plots.show_curves(
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A trade, and not one that the losses would show. Noise buys coverage: all images come, or nearly all, and many samples are
+# A trade-off, and the losses do not show it. Noise improves coverage: all images come, or nearly all, and many samples are
 # none of the thirty. Without noise most samples are right, and a good part of the thirty never comes. Both GANs beat
 # independent pixels by far. The PixelCNN beats both. On a task this small and this exact, giving up $p(x)$ does not pay. It
 # pays where images are large, and drawing them value by value is slow.
@@ -848,11 +848,11 @@ plots.show_curves(
 # | --- | --- |
 # | probability | no $p(x)$, and often there is none to know |
 # | coverage | no term asks for variety; modes drop, and only counting tells |
-# | calm training | a non-stationary objective for each network; losses near log 4 mean nothing by themselves |
+# | stable training | a non-stationary objective for each network; losses near log 4 mean nothing by themselves |
 # | small exact tasks | on `bars` the PixelCNN is far closer to the truth, and says how close |
 #
 # On images, the networks matter as much as the objective. Which ones made GANs work, and what other objectives do, is the
-# matter of [lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb).
+# subject of [lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb).
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References

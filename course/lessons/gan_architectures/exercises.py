@@ -12,7 +12,7 @@
 # **Can you build the parts that made GANs work, and measure what comes out?**
 #
 # Nine steps give you a kit: networks for images and where their weights start, two losses beside the logarithm, a
-# gradient penalty, labels, a way between two codes, and a distance between sets of images. At the end it trains a
+# gradient penalty, labels, interpolation between two codes, and a distance between sets of images. At the end it trains a
 # WGAN-GP and a conditional DCGAN. The steps belong to lesson
 # [{{gan_architectures}} GAN architectures](../notebooks/{{gan_architectures}}_gan_architectures.ipynb), which explains the ideas; read it first, or beside
 # this. You need one course in probability and one in PyTorch. All nine steps take about 115 minutes; stop after any
@@ -214,15 +214,15 @@ plots.show_curves(
 # *Difficulty 2 of 5 · importance 5 of 5 · 10 minutes*
 #
 # In lesson {{gan}} the best discriminator measured the Jensen-Shannon divergence. Once two distributions hardly overlap,
-# it stays at $\log 2$, whether they lie near each other or far apart. The **Wasserstein distance** does not. It asks
-# how far earth must be moved, on average, to turn one heap into the other. There is a way to ask a network for it:
+# it stays at $\log 2$, whether they lie near each other or far apart. The **Wasserstein-1 distance** does not. It is
+# the mean distance by which probability mass must be moved to turn one distribution into the other. A network can find it:
 # take the largest gap between mean scores,
 #
 # $$W(p_{\text{data}}, p_g) = \max_{f} \; \mathbb{E}_x f(x) - \mathbb{E}_z f(G(z)),$$
 #
 # over all functions $f$ whose slope is nowhere above 1. Such an $f$ is no classifier: it gives a **score**, with no
 # zero and no bounds, and is called a **critic** (Arjovsky et al., 2017, arXiv:1701.07875). The critic makes the gap
-# large, and the generator makes it small. The slope is the matter of steps 5 and 6.
+# large, and the generator makes it small. Steps 5 and 6 are about the slope.
 #
 # **Write** `wasserstein(real, fake)`, with scores real (n,) and fake (m,). It returns two losses to *minimise*, that
 # of the critic first. Leave out of the generator's loss what it cannot change.
@@ -244,7 +244,7 @@ def wasserstein(real, fake):
 checks.gan_architectures.wasserstein(wasserstein)
 
 # %% [markdown]
-# Data from $N(0, 1)$, fakes from $N(m, 1)$. To bring the fakes home, all earth moves by $m$, so $W = m$. The critic
+# Data from $N(0, 1)$, fakes from $N(m, 1)$. To turn the fakes into data, all mass moves by $m$, so $W = m$. The critic
 # $f(x) = -x$ finds that: its slope is 1 everywhere, and it scores data higher than fakes. Beside it the Jensen-Shannon
 # divergence of the same two.
 
@@ -254,8 +254,8 @@ def jsd(m):
     x = torch.linspace(-8, 16, 2401)
     p, q = torch.exp(-x.square() / 2), torch.exp(-(x - m).square() / 2)  # both over sqrt(2 pi)
     middle = (p + q) / 2
-    inside = torch.special.xlogy(p, p / middle) + torch.special.xlogy(q, q / middle)
-    return inside.nan_to_num().sum().item() * 0.01 / math.sqrt(2 * math.pi) / 2
+    terms = torch.special.xlogy(p, p / middle) + torch.special.xlogy(q, q / middle)
+    return terms.nan_to_num().sum().item() * 0.01 / math.sqrt(2 * math.pi) / 2
 
 
 z = torch.special.ndtri((torch.arange(2000) + 0.5) / 2000)  # N(0, 1), spread evenly
@@ -268,7 +268,7 @@ plots.show_curves(
 )
 
 # %% [markdown]
-# ## Step 5. Places in between
+# ## Step 5. Points between real and fake
 #
 # *Difficulty 2 of 5 · importance 4 of 5 · 10 minutes*
 #
@@ -302,8 +302,8 @@ def between(real, fake):
 checks.gan_architectures.between(between)
 
 # %% [markdown]
-# Data on a ring, a generator that has learned nothing, and the places in between. A critic that is well-behaved at
-# these shows the fakes a way home.
+# Data on a ring, a generator that has learned nothing, and the places in between. A critic with slope 1 at
+# these gives the fakes a gradient towards the data.
 
 # %%
 ring = EightGaussians()
@@ -324,7 +324,7 @@ plots.show_points(
 # $$P = \mathbb{E}_{\hat{x}} \Big( \big\lVert \nabla_{\hat{x}} f(\hat{x}) \big\rVert_2 - 1 \Big)^2, \qquad
 # L_{\text{critic}} = \mathbb{E}_z f(G(z)) - \mathbb{E}_x f(x) + 10\, P.$$
 #
-# To lower $P$, the critic's weights must be told how $P$ depends on them. So we differentiate a gradient. Autograd does
+# To lower $P$, we need the gradient of $P$ by the critic's weights. So we differentiate a gradient. Autograd does
 # that, if the first gradient stays on the graph: `create_graph=True`.
 #
 # **Write** `gradient_penalty(critic, x)`. `x` (n, ...) are the places, and `critic` maps them to scores (n,), each
@@ -416,7 +416,7 @@ print(f"the gap is 2 to 2.5 at the end:      {2 < gap < 2.5}")
 #
 # *Difficulty 2 of 5 · importance 4 of 5 · 10 minutes*
 #
-# A **conditional** GAN draws what you ask for (Mirza & Osindero, 2014, arXiv:1411.1784): both players are told the
+# A **conditional** GAN draws what you ask for (Mirza & Osindero, 2014, arXiv:1411.1784): both networks get the
 # label $y$. It is joined to their input as a **one-hot** vector $e_y$, with a 1 at place $y$ and 0 elsewhere. The
 # first layer then computes
 #
@@ -450,7 +450,7 @@ checks.gan_architectures.joined(joined)
 
 # %%
 class Joined(nn.Linear):
-    """A linear layer that is told a label of ten."""
+    """A linear layer with a label of ten as a second input."""
 
     def __init__(self, inputs, outputs):
         super().__init__(inputs + 10, outputs, bias=False)
@@ -470,14 +470,14 @@ print("the long way gives the same:", torch.allclose(layer(z, y), long_way, atol
 #
 # What lies between two codes? The first idea is the straight line. But codes from $N(0, I)$ in $d$ dimensions have
 # nearly one length, $\sqrt{d}$, and in 64 dimensions the middle of a straight line is shorter than almost any code
-# that the generator was trained on. So turn instead (White, 2016, arXiv:1609.04468). With the angle $\omega$ between
+# that the generator was trained on. So rotate instead (White, 2016, arXiv:1609.04468). With the angle $\omega$ between
 # $a$ and $b$,
 #
 # $$\text{slerp}(a, b, t) = \frac{\sin\big((1 - t)\, \omega\big)}{\sin \omega}\, a
 # + \frac{\sin(t\, \omega)}{\sin \omega}\, b, \qquad
 # \cos \omega = \frac{a \cdot b}{\lVert a \rVert\, \lVert b \rVert}.$$
 #
-# It turns at a constant rate where both have one length. Where they point the same way, $\omega$ is 0 and so is
+# It rotates at a constant rate where both have one length. Where they point the same way, $\omega$ is 0 and so is
 # $\sin \omega$. There the formula tends to the straight line $(1 - t)\, a + t\, b$.
 #
 # **Write** `slerp(a, b, t)`, with a and b (d,), and t (m,) in [0, 1]. It returns all m places, (m, d). For a and b that
@@ -566,8 +566,8 @@ def frechet(real, fake):
 checks.gan_architectures.frechet(frechet)
 
 # %% [markdown]
-# Try it on scikit-learn's handwritten digits. The judge is a small classifier, trained on their labels. All is held
-# against the 1437 training images. The 360 test images are **fresh**: the best that we can hope for. **Independent
+# Try it on scikit-learn's handwritten digits. The judge is a small classifier, trained on their labels. All is compared
+# with the 1437 training images. The 360 test images are **fresh**: the best that we can hope for. **Independent
 # pixels**, each drawn from its own histogram, are the baseline. And what if all is perfect but half of the
 # digits are missing?
 
@@ -760,7 +760,7 @@ print(f"and larger than that of as many fresh images:            {scores[-1] > b
 print(f"the judge reads the digit asked for 8 times in 10:       {obeyed > 0.8}")
 
 # %% [markdown]
-# Last, walk from one code to another: along the straight line, and on the sphere. The label stays. Then let the code
+# Last, interpolate from one code to another: along the straight line, and on the sphere. The label stays. Then let the code
 # stay and change the label.
 
 # %%
@@ -775,24 +775,24 @@ plots.show_rows(
 )
 
 # %% [markdown]
-# The two ways look much alike: this generator forgives a code that is too short. The lesson measures what it costs a
+# The two paths look much alike: for this generator a shorter code matters little. The lesson measures what it costs a
 # larger one. The last row shows what the label does, and that not every picture is good.
 
 # %% [markdown]
 # ## What you have built
 #
 # A kit for GANs: maps whose sides fit, first weights, three objectives with that of lesson {{gan}}, a penalty that keeps a
-# slope at 1, labels, a way between codes, and a distance that says how far there is to go. The pictures are small,
+# slope at 1, labels, interpolation between codes, and a distance between sets of images. The pictures are small,
 # and so are the networks; the parts are those of the papers.
 #
 # Where to go on:
 #
 # - Put your WGAN-GP and your conditional DCGAN together. The penalty speaks of each example alone, so replace batch
-#   norm in the critic by `nn.GroupNorm(1, 64)`, and tell the critic the labels when you ask for its slope.
+#   norm in the critic by `nn.GroupNorm(1, 64)`, and give the critic the labels when you compute its slope.
 # - Take the penalty's weight down to 0.1, and up to 1000. What happens to the gap, and to the ring?
 # - Leave one label out of the training, and ask for it.
 # - Bound the slope another way: divide each weight matrix by its largest singular value (Miyato et al., 2018,
 #   spectral normalisation, arXiv:1802.05957). `torch.nn.utils.parametrizations.spectral_norm` does it for a layer.
 # - Read `genlib/adversarial/gan.py`: `LSGAN` and `WGANGP` are your steps 3 to 6, and `networks.py` has your step 2.
-# - Back to the lesson, [{{gan_architectures}} GAN architectures](../notebooks/{{gan_architectures}}_gan_architectures.ipynb). What people did before, with
-#   Markov chains, is the matter of lesson {{markov_chains}}.
+# - Back to the lesson, [{{gan_architectures}} GAN architectures](../notebooks/{{gan_architectures}}_gan_architectures.ipynb). What came before, models that draw
+#   by Markov chains, is the subject of lesson {{markov_chains}}.

@@ -12,11 +12,11 @@
 # **What made GANs work?**
 #
 # [Lesson {{gan}}]({{gan}}_gan.ipynb) trained a generator and a discriminator on a line, in the plane and on images of
-# 4 by 4 pixels. Two perceptrons were enough. On larger images they are not, and for a while nobody knew what was.
+# 4 by 4 pixels. Two perceptrons were enough. On larger images they are not.
 #
-# Three things helped. Networks made for images: DCGAN. Losses with a slope that lasts: LSGAN and WGAN-GP. And labels:
+# Three things helped. Networks made for images: DCGAN. Losses whose gradient does not vanish: LSGAN and WGAN-GP. And labels:
 # the conditional GAN. This lesson builds each, trains them all on the same images with the same number of updates, and
-# measures what they are worth. Then it looks inside: what lies between two noises, and has the generator memorised its
+# measures their samples. Then it studies the generator: what lies between two noises, and has it memorised its
 # training images?
 
 # %% slideshow={"slide_type": "skip"}
@@ -50,8 +50,8 @@ torch.manual_seed(0);
 # ## The data and the judge
 #
 # Simulated handwriting, 28 by 28 pixels, grey. We train on 5,000 images. Of 4,000 test images, half are the reference
-# that samples are held against. The other half are **fresh**: they stand for a generator that makes no mistake. What
-# they score is the best anyone can hope for.
+# that samples are compared with. The other half are **fresh**: they stand for a perfect generator. Their
+# scores are the best to hope for.
 
 # %%
 train, test = load(DATASET, size=5000), load(DATASET, "test", size=4000)
@@ -59,8 +59,8 @@ reference, fresh = test.floats()[:2000], test.floats()[2000:]
 plots.show_rows({"train": train.floats()[:12], "test": reference[:12]})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A GAN has no likelihood to judge it by. So we judge samples, by numbers from `genlib.metrics`. They look at
-# images through the features of a small classifier, the **judge**, trained on the training images and their labels.
+# A GAN has no likelihood. So we judge samples, by measures from `genlib.metrics`. They compare
+# images by the features of a small classifier, the **judge**, trained on the training images and their labels.
 #
 # - **Fréchet distance**: take both sets of features for Gaussians; how far apart are they? 0 is the same. It uses the 32
 #   features before the decision. (With features of a network trained on ImageNet this is the **FID** of the papers.)
@@ -98,8 +98,8 @@ if DATASET == "strokes":
     print(f"the judge reads 98 % of 4000 test images right: {right > 0.98}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The baselines, before any GAN: fresh images, and **independent pixels**, each taken from a training image of its own. No
-# one would take those for digits. Do the features see it?
+# The baselines, before any GAN: fresh images, and **independent pixels**, each taken from a training image of its own. These
+# are no digits. Do the features show it?
 
 # %%
 scores = {"fresh images": judged("fresh images", fresh)}
@@ -116,8 +116,8 @@ best, ideal = scores["fresh images"], frechet("fresh images")
 print(f"fresh images have a Fréchet distance below 5:        {ideal < 5}")
 apart = frechet("independent pixels") > 100 * ideal
 print(f"independent pixels have more than 100 times as much: {apart}")
-soup, _ = precision_recall(features[:500], judge.features(pixels[:500]))
-print(f"precision of independent pixels by the last features is above 0.5: {soup > 0.5}")
+of_pixels, _ = precision_recall(features[:500], judge.features(pixels[:500]))
+print(f"precision of independent pixels by the last features is above 0.5: {of_pixels > 0.5}")
 early = scores["independent pixels"]["precision"]
 if DATASET == "strokes":
     print(f"one layer earlier it is below 0.3:                                 {early < 0.3}")
@@ -125,19 +125,19 @@ print(f"there fresh images keep a precision and a recall above 0.7:        "
       f"{min(best['precision'], best['recall']) > 0.7}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The last layer was made to tell a 3 from a 5, and was never asked whether something is a digit at all. One layer earlier, the
-# layer that [lesson {{comparison}}]({{comparison}}_comparison.ipynb) prefers as well, the judge is not so easily fooled. But it still takes some of the
+# The last layer was trained to tell a 3 from a 5, and never to see whether something is a digit at all. One layer earlier, the
+# layer that [lesson {{comparison}}]({{comparison}}_comparison.ipynb) prefers as well, the judge is better at that. But it still takes some of the
 # noise for digits, for each of these pixels is as bright as a real image is at its place. So a small precision says little here. The
 # table below gives DCGAN little more of it than independent pixels. The Fréchet distance and the recall tell the two apart.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Images that grow
+# ## Transposed convolutions
 #
 # A perceptron from 64 noises to 784 pixels learns each pixel for itself. That a stroke looks the same here and three
 # pixels further, it would have to learn at every place again. Convolutions know it. But a convolution keeps the sides of
 # an image or, with a **stride**, makes them smaller. A generator must make them larger.
 #
-# The **transposed convolution** turns it round. A convolution reads a patch of $k \times k$ and writes one number. Its
+# The **transposed convolution** does the reverse. A convolution reads a patch of $k \times k$ and writes one number. Its
 # transpose reads one number and writes a patch: a stamp, the kernel times that number. The next number's stamp is set
 # `stride` pixels further. Where stamps overlap they add up. At the end a border of `padding` pixels is cut off.
 
@@ -179,7 +179,7 @@ for n in (7, 14):
 # A convolution $C$ is linear: a matrix, 196 pixels in and 49 out. Stamping with the same kernel is the matrix $C^T$. For
 # that there is a test without writing either down: $\langle C u, x \rangle = \langle u, C^T x \rangle$ for all $u$ and
 # $x$. And the gradient of a linear map is its transpose. So a transposed convolution is what autograd runs on the way
-# back through a convolution, and the other way round. $G$ and $D$ are mirrors of each other, twice over.
+# back through a convolution, and the other way round.
 
 # %%
 u, x = torch.randn(1, 1, 14, 14, requires_grad=True), torch.randn(1, 1, 7, 7)
@@ -205,7 +205,7 @@ plots.show_images(
 )
 for k, t in touched.items():
     times = t[3:-3, 3:-3].int().unique().tolist()
-    print(f"kernel {k}, stride 2: a pixel inside is touched this often: {times}")
+    print(f"kernel {k}, stride 2: an inner pixel is touched this often: {times}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The recipe of DCGAN
@@ -275,7 +275,7 @@ with torch.no_grad():
 print(f"with batch norm a pixel varies at least 20 times as much: {spread > 20 * bare_spread}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Training, watched
+# ## Samples during training
 #
 # The same twelve noises, every time. Nothing is new in the loop: `train_gan_epoch` takes the alternating steps of lesson {{gan}}. The
 # learning rate falls over the second half, so that the two come to rest. It is twenty times the paper's, for a training that is
@@ -284,18 +284,18 @@ print(f"with batch norm a pixel varies at least 20 times as much: {spread > 20 *
 # %%
 z = gan.noise(12)
 for_g, for_d = gan_optimizers(gan, learning_rate=RATE)
-stream, looks, begin = train.endless_batches(BATCH, device=DEVICE), {}, time.perf_counter()
+batches, snapshots, begin = train.endless_batches(BATCH, device=DEVICE), {}, time.perf_counter()
 for stage in range(8):
     if stage % 2 == 0:
-        looks[f"{stage * UPDATES // 8} updates"] = gan.generate(z).detach().cpu()
+        snapshots[f"{stage * UPDATES // 8} updates"] = gan.generate(z).detach().cpu()
     for optimizer in (for_g, for_d):
         optimizer.param_groups[0]["lr"] = RATE * min(1, 2 - stage / 4)
-    train_gan_epoch(gan, islice(stream, UPDATES // 8), for_g, for_d, fast=True)
+    train_gan_epoch(gan, islice(batches, UPDATES // 8), for_g, for_d, fast=True)
 seconds = {"DCGAN": time.perf_counter() - begin}
 
 # %%
-looks[f"{UPDATES} updates"] = gan.generate(z).detach().cpu()
-plots.show_rows(looks | {"real": fresh[:12]})
+snapshots[f"{UPDATES} updates"] = gan.generate(z).detach().cpu()
+plots.show_rows(snapshots | {"real": fresh[:12]})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Grey at first: to make images, batch norm takes running averages, which a new network has yet to learn. Then blobs, then
@@ -343,22 +343,22 @@ print("least squares by hand and LSGAN agree")
 
 # %%
 critic = dcgan(WGANGP, norm=layer_norm)  # of which more below
-output, push = torch.arange(-60, 61) / 10, {}
+output, gradient = torch.arange(-60, 61) / 10, {}
 for name, kind in {"GAN": gan, "LSGAN": squares, "WGAN": critic}.items():
     a = output.clone().requires_grad_()
-    push[name] = -torch.autograd.grad(len(a) * kind.generator_objective(a), a)[0]
+    gradient[name] = -torch.autograd.grad(len(a) * kind.generator_objective(a), a)[0]
 plots.show_curves(
-    push, x=output, xlabel="output of D for a fake", ylabel="minus the gradient",
+    gradient, x=output, xlabel="output of D for a fake", ylabel="minus the gradient",
     baselines={"none": 0},
 )
 
 # %%
-assert torch.allclose(push["GAN"], (-output).sigmoid(), atol=1e-6)
-assert torch.allclose(push["LSGAN"], 1 - output, atol=1e-6)
-assert torch.allclose(push["WGAN"], torch.ones_like(output), atol=1e-6)
+assert torch.allclose(gradient["GAN"], (-output).sigmoid(), atol=1e-6)
+assert torch.allclose(gradient["LSGAN"], 1 - output, atol=1e-6)
+assert torch.allclose(gradient["WGAN"], torch.ones_like(output), atol=1e-6)
 for a in (-4, 0, 4):
-    felt = (f"{name} {values[output == a].item():6.3f}" for name, values in push.items())
-    print(f"output {a:>2}:", ", ".join(felt))
+    found = (f"{name} {values[output == a].item():6.3f}" for name, values in gradient.items())
+    print(f"output {a:>2}:", ", ".join(found))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### What the best $D$ then measures
@@ -386,19 +386,19 @@ print("the best outputs are p / (p + q), and the loss is 1/4 - 1/8 of the distan
 # ## The Wasserstein distance
 #
 # Take the simplest data: all of it at one point $\theta$. All fakes are at 0. Jensen-Shannon says $\log 2$, whatever
-# $\theta \ne 0$ is, and 0 at $\theta = 0$. It is a cliff with a plateau, and on a plateau no slope says where to go.
+# $\theta \ne 0$ is, and 0 at $\theta = 0$. It is constant but for a jump, so its gradient is zero almost everywhere.
 #
-# Arjovsky et al. (2017) take the **earth mover's distance** $W$. Think of the fakes as a heap of earth, of the data as a
-# hole. Moving one unit of earth by one unit of length costs 1. $W$ is the cost of the cheapest plan:
+# Arjovsky et al. (2017) take the **Wasserstein-1** or **earth mover's distance** $W$. Moving the probability mass 1 by the
+# distance 1 costs 1. $W$ is the cost of the cheapest plan that moves all mass of the fakes to that of the data:
 #
 # $$W(p, q) = \min_{\text{plans } \gamma} \mathbb{E}_{(x, y) \sim \gamma} |x - y|,$$
 #
 # where a plan is a joint distribution of $x$ and $y$ with the right margins $p$ and $q$. Here there is one plan, and
 # $W = |\theta|$. Its slope is 1 everywhere.
 #
-# ### From plans to critics
+# ### The dual form, and the critic
 #
-# Nobody can try all plans of millions of images. Kantorovich's **duality** turns the minimum into a maximum. Let $f$ be any
+# We cannot try all plans of millions of images. Kantorovich's **duality** turns the minimum into a maximum. Let $f$ be any
 # function with slope at most 1: $|f(x) - f(y)| \le |x - y|$. Then under every plan
 #
 # $$\mathbb{E}_p f - \mathbb{E}_q f = \mathbb{E}_\gamma \big[f(x) - f(y)\big] \le \mathbb{E}_\gamma |x - y|.$$
@@ -428,7 +428,7 @@ print("four functions of slope at most 1 find no more than the cheapest plan cos
 # $$L_D = \mathbb{E}_z f(G(z)) - \mathbb{E}_x f(x) + \lambda\, \mathbb{E}_{\hat x} \big(\lVert \nabla f(\hat x) \rVert - 1\big)^2,
 # \qquad L_G = -\mathbb{E}_z f(G(z)).$$
 #
-# Why any slope that is not 1, and not only a steeper one? The best critic has slope 1 along the ways that earth takes. By hand,
+# Why any slope that is not 1, and not only a steeper one? The best critic has slope 1 along the lines on which mass moves. By hand,
 # and by `genlib` with the same random places:
 
 # %%
@@ -448,7 +448,7 @@ print("the penalty by hand and genlib's agree; a linear critic pays (|w| - 1)^2"
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### What the critic finds
 #
-# The penalty is soft. On our two points the critic wins $\theta w$ with a slope of $w$, and pays $\lambda (w - 1)^2$. The best
+# The penalty is soft. On our two points the critic gains $\theta w$ with a slope of $w$, and pays $\lambda (w - 1)^2$. The best
 # $w$ is $1 + \theta / 2\lambda$: a little too steep, and the gap of the scores is $\theta + \theta^2 / 2\lambda$ in place of
 # $\theta$. Train small critics and see. (The two points lie in the plane. On the line, a slope of $-1$ would cost as little
 # as $+1$, and a critic that starts with the wrong sign stays there. In the plane it can turn.)
@@ -481,25 +481,25 @@ print(f"divided by the slope, the gap is W within 5 %: {off < 0.05}")
 # ### No batch norm in a critic
 #
 # The penalty is about the slope of *one* score in *one* image. With batch norm, a score depends on all images of the batch,
-# and that slope is not a thing one can speak of. **Layer norm** takes mean and deviation over one image's features. Does the
+# and that slope is not defined. **Layer norm** takes mean and deviation over one image's features. Does the
 # score of image 0 move with image 1?
 
 # %%
-def hears_its_neighbour(network):
+def depends_on_the_batch(network):
     x = reference[:8].to(DEVICE).requires_grad_()
     (slope,) = torch.autograd.grad(network(x)[0], x)
     return bool(slope[1].abs().sum() > 0)
 
 
-print("batch norm:", hears_its_neighbour(dcgan().discriminator))
-print("layer norm:", hears_its_neighbour(critic.discriminator))
+print("batch norm:", depends_on_the_batch(dcgan().discriminator))
+print("layer norm:", depends_on_the_batch(critic.discriminator))
 try:
     dcgan(WGANGP)
 except ValueError as error:
     print(error)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The same fact has a say in every GAN with batch norm. If real images and fakes went through $D$ in one batch, $D$ could
+# This matters in every GAN with batch norm. If real images and fakes went through $D$ in one batch, $D$ could
 # tell them by how they differ from the batch's mean, and the generator's step, with fakes only, would meet another $D$. So
 # both go separately, in DCGAN and here.
 
@@ -558,8 +558,8 @@ print(f"from perceptrons to DCGAN is a larger step than among the losses: {large
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Labels
 #
-# Do you know what an image shows? Then say so. The **conditional GAN** (Mirza and Osindero, 2014) gives the label to both
-# players. The generator draws $x \sim p_g(x \mid y)$, and $D$ no longer asks "is this real?" but "is this a real 3?". A
+# Where labels are known, use them. The **conditional GAN** (Mirza and Osindero, 2014) gives the label to both
+# networks. The generator draws $x \sim p_g(x \mid y)$, and $D$ no longer asks "is this real?" but "is this a real 3?". A
 # fine 5 handed in as a 3 is a fake.
 #
 # How does a label get in? For the generator, join it to $z$, as ten numbers of which one is 1. Through a linear layer that comes
@@ -585,7 +585,7 @@ scores["conditional"] = judged("conditional", drawn["conditional"])
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # A row a digit, and a column a noise. Look down a column: slant, width and thickness tend to go along from digit to digit,
-# though nobody asked for it. The label took the digit out of $z$, and left the hand.
+# though no loss asks for it. The label holds the digit, and $z$ holds the handwriting.
 
 # %%
 z = conditional.noise(12)
@@ -596,23 +596,23 @@ rows = {
 plots.show_rows(rows, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Does it do as it is told? The judge reads 2000 samples, 200 for each label. It never saw a generated image. The baselines:
+# Does it draw the digit of its label? The judge reads 2000 samples, 200 for each label. It never saw a generated image. The baselines:
 # its reading of fresh images, and a generator that was given no label.
 
 # %%
-def agreement(name, y):
+def label_accuracy(name, y):
     return (read[name] == y.cpu()).float().mean().item()
 
 
-obeys = agreement("conditional", y)
-real, blind = agreement("fresh images", test.labels[2000:]), agreement("DCGAN", y)
-print(f"the conditional GAN obeys its label on at least 70 %: {obeys >= 0.7}")
+obeys = label_accuracy("conditional", y)
+real, blind = label_accuracy("fresh images", test.labels[2000:]), label_accuracy("DCGAN", y)
+print(f"the conditional GAN draws its label on at least 70 %: {obeys >= 0.7}")
 if DATASET == "strokes":
     print(f"fresh images agree with theirs on at least 98 %:      {real >= 0.98}")
-print(f"DCGAN, not told, meets it on 6 to 14 %:               {0.06 < blind < 0.14}")
+print(f"DCGAN, without labels, draws it on 6 to 14 %:         {0.06 < blind < 0.14}")
 
 # %% tags=["nbval-ignore-output"]
-print(f"the conditional GAN obeys on {100 * obeys:.1f} %")
+print(f"the conditional GAN draws its label on {100 * obeys:.1f} %")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The conditional GAN has by far the smallest Fréchet distance of the GANs, and not only because its digits come evenly. That
@@ -624,23 +624,23 @@ digits = judge.predict(many)
 each = min(200, digits.bincount(minlength=10).min().item())
 even = torch.stack([many[digits == digit][:each] for digit in range(10)], dim=1).flatten(0, 1)
 scores["DCGAN, evened out"] = judged("DCGAN, evened out", even)
-told, evened, untold = (frechet(name) for name in ("conditional", "DCGAN, evened out", "DCGAN"))
-print(f"even digits bring DCGAN closer to the data:            {evened < untold}")
-print(f"told, it is closer still, by a tenth or more:          {told < 0.9 * evened}")
+labelled, evened, unlabelled = (frechet(name) for name in ("conditional", "DCGAN, evened out", "DCGAN"))
+print(f"even digits bring DCGAN closer to the data:            {evened < unlabelled}")
+print(f"with labels it is closer still, by a tenth or more:    {labelled < 0.9 * evened}")
 
 # %% tags=["nbval-ignore-output"]
 show_scores()
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Why? One plausible reason: an unconditional generator must turn one ball of noise into ten separate kinds of image. It is
-# continuous, so between a 3 and a 5 there is always something that is neither. The label cuts the ball into ten. And $D$
-# has a sharper question, with a sharper slope.
+# Why? One plausible reason: an unconditional generator must map one Gaussian to ten separate kinds of image. It is
+# continuous, so between a 3 and a 5 there is always something that is neither. With labels each digit has a map of its own. And
+# $D$ solves an easier problem, a real or a fake of one digit.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Modes, counted
+# ## Counting modes
 #
 # In lesson {{gan}} modes dropped. Here all ten digits come. How evenly? The judge counts. This tells something about digits only:
-# a generator that knew one single 3 would count as covering all threes.
+# a generator with one single 3 would count as covering all threes.
 
 # %%
 def shares(name):
@@ -659,10 +659,10 @@ print(f"the conditional GAN is less than half as uneven:                        
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Between two noises
 #
-# Take two noises and walk from one to the other. If images change smoothly, with a digit at every step, then the generator
-# has learnt more than a list of images. But which way to walk?
+# Take two noises and interpolate from one to the other. If images change smoothly, with a digit at every step, then the generator
+# has learnt more than a list of images. But along which path?
 #
-# ### Where noise lives
+# ### Noise lies in a thin shell
 #
 # In 64 dimensions $N(0, I)$ is no cloud around 0. The squared length of $z$ is a sum of 64 squares with mean 1 each, so $|z|
 # \approx \sqrt{64} = 8$. Exactly, it has the mean of the $\chi$ distribution, and a spread that does not grow with $d$:
@@ -680,10 +680,10 @@ print(f"draws shorter than 4: {(lengths < 4).sum()}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The noise lies in a thin shell. Two independent noises are almost at a right angle, so the point half-way has
-# $|a + b|^2 / 4 \approx (d + d) / 4$, a length of $\sqrt{d / 2} \approx 5.7$. The straight line cuts through the inside of the
+# $|a + b|^2 / 4 \approx (d + d) / 4$, a length of $\sqrt{d / 2} \approx 5.7$. The straight line leaves the
 # shell, where the generator was never trained.
 #
-# The way along the shell turns $a$ into $b$ at a constant rate. With the angle $\omega$ between them (White, 2016, calls it
+# The path along the shell rotates $a$ into $b$ at a constant rate. With the angle $\omega$ between them (White, 2016, calls it
 # **slerp**, after computer graphics):
 #
 # $$z(t) = \frac{\sin((1 - t)\, \omega)}{\sin \omega}\, a + \frac{\sin(t\, \omega)}{\sin \omega}\, b.$$
@@ -704,7 +704,7 @@ cosine = (a * b).sum(dim=1, keepdim=True)
 across = F.normalize(b - cosine * a, dim=1)  # at a right angle to a
 turned = (0.3 * cosine.acos()).cos() * a + (0.3 * cosine.acos()).sin() * across
 assert torch.allclose(slerp(a, b, 0.3), turned, atol=1e-5)
-print("slerp turns a towards b by 0.3 of the angle, and keeps the length")
+print("slerp rotates a towards b by 0.3 of the angle, and keeps the length")
 
 # %%
 a, b = torch.randn(2000, 64), torch.randn(2000, 64)
@@ -731,9 +731,9 @@ for pair in (0, 1):
 plots.show_rows(shown)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Walk yourself
+# ### Interpolate yourself
 #
-# Choose two of eight noises, then play, or drag along a strip. Both walks begin and end at the same images. Half-way the
+# Choose two of eight noises, then play, or drag along a strip. Both paths begin and end at the same images. Half-way the
 # straight one is at a length that hardly any noise has. Are its strokes paler, or broken? Look at several pairs before
 # you believe it.
 
@@ -754,15 +754,15 @@ def far(model, z, y=None):
     return frechet_distance(features, judge.features(x))
 
 
-untold = {name: far(gan, z) for name, z in half.items()}
-told = {name: far(conditional, z, y) for name, z in half.items()}
-inside, sphere, noise = untold.values()
-print(f"DCGAN, half-way: straight is 1.2 times as far as the sphere, or more: {inside > 1.2 * sphere}")
+unlabelled = {name: far(gan, z) for name, z in half.items()}
+labelled = {name: far(conditional, z, y) for name, z in half.items()}
+straight_line, sphere, noise = unlabelled.values()
+print(f"DCGAN, half-way: straight is 1.2 times as far as the sphere, or more: {straight_line > 1.2 * sphere}")
 print(f"the sphere is as good as fresh noise, within 20 %: {abs(sphere / noise - 1) < 0.2}")
 
 # %% tags=["nbval-ignore-output"]
 for name in half:
-    print(f"{name:<14} Fréchet distance: DCGAN {untold[name]:6.1f}, conditional {told[name]:5.1f}")
+    print(f"{name:<14} Fréchet distance: DCGAN {unlabelled[name]:6.1f}, conditional {labelled[name]:5.1f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Slerp's midpoints are as good as fresh noise, and must be: half-way on the sphere is nearly $(a + b) / \sqrt 2$, and that
@@ -798,8 +798,8 @@ print(f"twice as long: precision falls by 0.1 or more: {scrawl < -0.1}")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Memorised?
 #
-# A generator that kept the training images and handed them out would please every judge so far. Let us be that generator:
-# take training images, and add a little noise so that nobody can say they are the same.
+# A generator that returned training images would score well in every measure so far. Make one:
+# take training images, and add a little noise.
 
 # %%
 rows = torch.randperm(len(originals))[:2000]
@@ -850,8 +850,8 @@ plots.show_rows({"sample": few} | {f"nearest in {view}": originals[i] for view, 
 #
 # ### What the check cannot see
 #
-# A copier who knows the check shifts each image by one pixel, down and to the right. Nobody would see it. Or copies one image in
-# ten: the median looks past it.
+# A copier can shift each image by one pixel, down and to the right, which is hardly visible. Or copy one image in
+# ten: the median does not change.
 
 # %%
 shifted = originals[rows].roll((1, 1), dims=(2, 3))
@@ -866,13 +866,13 @@ for name, views in ratio.items():
     print(f"{name:<18} ratio in pixels {views['pixels']:.2f}, in features {views['features']:.2f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A copy moved by a pixel is as far from its original as a fresh image is from its neighbour. So a low ratio convicts, and a ratio
-# near 1 acquits nobody. Look at the smallest distances too, and at the pictures.
+# A copy moved by a pixel is as far from its original as a fresh image is from its neighbour. So a low ratio proves copies, and a ratio
+# near 1 proves nothing. Look at the smallest distances too, and at the pictures.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What more training gives
 #
-# Each GAN above had 400 updates. In the box that comes with the course lies a conditional one, with wider networks of the
+# Each GAN above had 400 updates. The course comes with a pretrained conditional one, with wider networks of the
 # same kind, that had minutes of a fast GPU. It learnt MNIST: digits that people wrote. Loading it needs no network. Its card
 # says what it cost, and `about.command` how to train it again.
 
@@ -895,15 +895,15 @@ plots.show_rows({name: mnist_gan.generate(z, y=y).detach().cpu() for name, y in 
 # And from one noise to another on the sphere, with the label held fixed:
 
 # %%
-ends, walks = mnist_gan.noise(6).split(1), {}
+ends, paths_of = mnist_gan.noise(6).split(1), {}
 for a, b, digit in zip(ends[::2], ends[1::2], (3, 5, 8)):
     path = torch.cat([slerp(a, b, t) for t in steps.tolist()])
-    walks[f"{digit}"] = mnist_gan.generate(path, y=torch.full((11,), digit, device=DEVICE)).detach().cpu()
-plots.show_rows(walks)
+    paths_of[f"{digit}"] = mnist_gan.generate(path, y=torch.full((11,), digit, device=DEVICE)).detach().cpu()
+plots.show_rows(paths_of)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# What are they worth? Its card was measured on 10,000 samples by another judge, one that learnt MNIST, so the numbers of this
-# lesson cannot be held against these. The baseline stands beside them: as many real images. **Obeyed** is the share of images
+# How good are they? Its card was measured on 10,000 samples by another judge, one that learnt MNIST, so the numbers of this
+# lesson cannot be compared with these. The baseline stands beside them: as many real images. **Obeyed** is the share of images
 # in which the judge reads the label that was asked for, or that the image has.
 
 # %%
@@ -914,15 +914,15 @@ for name in ("frechet", "precision", "recall", "obeyed"):
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Look at the last row first. The judge reads the samples' labels more often right than those of real images. That is no
-# praise. The judge errs on some real images, often on ones that people read without trouble, and a generator that never makes
-# such images never pays for them. The recall says that much is missing: the samples cover clearly less of the data than real images
+# merit. The judge errs on some real images, often on ones that people read without trouble, and a generator that never makes
+# such images loses nothing there. The recall says that much is missing: the samples cover clearly less of the data than real images
 # do. More training has cured the broken strokes. It has not cured what is missing, and a grid of good samples cannot show it.
 #
-# To walk between its noises yourself, give the explorer above `lambda z: mnist_gan.generate(z, asked["3"][:1].expand(len(z)))` in
+# To interpolate between its noises yourself, give the explorer above `lambda z: mnist_gan.generate(z, asked["3"][:1].expand(len(z)))` in
 # place of its first argument, and `mnist_gan.noise(8)` in place of the second.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Three tools that stayed
+# ## R1, spectral normalisation and averaged weights
 #
 # Most GANs after these have one or more of three additions. Each is a few lines.
 #
@@ -934,7 +934,7 @@ for name in ("frechet", "precision", "recall", "obeyed"):
 #
 # $$L_D = \mathbb{E}_x \max(0, 1 - D(x)) + \mathbb{E}_z \max(0, 1 + D(G(z))), \qquad L_G = -\mathbb{E}_z D(G(z)).$$
 #
-# **Averaged weights** (Yazici et al., 2019): the two networks swing about each other. So draw samples from the mean of the generator's weights,
+# **Averaged weights** (Yazici et al., 2019): the two networks oscillate. So draw samples from the mean of the generator's weights,
 # $\bar w \leftarrow \beta \bar w + (1 - \beta) w$ after each update. It changes nothing in training.
 
 # %%
@@ -1016,7 +1016,7 @@ print(format_table(rows, digits=1))
 # | StyleGAN3 (Karras et al., 2021) | layers without aliasing, so that details move with the object and do not stick to pixels |
 #
 # And then another family. **Diffusion models** (Ho et al., 2020) learn to take noise away, a little at a time. There is no
-# second player: the loss is a regression, and falls. Dhariwal and Nichol (2021) reported better Fréchet distances than the best
+# second network: the loss is a regression, and falls. Dhariwal and Nichol (2021) reported better Fréchet distances than the best
 # GANs on ImageNet. The price is many passes through the network for one image, where a GAN needs one.
 #
 # | on ImageNet, 128 by 128 | Fréchet distance, from the papers' abstracts |
@@ -1044,15 +1044,15 @@ print(format_table(rows, digits=1))
 # | uneven | without labels some digits come twice as often as others |
 # | no architecture gives $p(x)$ | no likelihood, no encoder, no outlier test; as in lesson {{gan}} |
 # | no number to trust alone | copies score best of all, short noises look best, a shifted copy passes for new |
-# | the judge is small | it was trained on digits. What it does not look at, no number here can tell |
+# | the judge is small | it was trained on digits. What its features miss, no number here can tell |
 #
 # And mind the budget: each GAN here had 400 updates, on one kind of image. Which loss or which trick is ahead may differ
 # elsewhere.
 
 # %%
-told = frechet("conditional")
+labelled = frechet("conditional")
 if DATASET == "strokes":
-    print(f"the conditional GAN is still 4 to 20 times as far as fresh images: {4 < told / ideal < 20}")
+    print(f"the conditional GAN is still 4 to 20 times as far as fresh images: {4 < labelled / ideal < 20}")
 
 # %% tags=["nbval-ignore-output"]
 begin = time.perf_counter()

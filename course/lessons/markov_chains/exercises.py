@@ -40,12 +40,12 @@ torch.set_num_threads(1)  # on models this small a second thread waits more than
 torch.manual_seed(0);
 
 # %% [markdown]
-# ## Step 1. A Gibbs sweep on a table
+# ## Step 1. A Gibbs step on a table
 #
 # *Difficulty 2 of 5 · importance 4 of 5 · 15 minutes*
 #
 # Two variables, $x$ with $K$ values and $h$ with $L$, and a table of their joint probabilities $p(x, h)$. To draw from
-# it, **Gibbs sampling** takes turns: draw $h$ given $x$, then a new $x'$ given $h$. That is one sweep. It needs
+# it, **Gibbs sampling** alternates: draw $h$ given $x$, then a new $x'$ given $h$. That is one step. It needs
 # conditionals only, and those need no constant in front of $p$.
 #
 # $$p(h \mid x) = \frac{p(x, h)}{\sum_{h'} p(x, h')}, \qquad
@@ -76,9 +76,9 @@ def gibbs_matrix(joint):
 checks.markov_chains.gibbs_matrix(gibbs_matrix)
 
 # %% [markdown]
-# Two things make this useful. If $x$ already follows $p(x)$, it still does after a sweep. And from anywhere else, the
-# sweeps lead there. How fast depends on the table. In both tables below $x$ is 0 or 1 with probability one half. In the
-# second one $x$ and $h$ nearly always agree, so a chain that is at 0 will stay there for long.
+# Two things make this useful. If $x$ already follows $p(x)$, it still does after a step. And from anywhere else, the
+# steps lead there. How fast depends on the table. In both tables below $x$ is 0 or 1 with probability one half. In the
+# second one $x$ and $h$ are nearly always equal, so a chain that is at 0 will stay there for long.
 
 # %%
 tables = {
@@ -88,13 +88,13 @@ tables = {
 off = {}
 for name, joint in tables.items():
     T, p_x = gibbs_matrix(joint), joint.sum(dim=1)
-    print(f"{name}: a sweep leaves p(x) as it is: {torch.allclose(p_x @ T, p_x)}")
+    print(f"{name}: a step leaves p(x) as it is: {torch.allclose(p_x @ T, p_x)}")
     p, off[name] = torch.tensor([1.0, 0.0]), []  # every chain starts at x = 0
     for _ in range(61):
         off[name].append((p - p_x).abs().sum() / 2)
         p = p @ T
 plots.show_curves(
-    off, x=range(61), xlabel="sweeps", ylabel="probability in the wrong place"
+    off, x=range(61), xlabel="steps", ylabel="probability in the wrong place"
 )
 
 # %% [markdown]
@@ -199,14 +199,14 @@ print(f"the slope of -F by c is p(h = 1 | x), summed over the images: {agrees}")
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
 #
-# Now the sweep of step 1, for layers instead of single variables. Draw all hidden units at once, then all pixels:
+# Now a Gibbs step as in step 1, for layers instead of single variables. Draw all hidden units at once, then all pixels:
 #
 # $$h_j = \begin{cases} 1 & \text{if } u_j < p(h_j = 1 \mid x) \\ 0 & \text{otherwise} \end{cases} \qquad
 # x'_i = \begin{cases} 1 & \text{if } v_i < p(x_i = 1 \mid h) \\ 0 & \text{otherwise} \end{cases}$$
 #
 # The numbers $u$ and $v$ are uniform in [0, 1). You get them as arguments, so that the same call always returns the
-# same image. Mind that $h$ is **drawn** before it is used. Who passes its probabilities on has another chain, which
-# does not lead to $p(x)$.
+# same image. Mind that $h$ is **drawn** before it is used. If you pass its probabilities on, you have another chain,
+# which does not lead to $p(x)$.
 #
 # **Write** `gibbs_step(x, weight, b, c, u_h, u_x)`, with x (B, D), u_h (B, J) and u_x (B, D). It returns the new
 # images, (B, D), as floats 0 and 1.
@@ -254,7 +254,7 @@ misplaced = (counted - exact).abs().sum() / 2
 print(f"less than 0.03 of the probability is in another place: {misplaced < 0.03}")
 
 # %% [markdown]
-# ## Step 5. What a chain is worth
+# ## Step 5. Effective sample size
 #
 # *Difficulty 3 of 5 · importance 3 of 5 · 15 minutes*
 #
@@ -297,7 +297,7 @@ checks.markov_chains.effective_size(effective_size)
 # your estimate from a chain of 20,000 steps the other.
 
 # %%
-def walk_on(T, steps):
+def chain_of(T, steps):
     """A chain of states that starts at 0, by a transition matrix of two states."""
     x, states = 0, []
     for u in torch.rand(steps).tolist():
@@ -310,7 +310,7 @@ curves, lags = {}, 100
 for name, joint in tables.items():
     T = gibbs_matrix(joint)
     second = T.trace() - 1  # the eigenvalues are 1 and this
-    rho, size = effective_size(walk_on(T.tolist(), 20_000), lags)
+    rho, size = effective_size(chain_of(T.tolist(), 20_000), lags)
     known = 20_000 * (1 - second) / (1 + second)
     curves |= {f"{name}, estimated": rho, f"{name}, exact": second ** torch.arange(lags + 1)}
     print(f"{name}: 20,000 steps are worth {known:.0f} draws; your estimate is within 60 %: "
@@ -432,7 +432,7 @@ def log_partition(weight, b, c):
 checks.markov_chains.log_partition(log_partition)
 
 # %% [markdown]
-# And so your RBM has a likelihood, $\log p(x) = -F(x) - \log Z$. A test that spares nothing: over all 65,536 images it
+# And so your RBM has a likelihood, $\log p(x) = -F(x) - \log Z$. A complete test: over all 65,536 images it
 # must sum to one. Beside it the library, given your parameters.
 
 # %%
@@ -472,15 +472,15 @@ print(f"your RBM by CD-10 ends below 1.2 nats:        {cd10 < 1.2}")
 print(f"and is at least 0.4 nats better than by CD-1: {cd1 - cd10 > 0.4}")
 
 # %% [markdown]
-# Both have learned, and the longer chains pay. CD-1 never sees what the model believes in far from the data, and leaves
-# it probability there. None of this showed in the losses, which rise again while the divergence falls.
+# Both have learned, and the longer chains pay. CD-1 never sees images that are probable under the model and far from the data, and
+# leaves them probable. None of this showed in the losses, which rise again while the divergence falls.
 
 # %% [markdown]
 # ## Step 8. Annealing
 #
 # *Difficulty 4 of 5 · importance 4 of 5 · 15 minutes*
 #
-# With hundreds of units in both layers nobody can sum. **Annealed importance sampling** (AIS, Neal, 2001,
+# With hundreds of units in both layers the sum is out of reach. **Annealed importance sampling** (AIS, Neal, 2001,
 # arXiv:physics/9803008) estimates $Z$ by leading chains, step by step, from an RBM whose $Z$ is known to yours. The
 # RBM at $\beta$ has the parameters $\beta W, \beta b, \beta c$. At $\beta_0 = 0$ all states are equally likely, at
 # $\beta_K = 1$ it is the real one.
@@ -489,7 +489,7 @@ print(f"and is at least 0.4 nats better than by CD-1: {cd1 - cd10 > 0.4}")
 # F_\beta(x) = -\beta b^T x - \sum_j \text{softplus}\big(\beta c_j + \beta x^T W_{:j}\big).$$
 #
 # A chain starts at $x_0$, random pixels. Before it moves on by a Gibbs step of the next RBM, its weight is multiplied by
-# how much more that RBM likes **the same** image.
+# how much more probable **the same** image is under that RBM, before normalisation.
 #
 # **Write** `ais_log_weights(states, betas, weight, b, c)`. `states` (K, n, D) has the images $x_0, \dots, x_{K-1}$ of n
 # chains, `betas` (K + 1,) the numbers $\beta_0, \dots, \beta_K$, not always evenly spaced. It returns $\log w$ for each
@@ -517,7 +517,7 @@ def ais_log_weights(states, betas, weight, b, c):
 checks.markov_chains.ais_log_weights(ais_log_weights)
 
 # %% [markdown]
-# Here are the weights of 500 chains, in order of size, on ways of 1, 10, 100 and 1000 steps. On average a weight is
+# Here are the weights of 500 chains, in order of size, on paths of 1, 10, 100 and 1000 steps. On average a weight is
 # $Z / Z_0$. You know its logarithm exactly: the dashed line. With one step, which is plain importance sampling, hardly
 # any chain is near it. The more steps, the more the chains agree.
 
@@ -589,7 +589,7 @@ plots.show_curves(
 )
 with torch.no_grad():
     by_library, _ = annealed_importance(library, n_chains=500, n_temperatures=1000)
-print(f"log w scatters by more than 2 nats in one leap:          {log_w[1].std() > 2}")
+print(f"log w scatters by more than 2 nats in one step:           {log_w[1].std() > 2}")
 print(f"and by less than 1 nat in 1000 steps:                    {log_w[1000].std() < 1}")
 print(f"there your estimate is off by less than 0.1 nats:        {abs(estimate[1000] - exact) < 0.1}")
 print(f"so is that of genlib.markov:                             {abs(by_library - exact) < 0.1}")
@@ -609,8 +609,8 @@ print(f"the mean of the logarithms is smaller in every case:     {lower}")
 #
 # $C$ is **salt-and-pepper noise**: each pixel is replaced, with probability `noise`, by a draw of Bernoulli(1/2). $P_\theta$ treats
 # pixels as independent given $\tilde x$, with log-odds from the network. Training by **walkback** (Bengio et al., 2013,
-# arXiv:1305.6663) lets the chain walk away from a data point $x_0$ for $T$ steps. At each step the network must tell
-# where the walk **began**: $x_0$, not $x_t$. So it learns to come home from places that the data never show.
+# arXiv:1305.6663) lets the chain run from a data point $x_0$ for $T$ steps. At each step the target is the image
+# where the chain **began**: $x_0$, not $x_t$. So the network learns to return from images that are not in the data.
 #
 # **Write** `walkback_loss(network, x, noise, u)`. `network` maps corrupted images (B, D) to logits (B, D); x (B, D) are
 # the data; u (T, 3, B, D) are uniform random numbers. At step t
@@ -623,7 +623,7 @@ print(f"the mean of the logarithms is smaller in every case:     {lower}")
 # <details><summary>Hint</summary>
 #
 # `torch.where(replaced, fresh, state)` corrupts. `F.binary_cross_entropy_with_logits(logits, x, reduction="none")` has the
-# nats of each pixel. Keep two images apart: `state`, which walks, and `x`, which stays.
+# nats of each pixel. Keep two images apart: `state`, which changes, and `x`, which stays.
 #
 # </details>
 
@@ -645,7 +645,7 @@ def walkback_loss(network, x, noise, u):
 checks.markov_chains.walkback_loss(walkback_loss)
 
 # %% [markdown]
-# Two GSNs learn `bars`: one with walks of a single step, which is a denoising autoencoder, and one with walks of three.
+# Two GSNs learn `bars`: one by walkback of a single step, which is a denoising autoencoder, and one of three.
 
 # %%
 NOISE = 0.05
@@ -664,13 +664,13 @@ def learn_gsn(steps, updates=1000):
     return network
 
 
-networks = {"GSN, walks of 1 step": learn_gsn(1), "GSN, walks of 3 steps": learn_gsn(3)}
+networks = {"GSN, walkback 1": learn_gsn(1), "GSN, walkback 3": learn_gsn(3)}
 
 # %% [markdown]
 # ## All together: three chains
 #
 # Your RBM and your two GSNs are all sampled by a chain. Start 2000 chains of each from random pixels, where 30 of 65,536
-# images are bars or stripes. How fast do they get home, and how many arrive?
+# images are bars or stripes. How fast do they reach these, and how many do?
 
 # %%
 @torch.no_grad()
@@ -680,7 +680,7 @@ def gsn_step(network, x):
     return (draw < network(corrupted).sigmoid()).float()
 
 
-# one step of each chain; the `network=network` keeps the one of this turn of the loop
+# one step of each chain; the `network=network` keeps the one of this pass of the loop
 step_of = {"your RBM": lambda x: chain(x, rbm, 1)}
 for name, network in networks.items():
     step_of[name] = lambda x, network=network: gsn_step(network, x)
@@ -707,7 +707,7 @@ plots.show_curves(
 plots.show_rows({name: x[:12].unflatten(1, (1, 4, 4)) for name, x in ends.items()}, size=0.6)
 
 # %% [markdown]
-# All three come home, and none to stay for ever: some images are neither. For your RBM you know what share is due. Sum
+# All three reach bars and stripes, but not always: some images are neither. For your RBM you know the exact share. Sum
 # its exact probabilities of the thirty, and compare with what the chains found.
 
 # %%
@@ -718,7 +718,7 @@ for name, shares in home.items():
     print(f"{name + ':':<22} more than half are bars or stripes: {shares[-1] > 0.5}")
 
 # %% [markdown]
-# Getting home is one thing, getting about another. Follow the number of white pixels along 4,000 steps, and ask your
+# How well do the chains mix? Follow the number of white pixels along 4,000 steps, and ask your
 # step 5 what the chains are worth. (The lags stop at 200, where $\rho$ has not died away yet. So these sizes are still
 # too large.)
 
@@ -737,11 +737,11 @@ for name, step in step_of.items():
     print(f"{name + ':':<22} 1000 steps are worth fewer than 20 draws: {worth(step) < 20}")
 
 # %% [markdown]
-# There is the price of this whole family. Between two patterns lie images that nearly never occur, and a chain must
+# This is the cost of the whole family. Between two patterns lie images that nearly never occur, and a chain must
 # cross them. On 16 pixels that takes fifty steps and more. A pixel model or a GAN draws afresh each time.
 #
-# What did the longer walks buy? Show the network every image there is, without noise. If it is no bar and no stripe, and the
-# network says all the same that it should stay as it is, it is a **trap** for the chain.
+# What does walkback of more steps change? Give the network every image there is, without noise. If it is no bar and no stripe, and the
+# network still reproduces it, it is a **trap** for the chain.
 
 # %%
 every = data.all_images(2, (1, 4, 4)).flatten(1)
@@ -752,18 +752,18 @@ for network in networks.values():
         nats = F.binary_cross_entropy_with_logits(network(every), every, reduction="none").sum(dim=1)
     stays = (-nats).exp() > 0.5
     traps.append((stays & ~is_data).sum().item())
-print(f"after walks of one step more than 200 images are traps: {traps[0] > 200}")
-print(f"after walks of three at least 50 fewer:                 {traps[1] <= traps[0] - 50}")
+print(f"with walkback 1 more than 200 images are traps: {traps[0] > 200}")
+print(f"with walkback 3 at least 50 fewer:              {traps[1] <= traps[0] - 50}")
 
 # %% [markdown]
-# So walkback does what it promises: it teaches the way home from images that are no data. It has a price, which you can
-# see in the figure above. After a longer walk there is more doubt about where it began, and pixels drawn independently
+# So walkback works as intended: the network learns to return from images that are no data. It has a price, which you can
+# see in the figure above. After more steps there is more doubt about where the chain began, and pixels drawn independently
 # turn doubt into images that are neither the one nor the other.
 
 # %% [markdown]
 # ## What you have built
 #
-# A Gibbs sampler, an RBM that learns by contrastive divergence, its exact $\log Z$, the estimate that people use when
+# A Gibbs sampler, an RBM that learns by contrastive divergence, its exact $\log Z$, the estimate in use when
 # there is no exact one, and a network that is a Markov chain. You have also measured what these chains cost.
 #
 # Where to go on:

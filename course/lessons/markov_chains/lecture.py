@@ -9,16 +9,16 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # Markov chains
 #
-# **What did people do before?**
+# **What came before VAEs and GANs?**
 #
 # Before 2013 there were no VAEs, and before 2014 no GANs. Most deep generative models drew by a **Markov chain**: start anywhere,
 # change the image a little at random, and go on. After long enough, the images follow $p(x)$. Two leaves of our tree work
 # like this. The restricted Boltzmann machine (RBM) has a density, known up to a constant. The generative stochastic
 # network (GSN) has nothing but its chain.
 #
-# On tiny images we can write the whole chain down as a matrix. So this lesson measures what its users could only fear: how
-# wrong the gradient is, how slowly the chain forgets, and where the probability went that nobody saw. Then you can judge
-# why the field moved on, and what it took along.
+# On tiny images we can write the whole chain down as a matrix. So this lesson measures exactly what could only be estimated on
+# real images: how wrong the gradient is, how slowly the chain forgets, and which images get too much probability. Then you can
+# judge why the field moved on, and which ideas it kept.
 
 # %% slideshow={"slide_type": "skip"}
 import copy
@@ -44,7 +44,7 @@ torch.manual_seed(0);
 # ## Energies
 #
 # How do you write down a distribution over images? A PixelCNN multiplies conditionals, and so sums to one by design. The
-# physicists' way is freer. Take *any* function $E(x)$, the **energy**, and let low energies be probable:
+# way of statistical physics is more flexible. Take *any* function $E(x)$, the **energy**, and let low energies be probable:
 #
 # $$p(x) = \frac{e^{-E(x)}}{Z}, \qquad Z = \sum_x e^{-E(x)}.$$
 #
@@ -70,11 +70,11 @@ for name, pixels in {"two pixels": 2, "bars": 16, "digits, black and white": 64,
     print(f"{name:<24} 2^{pixels:<3} = {terms} terms")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Nobody will ever sum the last two. So we can tell which of two images is more probable, for in the ratio
+# The last two sums are out of reach. So we can tell which of two images is more probable, for in the ratio
 # $p(x) / p(x') = e^{E(x') - E(x)}$ the $Z$ cancels. But we cannot tell how probable either is. We cannot compute the
 # likelihood that we want to maximise. And we cannot draw from a table that is too large to write.
 #
-# The whole lesson follows from this one sum.
+# All difficulties of this lesson follow from this one sum.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Gibbs sampling
@@ -84,7 +84,7 @@ for name, pixels in {"two pixels": 2, "bars": 16, "digits, black and white": 64,
 #
 # $$P(x_1 = 1 \mid x_2) = \frac{e^{-E(1, x_2)}}{e^{-E(0, x_2)} + e^{-E(1, x_2)}} = \sigma(b_1 + w\, x_2).$$
 #
-# **Gibbs sampling** draws each pixel in turn, given what the others are at the moment (Geman and Geman, 1984). That is all.
+# **Gibbs sampling** draws each pixel in turn, given the current values of the others (Geman and Geman, 1984). That is all.
 
 # %%
 def sigmoid(a):
@@ -109,12 +109,12 @@ print(f"largest difference below 0.02: {bool((shares - two_pixels).abs().max() <
 #
 # ### Why it works
 #
-# A round of the chain is a matrix $T$: row = where you are, column = where you go. Two facts make it work.
+# A step of the chain, which draws both pixels, is a matrix $T$: row = the state before, column = the state after. It works for two reasons.
 #
-# **Stay.** Let $x$ follow $p$, and replace $x_1$ by a draw from $p(x_1 \mid x_2)$. Then $x_2$ is distributed as before, and $x_1$ as it
+# **$p$ is stationary.** Let $x$ follow $p$, and replace $x_1$ by a draw from $p(x_1 \mid x_2)$. Then $x_2$ is distributed as before, and $x_1$ as it
 # should be given $x_2$. So the pair still follows $p$: in matrices, $p\, T = p$. We call $p$ **stationary**.
 #
-# **Arrive.** From any state, the chain may reach any other in one round: $T$ has no zeros. Then only one distribution is
+# **The chain converges.** From any state, the chain may reach any other in one step: $T$ has no zeros. Then only one distribution is
 # stationary, and the chain tends to it from anywhere.
 
 # %%
@@ -127,7 +127,7 @@ T, p = first @ second, two_pixels.flatten()
 
 assert torch.allclose(p @ T, p)
 assert torch.allclose(T.matrix_power(50), p.expand(4, 4), atol=1e-6)  # every row: from everywhere
-print("p T = p, and after 50 rounds every row of the matrix is p")
+print("p T = p, and after 50 steps every row of the matrix is p")
 
 # %%
 arrives = {
@@ -135,18 +135,18 @@ arrives = {
     for start, name in enumerate(("black-black", "black-white", "white-black", "white-white"))
 }
 plots.show_curves(
-    arrives, x=range(9), xlabel="rounds", ylabel="probability of white-white",
+    arrives, x=range(9), xlabel="steps", ylabel="probability of white-white",
     baselines={"exact": two_pixels[1, 1].item()},
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Starts with the same $x_2$ share a curve: the round draws $x_1$ first, so only $x_2$ counts. All four forget where they began within a few rounds. How fast is written in the matrix: the distance to
-# $p$ shrinks by its **second eigenvalue** a round. The first is 1, and belongs to $p$. If the second is close to 1 as well,
-# the chain needs an age. Remember that number.
+# Starts with the same $x_2$ share a curve: the step draws $x_1$ first, so only $x_2$ counts. All four forget where they began within a few steps. How fast is written in the matrix: the distance to
+# $p$ shrinks by its **second eigenvalue** a step. The first is 1, and belongs to $p$. If the second is close to 1 as well,
+# the chain converges slowly.
 
 # %%
 second = torch.linalg.eigvals(T).abs().sort().values[-2].item()
-print(f"second eigenvalue {second:.2f}: after five rounds {second**5:.4f} of the distance is left")
+print(f"second eigenvalue {second:.2f}: after five steps {second**5:.4f} of the distance is left")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Metropolis-Hastings
@@ -175,7 +175,7 @@ Q = torch.tensor([[0.2, 0.7, 0.1], [0.1, 0.2, 0.7], [0.7, 0.1, 0.2]], dtype=torc
 
 def transition_matrix(acceptance):
     moves = Q * acceptance
-    return moves + torch.diag(1 - moves.sum(dim=1))  # whoever is refused stays
+    return moves + torch.diag(1 - moves.sum(dim=1))  # a refused move stays
 
 
 acceptance = (r * Q.T / (r[:, None] * Q)).clamp(max=1)
@@ -211,11 +211,11 @@ print(f"visits within 0.03 of the target: {bool((shares - target).abs().max() < 
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Gibbs sampling is the case in which nothing is refused. It proposes $x_1'$ from $p(x_1' \mid x_2)$, and the ratio
-# $p(x_1', x_2)\, p(x_1 \mid x_2) \,/\, p(x_1, x_2)\, p(x_1' \mid x_2)$ is 1. So the draw of one pixel has detailed balance. A round of two
+# $p(x_1', x_2)\, p(x_1 \mid x_2) \,/\, p(x_1, x_2)\, p(x_1' \mid x_2)$ is 1. So the draw of one pixel has detailed balance. A step that draws both
 # need not have it, and $p$ is stationary all the same: detailed balance is sufficient, not necessary.
 
 # %%
-for name, matrix in {"one pixel": first, "a round": T}.items():
+for name, matrix in {"one pixel": first, "both": T}.items():
     flow = p[:, None] * matrix
     print(f"{name:<9} detailed balance: {torch.allclose(flow, flow.T)!s:<5}  "
           f"stationary: {torch.allclose(p @ matrix, p)}")
@@ -229,7 +229,7 @@ for name, matrix in {"one pixel": first, "a round": T}.items():
 # $$E(x, h) = -b^T x - c^T h - x^T W h.$$
 #
 # *Restricted* means what is missing: no weight joins two pixels, and none joins two hidden units. The graph has two layers.
-# That pays three times over.
+# That has three advantages.
 #
 # **One: the hidden units can be summed out.** For the $2^{n}$ states of $h$,
 #
@@ -281,7 +281,7 @@ assert torch.allclose(down @ x, rbm.visible(h).flatten(1))
 print("both conditionals are sigmoids, as the joint table says")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# **Three: a round of Gibbs sampling takes two matrix products.** Draw all hidden units at once, then all pixels at once:
+# **Three: a step of Gibbs sampling takes two matrix products.** Draw all hidden units at once, then all pixels at once:
 # **block Gibbs**. By hand, and by `genlib` with the same random numbers:
 
 # %%
@@ -293,7 +293,7 @@ assert torch.equal(by_hand, rbm.gibbs(some, steps=1).flatten(1))
 
 p, step = rbm.log_prob(images).exp().detach(), up @ down  # the chain from image to image, (512, 512)
 assert torch.allclose(p @ step, p)
-print("a round by hand is genlib's, and leaves the model's p(x) as it is")
+print("a step by hand is genlib's, and leaves the model's p(x) as it is")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Learning
@@ -329,17 +329,17 @@ plots.show_images(images[is_data], columns=14, size=0.55)
 # ### Contrastive divergence
 #
 # On real images the model phase needs samples of the model, so a long chain *for each update*. Hinton (2002) cuts it short:
-# start the chain **at the data**, and take $k$ rounds only. This is **contrastive divergence**, CD-$k$. With $k = 1$ learning
+# start the chain **at the data**, and take $k$ steps only. This is **contrastive divergence**, CD-$k$. With $k = 1$ learning
 # became fast enough to use.
 #
 # If the model were the data, the chain would stay there, and the two phases would cancel as they should. If it is not, the chain
-# runs away from the data, and where it runs first the energy goes up. But it does not get far. So CD is **biased**: it
+# leaves the data, and CD raises the energy where it goes first. But it does not get far. So CD is **biased**: it
 # follows another direction than the likelihood, however many chains we average.
 #
-# How biased? Here the distribution after $k$ rounds is exact: `data` times the matrix, $k$ times.
+# How biased? Here the distribution after $k$ steps is exact: `data` times the matrix, $k$ times.
 
 # %%
-def after_rounds(model, k):
+def after_steps(model, k):
     """Where chains are that started at the data, as a table of probabilities."""
     E, where = energies(model), data
     up, down = (-E).softmax(dim=1), (-E).softmax(dim=0).T
@@ -385,7 +385,7 @@ stops = {update: exactly[update] for update in (25, 50, 100, 200)}
 ks, error, share, angle = (1, 2, 5, 10, 25, 100), {}, {}, {}
 for update, model in stops.items():
     best = gradient(model, model_table(model))
-    by_cd = [gradient(model, after_rounds(model, k)) for k in ks]
+    by_cd = [gradient(model, after_steps(model, k)) for k in ks]
     off = torch.stack([(g - best).norm() for g in by_cd])
     error[f"after {update} updates"] = off.clamp_min(1e-5).tolist()  # drawn no lower
     share[f"after {update} updates"] = (off / best.norm()).tolist()
@@ -403,19 +403,19 @@ early, late = share["after 25 updates"], share["after 200 updates"]
 print(f"after 25 updates CD-1 is off by less than 80 %:       {early[0] < 0.8}")
 print(f"and CD-25 by less than 1 %:                           {early[4] < 0.01}")
 print(f"after 200 updates CD-1 is off by more than 40 %:      {late[0] > 0.4}")
-print(f"and even 100 rounds leave an error of more than 20 %: {late[5] > 0.2}")
+print(f"and even 100 steps leave an error of more than 20 %:  {late[5] > 0.2}")
 shorter = error["after 200 updates"][0] < error["after 50 updates"][0]
 print(f"yet CD-1's error is shorter than after 50 updates:    {shorter}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Early on the weights are small, the chain forgets fast, and CD-1 points nearly the right way. That is why it worked at all.
-# Later the model is sure of itself. The chain stays near the data for long, and CD compares the data with its own
+# Later the weights are large. The chain stays near the data for long, and CD compares the data with its own
 # neighbourhood. Its error has not grown. But the exact gradient shrinks faster, so most of what CD follows in the end is
-# error, and more rounds hardly help.
+# error, and more steps hardly help.
 #
-# ### What the bias costs
+# ### Training with the biased gradient
 #
-# Now let CD lead. We train three RBMs from the same first weights: by the expectation of CD-1, of CD-10, and by the exact
+# Now we follow the CD gradient. We train three RBMs from the same first weights: by the expectation of CD-1, of CD-10, and by the exact
 # gradient. No noise enters, so what differs is bias.
 
 # %%
@@ -426,7 +426,7 @@ def kl(model):
 curves, trained = {}, {}
 for name, k in {"CD-1": 1, "CD-10": 10}.items():
     curves[name] = []
-    for update, model in train_exactly(lambda m, k=k: after_rounds(m, k)):
+    for update, model in train_exactly(lambda m, k=k: after_steps(m, k)):
         if update % 5 == 0:
             curves[name].append(kl(model))
     trained[name] = model
@@ -434,22 +434,22 @@ curves["exact"], trained["exact"] = [kl(m) for m in exactly.values()], exactly[2
 plots.show_curves(curves, x=tuple(exactly), xlabel="updates", ylabel="KL(data, model), nats")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Where it goes wrong, and who would have seen it
+# ### What reconstructions do not show
 #
-# Users of CD watched the **reconstructions**: go one round from the data, and look whether the images are still good. For us, what
+# Training with CD was monitored by **reconstructions**: take one step of the chain from the data, and see whether the images are still good. For us, what
 # share is still one of the 14? But the KL has two parts. Let $q(\text{valid})$ be the model's probability of all 14, and $r$ its
 # distribution among them. Then
 #
-# $$KL(p \,\|\, q) = \underbrace{-\log q(\text{valid})}_{\text{what falls outside}} \; + \;
-# \underbrace{KL(p \,\|\, r)}_{\text{how unevenly it falls inside}}.$$
+# $$KL(p \,\|\, q) = \underbrace{-\log q(\text{valid})}_{\text{probability of invalid images}} \; + \;
+# \underbrace{KL(p \,\|\, r)}_{\text{unevenness among the valid}}.$$
 
 # %%
 seen = {}
 for name, model in trained.items():
     q = model_table(model)[is_data]
     seen[name] = {
-        "one round from data, valid": after_rounds(model, 1)[is_data].sum().item(),
-        "valid in the long run": q.sum().item(), "outside": -q.sum().log().item(),
+        "one step from data, valid": after_steps(model, 1)[is_data].sum().item(),
+        "valid in the long run": q.sum().item(), "invalid": -q.sum().log().item(),
         "uneven": kl(model) + q.sum().log().item(), "rarest": 14 * q.min().item(),
     }
 
@@ -458,25 +458,25 @@ print(format_table(seen))
 
 # %%
 cd1, cd10, best = seen.values()
-by_sight = [row["one round from data, valid"] for row in seen.values()]
-print(f"one round from the data, all three look good, above 0.9: {min(by_sight) > 0.9}")
-print(f"outside, none of them loses more than 0.15 nats:         "
-      f"{max(row['outside'] for row in seen.values()) < 0.15}")
-print(f"CD-1 loses more than 0.2 by unevenness:                  {cd1['uneven'] > 0.2}")
-print(f"CD-10 less than half as much:                            {2 * cd10['uneven'] < cd1['uneven']}")
-print(f"the exact gradient less than 0.05:                       {best['uneven'] < 0.05}")
+reconstructed = [row["one step from data, valid"] for row in seen.values()]
+print(f"one step from the data, the share valid is above 0.9:     {min(reconstructed) > 0.9}")
+print(f"none loses more than 0.15 nats by invalid images:         "
+      f"{max(row['invalid'] for row in seen.values()) < 0.15}")
+print(f"CD-1 loses more than 0.2 by unevenness:                   {cd1['uneven'] > 0.2}")
+print(f"CD-10 less than half as much:                             {2 * cd10['uneven'] < cd1['uneven']}")
+print(f"the exact gradient less than 0.05:                        {best['uneven'] < 0.05}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ("Rarest": the smallest of the 14 probabilities, over the fair one, $1/14$.) The chain stays with the image where it began. So CD
-# shapes each valley of the energy well, and hardly learns how much probability one valley has against the next. Nobody saw it, because going
-# one round from the data starts in the right valley, every time.
+# shapes each valley of the energy well, and hardly learns how much probability one valley has against the next. Reconstructions do not show it, because
+# one step from the data starts in the right valley, every time.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Persistent chains
 #
-# Tieleman (2008) keeps the cost of CD and drops its start. **Persistent contrastive divergence** (PCD) has chains of its own, which go
+# Tieleman (2008) keeps the cost of CD and changes its start. **Persistent contrastive divergence** (PCD) has chains of its own, which go
 # on from update to update and never go back to the data. If the model changes slowly, chains that followed the old $p(x)$
-# nearly follow the new one. They find the places that the model believes in, and the data do not show. Younes (1989) had
+# nearly follow the new one. They find images that are probable under the model and not in the data. Younes (1989) had
 # the idea for general chains.
 #
 # Now `bars`, 4 by 4, with real chains. $Z$ is a sum over the $2^{16}$ states of the hidden units, so KL is still exact.
@@ -513,7 +513,7 @@ tables = {name: model.log_prob(everything).exp().detach() for name, model in rbm
 figures = {name: judged(table) for name, table in tables.items()}
 for name, model in rbms.items():
     once = model.gibbs(bars.floats().repeat(100, 1, 1, 1), steps=1)
-    figures[name]["one round from data, valid"] = bars_counts(once)["valid"]
+    figures[name]["one step from data, valid"] = bars_counts(once)["valid"]
 
 # %% tags=["nbval-ignore-output"]
 print(format_table(figures))
@@ -530,11 +530,11 @@ print(f"most of CD-1's KL is unevenness:                            "
       f"{2 * uneven['CD-1'] > values['CD-1']}")
 print(f"PCD is the most even of the three:                          "
       f"{min(uneven, key=uneven.get) == 'PCD'}")
-looks = {name: row["one round from data, valid"] for name, row in figures.items()}
-print(f"one round from the data, CD-1 looks better than PCD:        {looks['CD-1'] > looks['PCD']}")
+reconstructed = {name: row["one step from data, valid"] for name, row in figures.items()}
+print(f"one step from the data, CD-1 looks better than PCD:         {reconstructed['CD-1'] > reconstructed['PCD']}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The same fault as in the small. And judged by its reconstructions CD-1 would win over PCD. What did the hidden units learn? Here are the weights of CD-10, one picture for each unit. Grey is zero, a
+# The same fault as on 3 by 3 pixels. And judged by its reconstructions CD-1 would win over PCD. What did the hidden units learn? Here are the weights of CD-10, one picture for each unit. Grey is zero, a
 # unit switches on where white is white.
 
 # %%
@@ -542,7 +542,7 @@ weight = rbms["CD-10"].weight.detach().T.reshape(-1, 1, 4, 4)
 plots.show_images(0.5 + 0.5 * weight / weight.abs().max(), columns=8, title="weights of CD-10")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# In most units whole rows or columns show, dark against light. Together they vote. Samples, after 1000 rounds from random
+# In most units whole rows or columns show, dark against light. Samples, after 1000 steps from random
 # pixels:
 
 # %%
@@ -552,7 +552,7 @@ plots.show_rows({"bars": bars.floats()[torch.randint(30, (14,))], **drawn}, size
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A chain that forgets slowly
 #
-# Samples came from 14 chains, and each took 1000 rounds. Why so many? Look at one chain, that of PCD: first after every round, then
+# Samples came from 14 chains, and each took 1000 steps. Why so many? Look at one chain, that of PCD: first after every step, then
 # after every tenth, then after every hundredth.
 
 # %%
@@ -564,9 +564,9 @@ plots.show_rows(chain, size=0.6)
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Run it yourself
 #
-# Play the chain round by round, then with 10 and 100 rounds a step. Each jump to another image has to cross a hill of free
-# energy. How many of the thirty images has it met after 100 rounds, after 1,000, after 10,000? Then start from noise: it
-# falls into a valley within a few rounds, and stays there for a while.
+# Play the chain step by step, then with 10 and 100 steps a frame. Each jump to another image has to cross a hill of free
+# energy. How many of the thirty images has it met after 100 steps, after 1,000, after 10,000? Then start from noise: it
+# falls into a valley within a few steps, and stays there for a while.
 
 # %% tags=["nbval-ignore-output"]
 explorer = explorers.gibbs_explorer(rbms["PCD"], bars.floats())
@@ -580,62 +580,62 @@ explorer
 
 # %%
 def memory(model, table, steps, n=1000, until=-1.0):
-    """Correlation of pixels with those of the start, after 0, 1, ... rounds, at most `steps`."""
+    """Correlation of pixels with those of the start, after 0, 1, ... steps, at most `steps`."""
     x = start = everything[torch.multinomial(table, n, replacement=True)]
     mean = start.mean(dim=0)
     variance, remembered = (start - mean).square().mean(), [1.0]
     while len(remembered) <= steps and remembered[-1] > until:
-        x = model.gibbs(x, steps=1) if hasattr(model, "gibbs") else model.walk(x, steps=1)[0]
+        x = model.gibbs(x, steps=1) if hasattr(model, "gibbs") else model.chain(x, steps=1)[0]
         remembered.append((((x - mean) * (start - mean)).mean() / variance).item())
     return remembered
 
 
 memories = {name: memory(model, tables[name], steps=1000) for name, model in rbms.items()}
 plots.show_curves(
-    memories, x=range(1001), xlabel="rounds of Gibbs sampling", ylabel="correlation with the start",
+    memories, x=range(1001), xlabel="steps of Gibbs sampling", ylabel="correlation with the start",
     baselines={"independent": 0.0},
 )
 
 # %%
 least, most = (f(m[t] for m in memories.values()) for f, t in ((min, 10), (max, 1000)))
-print(f"after 10 rounds each chain remembers more than 0.5: {least > 0.5}")
-print(f"after 1000 rounds each remembers less than 0.35:    {most < 0.35}")
+print(f"after 10 steps each chain remembers more than 0.5: {least > 0.5}")
+print(f"after 1000 steps each remembers less than 0.35:    {most < 0.35}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Mixing slows down as the model learns
 #
 # In the small RBM we can say exactly how long forgetting takes. If $\lambda$ is the second eigenvalue of the chain's matrix,
-# the slowest memory shrinks to $1/e$ in $-1 / \log \lambda$ rounds. Here it is along the exact training.
+# the slowest memory shrinks to $1/e$ in $-1 / \log \lambda$ steps. Here it is along the exact training.
 
 # %%
-rounds, largest = [], []
+forgetting, largest = [], []
 for model in stops.values():
     E = energies(model)
     step = (-E).softmax(dim=1) @ (-E).softmax(dim=0).T
     eigenvalue = torch.linalg.eigvals(step).abs().sort().values[-2].item()
-    rounds.append(-1 / math.log(eigenvalue))
+    forgetting.append(-1 / math.log(eigenvalue))
     largest.append(model.weight.abs().max().item())
 plots.show_curves(
-    {"rounds to 1/e": rounds, "largest weight": largest}, x=tuple(stops), xlabel="updates",
-    ylabel="rounds, or size of a weight", log=True,
+    {"steps to 1/e": forgetting, "largest weight": largest}, x=tuple(stops), xlabel="updates",
+    ylabel="steps, or size of a weight", log=True,
 )
-print(f"after 25 updates the chain forgets in fewer than 10 rounds: {rounds[0] < 10}")
-print(f"after 200 it needs more than 200:                           {rounds[-1] > 200}")
+print(f"after 25 updates the chain forgets in fewer than 10 steps:  {forgetting[0] < 10}")
+print(f"after 200 it needs more than 200:                           {forgetting[-1] > 200}")
 print(f"it grew at every stop, and so did the weights:              "
-      f"{rounds == sorted(rounds) and largest == sorted(largest)}")
+      f"{forgetting == sorted(forgetting) and largest == sorted(largest)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### What a chain is worth
+# ### Effective sample size
 #
-# Average a number $f$ over $n$ rounds of one chain. How far off is the mean? Let the chain start from its stationary
+# Average a number $f$ over $n$ steps of one chain. How far off is the mean? Let the chain start from its stationary
 # distribution, let $\sigma^2$ be the variance of $f$ there, and $\rho_k$ its **autocorrelation**, the correlation of $f$ with itself $k$
-# rounds later. Of all pairs of rounds, $n - k$ lie $k$ apart, and each counts twice:
+# steps later. Of all pairs of steps, $n - k$ lie $k$ apart, and each counts twice:
 #
 # $$\text{Var}(\bar f) = \frac{1}{n^2} \sum_{s, t} \text{Cov}(f_s, f_t)
 # = \frac{\sigma^2}{n} \Big(1 + 2 \sum_{k=1}^{n-1} \big(1 - \tfrac kn\big) \rho_k\Big)
 # \approx \frac{\sigma^2}{n} \Big(1 + 2 \sum_{k=1}^{\infty} \rho_k\Big).$$
 #
-# For $n$ independent draws it is $\sigma^2 / n$. So $n$ rounds are worth $n_\text{eff} = n \,/\, (1 + 2 \sum_k \rho_k)$ of these, their
+# For $n$ independent draws it is $\sigma^2 / n$. So $n$ steps are worth $n_\text{eff} = n \,/\, (1 + 2 \sum_k \rho_k)$ of these, their
 # **effective sample size**. (The last step wants $n$ much larger than the lags at which $\rho_k$ is not yet zero.)
 #
 # Check it where all is known. A chain on 0 and 1 goes up with probability $a$ and down with $b$. One step multiplies the expected
@@ -650,13 +650,13 @@ for u in torch.rand(n, 10_000):  # ten thousand chains at once
     total += state
 n_eff = n * (1 - lam) / (1 + lam)
 measured = mean * (1 - mean) / (total / n).var().item()  # sigma^2 over the variance of the means
-print(f"{n} rounds are worth {n_eff:.1f} independent draws")
-print(f"the variance of the means says so, too, within 7 %: {abs(measured / n_eff - 1) < 0.07}")
+print(f"{n} steps are worth {n_eff:.1f} independent draws")
+print(f"the variance of the means confirms it, within 7 %: {abs(measured / n_eff - 1) < 0.07}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The small RBM's matrix $T$ gives all its $\rho_k$. With the stationary $p$ and $f$ less its mean, the covariance at lag $k$ is $\sum_x p(x) f(x)\, (T^k f)(x)$. A geometric
 # series sums these over $k \ge 0$: solve $(I - T + \mathbf 1 p)\, s = f$, where the term $\mathbf 1 p$, all rows equal to $p$, takes away the eigenvalue 1. We do this
-# for each of the nine pixels and add up. So this is the worth of a chain for the mean image.
+# for each of the nine pixels and add up. So this is the effective sample size for the mean image.
 
 # %%
 worth = {}
@@ -669,29 +669,29 @@ for update, model in stops.items():
     covariances = (p @ (f * lags)).sum()  # of lag 0, 1, 2, ...
     worth[update] = (1000 * variance / (2 * covariances - variance)).item()
 
-model, rounds_each = stops[100], 2000
+model, steps_each = stops[100], 2000
 chains = images[torch.multinomial(model_table(model), 1000, replacement=True)]
 means = torch.zeros_like(chains)
-for _ in range(rounds_each):
+for _ in range(steps_each):
     chains = model.gibbs(chains, steps=1)
-    means += chains / rounds_each
+    means += chains / steps_each
 pixel_variance = (model_table(model) @ (x - model_table(model) @ x).square()).sum()
 ratio = (pixel_variance / means.flatten(1).var(dim=0).sum()).item() / (2 * worth[100])
 
 # %% tags=["nbval-ignore-output"]
 for update, value in worth.items():
-    print(f"after {update:3} updates 1000 rounds are worth {value:.0f} independent images")
+    print(f"after {update:3} updates 1000 steps are worth {value:.0f} independent images")
 
 # %%
-print(f"after 25 updates 1000 rounds are worth more than 500:     {worth[25] > 500}")
+print(f"after 25 updates 1000 steps are worth more than 500:      {worth[25] > 500}")
 print(f"after 200 fewer than 5:                                   {worth[200] < 5}")
-print(f"after 100 a thousand chains say the same, within 20 %:    {abs(ratio - 1) < 0.2}")
+print(f"after 100 a thousand chains confirm it, within 20 %:    {abs(ratio - 1) < 0.2}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Here $\rho_k$ is exact. Estimated from one chain it may flatter: a chain that has not left its valley has never seen the others, and finds
 # the autocorrelation within that valley, which soon dies away.
 #
-# There is a dilemma in this. The data lie in separate valleys. A good model makes the hills between them high, and then its own chain cannot cross
+# Here lies a dilemma. The data lie in separate valleys. A good model makes the hills between them high, and then its own chain cannot cross
 # them. But learning needs that chain. So learning makes its own next step harder. PCD suffers too: its chains must keep up with the model,
 # which asks for a small learning rate at the end.
 
@@ -704,9 +704,9 @@ print(f"after 100 a thousand chains say the same, within 20 %:    {abs(ratio - 1
 # $$\mathbb{E}_{x \sim p_0}\left[\frac{e^{-F(x)}}{e^{-F_0(x)}}\right]
 # = \sum_x \frac{e^{-F_0(x)}}{Z_0} \frac{e^{-F(x)}}{e^{-F_0(x)}} = \frac{Z}{Z_0}.$$
 #
-# That is unbiased, and useless: independent pixels hardly ever draw an image that the model likes. **Annealed importance sampling**
-# (AIS; Neal, 2001; for RBMs Salakhutdinov and Murray, 2008) goes in small steps. It turns the weights on bit by bit,
-# $\beta = 0, \frac1K, \frac2K, \dots, 1$. At each **temperature** it multiplies a chain's weight by the small ratio, and takes one round of
+# That is unbiased, and useless: independent pixels hardly ever draw an image that is probable under the model. **Annealed importance sampling**
+# (AIS; Neal, 2001; for RBMs Salakhutdinov and Murray, 2008) goes in small steps. It scales the weights up in small steps,
+# $\beta = 0, \frac1K, \frac2K, \dots, 1$. At each **temperature** it multiplies a chain's weight by the small ratio, and takes one step of
 # Gibbs sampling to follow. The estimate stays unbiased for every $K$; what falls is its scatter.
 
 # %%
@@ -731,7 +731,7 @@ within = ((value - log_z).abs() < 5 * std_error).all()
 print(f"each of the four runs is within 5 standard errors:      {bool(within)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# With few temperatures the standard error is not to be trusted either: chains that never met a mode do not miss it. And as $\log$ is concave, an unbiased
+# With few temperatures the standard error is too small as well: chains that never reached a mode do not count it. And as $\log$ is concave, an unbiased
 # $\hat Z$ gives a $\log \hat Z$ that is too *small* on average. Then $-F(x) - \log \hat Z$ is too large: a bad estimate **flatters** the
 # model. So whoever reports a likelihood by AIS should also show that it no longer moves as $K$ grows.
 #
@@ -777,9 +777,9 @@ print(f"the PixelCNN is better than the pixels by more than 4:     {cnn > pixels
 print(f"it does not beat the RBM of 100 units by as much as 0.5:   {cnn < again + 0.5}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# On a thousand small images the old model holds its own against this small PixelCNN. It is no weakness of the *energy* that made
-# the RBM fade. Look at what each needed: for the PixelCNN's figure one pass over the test images, for the RBM's a hundred chains of 3000 rounds,
-# and some trust. And its samples come after a thousand rounds.
+# On a thousand small images the older model is as good as this small PixelCNN. So the likelihood is not why
+# the RBM fell out of use. Look at what each needed: for the PixelCNN's figure one pass over the test images, for the RBM's a hundred chains of 3000 steps,
+# and some trust. And its samples come after a thousand steps.
 
 # %%
 plots.show_rows({
@@ -791,10 +791,10 @@ plots.show_rows({
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Completion by clamping
 #
-# A chain has one gift that a pixel model lacks: no order. Hold the known pixels fixed (**clamp** them), draw the rest by Gibbs sampling, and the
+# A chain has one advantage over a pixel model: it has no order. Hold the known pixels fixed (**clamp** them), draw the rest by Gibbs sampling, and the
 # chain tends to $p(x_\text{missing} \mid x_\text{known})$, wherever the known ones lie. Here they are the lower half, which a PixelCNN
 # reads last. This is **inpainting**. The baseline draws each missing pixel as often white as it is in the training images, and the chain
-# starts from there. No law is known here. So we count which share of the missing pixels is right, in five redraws.
+# starts from there. The true distribution is not known here. So we count which share of the missing pixels is right, in five redraws.
 
 # %%
 known = torch.zeros(digits.shape, dtype=torch.bool)
@@ -803,7 +803,7 @@ truth = test.floats()
 
 
 def fill():
-    """A redraw: the images after so many rounds, pixels drawn alone at 0."""
+    """A redraw: the images after so many steps, pixels drawn alone at 0."""
     x, filled = torch.where(known, truth, torch.bernoulli(mean.expand_as(truth))), {}
     for t in range(101):
         if t in (0, 1, 10, 100):
@@ -819,20 +819,20 @@ hits = {t: torch.stack([(x[t] == truth)[:, ~known].float().mean() for x in redra
 
 # %% tags=["nbval-ignore-output"]
 for t, of in hits.items():
-    print(f"after {t:3} rounds {of.mean():.3f} of the missing pixels are right, spread {of.std():.3f}")
+    print(f"after {t:3} steps {of.mean():.3f} of the missing pixels are right, spread {of.std():.3f}")
 
 # %%
 alone, once, ten, hundred = (of.mean() for of in hits.values())
-print(f"after 100 rounds 5 points more are right than alone: {bool(hundred > alone + 0.05)}")
-print(f"one round falls short of that by 1.5 points or more: {bool(once < hundred - 0.015)}")
+print(f"after 100 steps 5 points more are right than alone:  {bool(hundred > alone + 0.05)}")
+print(f"one step falls short of that by 1.5 points or more:  {bool(once < hundred - 0.015)}")
 print(f"ten come within 1.5 points:                          {bool(ten > hundred - 0.015)}")
 print(f"the spread of five redraws is below one point:       {bool(max(of.std() for of in hits.values()) < 0.01)}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Generative stochastic networks
 #
-# A quarter of a century later, a thought: if all we use is the chain, why write down an energy at all? Learn the **step of the chain**. Bengio et
-# al. (2013) take the plainest step there is, in two halves:
+# If all we use is the chain, we need no energy. Learn the **step of the chain**. Bengio et
+# al. (2013) take a simple step, in two halves:
 #
 # 1. **Corrupt** the image: $\tilde x \sim C(\tilde x \mid x)$. Each pixel is replaced, with a small probability, by a draw from Bernoulli(1/2).
 # 2. **Guess** the clean one: draw $x$ from $P(x \mid \tilde x)$, by a network that has learnt to remove the noise.
@@ -861,7 +861,7 @@ print("the data's distribution is stationary, and reached from each of the 512 i
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The network's guess cannot be the true one. It gives each pixel a probability, and draws them **independently**, while the true pixels
-# hang together. Where the corrupted image could come from either of two, the network mixes them pixel by pixel. So use little noise, which leaves little doubt. But then
+# depend on each other. Where the corrupted image could come from either of two, the network mixes them pixel by pixel. So use little noise, which leaves little doubt. But then
 # the chain moves slowly. That is the dilemma of mixing again.
 #
 # A network for `bars`, and its chain, every fifth step:
@@ -873,20 +873,20 @@ gsns = {
 for gsn in gsns.values():
     fit(gsn.to(DEVICE), bars, epochs=EPOCHS // 2, batch_size=30, learning_rate=1e-2)
     gsn.cpu()
-walk = gsns["walkback 1"].walk(bars.floats()[:1], steps=210)[4::5, 0]
-plots.show_images(walk, columns=14, size=0.6)
+trajectory = gsns["walkback 1"].chain(bars.floats()[:1], steps=210)[4::5, 0]
+plots.show_images(trajectory, columns=14, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Walkback
 #
-# Training shows the network data, slightly corrupted, and nothing else. The chain also gets to images that are no data. What the network says there
-# nobody has taught it. It may well say "stay". Such an image is a **spurious mode**: a trap that no training image ever enters.
+# Training shows the network data, slightly corrupted, and nothing else. The chain also gets to images that are no data. There the network
+# was never trained. It may reproduce its input. Such an image is a **spurious mode**: a trap that no training image ever enters.
 #
-# **Walkback** takes a few steps of the chain from the data, and asks at each of them for the image where the walk began. So the network learns
-# the way home, from the places where its own chain goes. Above we trained with walks of 1, 3 and 6 steps.
+# **Walkback** takes a few steps of the chain from the data, and asks at each of them for the image where the chain began. So the network learns
+# to return to the data from the places where its own chain goes. Above we trained with 1, 3 and 6 steps.
 #
-# All 65,536 images can be asked: given this one without noise, is the guess the same image, with a probability above one half? The thirty should
-# say yes, and nobody else.
+# All 65,536 images can be asked: given this one without noise, is the guess the same image, with a probability above one half? It should be so for
+# the thirty, and for no other image.
 
 # %%
 def traps(gsn):
@@ -913,10 +913,10 @@ print(f"with 6 steps less than 0.75 of it is:             {six['valid'] < 0.75}"
 print(f"and in KL 6 steps are worse than 3 by 0.2:        {six['KL'] > three['KL'] + 0.2}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# (These are exact: `stationary_distribution` finds the table that the chain leaves as it is, by enumeration.) So walkback does what it
-# promises. The traps go, and the chain moves more freely; with 6 steps the thirty come more evenly, too. It has a price, which is the other
-# dilemma: after a longer walk there is more doubt about where it began, and independent pixels answer doubt by a mixture. At 6 steps the cure
-# is worse than the disease. Draw some:
+# (These are exact: `stationary_distribution` finds the table that the chain leaves as it is, by enumeration.) So walkback works as
+# intended. The traps go, and the chain moves more freely; with 6 steps the thirty come more evenly, too. It has a price, which is the other
+# dilemma: after more steps there is more doubt about where the chain began, and independent pixels answer doubt by a mixture. With 6 steps
+# the KL is worse than with 3. Draw some:
 
 # %%
 plots.show_rows({name: gsn.sample(14, steps=200) for name, gsn in gsns.items()}, size=0.6)
@@ -924,14 +924,14 @@ plots.show_rows({name: gsn.sample(14, steps=200) for name, gsn in gsns.items()},
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### How good after how many steps?
 #
-# These samples came after 200 steps, those of the RBMs after 1000 rounds. Was it enough? On `bars` we can say, for the truth is known. We start
+# These samples came after 200 steps, those of the RBMs after 1000 steps. Was it enough? On `bars` we can say, for the truth is known. We start
 # 2000 chains of each model from random pixels and look after 1, 3, 10, ... 1000 steps. With $\hat q(x)$ the share of the image $x$ among samples, and
 # $p(x)$ its true probability, $1/30$ or 0, the **total variation** is
 #
 # $$\tfrac12 \sum_x |\hat q(x) - p(x)|.$$
 #
 # It is 1 if no sample is valid. It is not 0 for perfect samples, since shares scatter. So the baseline is as many draws of `bars`, and a second
-# one as many draws from the exact table of each model's own law, where its chain must end. A line is the mean of five redraws of 400 samples,
+# one as many draws from the exact table of each model's own stationary distribution, to which its chain converges. A line is the mean of five redraws of 400 samples,
 # and the band is one standard deviation wide on either side.
 
 # %%
@@ -940,7 +940,7 @@ lengths, n = (1, 3, 10, 30, 100, 300, 1000), 2000
 
 def variations(x):
     """Total variation from `bars`, of each fifth of the samples."""
-    return torch.tensor([bars_counts(part)["variation"] for part in x.chunk(5)])
+    return torch.tensor([bars_counts(part)["total_variation"] for part in x.chunk(5)])
 
 
 def along(model):
@@ -948,7 +948,7 @@ def along(model):
     x, done, found = torch.bernoulli(torch.full((n, *bars.shape), 0.5)), 0, []
     for length in lengths:
         more = length - done
-        x = model.gibbs(x, steps=more) if hasattr(model, "gibbs") else model.walk(x, steps=more)[-1]
+        x = model.gibbs(x, steps=more) if hasattr(model, "gibbs") else model.chain(x, steps=more)[-1]
         found.append(variations(x))
         done = length
     return torch.stack(found)
@@ -971,7 +971,7 @@ def with_spread(found):
 
 rows = {
     name: {f"after {k}": with_spread(found[lengths.index(k)]) for k in (1, 10, 100, 1000)}
-    | {"own law": with_spread(own[name])}
+    | {"stationary": with_spread(own[name])}
     for name, found in after.items()
 }
 print(format_table(rows))
@@ -982,7 +982,7 @@ mean = {name: dict(zip(lengths, found.mean(dim=1).tolist())) for name, found in 
 nearest = min(min(at_steps.values()) for at_steps in mean.values())
 print(f"ten steps bring each chain nearer than one, by 0.2 or more:  "
       f"{all(m[10] < m[1] - 0.2 for m in mean.values())}")
-print(f"after 1000 each is within 0.08 of its own law:               "
+print(f"after 1000 each is within 0.08 of its stationary law:        "
       f"{all(abs(m[1000] - own[name].mean()) < 0.08 for name, m in mean.items())}")
 print(f"CD-1 is farther from the truth after 1000 than after 10:     "
       f"{mean['CD-1'][1000] > mean['CD-1'][10] + 0.08}")
@@ -990,7 +990,7 @@ print(f"no chain, at any number of steps, comes as near as draws do: {nearest > 
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # So two things are measured at once. In the first steps a chain falls from noise into the valleys, and samples become valid. It falls into all valleys
-# about as often as it should, since random pixels favour none of them. Afterwards it slowly moves on to its *own* law, and if that is wrong,
+# about as often as it should, since random pixels favour none of them. Afterwards it slowly moves on to its *own* stationary distribution, and if that is wrong,
 # longer is worse: CD-1 gives some valleys far too much. A short chain looks better than the model is, because its start adds an evenness that
 # the model has not learnt. Nor can it be the model's likelihood that we see in such samples. Lesson {{comparison}} chooses its numbers of steps with a curve like this one.
 
@@ -998,7 +998,7 @@ print(f"no chain, at any number of steps, comes as near as draws do: {nearest > 
 # ## Why the field moved on
 #
 # Now everything side by side, on the same thirty images. How many steps until a chain has forgotten its start, to a correlation of 0.1? The PixelCNN draws each
-# image anew, pixel by pixel, which takes 16 runs of the network (**ancestral sampling**). Then it is done, and the next image knows nothing of the last.
+# image anew, pixel by pixel, which takes 16 runs of the network (**ancestral sampling**). Then it is done, and the next image is independent of the last.
 
 # %%
 memories |= {name: memory(gsn, tables[name], steps=1000, until=0.1) for name, gsn in gsns.items()}
@@ -1031,24 +1031,24 @@ print(format_table(costs))
 
 # %%
 fastest = min(forget[name] for name in rbms)
-print(f"each RBM needs more than 50 rounds to forget:             {fastest > 50}")
+print(f"each RBM needs more than 50 steps to forget:              {fastest > 50}")
 worst = max(rbms, key=kls.get)
 print(f"the chain of the worst RBM, {worst}, is not the quickest:    {forget[worst] > fastest}")
 print(f"the GSN without walkback more than 100:                   {forget['walkback 1'] > 100}")
-print(f"with walks of 6, which draws badly, fewer than 100:       {forget['walkback 6'] < 100}")
+print(f"with 6 steps, which draws badly, fewer than 100:          {forget['walkback 6'] < 100}")
 print(f"the PixelCNN's KL is below 0.1, and below every chain's:  "
       f"{kls['PixelCNN'] < min(0.1, *(kls[name] for name in tables))}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ("Unknown": no formula gives a GSN's $p(x)$, and only on images this small can its chain be enumerated. A round of a small
-# chain is cheaper than a run of the PixelCNN, so compare the steps only roughly. What counts is that nobody can know the number in
+# ("Unknown": no formula gives a GSN's $p(x)$, and only on images this small can its chain be enumerated. A step of a small
+# chain is cheaper than a run of the PixelCNN, so compare the steps only roughly. What counts is that the number is not known in
 # advance.) Three faults come together:
 #
 # | fault | measured above |
 # | --- | --- |
 # | $Z$ | no likelihood without a sum over all images, or an estimate that may flatter |
 # | gradient | at the end of training, CD is off by more than 40 % of the gradient's length |
-# | mixing | along one training the chain gets slower and slower; no test from inside tells when it is done |
+# | mixing | along one training the chain gets slower and slower; no test on the chain itself tells when it is done |
 #
 # (Slower along *one* training: see the eigenvalues above. Between different models it need not hold. CD-1 has the largest KL of
 # our RBMs, and its chain is not the quickest.)
@@ -1057,15 +1057,15 @@ print(f"the PixelCNN's KL is below 0.1, and below every chain's:  "
 # back-propagation gives the gradient of their loss. Only the autoregressive ones have an exact likelihood: a VAE has a bound, a GAN has
 # nothing. So they have troubles of their own. But no chain, and a gradient without bias, is why the field moved on.
 #
-# ### What came back
+# ### Markov chains in diffusion models
 #
-# Markov chains returned, with the faults designed out. A **diffusion model** (Sohl-Dickstein et al., 2015; Ho et al., 2020) corrupts
+# Markov chains returned, in a form without these faults. A **diffusion model** (Sohl-Dickstein et al., 2015; Ho et al., 2020) corrupts
 # the data in many small steps until nothing but noise is left, and learns each step back. Compare the GSN: it too corrupts and guesses. But here the chain
-# has a fixed length, and the network is told which step it is at; it starts from noise because it *should*, and never has to forget
-# anything. And as each step is small, there is little doubt in it, so independent pixels are a good guess.
+# has a fixed length, and the network gets the number of the step as an input; it starts from noise by design, so it never has to forget its
+# start. And as each step is small, there is little doubt in it, so independent pixels are a good guess.
 #
-# **Score-based models** (Song and Ermon, 2019) learn $\nabla_x \log p(x) = -\nabla_x E(x)$. The gradient is by $x$, so $Z$, a constant, is gone. They walk
-# along it, through a series of noise levels from coarse to fine, which carries the chain over the hills. AIS turned on its weights for the
+# **Score-based models** (Song and Ermon, 2019) learn $\nabla_x \log p(x) = -\nabla_x E(x)$. The gradient is by $x$, so $Z$, a constant, is gone. Samples follow
+# it, through a series of noise levels from coarse to fine, which carries the chain over the hills. AIS scales up its weights for the
 # same reason.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -1073,12 +1073,12 @@ print(f"the PixelCNN's KL is below 0.1, and below every chain's:  "
 #
 # - **Say when it is done.** Samples are draws from $p(x)$ after infinitely many steps. A chain that is stuck looks just like one that has
 #   arrived.
-# - **Give a likelihood at size.** The RBM can on tiny images or few hidden units. The GSN cannot. AIS gives an estimate, which no one can check from
-#   inside.
+# - **Give a likelihood at size.** The RBM can on tiny images or few hidden units. The GSN cannot. AIS gives an estimate, whose error cannot be checked
+#   from its own samples.
 # - **Be judged by its training loss.** CD's loss is a difference of energies, the GSN's is an error of denoising. Neither is a bound on anything we want.
 
 # %%
-for method in ("free_energy", "log_prob", "gibbs", "walk", "sample"):
+for method in ("free_energy", "log_prob", "gibbs", "chain", "sample"):
     print(f"{method:<11} RBM: {str(hasattr(RBM, method)):<6} GSN: {hasattr(GSN, method)}")
 try:
     large.log_prob(test.floats())
@@ -1099,7 +1099,7 @@ except ValueError as refusal:
 # | --- | --- |
 # | exact learning | the gradient needs samples of the model, and a short chain gives the wrong ones |
 # | fast sampling | neighbours in a chain are alike |
-# | many valleys | how much probability each one has is what short chains never see |
+# | many modes | short chains do not learn how much probability each mode has |
 
 # %% [markdown] slideshow={"slide_type": "skip"}
 # ## References

@@ -74,7 +74,7 @@ def conditionals(table):
 checks.pixelcnn.conditionals(conditionals)
 
 # %% [markdown]
-# Now use them. In this world the lower row always repeats the upper one. A model that only knows how often each pixel is
+# Now use them. In this distribution the lower row always repeats the upper one. A model that only knows how often each pixel is
 # white cannot say so; the four factors can.
 
 # %%
@@ -264,7 +264,7 @@ print(f"{int(hidden.sum())} earlier pixels are never read")
 print(f"all of them lie more than r columns to the right, r rows up: {torch.equal(hidden, wedge)}")
 
 # %% [markdown]
-# ## Step 6. Look up, to both sides
+# ## Step 6. The vertical stack
 #
 # *Difficulty 4 of 5 · importance 4 of 5 · 20 minutes*
 #
@@ -301,8 +301,8 @@ checks.pixelcnn.look_up(look_up)
 
 # %% [markdown]
 # Now both stacks together. The vertical stack `v` sees the rows above. The horizontal stack `h` sees its own row to the
-# left, by a mask whose upper rows are zero too, and in each layer it reads `v`. The reverse never happens: `v` looks to
-# the right, and would carry later pixels along.
+# left, by a mask whose upper rows are zero too, and in each layer it reads `v`. The reverse never happens: `v` reads to
+# the right, and would pass later pixels on.
 
 # %%
 up_weights = [torch.randn(8, c, 2, 3) / (3 * c) ** 0.5 for c in (1, 8, 8, 8, 8, 8)]
@@ -366,7 +366,7 @@ def nll(logits, level):
 checks.pixelcnn.nll(nll)
 
 # %% [markdown]
-# A model that knows nothing has equal logits everywhere. On digits, with 17 levels, it pays $\log_2 17$ bits for each
+# A uniform model has equal logits everywhere. On digits, with 17 levels, it needs $\log_2 17$ bits for each
 # pixel. Remember the number: it is the one to beat.
 
 # %%
@@ -571,7 +571,7 @@ plots.show_rows({
 # %% [markdown]
 # ## What you have built
 #
-# A generative model with an exact likelihood: masks that keep it honest, a test that proves it, a loss in nats, a
+# A generative model with an exact likelihood: masks that keep it causal, a test that proves it, a loss in nats, a
 # sampler, and completion. It is small, and 30 images are soon memorised; what counts is that the KL was measured and
 # not guessed.
 #

@@ -18,10 +18,10 @@
 # A model of this form is called **autoregressive**: each value is predicted from those before it. A recurrent network
 # fits the product naturally, but it goes through the image one state after the other. PixelCNN (van den Oord et al.,
 # 2016a) uses convolutions instead. In training every pixel is known, so each prediction is given the true pixels before
-# it (**teacher forcing**), and all $n$ conditionals come from a single pass, provided that none reads its own answer.
+# it (**teacher forcing**), and all $n$ conditionals come from a single pass, provided that none reads the value it predicts.
 #
 # This lesson builds the **causal** (masked) convolution that cannot read ahead, finds the blind spot that it leaves,
-# closes it, and meets what stays: drawing an image takes one step per pixel.
+# closes it, and shows what remains: drawing an image takes one step per pixel.
 
 # %% slideshow={"slide_type": "skip"}
 import bisect
@@ -126,7 +126,7 @@ print("the layer by hand and the layer of genlib agree")
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Is it really causal?
 #
-# Derivatives give the answer with no room for doubt. The Jacobian of the output at $i$ with respect to the input at
+# Derivatives give the answer. The Jacobian of the output at $i$ with respect to the input at
 # $j$ must vanish for every $j \ge i$: a triangle of zeros, with the diagonal in it.
 
 # %%
@@ -140,8 +140,8 @@ print(f"{int(depends.sum())} of the {16 * 15 // 2} earlier pixels that could be 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What a leak would look like
 #
-# Suppose we forget mask A and put mask B into the first layer. Nothing crashes. The loss falls beautifully, because
-# the network may copy the answer from its input.
+# Suppose we forget mask A and put mask B into the first layer. Nothing crashes. The loss falls further than ever, because
+# the network may copy the value from its input.
 #
 # The check is one sum. A probability adds up to one over **all** images. `bars` is made for such checks: 30
 # binary images of 4 by 4 pixels, so that all $2^{16} = 65{,}536$ possible images can be listed.
@@ -172,7 +172,7 @@ print(f"mask B by mistake: they sum to more than 100: {total['mask B by mistake'
 # Such a leak is easy to write and hard to notice: the loss only looks better. The sum and the Jacobian do notice.
 # Every pixel model in `genlib` is tested with both.
 #
-# ### How close is the honest model to the truth?
+# ### How close is the causal model to the truth?
 #
 # On `bars` the true distribution is known: each of the 30 images has probability $1/30$. So the Kullback-Leibler
 # divergence from the truth to the model is no estimate but a sum of 30 terms,
@@ -260,7 +260,7 @@ fit(blind, echo, epochs=2, learning_rate=1e-2)
 print(f"16 to 16.5 bits per image, where the truth is 12: {15.99 < bits_per_image(blind) < 16.5}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Two stacks close the hole
+# ## Two stacks close the blind spot
 #
 # Gated PixelCNN (van den Oord et al., 2016b) splits the view in two.
 #
@@ -388,10 +388,10 @@ explorers.pixel_explorer({"PixelCNN": pixelcnn, "GatedPixelCNN": gated}, test.fl
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A head that knows the order of the levels
 #
-# A softmax takes its 17 levels for 17 names. That level 8 lies between 7 and 9 it must learn from the data. PixelCNN++
+# A softmax takes its 17 levels for 17 unordered categories. That level 8 lies between 7 and 9 it must learn from the data. PixelCNN++
 # (Salimans et al., 2017) draws a continuous value and rounds it to the nearest level $v_k$. The value follows a
-# **mixture of logistics**: bells with weights $\pi_m$, means $\mu_m$ and scales $s_m$ that the network gives for each pixel.
-# With $\sigma((v - \mu) / s)$ for the distribution function of a bell and $h$ for half a step between levels,
+# **mixture of logistics**: components with weights $\pi_m$, means $\mu_m$ and scales $s_m$ that the network gives for each pixel.
+# With $\sigma((v - \mu) / s)$ for the distribution function of a component and $h$ for half a step between levels,
 #
 # $$q(k) = \sum_m \pi_m \left[\sigma\!\left(\tfrac{v_k + h - \mu_m}{s_m}\right)
 # - \sigma\!\left(\tfrac{v_k - h - \mu_m}{s_m}\right)\right],$$
@@ -422,7 +422,7 @@ plots.show_curves(
 print(f"softmax {bits['GatedPixelCNN']:.3f}, five logistics {bits['with logistics']:.3f} bits/dim on the test images")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A tie: now the one is ahead, now the other. With 17 levels, half of the pixels black, there is little order to know.
+# A tie: from some seeds the one is ahead, from others the other. With 17 levels, half of the pixels black, there is little order to know.
 # With 256 levels there is more: neighbours share what is learnt of them, and a colour needs fifteen numbers instead of 256. In
 # the paper the head came with other changes, so its share of the gain cannot be read off there. On black and white images the
 # two heads can say the same.
@@ -453,7 +453,7 @@ explorers.drawing_explorer(gated)
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Samples beside real images, and beside the baseline that ignores its neighbours. Look for what is right: strokes of the
 # right width, soft edges, closed loops. Look for what is not: some samples drift from one digit into no digit at all.
-# Each pixel follows from those before it; no part of the model has decided *which* digit it is drawing.
+# Each pixel follows from those before it; no part of the model holds *which* digit it is drawing.
 
 # %%
 plots.show_rows({
@@ -466,7 +466,7 @@ plots.show_rows({
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Caching: draw a pixel, compute a pixel
 #
-# Taken at its word, sampling runs the whole network for every pixel and uses the logits of one position. On 8 x 8
+# By definition, sampling runs the whole network for every pixel and uses the logits of one position. On 8 x 8
 # images 63 of 64 results are thrown away.
 #
 # But features never change once they are made: a feature at position $i$ depends on earlier pixels only, and those
@@ -494,15 +494,15 @@ def write(conv, memory, i, j, value):
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # One step of the cached sampler: the logits of pixel $(i, j)$, given that everything before it has been drawn. Only the
-# 7 x 7 layer and the 3 x 3 layers look at neighbours, so only their inputs are kept.
+# 7 x 7 layer and the 3 x 3 layers read neighbours, so only their inputs are kept.
 
 # %%
 @torch.no_grad()
 def logits_at(model, x, memories, i, j):
     h = at(model.first, x, i, j)
     for block, memory in zip(model.blocks, memories):
-        write(block.look, memory, i, j, one_by_one(block.reduce, h.relu()).relu())
-        h = h + one_by_one(block.expand, at(block.look, memory, i, j).relu())
+        write(block.conv3x3, memory, i, j, one_by_one(block.reduce, h.relu()).relu())
+        h = h + one_by_one(block.expand, at(block.conv3x3, memory, i, j).relu())
     return one_by_one(model.head, h).unflatten(1, (model.levels, -1))  # (n, K, C)
 
 
@@ -511,7 +511,7 @@ def one_by_one(layer, features):
 
 
 def memories_of(model, n):
-    layers = [model.first] + [block.look for block in model.blocks]
+    layers = [model.first] + [block.conv3x3 for block in model.blocks]
     return [remember(conv, n, *model.shape[1:]) for conv in layers]
 
 
@@ -545,7 +545,7 @@ print(f"logits differ by less than 0.001: {bool(difference < 1e-3)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # `sample` in `genlib` does this for any network of such layers, in colour, with labels, and when completing: see
-# `streaming` in `genlib/autoregressive/streaming.py`. The slow definition, `sample_by_definition`, draws the same images
+# `cached` in `genlib/autoregressive/caching.py`. The slow definition, `sample_by_definition`, draws the same images
 # from the same random numbers.
 
 # %%
@@ -558,7 +558,7 @@ print(f"both draw the same images: {torch.equal(fast, slow)}")
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The gain grows with the image. A pass over an image costs $N^2$ positions and there are $N^2$ of them to draw, so plain
 # sampling takes time of order $N^4$, cached sampling of order $N^2$. On logarithmic axes a power is a straight line and
-# its exponent the slope. The recurrent network of lesson {{pixelrnn}} gains in the same way: `streaming` knows its layers too.
+# its exponent the slope. The recurrent network of lesson {{pixelrnn}} gains in the same way: `cached` knows its layers too.
 
 # %% tags=["nbval-ignore-output"]
 @torch.no_grad()
@@ -602,8 +602,8 @@ plots.show_rows({"real": whole, "given": torch.where(known, whole, torch.nan), *
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### The other half cannot be completed this way
 #
-# Give the lower half instead, and the upper half is drawn *before* the model meets what it should fit. To draw it
-# rightly one would need $p(x_{\text{upper}} \mid x_{\text{lower}})$, a sum over all upper halves. On `bars` we can do
+# Give the lower half instead, and the upper half is drawn *before* the model reads what it should fit. To draw it
+# correctly one would need $p(x_{\text{upper}} \mid x_{\text{lower}})$, a sum over all upper halves. On `bars` we can do
 # that sum and see. Fix the lowest row to black-white-white-black. It must be a picture of columns, and only one of the
 # 30 images ends like that.
 
@@ -634,12 +634,12 @@ explorers.completion_explorer(gated, test.floats()[20:32])
 # ## A likelihood is the length of a code
 #
 # No lossless code for draws from $p$ takes fewer bits on average than the entropy $H(p)$: Shannon's source coding theorem
-# (1948; Cover & Thomas, 2006, chapter 5). Whoever designs the code for a model $q$ pays $H(p) + KL(p \,\|\, q)$. That is our
+# (1948; Cover & Thomas, 2006, chapter 5). A code designed for a model $q$ needs $H(p) + KL(p \,\|\, q)$. That is our
 # loss, in bits. **Arithmetic coding** (Witten, Neal & Cleary, 1987) gets there, up to two bits an image.
 #
 # Start with the interval $[0, 1)$. At each pixel, divide it among the 17 levels in proportion to their conditional probabilities,
-# and keep the part of the level that came. After the last pixel the width is the product of all conditionals, $q(x)$.
-# Different images have disjoint intervals. So any number in the interval tells the image.
+# and keep the part of the actual level. After the last pixel the width is the product of all conditionals, $q(x)$.
+# Different images have disjoint intervals. So any number in the interval identifies the image.
 #
 # How many bits does such a number need? Take $n$ with $2^{-n} \le q(x) / 2$, and the first multiple of $2^{-n}$ in the
 # interval. It and the next multiple both lie inside, so whatever bits may follow, the number stays in the interval. The
@@ -745,7 +745,7 @@ for name, value in per_image.items():
 # runs the network once for every pixel.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Telling it what to draw
+# ## Class-conditional PixelCNN
 #
 # A class label $y$ turns the model into $p(x \mid y)$. In every layer the label adds the same bias at every pixel: it
 # says *what*, not *where* (equation 4 of the paper). We train a smaller network and ask for each digit four times.
@@ -769,7 +769,7 @@ if DATASET == "digits":
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What more training gives
 #
-# Everything above was trained while you waited. Among the pretrained models of the course is a larger GatedPixelCNN that had
+# Everything above was trained within this notebook. Among the pretrained models of the course is a larger GatedPixelCNN that had
 # minutes of a fast GPU. It learnt MNIST: 28 by 28 pixels, each black or white. Loading it needs no network. Its card says
 # what it cost, and `about.command` how to train it again.
 
@@ -803,7 +803,7 @@ in_bits = about.metrics["bits_per_dim"].value
 print(f"{'GatedPixelCNN, pretrained':<25} {nats.value:6.2f} ± {nats.error:.2f}, {in_bits:.3f} bits/dim")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The bits per dimension of our small digits cannot be held against these: other images, other levels. What can be compared,
+# The bits per dimension of our small digits cannot be compared with these: other images, other levels. What can be compared,
 # with care, is the share of the bits of independent pixels that a model saves.
 
 # %%
@@ -816,10 +816,10 @@ print(f"this one saves {100 * saves:.0f} %")
 # With care, for only a part of this is training. On 28 by 28 pixels a stroke is several pixels wide, so that most pixels look
 # like their neighbours, and black or white is easier to guess than one of 17 levels.
 #
-# ### Halves that it has never seen
+# ### Upper halves from another data set
 #
 # Now give it the upper halves of images from another source. `strokes` simulates handwriting: no person wrote these digits,
-# and the model has met none of them.
+# and the model has seen none of them.
 
 # %%
 drawn = binarise(strokes(10, seed=1, labels=torch.arange(10))).floats().to(DEVICE)
@@ -834,7 +834,7 @@ plots.show_rows({
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Strokes go on over the seam as if nothing were there. Where the upper half leaves a choice, the draws differ: look at the
 # last column. And some end in no digit at all. Do its own samples, too? The card has numbers for that, as a small classifier
-# sees images: the Frechet distance, **precision**, the share of samples that lie among real images, and **recall**, the share
+# sees images: the Fréchet distance, **precision**, the share of samples that lie among real images, and **recall**, the share
 # of real images that lie among samples (lesson {{gan_architectures}} has more on them). Beside them, what as many training images get.
 
 # %%
@@ -843,7 +843,7 @@ for name in ("frechet", "precision", "recall"):
     print(f"{name:<9} of 1000 samples {ours:.2f}, of as many training images {real:.2f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Nearly as good as real images, says this judge. It is a small one, and does not mind a digit that no person would write.
+# Nearly as good as real images, says this judge. It is a small one, and accepts digits that no person would write.
 #
 # What more training did not change: an image takes 784 steps, there is no code to edit, and only what comes later can be completed.
 # The explorers of this lesson take the large model too. Give the last one `mnist_model` and `drawn` in place of its two arguments:
@@ -866,7 +866,7 @@ Image("pictures/cifar10.png", alt="Ten photographs, their upper halves, three co
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The result is poor, and in bits three neighbours and a histogram beat it. Colours go on over the seam for a few rows, then dissolve into blotches, and among the new
-# images is no object. A likelihood is earned by neighbouring pixels, which a small network learns first. This one reads at most seven rows
+# images is no object. Most of the likelihood comes from neighbouring pixels, which a small network learns first. This one reads at most seven rows
 # upwards, has few weights, and saw each photograph about 8 times. The README has a larger network with the same photographs and more
 # training: it beats both baselines.
 

@@ -137,7 +137,7 @@ checks.pixelrnn.level_log_prob(level_log_prob)
 
 # %% [markdown]
 # Logarithms of probabilities are logits too: their sum of exponentials is 1, so nothing changes. So your two functions
-# give the likelihood of the histograms. On digits this is the price of knowing every pixel but no neighbour; one bit
+# give the likelihood of the histograms. On digits this is the cost of the pixels' histograms, without their neighbours; one bit
 # is $\ln 2$ nats.
 
 # %%
@@ -220,7 +220,7 @@ plots.show_curves(kept, xlabel="step", ylabel="memory")
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 20 minutes*
 #
-# On a page the past lies to the left and above. So a pixel's gates hear three things: its own input, the state of the
+# On a page the past lies to the left and above. So a pixel's gates read three things: its own input, the state of the
 # pixel to the left, and the state of the pixel above. In row $i$, column $j$,
 #
 # $$h_{ij},\, c_{ij} = \text{lstm}\big(\text{gates}_{ij} + W_{\text{left}}\, h_{i,j-1} + W_{\text{up}}\, h_{i-1,j},\;
@@ -259,7 +259,7 @@ def plain_scan(gates, w_left, w_up):
 checks.pixelrnn.plain_scan(plain_scan)
 
 # %% [markdown]
-# What does a state hear of? We ask for the gradient of one state with respect to all gates. White is what the state in
+# What does a state read? We ask for the gradient of one state with respect to all gates. White is what the state in
 # row 3, column 4 reads: its own pixel and everything above and to the left. One layer is enough for that,
 # however large the image.
 
@@ -337,7 +337,7 @@ plots.show_rows({"map": F.pad(diagonals, (0, 5), value=torch.nan), "skewed": ske
 #
 # <details><summary>Hint</summary>
 #
-# Nobody tells you W, but you can work it out from the shape of x. Row $i$ is a slice of W columns that begins at
+# W is not an argument, but you can work it out from the shape of x. Row $i$ is a slice of W columns that begins at
 # column $i$.
 #
 # </details>
@@ -399,7 +399,7 @@ def diagonal_scan(gates, w_left, w_up):
 checks.pixelrnn.diagonal_scan(diagonal_scan)
 
 # %% [markdown]
-# The same numbers, in fewer and larger steps. That is what computers like.
+# The same numbers, in fewer and larger steps, which run faster.
 
 # %% tags=["nbval-ignore-output"]
 gates = torch.randn(8, 12, 28, 28)
@@ -587,7 +587,7 @@ for _ in range(125):
 
 # %% [markdown]
 # How far is your model from the truth? On `bars` the Kullback-Leibler divergence is a sum of 30 terms, so this is no
-# estimate. And does it keep its promise? The gradient of the logits answers, for all 16 pixels.
+# estimate. And does it read only earlier pixels? The gradient of the logits answers, for all 16 pixels.
 
 # %%
 with torch.no_grad():
@@ -600,8 +600,8 @@ matrix = torch.stack([receptive_field(model, divmod(n, 4)).flatten() > 0 for n i
 print(f"each pixel reads all earlier ones and nothing else:     {torch.equal(matrix, before)}")
 
 # %% [markdown]
-# Now let it draw, a pixel at a time: sixteen steps, for sampling knows no wavefront. At $T = 1$ the images follow the
-# model. A lower temperature prefers what is likelier. A higher one mixes in what the model thinks unlikely, and
+# Now let it draw, a pixel at a time: sixteen steps, for sampling has no wavefront. At $T = 1$ the images follow the
+# model. A lower temperature prefers what is likelier. A higher one raises the probability of unlikely levels, and
 # stripes break.
 
 # %%

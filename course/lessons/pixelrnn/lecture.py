@@ -51,7 +51,7 @@ torch.manual_seed(0);
 # No assumption is made: this is the definition of conditional probability, used $n - 1$ times. With words in place of
 # pixels it is the chain rule of language models. Let us see it hold. Here
 # is a distribution over the 16 binary images of 2 by 2 pixels, chosen at random. We compute each conditional from the
-# table by counting what agrees, and multiply.
+# table by summing the images that begin in this way, and multiply.
 
 # %%
 images = all_images(2, (1, 2, 2)).flatten(1)  # (16, 4), each in raster order
@@ -205,11 +205,11 @@ print(f"random orders are better on average, by 0.1 to 0.7 nats:                
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A value is a category
 #
-# PixelRNN predicts a pixel by a **softmax over its levels**: 17 of them here, 256 for ordinary images. Nobody tells the
-# network that level 100 lies between 99 and 101. In return it may put its probability anywhere: on black *or* white
+# PixelRNN predicts a pixel by a **softmax over its levels**: 17 of them here, 256 for ordinary images. The
+# network does not know that level 100 lies between 99 and 101. In return it may put its probability anywhere: on black *or* white
 # but nothing between, which no bell curve can.
 #
-# The network can find the order by itself. We look at that further down.
+# The network can find the order by itself, as measured further down.
 
 # %%
 train, test = load(DATASET), load(DATASET, "test")
@@ -228,7 +228,7 @@ print(f"{len(train)} training and {len(test)} test images, shape {train.shape}, 
 # The same $f$ with the same weights $W$ at every pixel. Through its two neighbours a state depends on everything above
 # and to the left. The input $u_{i,j}$ must come from earlier pixels alone if the state is to predict the pixel
 # $x_{i,j}$: a **causal** (masked) convolution makes it, as lesson {{pixelcnn}} explains. Computed as it is written, this takes
-# $N^2$ steps for an image of $N \times N$ pixels, one after the other, and modern hardware idles.
+# $N^2$ steps for an image of $N \times N$ pixels, one after the other, and parallel hardware is not used.
 
 # %%
 def plain_scan(u, w_left, w_up):
@@ -409,7 +409,7 @@ plots.show_curves(
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Does the Diagonal BiLSTM win, since it reads everything? Not on these digits, at this budget. The triangle of the Row LSTM
+# Is the Diagonal BiLSTM better, since it reads everything? Not on these digits, at this budget. The triangle of the Row LSTM
 # misses little of 8 by 8 pixels. And it has two layers here and the Diagonal BiLSTM one, so the tie says only that each does
 # its work.
 
@@ -466,7 +466,7 @@ if DATASET == "digits":
 # On ink it hardly does: having read most of a digit says where the stroke goes on, but not how dark a pixel at its edge is.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Ask it yourself
+# ### See its predictions yourself
 #
 # Run the cell and click any pixel. Below each network's receptive field stands what it expects there, the level that came
 # in red. Go along a row with the slider of the columns, and watch the prediction widen at the edge of a
@@ -548,8 +548,8 @@ plots.show_rows({**samples, "real": test.floats()[20:32]})
 # ### Watch it draw
 #
 # Run the cell, then press play, or go pixel by pixel; stop goes back to the start. The frame marks the pixel that comes
-# next, the bars are $p(x_i \mid x_{<i})$, and red is the level that will be drawn. Many draws are dull: find the few
-# pixels at which it is decided which digit this will be.
+# next, the bars are $p(x_i \mid x_{<i})$, and red is the level that will be drawn. Most draws change little: find the few
+# pixels that decide which digit this will be.
 
 # %% tags=["nbval-ignore-output"]
 explorers.drawing_explorer(models["DiagonalBiLSTM"])
@@ -557,7 +557,7 @@ explorers.drawing_explorer(models["DiagonalBiLSTM"])
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Temperature
 #
-# Dividing the logits by a temperature $T < 1$ before drawing makes the model bolder: it prefers what it holds likely.
+# Dividing the logits by a temperature $T < 1$ before drawing makes probable values more probable.
 # Samples look cleaner and vary less. As $T$ goes to 0, one image remains. Scaling the last layer does it.
 
 # %%
@@ -586,7 +586,7 @@ print(f"at T = 0.5 the probabilities of all images sum to {log_cold.exp().sum():
 print(f"their total variation distance to p(x)^2 / Z is above 0.1: {variation > 0.1}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## 256 levels, and what they learn of each other
+# ## Similarity of 256 levels
 #
 # `strokes` are digits from a handwriting simulator, 28 by 28 pixels with 256 levels, like MNIST. We train a small
 # PixelCNN on their middle, 14 by 14 pixels, for 250 updates. To this network the levels are 256 unrelated categories.

@@ -23,7 +23,7 @@
 # %% tags=["nbval-ignore-output"]
 from course import start
 
-findings = start.look()
+findings = start.check_environment()
 print("\n".join(str(finding) for finding in findings))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}

@@ -1056,7 +1056,7 @@ def decide(answer: Answer, *, seed: int = 0) -> None:
 
 
 def auroc(answer: Answer, *, seed: int = 0) -> None:
-    r"""Check `auroc(inside, outside)`: the share of pairs in which the one inside scores higher.
+    r"""Check `auroc(in_scores, out_scores)`: the share of pairs in which the first scores higher.
 
     inside (N,), outside (M,) -> one number in [0, 1].
 
@@ -1131,8 +1131,8 @@ def auroc(answer: Answer, *, seed: int = 0) -> None:
             lambda inside, outside: right(inside, outside).maximum(1 - right(inside, outside)),
         ),
         (
-            "you compare the first with the first, the second with the second: compare every one inside "
-            "with every one outside, `inside[:, None]` with `outside`.",
+            "you compare the first with the first, the second with the second: compare every one of in_scores "
+            "with every one of out_scores, `in_scores[:, None]` with `out_scores`.",
             lambda inside, outside: (
                 (inside[: len(outside)] - outside[: len(inside)]).sign() / 2 + 0.5
             ).mean(),
@@ -1175,7 +1175,7 @@ COURSE = {
     "tractable": {"log_prob", "loss", "sample"},
     "variational": {"elbo", "likelihood", "loss", "posterior", "prior", "reconstruct", "sample"},
     "energy": {"free_energy", "gibbs", "log_partition", "log_prob", "loss", "sample"},
-    "walk": {"loss", "sample", "walk"},
+    "chain": {"loss", "sample", "chain"},
     "direct": {"discriminator_loss", "generate", "generator_loss", "sample"},
 }
 ORCHESTRA = {
@@ -1304,9 +1304,9 @@ def place(answer: Answer, *, seed: int = 0) -> None:
             ),
             ("a PixelCNN that cannot sample", {"log_prob", "loss"} | others, COURSE),
             ("a VAE without a prior", COURSE["variational"] - {"prior"}, COURSE),
-            ("a GAN with a walk", COURSE["direct"] | {"walk"}, COURSE),
+            ("a GAN with a chain", COURSE["direct"] | {"chain"}, COURSE),
             ("a k-means with fit and predict", {"fit", "predict"}, COURSE),
-            ("a model with three methods of three leaves", {"elbo", "gibbs", "walk"}, COURSE),
+            ("a model with three methods of three leaves", {"elbo", "gibbs", "chain"}, COURSE),
             ("on another tree, a violin", ORCHESTRA["strings"] | {"open_case"}, ORCHESTRA),
             ("on another tree, a drum", {"strike", "carry"}, ORCHESTRA),
             ("on another tree, a drum with strings", {"strike", "pluck"}, ORCHESTRA),

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # 1. Learning p(x): exercises
 #
-# **Can you build a classifier that knows when to say nothing, by counting?**
+# **Can you build a classifier that refuses images of no class, by counting?**
 #
 # Nine small steps give you one. It learns $p(x \mid y)$, turns it into $p(y \mid x)$ by Bayes' rule, draws digits, and
 # refuses images that no class explains. No network and no training, so you see every number come about. The steps
@@ -290,14 +290,14 @@ def bits(log_p, n_pixels):
 checks.taxonomy.bits(bits)
 
 # %% [markdown]
-# Three models of the same images. The first thinks that every pixel is a fair coin. The second has one class for all
+# Three models of the same images. The first takes every pixel as Bernoulli(1/2). The second has one class for all
 # digits, so its pixels are independent without any condition. The third is yours. All are judged on test images.
 
 # %%
 everything = torch.zeros_like(y)  # all images in one class
 one_class, _ = bayes(log_joint(x_test, shares(everything, 1), white(x, everything, 1)))
-coins = torch.full((len(x_test),), -D * math.log(2))
-for name, log_q in {"coins": coins, "one class": one_class, "ten classes": log_p}.items():
+bernoulli = torch.full((len(x_test),), -D * math.log(2))
+for name, log_q in {"Bernoulli": bernoulli, "one class": one_class, "ten classes": log_p}.items():
     print(f"{name:<12} {bits(log_q, D):.2f} bits a pixel")
 
 # %% [markdown]
@@ -354,8 +354,8 @@ for k in (0, 3, 4, 8):
 plots.show_rows(rows, size=0.6)
 
 # %% [markdown]
-# They are poor. Strokes break off, and stray pixels light up. Each pixel is white as often as it should be. But nobody
-# told it what its neighbours do, so the upper half of an 8 may lean left and the lower half right. Lessons {{pixelrnn}} to {{markov_chains}} are
+# They are poor. Strokes break off, and stray pixels light up. Each pixel is white as often as it should be. But it
+# does not depend on its neighbours, so the upper half of an 8 may lean left and the lower half right. Lessons {{pixelrnn}} to {{markov_chains}} are
 # about just this: how to make pixels depend on each other.
 #
 # Real images of so few pixels are not easy to read either. So measure: in how many of its 64 pixels does an image differ
@@ -368,10 +368,10 @@ def to_nearest(images):
 
 _, drawn = draw(prior, p_white, torch.rand(360), torch.rand(360, D))
 real, yours = to_nearest(x_test), to_nearest(drawn)
-of_coins = to_nearest(torch.randint(2, (360, D)).float())
+of_noise = to_nearest(torch.randint(2, (360, D)).float())
 print(f"a test image differs in {real:.1f} pixels, on average")
 print(f"what you draw, in more than half as many again: {yours > 1.5 * real}")
-print(f"coins, in more than three times as many as that: {of_coins > 3 * yours}")
+print(f"noise, in more than three times as many as that: {of_noise > 3 * yours}")
 
 # %% [markdown]
 # ## Step 7. Refuse
@@ -412,7 +412,7 @@ def decide(held_out, log_p, posterior, share):
 checks.taxonomy.decide(decide)
 
 # %% [markdown]
-# We ask for 5 % and try it on the test images, on **noise** (each pixel a fair coin), and on test images with black and
+# We ask for 5 % and try it on the test images, on **noise** (each pixel Bernoulli(1/2)), and on test images with black and
 # white **inverted**. The posterior alone would not have helped: on nonsense, too, it is sure.
 
 # %%
@@ -447,8 +447,8 @@ for name, chosen in {"answered": labels >= 0, "refused": labels == -1}.items():
 #
 # *Difficulty 2 of 5 · importance 4 of 5 · 10 minutes*
 #
-# Another threshold, another share refused. To judge the *score* without choosing one, take one image from inside, a
-# digit, and one from outside. Does the one inside score higher? The share of all pairs for which it does is called the
+# Another threshold, another share refused. To judge the *score* without choosing one, take one in-distribution
+# image, a digit, and one out-of-distribution. Does the digit score higher? The share of all pairs for which it does is called the
 # **AUROC**, the area under a curve that you need not draw:
 #
 # $$\text{AUROC} = \frac{1}{N M} \sum_{n=1}^{N} \sum_{m=1}^{M} \Big( [a_n > b_m] + \tfrac{1}{2}\, [a_n = b_m] \Big),$$
@@ -456,19 +456,19 @@ for name, chosen in {"answered": labels >= 0, "refused": labels == -1}.items():
 # where $[\,\cdot\,]$ is 1 if true and 0 if not. So 1 is perfect, 1/2 is guessing, and below 1/2 the score has it the
 # wrong way round.
 #
-# **Write** `auroc(inside, outside)`, with scores $a$ as inside (N,) and $b$ as outside (M,). It returns a tensor of one
+# **Write** `auroc(in_scores, out_scores)`, with scores $a$ as in_scores (N,) and $b$ as out_scores (M,). It returns a tensor of one
 # number.
 #
 # <details><summary>Hint</summary>
 #
-# `inside[:, None] > outside` compares all pairs at once, (N, M). `.float()` makes ones and zeros of it.
+# `in_scores[:, None] > out_scores` compares all pairs at once, (N, M). `.float()` makes ones and zeros of it.
 #
 # </details>
 
 # %%
-def auroc(inside, outside):
+def auroc(in_scores, out_scores):
     ### BEGIN SOLUTION
-    a, b = inside[:, None], outside[None, :]
+    a, b = in_scores[:, None], out_scores[None, :]
     return ((a > b).float() + (a == b).float() / 2).mean()
     ### END SOLUTION
 
@@ -482,15 +482,15 @@ print("genlib agrees:", math.isclose(auroc(*few).item(), of_genlib.auroc(*few)))
 # Noise is easy. Now make it harder: test images mirrored, left for right, and upside down.
 
 # %%
-outside = {
+out_of_distribution = {
     "noise": noise,
     "inverted": 1 - x_test,
     "mirrored": as_images(x_test).flip(3).flatten(1),
     "upside down": as_images(x_test).flip(2).flatten(1),
 }
-for name, images in outside.items():
-    labels, log_p_outside, _ = answers(images)
-    print(f"{name:<12} AUROC {auroc(log_p, log_p_outside):.2f}, "
+for name, images in out_of_distribution.items():
+    labels, log_p_out, _ = answers(images)
+    print(f"{name:<12} AUROC {auroc(log_p, log_p_out):.2f}, "
           f"refused {100 * (labels == -1).float().mean():3.0f} %")
 
 # %% [markdown]
@@ -514,7 +514,7 @@ for name, images in outside.items():
 # <details><summary>Hint</summary>
 #
 # For sets, `a & b` is what both have, `a | b` what either has, and `a == b` compares. `set().union(*leaves.values())` is
-# what all have together. Walk through `leaves.items()`, and return as soon as one fits.
+# what all have together. Go through `leaves.items()`, and return as soon as one fits.
 #
 # </details>
 
@@ -577,35 +577,35 @@ print(f"{model.p_y.numel() + model.p_white.numel()} numbers, {bits(model.log_pro
       "bits a pixel on the test images")
 
 # %% [markdown]
-# ### Against its twin
+# ### Against softmax regression
 #
 # Is it a good classifier? Look at step 3 again: $\log p(x, y)$ is a sum of the pixels, each with a weight, and a
 # constant. So it is **linear** in $x$. The discriminative model of the same form is softmax regression, one linear layer
-# with 650 numbers, as many as yours. It learns $p(y \mid x)$ and nothing else, in many small steps. Which of the twins
+# with 650 numbers, as many as yours. It learns $p(y \mid x)$ and nothing else, in many small steps. Which of the two
 # is right more often? (Ng & Jordan, 2001.)
 
 # %%
-twin = nn.Linear(D, K)
-optimizer = torch.optim.Adam(twin.parameters(), lr=0.05, weight_decay=1e-4)
+linear = nn.Linear(D, K)
+optimizer = torch.optim.Adam(linear.parameters(), lr=0.05, weight_decay=1e-4)
 for _ in range(200):
-    loss = F.cross_entropy(twin(x), y)
+    loss = F.cross_entropy(linear(x), y)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
 
-of_twin = (twin(x_test).argmax(dim=1) == test.labels).float().mean()
+of_linear = (linear(x_test).argmax(dim=1) == test.labels).float().mean()
 of_yours = (model.predict(x_test) == test.labels).float().mean()
-print(f"numbers to learn, in both: {sum(p.numel() for p in twin.parameters())}")
+print(f"numbers to learn, in both: {sum(p.numel() for p in linear.parameters())}")
 print(f"yours: {100 * of_yours:.0f} % of the test images right")
-print(f"the twin is right as often, within 4 %: {abs(of_twin - of_yours) < 0.04}")
+print(f"softmax regression is right as often, within 4 %: {abs(of_linear - of_yours) < 0.04}")
 
 # %% [markdown]
-# About as often. And what does the twin say about noise? It must answer, and it is sure.
+# About as often. And what does softmax regression say about noise? It must answer, and it is sure.
 
 # %%
 with torch.no_grad():
-    sure = twin(noise).softmax(dim=1).amax(dim=1).mean()
-print(f"the twin gives its answers to noise more than 60 %, on average: {sure > 0.6}")
+    sure = linear(noise).softmax(dim=1).amax(dim=1).mean()
+print(f"softmax regression gives its answers to noise more than 60 %, on average: {sure > 0.6}")
 print(f"yours refuses {100 * (model.predict(noise, share=0.05) == -1).float().mean():.0f} % of it")
 
 # %% [markdown]
@@ -641,8 +641,8 @@ shown = {"digits": x_test[:10]} | strange
 plots.show_rows({name: as_images(images[:10]) for name, images in shown.items()}, size=0.6)
 
 # %%
-inside = model.log_prob(x_test)
-score = {name: auroc(inside, model.log_prob(images)).item() for name, images in strange.items()}
+in_scores = model.log_prob(x_test)
+score = {name: auroc(in_scores, model.log_prob(images)).item() for name, images in strange.items()}
 passed = {
     name: (model.predict(images, share=0.05) >= 0).float().mean().item()
     for name, images in strange.items()
@@ -658,9 +658,9 @@ rows = {name: {"AUROC": score[name], "passed": passed[name]} for name in strange
 print(format_table(rows, digits=2))
 
 # %% [markdown]
-# Your model refuses the blank image, which fooled the network of the lesson. That is luck more than merit: each
+# Your model refuses the blank image, which the network of the lesson accepted. That is chance more than merit: each
 # digit has some pixels that are nearly always white, and for every one of these a blank image pays. What passes is what
-# the model *believes in*: its own broken digits, and real pixels that do not fit together. It knows nothing but single
+# is probable under the model: its own broken digits, and real pixels that do not fit together. It knows nothing but single
 # pixels, so it hardly tells them from digits.
 #
 # And with the ten most probable images the score has it the wrong way round: nearly every real digit has a lower $p(x)$
@@ -670,8 +670,8 @@ print(format_table(rows, digits=2))
 # Where to go on:
 #
 # - Read `genlib/bayes.py`. `GenerativeClassifier` is your steps 3, 4 and 7 for any model with `log_prob(x, y)`.
-# - Learn from 50 images, then from 200. Which of the twins needs fewer? Try it with ten choices of the images: one
-#   choice is luck.
+# - Learn from 50 images, then from 200. Which of the two needs fewer? Try it with ten choices of the images: one
+#   choice is chance.
 # - Take another number for Laplace's 1, say 0.1 or 10. Which has the fewest bits on the held-out images?
 # - Refuse from both sides: the lowest 2.5 % and the highest. What becomes of the four strange kinds?
 # - Let a pixel depend on its left neighbour as well, $p(x_i \mid x_{i-1}, y)$: two numbers for each pixel and class, and

@@ -17,7 +17,7 @@
 # image there could be, $p(x)$.
 #
 # This first lesson shows what such models make, and the tree of all the ways to learn $p(x)$. Then it says what that means on
-# data small enough to count. It tries the uses that everyone hopes for, and one of them fails in a way worth knowing. At the
+# data small enough to count. It tries the uses that such a model promises, and one of them fails for an instructive reason. At the
 # end it trains a model on every leaf of the tree.
 
 # %% slideshow={"slide_type": "skip"}
@@ -48,7 +48,7 @@ torch.manual_seed(0);
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What such models make
 #
-# Nobody wrote the digits below. Three networks of this course drew them. Each had learnt from MNIST, scans of
+# No person wrote the digits below. Three networks of this course drew them. Each had learnt from MNIST, scans of
 # handwriting, for some minutes on a fast GPU, and lies in the course as it was then, so this cell needs no network. The GAN was
 # asked for the ten digits in turn. The other two drew whatever they like.
 
@@ -94,7 +94,7 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 #   [lesson {{pixelrnn}}]({{pixelrnn}}_pixelrnn.ipynb).
 # - **speech**: WaveNet draws a sound wave value by value, by the same rule (van den Oord et al., 2016b).
 # - **pictures**: most programs that turn a sentence into a picture are diffusion models (Ho et al., 2020), many of them on
-#   the codes of an autoencoder (Rombach et al., 2022), the matter of [lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb).
+#   the codes of an autoencoder (Rombach et al., 2022), the subject of [lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb).
 #
 # All of them learn a distribution from examples and draw from it. They differ in how they write it down.
 
@@ -105,7 +105,7 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 # can one build it? Goodfellow (2016) sorted the ways into a tree, and this course follows it. Each branch asks a question:
 #
 # 1. **Does the model write down $p(x)$?** If so its density is **explicit**. If it can only be drawn from, **implicit**.
-# 2. *Explicit:* **can we compute it?** If so it is **tractable**. If it holds a sum or an integral that nobody can do, it
+# 2. *Explicit:* **can we compute it?** If so it is **tractable**. If it holds a sum or an integral that cannot be computed, it
 #    must be **approximated**,
 # 3. by what? By a bound that is maximised instead (**variational**), or by samples from a **Markov chain**.
 # 4. *Implicit:* **how does it draw?** By a **Markov chain**, one small step after another, or **directly**, noise in and
@@ -116,8 +116,8 @@ classes = {kind.__name__: kind for leaf in leaves() for kind in leaf.classes}
 plots.show_tree(classes | {"Autoencoder": Autoencoder})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Nobody placed the models by hand. A name promises in this course: `log_prob` is exact, `elbo` is a lower bound, `sample`
-# draws. A model has the methods that it can honour and no others, and `place` finds its leaf by these. (An RBM's `log_prob`
+# The models are not placed by hand. A name is a promise in this course: `log_prob` is exact, `elbo` is a lower bound, `sample`
+# draws. A model has the methods that it can compute and no others, and `place` finds its leaf by these. (An RBM's `log_prob`
 # sums $2^n$ terms for the $n$ units of its smaller layer, and refuses beyond $n = 20$.)
 #
 # The **autoencoder** is on no leaf. It turns an image into a short code and back, which is useful. But it has no $p(x)$,
@@ -228,7 +228,7 @@ _, cluster, centres = min((k_means(flat, 10) for _ in range(8)), key=lambda foun
 plots.show_images(centres.unflatten(1, train.shape), columns=10, title="ten centres")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# They look like digits, and nobody had said that there are digits. Now we look at the labels, to judge and not to learn:
+# They look like digits, though no label was used. Now we use the labels, to judge and not to learn:
 # **purity** is the share of images that carry the most common label of their cluster. Ten clusters by chance would not
 # get far.
 
@@ -283,7 +283,7 @@ print(format_table(table, digits=2))
 # Bins of one value each fit the training images best, and lose on the test images: there are not enough images to fill
 # so many bins. Very wide bins say too little. The Gaussian has two numbers to learn, no more, and is as good as the best
 # histogram.
-# This is the whole story of density estimation in small: say a lot, with few numbers, and be judged on data kept aside.
+# That is density estimation in general: a flexible model with few parameters, judged on data kept aside.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What it means to learn p(x)
@@ -294,7 +294,7 @@ print(format_table(table, digits=2))
 # $$KL(p \,\|\, q_\theta) = \mathbb{E}_{x \sim p} \log p(x) - \mathbb{E}_{x \sim p} \log q_\theta(x) \;\ge\; 0,$$
 #
 # and zero only if the two are the same. The first term does not depend on $\theta$. So the smallest KL is the largest mean
-# log-likelihood: **maximum likelihood**, the loss of many lessons to come. Nobody knows the first term for real data. So
+# log-likelihood: **maximum likelihood**, the loss of many lessons to come. For real data the first term is unknown. So
 # log-likelihoods are compared with each other, and not with zero.
 #
 # Why not simply count, as above?
@@ -316,12 +316,12 @@ print(f"there are {len(train)} images to fill them")
 # - **complete**: the missing part, given the rest, $p(x_\text{missing} \mid x_\text{seen})$;
 # - **compress**: an image of probability $q_\theta(x)$ can be stored in about $-\log_2 q_\theta(x)$ bits.
 #
-# No model keeps all of its promises equally well, and some do not even make them all: the tree above told which.
+# No model keeps all of its promises equally well, and some do not even make them all: the tree above shows which.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A classifier must answer
 #
-# First, why bother, when the classifier is right so often? A classifier is **discriminative**: it models $p(y \mid x)$ and
+# First, why learn $p(x)$, when the classifier is right so often? A classifier is **discriminative**: it models $p(y \mid x)$ and
 # takes $x$ for granted. Its ten probabilities add up to one, *for every* $x$. It has no way to say: this is no digit.
 #
 # Let us ask it about noise, about digits with black and white exchanged, and about letters. The letters are drawn with a
@@ -362,9 +362,9 @@ answers = classifier.predict(nonsense["letters"][:10].to(DEVICE)).tolist()
 print("its answers to", *names[:10], "are", *answers)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# It is surer of real digits, but it is sure of much nonsense as well. Nothing in its training speaks against that: it was
-# never asked about anything but digits, and its loss compares the ten classes with each other, never an image with other
-# images. If you use a classifier, somebody will one day show it a letter.
+# It is surer of real digits, but it is sure of much nonsense as well. Nothing in its training prevents that: it was
+# trained on nothing but digits, and its loss compares the ten classes with each other, never an image with other
+# images. In use, a classifier will one day get a letter.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Three distributions, one table
@@ -401,7 +401,7 @@ plots.show_tables(tables, rows=["zero", "one"], columns=["▪▪", "▪□", "�
 # (Below each column stands the image: centre, then left, □ for white.)
 #
 # The sums of the rows are $p(y)$, how common each class is. The sums of the columns are $p(x)$: how probable an image is,
-# *whatever its class*. The table at the left knows it. The one in the middle knows it as soon as it is told $p(y)$. The
+# *whatever its class*. The table at the left holds it. The one in the middle gives it together with $p(y)$. The
 # one at the right has lost it: a column that adds up to one does not tell how full it was.
 #
 # **Bayes' rule** leads from the middle to the right:
@@ -419,12 +419,12 @@ print(f"zeros and ones among the test images: {100 * right:.0f} % right, from tw
 print(f"always the more common one:           {100 * (y == p_y.argmax()).float().mean():.0f} %")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A gift of the long way round: the two factors can be changed one by one. Suppose that in some office ones are twenty
+# An advantage of Bayes' rule: the two factors can be changed one by one. Suppose that in some office ones are twenty
 # times as common as zeros. The way people write a one has not changed, so $p(x \mid y)$ stays, and we put in the new
-# $p(y)$. Watch the first image, black in both pixels: it changes sides.
+# $p(y)$. The answer to the first image, black in both pixels, changes.
 #
 # The table at the right can follow, too, without new training. But it needs the *old* $p(y)$: multiply each row by new over
-# old, and let each column add up to one again. For whom the right table is all there is, the old $p(y)$ is lost.
+# old, and let each column add up to one again. The right table alone does not hold the old $p(y)$.
 
 # %%
 new_p_y = torch.tensor([[1 / 21], [20 / 21]])
@@ -497,7 +497,7 @@ assert torch.allclose(log_joint.logsumexp(dim=1), generative.log_prob(x), atol=1
 print("p(y | x) and p(x) by hand, and the same by genlib")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Against its equals
+# ### Against a discriminative network of the same size
 #
 # Does it classify as well as the discriminative network of the beginning? The two have the same number of weights, saw
 # the same images, and trained for as many epochs. Beside them stands Bayes' rule with independent pixels, known as
@@ -524,25 +524,25 @@ print(f"generative {ours:.1f} %, discriminative {theirs:.1f} %")
 print(f"standard error of either, if 98 % are right: {error:.1f} points")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A draw: on 360 test images, a difference of a point is luck, and in our trials now one led and now the other. (The
+# A tie: on 360 test images, a difference of a point is chance, and in our trials now one led and now the other. (The
 # nearest training image did as well as either, with no weights at all: `digits` is easy, and the same people wrote both
 # parts.)
 #
-# It is not always a draw. The generative way solves a harder problem than it was asked. If its model of $x$ is wrong,
+# It is not always a tie. A generative classifier solves a harder problem than classification. If its model of $x$ is wrong,
 # the answers suffer, as those of naive Bayes do. With few labels a model of $x$ can help: Ng and Jordan (2001) compare
 # naive Bayes with logistic regression. And it is slow: ten passes through the network for one answer. What it gives in
 # return is $p(x)$.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Refuse what no class explains
+# ## Out-of-distribution detection by p(x)
 #
-# So here is the plan, and it is an old one: compute $p(x)$, and refuse to answer if it is low: the image is **out-of-distribution**. How low? We choose a
+# The idea: compute $p(x)$, and refuse to answer if it is low: the image is **out-of-distribution**. How low? We choose a
 # **threshold** so that 5 % of real digits are refused by mistake. The training images would mislead us, for the model
 # has seen them and finds them more probable than new ones. So half of the test images set the threshold, and the other
-# half stand trial.
+# half test it.
 #
 # The baseline needs no $p(x)$: refuse if the classifier's largest probability is low, with a threshold chosen in the
-# same way. To the nonsense from above we add digits in a mirror.
+# same way. To the out-of-distribution images from above we add mirrored digits.
 
 # %%
 def scored(x):
@@ -598,10 +598,10 @@ if DATASET == "digits":
 # Many lecture notes stop here and say: with $p(x)$ you can detect outliers. Let us try a few more.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Where it fails
+# ## Where detection by p(x) fails
 #
-# Now outliers that are *simple*: one straight line of the pen, one dot on black, nothing at all, and even grey. Nobody
-# would take them for digits. (There is only one blank image, so its share is 0 or 1.)
+# Now outliers that are *simple*: one straight line of the pen, one dot on black, nothing at all, and even grey. They are clearly
+# no digits. (There is only one blank image, so its share is 0 or 1.)
 
 # %%
 def dot():
@@ -647,7 +647,7 @@ if DATASET == "digits":
 # above, does better here. Do not rely on it: in some of our runs it let the blank
 # image pass.
 #
-# This is not our small network's fault. Nalisnick et al. (2019) found it in flows, VAEs and PixelCNNs alike: trained on
+# This does not come from our small network. Nalisnick et al. (2019) found it in flows, VAEs and PixelCNNs alike: trained on
 # photographs of things (CIFAR-10), they find photographs of house numbers (SVHN) *more* probable than photographs of
 # things.
 
@@ -672,7 +672,7 @@ if DATASET == "digits":
 # not *draw* blank images. It is no contradiction. $p(x)$ is the probability of **one** image. There is one blank image
 # and there are very many digits. Each of them has less, and together they have nearly all.
 #
-# A coin shows it without a network. It falls heads three times in four, and we toss it 64 times. No sequence is more
+# An example without a network: 64 independent draws from Bernoulli(3/4), heads and tails of a biased coin. No sequence is more
 # probable than all heads. Would you call it typical?
 
 # %%
@@ -688,14 +688,14 @@ print(f"its probability is {share[64]:.0e}, that of 40 to 56 heads is {share[40:
 # the entropy. Outside lie the improbable images, *and the too probable ones*.
 #
 # That suggests a test from both sides: refuse the lowest 2.5 % and the highest 2.5 %. It catches the blank image, and
-# many dots. Does it save the plan?
+# many dots. Does that solve it?
 
 # %%
 low, high = digits["log p(x)"][:half].quantile(torch.tensor([0.025, 0.975]))
 two_sided = {}
 for name, of in scores.items():
-    inside = (of["log p(x)"] >= low) & (of["log p(x)"] <= high)
-    two_sided[name] = 1 - inside.float().mean().item()
+    accepted = (of["log p(x)"] >= low) & (of["log p(x)"] <= high)
+    two_sided[name] = 1 - accepted.float().mean().item()
 if DATASET == "digits":
     print(f"of the other digits, at most 15 % refused: {two_sided['digits'] <= 0.15}")
     print(f"blank: refused:                            {two_sided['blank'] == 1}")
@@ -730,18 +730,18 @@ explorers.outlier_explorer(shown_as, scores, threshold)
 #
 # To compare them fairly we need data whose true $p(x)$ we know. `bars` are the 4 by 4 images made of whole columns or of
 # whole rows, black or white. There are 30 of them, each with probability $1/30$, among $2^{16}$ = 65,536 that could be. A
-# perfect model has $KL(p \,\|\, q) = 0$, and one that thinks that all pixels are coin tosses has 7.69 nats.
+# perfect model has $KL(p \,\|\, q) = 0$, and Bernoulli(1/2) for all pixels has 7.69 nats.
 #
 # All thirty are known, so there is no test set here. The question is only whether a model can hold this distribution.
 
 # %%
 bars = load("bars")
 plots.show_images(bars.floats(), columns=15, size=0.55)
-coins = bars_kl(lambda x: torch.full((len(x),), -16 * math.log(2)))
-print(f"KL(truth, coin tosses): {coins:.2f} nats")
+bernoulli = bars_kl(lambda x: torch.full((len(x),), -16 * math.log(2)))
+print(f"KL(truth, Bernoulli(1/2)): {bernoulli:.2f} nats")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Two models for the first leaf and one for each other, each with its own recipe: how they train is the matter of the
+# Two models for the first leaf and one for each other, each with its own recipe: how they train is the subject of the
 # lessons to come. GANs see black and white through noise, as [lesson {{gan}}]({{gan}}_gan.ipynb) explains.
 
 # %%
@@ -766,14 +766,14 @@ recipes = {
 
 # %%
 many = bars[torch.arange(30).repeat(20)]  # 20 of each: an epoch is 600 images
-clock = {}
+seconds = {}
 for name, one in models.items():
     start = time.perf_counter()
     (fit_gan if isinstance(one, GAN) else fit)(one.to(DEVICE), many, **recipes[name])
-    clock[name] = {"s to train": round(time.perf_counter() - start)}
+    seconds[name] = {"s to train": round(time.perf_counter() - start)}
     start = time.perf_counter()
     one.sample(1000)
-    clock[name]["ms to draw 1000"] = round(1000 * (time.perf_counter() - start))
+    seconds[name]["ms to draw 1000"] = round(1000 * (time.perf_counter() - start))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Samples first, fourteen of each. Look for what is neither all columns nor all rows.
@@ -794,7 +794,7 @@ plots.show_rows({"truth": bars.floats()[torch.randint(30, (14,))]} | rows, size=
 # - **kl**: exact $KL(p \,\|\, q)$ in nats, zero at best.
 # - **covered**: how many of the thirty come, each at least a tenth as often as it should.
 # - **valid**: the share of 3,000 samples that are one of the thirty.
-# - **variation**: $\frac12 \sum_x |\hat q(x) - p(x)|$ with the shares $\hat q$ among these samples: 0 at best, 1 at worst,
+# - **total variation**: $\frac12 \sum_x |\hat q(x) - p(x)|$ with the shares $\hat q$ among these samples: 0 at best, 1 at worst,
 #   and about 0.04 for samples of the truth itself.
 
 # %%
@@ -805,7 +805,7 @@ for name, row in measured.items():
 # %% tags=["nbval-ignore-output"]
 print(format_table({
     name: {key: value for key, value in row.items() if key != "known"}
-    | clock[name]
+    | seconds[name]
     for name, row in measured.items()
 }))
 
@@ -817,7 +817,7 @@ print(format_table({
 # the GAN: do its mistakes look like those of the VAE?
 
 # %% tags=["nbval-ignore-output"]
-table = {name: row | clock[name] for name, row in measured.items()}
+table = {name: row | seconds[name] for name, row in measured.items()}
 explorers.taxonomy_explorer(models, table, bars.floats())
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -832,13 +832,13 @@ print(f"VAE, RBM, GSN: between that and 3:          "
 print(f"the GAN has no KL to report:                {kl['GAN'] is None}")
 print(f"its samples: 26 of 30 or more, valid > 40 %: "
       f"{measured['GAN']['covered'] >= 26 and measured['GAN']['valid'] > 0.4}")
-print(f"the smallest variation is a tractable one's: "
-      f"{min(measured, key=lambda k: measured[k]['variation']) in ('PixelCNN', 'Row LSTM')}")
+print(f"smallest total variation: a tractable model: "
+      f"{min(measured, key=lambda k: measured[k]['total_variation']) in ('PixelCNN', 'Row LSTM')}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# On this task the tractable leaf wins by far, and needs the least luck. Do not take it for the answer to the course. The
+# On this task the tractable leaf has by far the smallest KL. Do not take it for the answer to the course. The
 # data are tiny, their pixels depend on each other without any noise, and a VAE with two latents, or pixels that are
-# independent given what is known, must pay for that. The recipes are short, and a longer training would move some of
+# independent given what is known, lose by that. The recipes are short, and a longer training would move some of
 # the numbers. And on large images the price of drawing value by value is another one.
 # [Lesson {{comparison}}]({{comparison}}_comparison.ipynb) compares the leaves on more data, with all that you will know by then.
 
@@ -853,18 +853,18 @@ print(f"the smallest variation is a tractable one's: "
 # | [{{vae}} VAE]({{vae}}_vae.ipynb) | explicit, approximate, variational | How do we sample from an autoencoder? |
 # | [{{gan}} GAN]({{gan}}_gan.ipynb) | implicit, direct | What if we give up $p(x)$? |
 # | [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb) | implicit, direct | What made GANs work? |
-# | [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb) | both Markov chains | What did people do before? |
+# | [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb) | both Markov chains | What came before VAEs and GANs? |
 # | [{{comparison}} Comparison]({{comparison}}_comparison.ipynb) | all | Which one should I use? |
 #
-# ### Slips to unlearn
+# ### Common errors
 #
-# | you may read | what holds |
+# | you may read | correct is |
 # | --- | --- |
 # | unsupervised learning has no objective | it has no labels; k-means and densities each optimise a number |
 # | a low $p(x)$ finds outliers | it finds some; simple images can be more probable than all data |
 # | a probable image is a typical one | the blank image is more probable than nearly all digits, and is not drawn |
 # | a sure classifier knows what it sees | it compares its classes, and is sure of noise and letters |
-# | generative models classify worse | not by themselves: here it was a draw between equals |
+# | generative models classify worse | not by themselves: here it was a tie between networks of one size |
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What this lesson cannot show

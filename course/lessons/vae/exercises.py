@@ -73,7 +73,7 @@ def bernoulli_log_prob(logits, x):
 checks.vae.bernoulli_log_prob(bernoulli_log_prob)
 
 # %% [markdown]
-# Meet the lamp, a decoder that needs no training. Its code says where a lamp stands: $z_1$ moves it down, $z_2$ to the
+# Here is the lamp, a decoder that needs no training. Its code says where a lamp stands: $z_1$ moves it down, $z_2$ to the
 # right. Pixels near the lamp are likely to be white. If it stands far outside the frame, the image is black.
 
 # %%
@@ -395,7 +395,7 @@ def gap(log_q, log_likelihood, z, area):
 checks.vae.gap(gap)
 
 # %% [markdown]
-# Two roads to the same number. One adds up over the grid; the other needs no grid, only thousands of ELBOs from draws.
+# Two ways to the same number. One adds up over the grid; the other needs no grid, only thousands of ELBOs from draws.
 
 # %%
 with torch.no_grad():
@@ -450,12 +450,12 @@ def importance_bound(encode, decode, x, k):
 checks.vae.importance_bound(importance_bound)
 
 # %% [markdown]
-# Two images whose bounds lie low, for different reasons. The lamp gets a lazy $q$, three times as wide as it should be.
+# Two images whose bounds lie low, for different reasons. The lamp gets a wide $q$, three times as wide as it should be.
 # The black image keeps its own, which sees one side of the ring. Averages over many repetitions show where the bounds
 # lie.
 
 # %%
-def lazy(x):
+def wide(x):
     mean, log_std = encode(x)
     return mean, log_std + torch.tensor([math.log(3), 0.0, 0.0]).repeat(len(x) // 3)[:, None]
 
@@ -463,23 +463,23 @@ def lazy(x):
 draws = [1, 2, 4, 8, 16, 32, 64, 128]
 with torch.no_grad():
     bounds = [
-        importance_bound(lazy, lamp, x.repeat(25_600 // k, 1, 1, 1), k).reshape(-1, 3).mean(dim=0)
+        importance_bound(wide, lamp, x.repeat(25_600 // k, 1, 1, 1), k).reshape(-1, 3).mean(dim=0)
         for k in draws
     ]
 bounds = torch.stack(bounds).T  # (3, 8)
 
 # %%
 plots.show_curves(
-    {"lamp, lazy q": bounds[0], "black image": bounds[2]},
+    {"lamp, wide q": bounds[0], "black image": bounds[2]},
     baselines={"log p(x) of the lamp": evidence[0], "log p(x) of the black image": evidence[2]},
     x=draws, xlabel="k, draws for each image", ylabel="nats",
 )
 closed = (bounds[:, -1] - bounds[:, 0]) / (evidence - bounds[:, 0])
-print(f"128 draws close more than 90% of the lazy lamp's gap:       {closed[0] > 0.9}")
-print(f"and less than 25% of the black image's:                     {closed[2] < 0.25}")
+print(f"128 draws close more than 90% of the gap of the wide q:       {closed[0] > 0.9}")
+print(f"and less than 25% of the black image's:                       {closed[2] < 0.25}")
 
 # %% [markdown]
-# Draws soon mend a $q$ that is too wide. A $q$ that hardly ever looks at the other sides of the ring would need a very
+# Draws soon make up for a $q$ that is too wide. A $q$ that hardly ever draws from the other sides of the ring would need a very
 # large k. So this bound is only as good as the $q$ that draws for it.
 
 # %% [markdown]
@@ -621,7 +621,7 @@ for _ in range(60):
 
 # %% [markdown]
 # Three numbers for 120 test images: the bound, the importance bound with 50 draws, and the evidence itself, on a finer
-# grid. They must stand in this order. The baseline to beat, pixels that know nothing of each other, must lie far below.
+# grid. They must stand in this order. The baseline to beat, independent pixels, must lie far below.
 
 # %%
 x = test.floats()
@@ -678,7 +678,7 @@ print(f"drawn images are nearer to a training image, by at least 2 pixels:  {ind
 print(f"test images are nearer still, by at least 1 pixel:                  {ours - real > 1}")
 
 # %% [markdown]
-# With two latents the whole world of the model fits on a page: down is $z_1$, to the right is $z_2$. The steps are such
+# With two latents the whole latent space fits on a page: down is $z_1$, to the right is $z_2$. The steps are such
 # that each part of the map is equally likely under the prior. Follow a row: you move one latent and keep the other.
 
 # %%

@@ -14,9 +14,9 @@
 # The autoencoder of [lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb) turned images into codes. It brought no distribution to draw new
 # codes from. A density fitted to its codes afterwards helped, but images got no likelihood that way.
 #
-# Here we turn the order round. *First* say how codes are distributed, then train a decoder for all of that
-# distribution. This gives a proper model $p(x)$, and a problem: its likelihood is an integral that nobody can
-# compute. The variational autoencoder, or VAE (Kingma and Welling, 2014; Rezende et al., 2014), trains on a bound
+# Here the order is reversed. *First* say how codes are distributed, then train a decoder for all of that
+# distribution. This gives a proper model $p(x)$, and a problem: its likelihood is an integral that cannot be
+# computed. The variational autoencoder, or VAE (Kingma and Welling, 2014; Rezende et al., 2014), trains on a bound
 # instead. This lesson derives the bound, measures how far it lies from the truth, samples, edits, and shows what goes
 # wrong.
 
@@ -144,14 +144,14 @@ print(f"10 draws fall short by more than 1 nat for the hardest: {short[10][1] > 
 print(f"100 draws come within 0.3 nats for the typical image:   {short[100][0] < 0.3}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# One latent forgives this. But the draws needed grow like $e^{KL}$, where the KL from the posterior to the prior says
-# how much the image tells of its code. With 2 or 16 latents it tells more, as we measure below. And a grid, of 600
+# With one latent that still works. But the draws needed grow like $e^{KL}$, where the KL from the posterior to the prior says
+# how much information an image gives about its code. With 2 or 16 latents it is more, as we measure below. And a grid, of 600
 # points here, would have $600^{16}$.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A bound, in four steps
 #
-# The way out: look only where the posterior is. Let an **encoder** guess it, for each image a Gaussian
+# The remedy: draw only where the posterior is. Let an **encoder** guess it, for each image a Gaussian
 # $q(z \mid x) = \mathcal N(\mu_{z|x}, \Sigma_{z|x})$ with a diagonal $\Sigma$. Now watch the evidence.
 #
 # 1. Multiply and divide by $q$: $\quad \log p(x) = \log \mathbb E_{q} \left[ \dfrac{p(x, z)}{q(z \mid x)} \right]$.
@@ -383,16 +383,16 @@ def short_of(model):
         q = model.posterior(few)
         prior = model.prior().sample((100, len(few)))  # 100 codes an image
         naive = model.log_likelihood(few, prior).logsumexp(dim=0).mean().item() - math.log(100)
-        told = kl_divergence(q.base_dist, Normal(torch.zeros_like(q.mean), 1)).sum(dim=1).mean().item()
+        information = kl_divergence(q.base_dist, Normal(torch.zeros_like(q.mean), 1)).sum(dim=1).mean().item()
     bound = bounds(model, (100, 1000))
-    return told, bound[1000] - bound[100], bound[1000] - naive
+    return information, bound[1000] - bound[100], bound[1000] - naive
 
 
 missing = {model.latent_dim: short_of(model) for model in (line, plane, wide)}
 
 # %% tags=["nbval-ignore-output"]
-for latents, (told, encoder, naive) in missing.items():
-    print(f"{latents:2} latents, KL(q || prior) {told:.1f} nats: "
+for latents, (information, encoder, naive) in missing.items():
+    print(f"{latents:2} latents, KL(q || prior) {information:.1f} nats: "
           f"short by {encoder:.2f} with the encoder's codes, {naive:.2f} with the prior's")
 
 # %%
@@ -416,7 +416,7 @@ plots.show_rows({"mean": wide.sample(14, mean=True), "draw": drawn, "real": few[
 # ### Against an autoencoder with a fitted prior
 #
 # We ask a judge as in lesson {{autoencoder}}, a classifier trained on the labels: how often is it sure of a digit, with more than
-# 90 % for one class? A sure judge is no proof of a good image, but a judge in doubt tells of a bad one. An autoencoder
+# 90 % for one class? A sure judge is no proof of a good image, but a judge in doubt is evidence of a bad one. An autoencoder
 # of the same size takes part with the recipes of lesson {{autoencoder}}: $\mathcal N(0, I)$, one Gaussian fitted to its codes, and a
 # mixture of 10 Gaussians fitted to them (**ex-post density estimation**, Ghosh et al., 2020).
 #
@@ -471,7 +471,7 @@ if DATASET == "digits":
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # By this judge the autoencoder with a mixture draws the better images. What the VAE has all the same: the prior is known
 # before training, encoder and decoder are trained for it in one go, and there is a bound on the likelihood of images.
-# The bound even says why the prior's draws are worse.
+# The bound also shows why the prior's draws are worse.
 #
 # ### The ELBO of a whole set
 #
@@ -512,8 +512,8 @@ with torch.no_grad():
     gain = (log_mixture.mean() - wide.prior().log_prob(z).mean().cpu()).item()
 
 # %% tags=["nbval-ignore-output"]
-told = wide.log_likelihood(x_train, q.sample()).mean().item()
-print(f"ELBO, training images: reconstruction {told:.1f}, information {information:.1f}, marginal KL {marginal:.1f}")
+reconstruction = wide.log_likelihood(x_train, q.sample()).mean().item()
+print(f"ELBO, training images: reconstruction {reconstruction:.1f}, information {information:.1f}, marginal KL {marginal:.1f}")
 print(f"log N = {math.log(len(train)):.1f}, and test images gain {gain:.2f} nats from the mixture as prior")
 
 # %%
@@ -551,15 +551,15 @@ if DATASET == "digits":
     print(f"less than 10 % of 8 x 8 cells hold no code:          {bool(empty < 0.1)}")
     print(f"and less than 5 % no draw of N(0, I):                {bool(control < 0.05)}")
     print(f"the codes' standard deviations are within 0.25 of 1: {bool(((spread - 1).abs() < 0.25).all())}")
-outside = (codes.norm(dim=1) > 2).float().mean()
-print(f"farther than 2 from the middle lie 14 % of N(0, I), and of the codes over 15 %: {bool(outside > 0.15)}")
+beyond = (codes.norm(dim=1) > 2).float().mean()
+print(f"farther than 2 from the middle lie 14 % of N(0, I), and of the codes over 15 %: {bool(beyond > 0.15)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Walk on the map
+# ### Move on the map
 #
-# Click on the map, or drag the point; the sliders do the same. At the right stands the decoder's mean for that code. Walk
+# Click on the map, or drag the point; the sliders do the same. At the right stands the decoder's mean for that code. Move
 # slowly from the codes of one digit to those of another: there is something at every step, and on the border it is a blend of
-# the two. Then leave the outer ring, of radius 2. A share of $e^{-2}$ of the prior lies outside, 14 %, and somewhat more
+# the two. Then leave the outer ring, of radius 2. A share of $e^{-2}$ of the prior lies beyond it, 14 %, and somewhat more
 # of the codes, as just printed. Go on to the corners: hardly any code was trained there, and the decoder answers all
 # the same.
 
@@ -569,8 +569,8 @@ explorers.latent_explorer(plane.decode, codes[:400], train.labels[:400])
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The weight of the KL
 #
-# Put a weight $\beta$ on the KL term of the loss (Higgins et al., 2017). A small one buys sharp reconstructions with
-# codes that forget the prior; a large one does the reverse. In `genlib` it is `kl_weight`, and acts in `loss` only.
+# Put a weight $\beta$ on the KL term of the loss (Higgins et al., 2017). A small one gives sharp reconstructions and
+# codes far from the prior; a large one does the reverse. In `genlib` it is `kl_weight`, and acts in `loss` only.
 # The ELBO reported is always the true one.
 
 # %%
@@ -605,7 +605,7 @@ for beta, (reconstruction, kl) in table.items():
 # ignores them. Even at weight 1 a few are. The optimiser need not have failed. A latent costs its KL and saves some
 # reconstruction; one that would save less than it costs is best switched off. A larger weight raises the price.
 #
-# At weight 6 nothing is worth its price, and every latent dies. Then the decoder says the same for every code, and what
+# At weight 6 no latent saves what it costs, and every latent dies. Then the decoder says the same for every code, and what
 # is left is our baseline, independent pixels. (The figure leaves weight 6 out: all its values are zero.)
 
 # %%
@@ -678,11 +678,11 @@ print(f"and the ELBO is better by over 1 nat:                       {r2 - kl2 > 
 print(f"within 0.3 nats of the best possible:                       {r2 - kl2 > -math.log(30) - 0.3}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The better density model has the useless codes. Whoever wants codes *and* a strong decoder must give the code
-# something that the decoder cannot see: a narrower receptive field, or less of the image to read.
+# The better density model has the useless codes. To have codes *and* a strong decoder, give the code
+# something that the decoder cannot read: a narrower receptive field, or less of the image to read.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## What should the decoder say of a pixel?
+# ## Which distribution for a pixel?
 #
 # Back to grey digits with 17 levels, $0, \frac{1}{16}, \dots, 1$. Choices for $p(x_i \mid z)$:
 #
@@ -769,12 +769,12 @@ if DATASET == "digits":
     print(f"binary: and this PixelCNN:                                   {bernoulli < pixelcnn}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# On these small digits nobody wins by much: a VAE with the right decoder is level with a PixelCNN that trained about as
+# On these small digits the differences are small: a VAE with the right decoder is level with a PixelCNN that trained about as
 # long, or a little ahead, and the larger networks of lesson {{pixelcnn}} are a little ahead of both.
 #
 # The Gaussian is as good as 17 free probabilities. What looked like a bad decoder was a bad *bound* on it. The images
 # that the two Gaussian models draw follow the law with open cells in any case, since drawing rounds, and nothing can be
-# darker than black. So a bad number may be the fault of the bound, not of the distribution, and not of latent
+# darker than black. So a low value may come from the bound, not from the distribution, and not from latent
 # variables. PixelCNN++ (Salimans et al., 2017) cuts a mixture of logistic distributions into cells, open at both ends,
 # for the same reason: few numbers a pixel, and levels that know their neighbours. Lesson {{comparison}} compares all families.
 
@@ -896,8 +896,8 @@ latents = [f"$z_{j}$" for j in range(1, 7)]
 plots.show_tables(r2, rows=names, columns=latents)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Some order, but no dictionary: a factor is spread over latents, and a latent holds several factors. Yet together the
-# latents know the factors well. A linear regression from all six, fitted on training images, reads them off.
+# The assignment is not one to one: a factor is spread over latents, and a latent holds several factors. Yet together the
+# latents determine the factors well: see a linear regression from all six, fitted on training images.
 
 # %%
 design = F.pad(codes_train, (0, 1), value=1.0)
@@ -938,7 +938,7 @@ explorer
 # - Rotate $q$ as well, and KL, reconstruction and ELBO are the same for every image. But the rotated $q$ is no longer
 #   *diagonal*, and our encoder only makes diagonal ones. The ELBO of the best diagonal $q$ may differ.
 #
-# We measure both, for random rotations and for one that cheats and uses the labels: its first axes follow the regression
+# We measure both, for random rotations and for one that uses the labels: its first axes follow the regression
 # weights of slant, thickness, size and class, in this order, each made orthogonal to those before.
 
 # %%
@@ -991,7 +991,7 @@ print(f"6 latents: the one with labels costs less than 0.3:    {costs[0] < 0.3}"
 # So the family of $q$ can prefer an orientation where prior and likelihood cannot. This is the bias that makes a VAE's
 # latents look like principal components locally (Rolinek et al., 2019). How large it is follows from $q$ alone. Were the
 # rotated $q$ the exact posterior, the ELBO would fall by its KL to the nearest diagonal one,
-# $\frac12 \sum_j \log \Lambda_{jj} \sigma_j^2$, with $\Lambda$ the precision after the turn and $\sigma_j$ the standard
+# $\frac12 \sum_j \log \Lambda_{jj} \sigma_j^2$, with $\Lambda$ the precision after the rotation and $\sigma_j$ the standard
 # deviations before it. It is zero if all $\sigma_j$ are the same: then the ELBO has no preference. In the model of 16
 # latents some are dead, with $\sigma_j = 1$, and the others are not. In the one of 6 all are in use, and it is smaller.
 
@@ -1057,7 +1057,7 @@ with torch.no_grad():
 plots.show_rows({name: edit(start, axis, moves) for name, axis in axes.items()}, size=0.75)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Does the slant really change? An old instrument measures it without any network: treat ink as mass. The slant is the
+# Does the slant really change? It can be measured without any network: treat ink as mass. The slant is the
 # angle whose tangent is minus the covariance of row and column, divided by the variance of the row.
 
 # %%
@@ -1090,7 +1090,7 @@ print(f"one latent turns them by more than 12 degrees: {turned['one latent: slan
 print(f"the direction by more than 20 degrees:         {turned['direction: slant'] > 20}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Telling it what to draw
+# ## Class-conditional VAE
 #
 # Give the label $y$ to encoder and decoder, and everything above holds for $p(x \mid y)$ (Kingma et al., 2014b). The
 # code no longer has to carry the class, and is left with style. Each row below is one code, each column one label.
@@ -1112,7 +1112,7 @@ print(f"the true label explains more than 90 % of images better than a wrong one
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What more training gives
 #
-# The VAEs above trained for seconds, on 64 pixels. In the box that comes with the course lies one that had minutes of a fast
+# The VAEs above trained for seconds, on 64 pixels. The course comes with a pretrained one that had minutes of a fast
 # GPU. It learnt MNIST: 28 by 28 pixels, each black or white. Loading it needs no network. Its card says what it cost, and
 # `about.command` how to train it again.
 
@@ -1124,8 +1124,8 @@ print(about.training)
 print(f"{mnist_vae.latent_dim} latents, {about.parameters:,} parameters in {about.size / 1e6:.1f} MB")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# Its means and its draws, and below them draws of the GatedPixelCNN of lesson {{pixelcnn}}, which lies in the box too and learnt the same
-# images. (MNIST itself is not in the box.)
+# Its means and its draws, and below them draws of the GatedPixelCNN of lesson {{pixelcnn}}, which is pretrained too, on the same
+# images. (MNIST itself does not come with the course.)
 
 # %%
 with torch.random.fork_rng():  # the same codes
@@ -1138,8 +1138,8 @@ print(f"means have at least 25 % less detail than PixelCNN's draws: {detail(mean
 print(f"draws have at least 10 % more:                              {detail(drawn) > 1.1 * detail(by_pixel)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The blur is still there, and time will not take it away. Codes that are near each other share their decoder's answer, and
-# given the code the pixels are still drawn one by one. What more training buys is the bound. From the card, over all test
+# The blur is still there, and more training does not remove it. Codes that are near each other share their decoder's answer, and
+# given the code the pixels are still drawn one by one. What more training improves is the bound. From the card, over all test
 # images:
 
 # %%
@@ -1151,9 +1151,9 @@ print(f"GatedPixelCNN        exactly {exact}")
 print(f"independent pixels   exactly {alone}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# ### Copies, and a walk
+# ### Reconstruction and interpolation
 #
-# Now digits from another source. `strokes` simulates handwriting: no person wrote these, and the model has met none of them.
+# Now digits from another source. `strokes` simulates handwriting: no person wrote these, and the model has seen none of them.
 # Below each stands its copy, the mean for its likeliest code.
 
 # %%
@@ -1169,8 +1169,8 @@ print(f"the copies have less than 80 % of the detail: {detail(copies) < 0.8 * de
 # %%
 with torch.no_grad():
     codes, t = mnist_vae.posterior(pictures).mean, torch.linspace(0, 1, 11, device=DEVICE)[:, None]
-    walks = {f"{i} to {i + 3}": mnist_vae.decode(torch.lerp(codes[i], codes[i + 3], t)) for i in (1, 4, 6)}
-plots.show_rows(walks)
+    paths = {f"{i} to {i + 3}": mnist_vae.decode(torch.lerp(codes[i], codes[i + 3], t)) for i in (1, 4, 6)}
+plots.show_rows(paths)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Half-way stands a blend, and not always a digit. The decoder answers for every code, whether an image lies there or not.

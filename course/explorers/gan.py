@@ -1,4 +1,4 @@
-"""An explorer of a GAN on a line, where the best discriminator is known at every moment."""
+"""An explorer of a GAN on a line, where the best discriminator is known at every step."""
 
 import copy
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ LOSSES: dict[str, type[GAN]] = {"minimax": MinimaxGAN, "non-saturating": GAN}
 
 
 @dataclass
-class Moment:
+class Snapshot:
     """The GAN after some steps, seen in each cell of the line.
 
     Args:
@@ -34,8 +34,8 @@ class Moment:
     gradient: float
 
 
-class GameExplorer(Explorer):
-    """See `game_explorer`."""
+class GANExplorer(Explorer):
+    """See `gan_explorer`."""
 
     def __init__(
         self,
@@ -62,11 +62,13 @@ class GameExplorer(Explorer):
         cdf = data.cdf(self._edges.double())  # double, or nothing is left of the right tail
         self.p_data = torch.cat([cdf[:1], cdf.diff(), 1 - cdf[-1:]]).float()  # (cells,)
         self._z = torch.special.ndtri((torch.arange(NOISES) + 0.5) / NOISES)[:, None]
-        self.films = {name: self._train(model, loss, frames) for name, loss in LOSSES.items()}
+        self.trajectories = {
+            name: self._train(model, loss, frames) for name, loss in LOSSES.items()
+        }
 
         self.loss = ipywidgets.ToggleButtons(options=list(LOSSES))
         losses = ipywidgets.HBox([ipywidgets.Label("loss of the generator"), self.loss])
-        self.player = Player(frames, interval=200, description="moment")
+        self.player = Player(frames, interval=200, description="snapshot")
         picture = Picture(
             (8.6, 4.2), about="data, fakes, the discriminator and the best one, on a line"
         )
@@ -82,24 +84,24 @@ class GameExplorer(Explorer):
         )
         picture.figure.legend(loc="outside lower center", ncols=4, frameon=False)
         picture.move_only(self._p_g, self._d, self._best, self._title)
-        super().__init__("game", [losses, self.player, picture], picture)
+        super().__init__("gan", [losses, self.player, picture], picture)
         self.redraw_with(self.loss, self.player.slider)
 
-    def _train(self, model: GAN, loss: type[GAN], frames: int) -> list[Moment]:
-        """The whole training under one loss, `steps` between two moments; the model stays as it is."""
+    def _train(self, model: GAN, loss: type[GAN], frames: int) -> list[Snapshot]:
+        """The whole training under one loss, `steps` between two snapshots; the model stays as it is."""
         model = copy.deepcopy(model)
         gan = loss(model.generator, model.discriminator, latent_dim=1)
         for_g = torch.optim.SGD(gan.generator.parameters(), lr=0.01)
         for_d = torch.optim.Adam(gan.discriminator.parameters(), lr=1e-3, fused=True)
-        film = [self._look(gan)]
+        trajectory = [self._snapshot(gan)]
         with own_random_numbers(self.seed):
             for _ in range(frames):
                 batches = ((self._data.sample((256, 1)), None) for _ in range(self.steps))
                 train_gan_epoch(gan, batches, for_g, for_d)
-                film.append(self._look(gan))
-        return film
+                trajectory.append(self._snapshot(gan))
+        return trajectory
 
-    def _look(self, gan: GAN) -> Moment:
+    def _snapshot(self, gan: GAN) -> Snapshot:
         with torch.no_grad():
             fakes = gan.generate(self._z)[:, 0]
             d = gan(self.x[:, None]).sigmoid()
@@ -108,38 +110,38 @@ class GameExplorer(Explorer):
         some = gan.generator(self._z[:: NOISES // 250])
         loss = gan.generator_loss(len(some), fake=some)
         slopes = torch.autograd.grad(loss, list(gan.generator.parameters()))
-        return Moment(p_g, d, torch.nn.utils.get_total_norm(slopes).item())
+        return Snapshot(p_g, d, torch.nn.utils.get_total_norm(slopes).item())
 
     @property
-    def moment(self) -> Moment:
+    def snapshot(self) -> Snapshot:
         """What is shown."""
-        return self.films[self.loss.value][self.player.slider.value]
+        return self.trajectories[self.loss.value][self.player.slider.value]
 
     @property
     def best_d(self) -> Tensor:
         """The best discriminator, (cells - 2,); NaN where neither data nor fakes ever lie."""
-        return (self.p_data / (self.p_data + self.moment.p_g))[1:-1]
+        return (self.p_data / (self.p_data + self.snapshot.p_g))[1:-1]
 
     @property
     def jsd(self) -> float:
         """The Jensen-Shannon divergence of data and fakes in nats, of the shares of all cells."""
-        p, q = self.p_data, self.moment.p_g
+        p, q = self.p_data, self.snapshot.p_g
         middle = (p + q) / 2
         return sum(torch.xlogy(r, r / middle).nansum().item() for r in (p, q)) / 2
 
     def redraw(self) -> None:
-        moment = self.moment
-        self._p_g.set_data(self.x, moment.p_g[1:-1] / self._width)
-        self._d.set_data(self.x, moment.d)
+        snapshot = self.snapshot
+        self._p_g.set_data(self.x, snapshot.p_g[1:-1] / self._width)
+        self._d.set_data(self.x, snapshot.d)
         self._best.set_data(self.x, self.best_d)
         self._title.set_text(
             f"{self.loss.value}, step {self.steps * self.player.slider.value}: JSD {self.jsd:.3f} nats, "
-            f"length of G's gradient {moment.gradient:.5f}"
+            f"length of G's gradient {snapshot.gradient:.5f}"
         )
         self.picture.draw()
 
 
-def game_explorer(
+def gan_explorer(
     model: GAN,
     data: Distribution,
     *,
@@ -147,10 +149,10 @@ def game_explorer(
     frames: int = 80,
     steps: int = 2,
     seed: int = 0,
-) -> GameExplorer:
+) -> GANExplorer:
     """Play, pause and step the training of a GAN on a line, under the minimax or the non-saturating loss.
 
-    Both GANs start from the same networks, meet the same random numbers, and are trained when the
+    Both GANs start from the same networks, use the same random numbers, and are trained when the
     explorer is made: the generator by plain gradient steps of 0.01, the discriminator by Adam at
     0.001, one step each in alternation, on 256 examples.
 
@@ -159,8 +161,8 @@ def game_explorer(
             discriminator one number -> logit. They stay as they are.
         data: with a `cdf`, so that the probability of each cell of the line is exact.
         span: the part of the line to show.
-        frames: moments to show, besides the start.
-        steps: steps of each network from one moment to the next.
+        frames: snapshots to show, besides the start.
+        steps: steps of each network from one snapshot to the next.
         seed: of the random numbers.
 
     Raises:
@@ -170,10 +172,10 @@ def game_explorer(
         >>> import math
         >>> from torch.distributions import Normal
         >>> model = GAN(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1), latent_dim=1)
-        >>> explorer = game_explorer(model, Normal(0.0, 1.0), span=(-4, 4), frames=2, steps=1)
+        >>> explorer = gan_explorer(model, Normal(0.0, 1.0), span=(-4, 4), frames=2, steps=1)
         >>> explorer.loss.value = "non-saturating"
         >>> explorer.player.slider.value = 2
         >>> 0 <= explorer.jsd <= math.log(2)
         True
     """
-    return GameExplorer(model, data, span, frames, steps, seed)
+    return GANExplorer(model, data, span, frames, steps, seed)

@@ -1,4 +1,4 @@
-"""Streaming: the same network, one pixel at a time, with what it will read again kept in a cache."""
+"""Cached sampling: the same network, one pixel at a time, with what it will read again in a cache."""
 
 import copy
 from collections.abc import Iterator
@@ -11,47 +11,47 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass
-class Walk:
-    """Where a walk over n images in raster order stands; all streams of a network share it."""
+class DecodingState:
+    """The place in n images drawn in raster order; all cached layers of a network share it."""
 
     n: int
     width: int
     column: int = 0
 
 
-class Stream(nn.Module):
-    """A layer that meets its image pixel by pixel and remembers what it will need again.
+class CachedLayer(nn.Module):
+    """A layer that takes its image pixel by pixel and keeps in a cache what it will read again.
 
     `start_row` comes before the first pixel of every row: the place for all that depends on finished
-    rows only. Then every call takes and returns the features of one pixel, (n, F), at `walk.column`.
+    rows only. Then every call takes and returns the features of one pixel, (n, F), at `decoding.column`.
     There may be several calls at a pixel, one a colour; what came last is remembered.
 
     It defines `__call__`, not `forward`: there is one call a layer and pixel, and the way through
     the hooks of `nn.Module` would cost as much as the arithmetic.
     """
 
-    def __init__(self, walk: Walk):
+    def __init__(self, decoding: DecodingState):
         super().__init__()
-        self.walk = walk
+        self.decoding = decoding
 
     def start_row(self) -> None:
         raise NotImplementedError
 
 
 @runtime_checkable
-class Streamable(Protocol):
-    """A layer that looks at other pixels, and has a form that remembers them."""
+class Cacheable(Protocol):
+    """A layer that reads other pixels, and has a form that keeps them in a cache."""
 
-    def stream(self, walk: Walk) -> nn.Module: ...
+    def cached(self, decoding: DecodingState) -> nn.Module: ...
 
 
-def streaming(network: Network, walk: Walk) -> Network:
-    """A copy of a network that walks over images in raster order and does only the new work.
+def cached(network: Network, decoding: DecodingState) -> Network:
+    """A copy of a network that takes images pixel by pixel in raster order and does only the new work.
 
     Features never change once they are made: a feature of a pixel depends on that pixel and earlier
     ones alone. So at every pixel it is enough to compute the features of that pixel, if the layers
-    that look at other pixels remember what they will read again. Such a layer has a method
-    `stream(walk)` that returns its streaming form. The copy has these forms in place of the layers
+    that read other pixels keep what they will read again in a cache. Such a layer has a method
+    `cached(decoding)` that returns its cached form. The copy has these forms in place of the layers
     and is otherwise the same code with the same parameters: ReLU, gate and sum work on the features
     (n, F) of one pixel as they do on maps (n, F, H, W). The network itself is left as it is.
 
@@ -59,37 +59,37 @@ def streaming(network: Network, walk: Walk) -> Network:
     arXiv:1704.06001; in addition, what finished rows contribute is computed a row at a time.
 
     Args:
-        network: a module whose layers that look at other pixels have a method `stream`.
-        walk: what the streams of the copy share; whoever walks sets `walk.column`.
+        network: a module whose layers that read other pixels have a method `cached`.
+        decoding: what the cached layers of the copy share; the caller sets `decoding.column`.
 
     Example:
         >>> import torch
         >>> from genlib.autoregressive.masks import MaskedConv2d
-        >>> one, walk = torch.zeros(1, dtype=torch.long), Walk(n=2, width=3)
+        >>> one, decoding = torch.zeros(1, dtype=torch.long), DecodingState(n=2, width=3)
         >>> net = nn.Sequential(MaskedConv2d(one, one, (2, 3), mask="A"), nn.Tanh())
-        >>> x, stream, pixels = torch.rand(2, 1, 4, 3), streaming(net, walk), []
+        >>> x, by_pixel, pixels = torch.rand(2, 1, 4, 3), cached(net, decoding), []
         >>> for i in range(4):
-        ...     stream[0].start_row()
+        ...     by_pixel[0].start_row()
         ...     for j in range(3):
-        ...         walk.column = j
-        ...         pixels.append(stream(x[:, :, i, j]))
+        ...         decoding.column = j
+        ...         pixels.append(by_pixel(x[:, :, i, j]))
         >>> torch.allclose(torch.stack(pixels, dim=2).view(2, 1, 4, 3), net(x), atol=1e-6)
         True
     """
     # deepcopy takes over what it finds in `memo`, by identity, and copies the rest
     memo: dict[int, object] = {id(p): p for p in (*network.parameters(), *network.buffers())}
-    for layer in _streamable_layers(network):
-        memo[id(layer)] = layer.stream(walk)
-    stream = copy.deepcopy(network, memo)
-    for module in stream.modules():
+    for layer in _cacheable_layers(network):
+        memo[id(layer)] = layer.cached(decoding)
+    copied = copy.deepcopy(network, memo)
+    for module in copied.modules():
         vars(module).update(module._modules)  # found at once, without the detour of nn.Module
-    return stream
+    return copied
 
 
-def _streamable_layers(network: nn.Module) -> Iterator[Streamable]:
-    """The outermost ones: a layer that streams looks after those inside it."""
-    if isinstance(network, Streamable):
+def _cacheable_layers(network: nn.Module) -> Iterator[Cacheable]:
+    """The outermost ones: the cached form of a layer takes care of the layers inside it."""
+    if isinstance(network, Cacheable):
         yield network
     else:
         for layer in network.children():
-            yield from _streamable_layers(layer)
+            yield from _cacheable_layers(layer)
