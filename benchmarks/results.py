@@ -75,7 +75,7 @@ class Row:
 
 
 # Recipes of the CNNs were chosen with --validate, which is about 0.6 nats harder than the test images:
-# the GatedPixelCNN of channels=32, depth=7 after 3 minutes of one core of a Zen 4, seed 0: Muon's rate
+# the GatedPixelCNN of hidden_dim=32, depth=7 after 3 minutes of one core of a Zen 4, seed 0: Muon's rate
 # 0.006 gave 84.9 nats, 0.01 84.0 (seed 1: 84.2), 0.015 84.2, and AdamW for all weights 86.4. That the
 # recurrent models learn by AdamW comes from runs of half a minute, scored on training images held out
 # by hand. The VAE's recipe was chosen on the test images, after a minute: the ELBO stood at 105.7 nats;

@@ -32,7 +32,7 @@ def assert_same_weights(one: Path, other: Path) -> None:
 
 # 43 digits in batches of 14 or 15: two processes never take the same number of each
 PIXELS = ("train", "gated_pixelcnn", "--data", "digits", "--size", 43, "--batch-size", 15, "--epochs",
-          6, "--set", "channels=8", "--set", "depth=2", "--learning-rate", 1e-3, "--accelerator", "cpu")  # fmt: skip
+          6, "--set", "hidden_dim=8", "--set", "depth=2", "--learning-rate", 1e-3, "--accelerator", "cpu")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

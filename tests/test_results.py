@@ -148,7 +148,7 @@ def test_the_baseline_of_neighbours_is_a_distribution_that_reads_only_the_past()
 
 
 def test_missing_mnist_is_one_line_that_says_what_to_do(place: Path, monkeypatch, capsys):
-    def missing(*_: object) -> ImageSet:
+    def missing(*_: object, **__: object) -> ImageSet:
         raise FileNotFoundError("set GENLIB_DATA to the folder that holds MNIST/raw")
 
     monkeypatch.setattr("genlib.data.load", missing)
