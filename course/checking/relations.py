@@ -48,6 +48,7 @@ def explain(
     wanted: Sequence[Sequence[Tensor]],
     results: Sequence[str],
     numbers: Numbers = frozenset(),
+    probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
 ) -> str:
     """What to say about results that are wrong, and that no table knows.
 
@@ -56,6 +57,8 @@ def explain(
         cases, given, wanted: the calls, what came and what should have come.
         results: what the results are.
         numbers: that stand in the student's code.
+        probe: a case, the first wrong result (finite, and of the right shape) and the right one -> words or None;
+            asked before the last resort.
 
     Example:
         >>> case, x = Case("three numbers", {}), torch.rand(3)
@@ -97,6 +100,9 @@ def explain(
         words = _related(chosen, [cases[i] for i in ordinary or range(len(cases))])
         if words:
             return f"{of}{words}"
+    words = probe(case, got, want) if probe is not None else None
+    if words:
+        return words
     at, a, b = _largest(got, want)
     return f"{start} is wrong: {at}{a}, not {b}.{_stands(cases, first, numbers, fits)}"
 
