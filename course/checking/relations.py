@@ -90,6 +90,9 @@ def explain(
     if odd.any():
         return f"{start} contains NaN: look for {_where_from(case)}."
     if ordinary and len(right) == len(ordinary):  # only extreme inputs are wrong
+        words = probe(case, got, want) if probe is not None else None
+        if words:
+            return words
         at, a, b = _largest(got, want)
         return (
             f"right for ordinary numbers, but for {case.label} {at}{a}, not {b}: a small number (`+ 1e-8`) or a clamp "

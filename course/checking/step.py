@@ -74,6 +74,7 @@ class Step:
         properties: a case and its results -> words or None. They are asked before values are compared.
         probe: a case, the first result that is wrong and the right one -> words or None. Asked when neither the table
             nor the cheap questions know better: "these do not sum to one".
+        changed: what to say to an answer that changes an argument, if there is more to say than that.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
             `judge`. For what must call the answer in its own way.
 
@@ -110,6 +111,7 @@ class Step:
         play: Callable[[Callable[..., Any]], Answer] | None = None,
         properties: Sequence[Property] = (),
         probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
+        changed: str | None = None,
         live: Sequence[Property] = (),
     ):
         functools.update_wrapper(self, right)  # doctest and `help` see a function
@@ -120,6 +122,7 @@ class Step:
         self.compared = not random if compared is None else compared
         self.view, self.told, self.play = view, told, play
         self.properties, self.probe, self.live = tuple(properties), probe, tuple(live)
+        self.changed = changed
         self.wrong: dict[str, Callable[..., Any]] = {}
 
     def __call__(self, answer: Answer, *, seed: int = 0) -> None:
@@ -272,7 +275,8 @@ class Step:
 
     def _tensors(self, outcome: Outcome) -> tuple[Tensor, ...]:
         if outcome.words is not None:
-            raise Wrong(outcome.words)
+            changes = f"`{self.name}` changes its argument" in outcome.words
+            raise Wrong(self.changed if changes and self.changed else outcome.words)
         n, came = len(self.results), len(outcome.tensors)
         if n == 1 and outcome.several:
             raise Wrong(
