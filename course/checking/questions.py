@@ -110,7 +110,13 @@ def _outcome(name: str, answer: Answer, question: Question) -> Outcome:
         try:
             gradients = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
         except (Exception, SystemExit) as error:  # a backward of the student's own may raise any
-            words = f"`{name}` gives values, but backward stops: {str(error)[:160]}"
+            why = str(error)[:160]
+            if "inplace operation" in why:
+                why = (
+                    "you write into a tensor that it still needs (`+=`, `*=`, or a slice on the left of `=`). "
+                    "Compute a new one."
+                )
+            words = f"`{name}` gives values, but backward stops: {why}"
             return Outcome(words=words)
     named = tuple(
         (key, torch.zeros_like(leaf) if gradient is None else gradient)

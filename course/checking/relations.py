@@ -48,6 +48,7 @@ def explain(
     results: Sequence[str],
     numbers: Numbers = frozenset(),
     reveal: bool = True,
+    probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
 ) -> str:
     """What to say about results that are wrong, and that no table knows.
 
@@ -57,6 +58,8 @@ def explain(
         results: what the results are.
         numbers: that stand in the student's code.
         reveal: whether to say what would have been right, as for exercises.
+        probe: a case, the first wrong result (finite, and of the right shape) and the right one -> words or None;
+            asked before the last resort.
 
     Example:
         >>> case, x = Case("three numbers", {}), torch.rand(3)
@@ -88,6 +91,9 @@ def explain(
     if odd.any():
         return f"{start} contains NaN: look for {_where_from(case)}."
     if ordinary and len(right) == len(ordinary):  # only extreme inputs are wrong
+        words = probe(case, got, want) if probe is not None else None
+        if words:
+            return words
         return (
             f"right for ordinary numbers, but for {case.label} {_largest(got, want, reveal)}: a small number "
             "(`+ 1e-8`) or a clamp in your code changes it, or a number is rounded on its way."
@@ -97,6 +103,9 @@ def explain(
         words = _related(chosen, [cases[i] for i in ordinary or range(len(cases))])
         if words:
             return f"{of}{words}"
+    words = probe(case, got, want) if probe is not None else None
+    if words:
+        return words
     return f"{start} is wrong: {_largest(got, want, reveal)}.{_stands(cases, first, numbers, fits)}"
 
 

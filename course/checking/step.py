@@ -73,6 +73,9 @@ class Step:
         told: a case that was asked -> the same, where they depend on what a model that the check handed out has
             recorded. May raise `Wrong`. `play` must then say what answer goes wrong like a wrong function.
         properties: a case and its results -> words or None. They are asked before values are compared.
+        probe: a case, the first result that is wrong and the right one -> words or None. Asked when neither the table
+            nor the cheap questions know better: "these do not sum to one".
+        changed: what to say to an answer that changes an argument, if there is more to say than that.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
             `judge`. For what must call the answer in its own way.
 
@@ -108,6 +111,8 @@ class Step:
         told: Callable[[Case], Mapping[str, Any]] | None = None,
         play: Callable[[Callable[..., Any]], Answer] | None = None,
         properties: Sequence[Property] = (),
+        probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
+        changed: str | None = None,
         live: Sequence[Property] = (),
     ):
         functools.update_wrapper(self, right)  # doctest and `help` see a function
@@ -117,7 +122,8 @@ class Step:
         self.results, self.dtype, self.random = tuple(results), dtype, random
         self.compared = not random if compared is None else compared
         self.view, self.told, self.play = view, told, play
-        self.properties, self.live = tuple(properties), tuple(live)
+        self.properties, self.probe, self.live = tuple(properties), probe, tuple(live)
+        self.changed = changed
         self.wrong: dict[str, Callable[..., Any]] = {}
 
     def __call__(self, answer: Answer, *, seed: int = 0) -> None:
@@ -220,7 +226,9 @@ class Step:
             _raise(self._known(cases, told, given, wanted))
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
-            _raise(explain(self.name, cases, given, wanted, self.results, numbers, reveal))
+            _raise(
+                explain(self.name, cases, given, wanted, self.results, numbers, reveal, self.probe)
+            )
         self._check_kinds(given, wanted)
         if not self.compared:
             same_shapes = [
@@ -288,7 +296,8 @@ class Step:
 
     def _tensors(self, outcome: Outcome) -> tuple[Tensor, ...]:
         if outcome.words is not None:
-            raise Wrong(outcome.words)
+            changes = f"`{self.name}` changes its argument" in outcome.words
+            raise Wrong(self.changed if changes and self.changed else outcome.words)
         n, came = len(self.results), len(outcome.tensors)
         if n == 1 and outcome.several:
             raise Wrong(

@@ -13,11 +13,13 @@
 #
 # Ten steps take you there, from the chain rule to a network that draws. They belong to lesson
 # [{{pixelcnn}} PixelCNN](../notebooks/{{pixelcnn}}_pixelcnn.ipynb), which explains the ideas; read it first, or beside this. You need
-# one course in probability and one in PyTorch. All ten steps take about 140 minutes; stop after any of them.
+# one course in probability and one in PyTorch. All ten steps take about 140 minutes, and
+# putting them together at the end 15 more; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
-# right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
+# right, and otherwise names the likely mistake. Stuck? Open the hint, and if that is not enough the code below it. The
+# answers are in
 # [solutions](../solutions/{{pixelcnn}}_pixelcnn_exercises.ipynb); later steps use your functions, so copy the answer of a step
 # that you skip.
 
@@ -57,13 +59,22 @@ torch.manual_seed(0);
 #
 # <details><summary>Hint</summary>
 #
-# `table.sum(dim=(2, 3))` is $p(x_1, x_2)$. Divided by its own sum over the last axis it is $p(x_2 \mid x_1)$.
-# `sum(dim=-1, keepdim=True)` keeps that axis, with length 1, so that the division lines up.
+# Sum out the later pixels to get $p(x_1, \dots, x_i)$. Divided by its own sum over the last axis it is
+# $p(x_i \mid x_1, \dots, x_{i-1})$. Keep that axis, with length 1, so that the division lines up.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# pair = table.sum(dim=(2, 3))  # p(x1, x2)
+# second = pair / pair.sum(dim=-1, keepdim=True)  # p(x2 | x1)
+# ```
 # </details>
 
 # %%
 def conditionals(table):
+    """table (2, 2, 2, 2), probabilities -> four factors, (2,), (2, 2), (2, 2, 2) and (2, 2, 2, 2)."""
     ### BEGIN SOLUTION
     joint = [table.sum(dim=(1, 2, 3)), table.sum(dim=(2, 3)), table.sum(dim=3), table]
     return [p / p.sum(dim=-1, keepdim=True) for p in joint]
@@ -104,13 +115,22 @@ print(f"p(x3 = 1 | x1 = 1, x2 = 0) = {third[1, 0, 1]:.2f}")
 #
 # <details><summary>Hint</summary>
 #
-# Start with `torch.ones(size, size)`. The centre is at `size // 2` in both directions. Two slices set to zero what
-# comes later; mask A needs one entry more.
+# Start with ones. The centre is at `size // 2` in both directions. Two slices set to zero what comes later; mask A needs
+# one entry more.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# allowed[centre, centre + 1 :] = 0  # right of the centre
+# allowed[centre + 1 :] = 0  # the rows below
+# ```
 # </details>
 
 # %%
 def mask(kind, size):
+    """kind "A" or "B", size odd -> zeros and ones, (size, size)."""
     ### BEGIN SOLUTION
     centre = size // 2
     allowed = torch.ones(size, size)
@@ -144,13 +164,21 @@ plots.show_images(both, titles=["mask A", "mask B"], size=1.3)
 #
 # <details><summary>Hint</summary>
 #
-# `F.conv2d` takes a `padding`. A kernel of size $k$ reaches $\lfloor k / 2 \rfloor$ pixels beyond the edge. The mask
-# (k, k) broadcasts over the first two axes of the weight.
+# How many pixels beyond the edge does a kernel of size $k$ reach? `F.conv2d` takes a `padding`. The mask (k, k)
+# broadcasts over the first two axes of the weight; make a new tensor of the two.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# F.conv2d(x, weight * mask, bias, padding=weight.shape[-1] // 2)
+# ```
 # </details>
 
 # %%
 def masked_conv(x, weight, mask, bias):
+    """x (B, C, H, W), weight (F, C, k, k), mask (k, k), bias (F,) -> (B, F, H, W)."""
     ### BEGIN SOLUTION
     return F.conv2d(x, weight * mask, bias, padding=weight.shape[-1] // 2)
     ### END SOLUTION
@@ -178,13 +206,22 @@ checks.pixelcnn.masked_conv(masked_conv)
 #
 # <details><summary>Hint</summary>
 #
-# Work on `x.clone().requires_grad_()`. Add up all outputs at the pixel, `net(x)[:, :, row, column].sum()`, and call
-# `torch.autograd.grad` on that number. Take absolute values before you add up images and channels, or they may cancel.
+# Work on a copy of the images that wants a gradient. Add up all outputs at the pixel and differentiate that number. Take
+# absolute values before you add up images and channels, or they may cancel.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# x = x.clone().requires_grad_()
+# (gradient,) = torch.autograd.grad(net(x)[:, :, row, column].sum(), x)  # (B, C, H, W)
+# ```
 # </details>
 
 # %%
 def receptive_field(net, x, pixel):
+    """net: (B, C, H, W) -> (B, K, H, W); x (B, C, H, W), pixel (row, column) -> booleans (H, W)."""
     ### BEGIN SOLUTION
     x = x.clone().requires_grad_()
     row, column = pixel
@@ -212,13 +249,21 @@ checks.pixelcnn.receptive_field(receptive_field)
 #
 # <details><summary>Hint</summary>
 #
-# Pixel $(u, v)$ has the number $uW + v$ in raster order. `torch.arange(H * W).reshape(H, W)` numbers them all. Then
-# "earlier and not read" is one line with `&` and `~`.
+# Number all pixels in raster order: $(u, v)$ has the number $uW + v$. Then "earlier and not read" is one line with `&`
+# and `~`.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# number = torch.arange(height * width).reshape(height, width)
+# ```
 # </details>
 
 # %%
 def blind_spot(read, pixel):
+    """read (H, W) booleans, pixel (row, column) -> booleans (H, W)."""
     ### BEGIN SOLUTION
     height, width = read.shape
     number = torch.arange(height * width).reshape(height, width)
@@ -282,13 +327,22 @@ print(f"all of them lie more than r columns to the right, r rows up: {torch.equa
 #
 # <details><summary>Hint</summary>
 #
-# Pad by hand, then convolve without padding. `F.pad(x, (left, right, top, bottom))` accepts a negative number, which
-# cuts: one row more at the top and one less at the bottom moves the image down by a row.
+# Pad by hand, then convolve without padding. How many rows of zeros does a kernel of R rows need above, if its last row
+# lies on the pixel's own? And with $s = 1$ the image moves down by a row: one row more at the top, one less at the bottom.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# F.pad(x, (side, side, rows - 1, 0))  # left, right, top, bottom
+# F.pad(x, (side, side, rows, -1))  # a negative number cuts
+# ```
 # </details>
 
 # %%
 def look_up(x, weight, strict):
+    """x (B, C, H, W), weight (F, C, R, 2r + 1), strict a boolean -> (B, F, H, W)."""
     ### BEGIN SOLUTION
     rows, side = weight.shape[2], weight.shape[3] // 2
     down = 1 if strict else 0
@@ -348,13 +402,22 @@ print(f"blind spot: {int(hidden.sum())} pixels with one stack, {int(hidden_from_
 #
 # <details><summary>Hint</summary>
 #
-# `F.cross_entropy` wants the levels at axis 1, which is where they are, and averages over everything unless you say
-# `reduction="none"`. Then sum over all axes but the first.
+# `F.cross_entropy` wants the levels at axis 1, which is where they are. It averages over everything unless told
+# otherwise. Then sum over all axes but the first. How many dimensions has an image?
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# F.cross_entropy(logits, level, reduction="none")  # (B, C, H, W)
+# dimensions = level[0].numel()
+# ```
 # </details>
 
 # %%
 def nll(logits, level):
+    """logits (B, K, C, H, W), level (B, C, H, W) -> nats (B,) and bits/dim (B,)."""
     ### BEGIN SOLUTION
     nats = F.cross_entropy(logits, level, reduction="none").flatten(1).sum(dim=1)  # (B,)
     dimensions = level[0].numel()
@@ -389,14 +452,23 @@ print(f"knowing nothing costs {nats[0]:.1f} nats an image, {bits[0]:.2f} bits/di
 #
 # <details><summary>Hint</summary>
 #
-# Start with zeros. Three loops, `for i in range(H)`, `for j in range(W)`, `for c in range(C)`, and in them three lines:
-# `logits_of(x)[:, :, c, i, j]`, a draw from `torch.distributions.Categorical(logits=...)`, and the value into x.
+# Start with any images of this shape, for instance zeros: what is not drawn yet must not matter. Three loops, rows,
+# columns and channels inside, and in them three steps: the logits of this one value, a draw, and the value into x.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# logits = logits_of(x)[:, :, c, i, j]  # (n, K)
+# level = torch.distributions.Categorical(logits=logits).sample()  # (n,)
+# ```
 # </details>
 
 # %%
 @torch.no_grad()
 def sample(logits_of, n, shape, levels):
+    """logits_of: (n, C, H, W) -> (n, K, C, H, W); shape (C, H, W) -> images (n, C, H, W) in [0, 1]."""
     ### BEGIN SOLUTION
     x = torch.zeros(n, *shape)
     channels, height, width = shape
@@ -425,14 +497,22 @@ checks.pixelcnn.sample(sample)
 #
 # <details><summary>Hint</summary>
 #
-# Take your sampler. Start from a copy of the known image, and let
-# `torch.where(mask[:, c, i, j], known[:, c, i, j], drawn)` decide what to write.
+# Take your sampler. Put the known values in first, in a new tensor. At each value of each image the mask decides
+# whether the known or the drawn one is written.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# x[:, c, i, j] = torch.where(mask[:, c, i, j], known[:, c, i, j], drawn)
+# ```
 # </details>
 
 # %%
 @torch.no_grad()
 def complete(logits_of, known, mask, levels):
+    """logits_of as in sample; known and mask (n, C, H, W) -> images (n, C, H, W) in [0, 1]."""
     ### BEGIN SOLUTION
     x = torch.where(mask, known, 0)
     channels, height, width = known.shape[1:]
@@ -463,12 +543,21 @@ checks.pixelcnn.complete(complete)
 #
 # <details><summary>Hint</summary>
 #
-# `out_group[:, None]` has the shape (F, 1). Compared with `in_group` of shape (C,) it broadcasts to (F, C).
+# Compare every output's group with every input's. With an axis of length 1 in the right place they broadcast to
+# (F, C).
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# in_group < out_group[:, None]  # (C,) and (F, 1) -> (F, C)
+# ```
 # </details>
 
 # %%
 def colour_mask(kind, in_group, out_group):
+    """kind "A" or "B", in_group (C,), out_group (F,) -> zeros and ones, (F, C)."""
     ### BEGIN SOLUTION
     if kind == "A":
         return (in_group < out_group[:, None]).float()
@@ -492,6 +581,8 @@ for name, row in zip(("red", "green", "blue"), paths > 0):
 
 # %% [markdown]
 # ## All together: your PixelCNN
+#
+# *15 minutes*
 #
 # Your pieces make a whole model. One 7 x 7 layer with mask A, two residual layers with mask B, and a 1 x 1 layer that
 # gives the logits. Nothing here comes from `genlib.autoregressive`.

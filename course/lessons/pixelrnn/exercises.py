@@ -13,12 +13,13 @@
 #
 # Nine steps take you there, from counting levels to a network that reads an image from two corners and draws its own.
 # They belong to lesson [{{pixelrnn}} PixelRNN](../notebooks/{{pixelrnn}}_pixelrnn.ipynb), which explains the ideas; read it first, or
-# beside this. You need one course in probability and one in PyTorch. All nine steps take about 130 minutes; stop after
-# any of them.
+# beside this. You need one course in probability and one in PyTorch. All nine steps take about 130 minutes, and putting
+# them together at the end 15 more; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
-# right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
+# right, and otherwise names the likely mistake. Stuck? Open the hint, and if that is not enough the code below it. The
+# answers are in
 # [solutions](../solutions/{{pixelrnn}}_pixelrnn_exercises.ipynb); later steps use your functions, so copy the answer of a step
 # that you skip.
 
@@ -62,12 +63,21 @@ torch.manual_seed(0);
 #
 # <details><summary>Hint</summary>
 #
-# `(level == k).sum(dim=0)` counts level $k$ at all places at once. `torch.stack` makes one tensor of K of them.
+# Where does level $k$ stand? A comparison tells, for all images and places at once. How often is a sum over the images,
+# axis 0. Do so for every one of the K levels, whether it occurs or not.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# counts = torch.stack([(level == k).sum(dim=0) for k in range(levels)])  # (K, C, H, W)
+# ```
 # </details>
 
 # %%
 def histogram(level, levels, extra):
+    """level (N, C, H, W), whole numbers from 0 to levels - 1 -> probabilities (levels, C, H, W)."""
     ### BEGIN SOLUTION
     counts = torch.stack([(level == k).sum(dim=0) for k in range(levels)])  # (K, C, H, W)
     return (counts + extra) / (len(level) + levels * extra)
@@ -118,13 +128,23 @@ for extra in (0, 1):
 #
 # <details><summary>Hint</summary>
 #
-# `logits.amax(dim=1, keepdim=True)` is $m$ for every pixel, with axis 1 kept at length 1. For the choice of a level,
-# `log_p.gather(1, level[:, None])[:, 0]`: `gather` wants as many axes as `log_p` has.
+# Every pixel has a largest logit of its own: take the maximum over axis 1 alone, and keep that axis at length 1, so that
+# it can be subtracted. At the end choose one of the K numbers at each pixel; `gather` does, and wants as many axes as
+# they have.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# m = logits.amax(dim=1, keepdim=True)  # (B, 1, ...)
+# chosen = log_p.gather(1, level[:, None])[:, 0]  # of log_p (B, K, ...)
+# ```
 # </details>
 
 # %%
 def level_log_prob(logits, level):
+    """logits (B, K, ...), level (B, ...) -> log-probabilities of the level (B, ...), in nats."""
     ### BEGIN SOLUTION
     shifted = logits - logits.amax(dim=1, keepdim=True)
     log_p = shifted - shifted.exp().sum(dim=1, keepdim=True).log()  # (B, K, ...)
@@ -183,12 +203,20 @@ print(f"KL from the truth to independent pixels: {bars_kl(independent):.2f} nats
 #
 # <details><summary>Hint</summary>
 #
-# `gates.chunk(4, dim=1)` gives the four parts. Make the new memory first; the state reads it.
+# Cut axis 1 into its four parts. Make the new memory first; the state reads it.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# o, f, i, g = gates.chunk(4, dim=1)
+# ```
 # </details>
 
 # %%
 def lstm(gates, c):
+    """gates (B, 4F, ...), the parts o, f, i, g; c (B, F, ...) -> state h and memory c, (B, F, ...) each."""
     ### BEGIN SOLUTION
     o, f, i, g = gates.chunk(4, dim=1)
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
@@ -233,14 +261,24 @@ plots.show_curves(kept, xlabel="step", ylabel="memory")
 #
 # <details><summary>Hint</summary>
 #
-# States of one pixel have the shape (B, F), so $W h$ is `h @ w.T`. Keep them in dictionaries, `h[i, j]` and `c[i, j]`;
-# `h.get((i, j - 1), zero)` is zero where there is no such pixel. At the end two calls of `torch.stack`: pixels to
-# rows, rows to a map.
+# States of one pixel have the shape (B, F), so $W h$ is `h @ w.T`. Keep states and memories in dictionaries, by row
+# and column: a dictionary can say "zero" where there is no such pixel. Write into no tensor that a later pixel reads, or
+# no gradient can be computed.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# left, up = h.get((i, j - 1), zero), h.get((i - 1, j), zero)  # zero is (B, F)
+# rows = [torch.stack([h[i, j] for j in range(width)], dim=-1) for i in range(height)]
+# states = torch.stack(rows, dim=-2)
+# ```
 # </details>
 
 # %%
 def plain_scan(gates, w_left, w_up):
+    """gates (B, 4F, H, W), w_left and w_up (4F, F) -> states (B, F, H, W)."""
     ### BEGIN SOLUTION
     batch, _, height, width = gates.shape
     zero = gates.new_zeros(batch, w_left.shape[1])
@@ -259,9 +297,9 @@ def plain_scan(gates, w_left, w_up):
 checks.pixelrnn.plain_scan(plain_scan)
 
 # %% [markdown]
-# What does a state read? We ask for the gradient of one state with respect to all gates. White is what the state in
-# row 3, column 4 reads: its own pixel and everything above and to the left. One layer is enough for that,
-# however large the image.
+# Which pixels does a state depend on? We ask for the gradient of one state with respect to all gates; white is what the
+# state in row 3, column 4 reads. Before you run the cell: which pixels will be white, and how many layers would a
+# convolution need to read as many?
 
 # %%
 def reads(scan, pixel, size=(6, 9)):
@@ -277,7 +315,10 @@ field = reads(lambda gates: plain_scan(gates, w_left, w_up), (3, 4))
 plots.show_images(field[None, None].float(), titles=["read by the state at (3, 4)"], size=2.4)
 
 # %% [markdown]
-# Two things are wrong with it, if each pixel is to be predicted from all before it. The state reads its own pixel, and
+# Its own pixel and everything above and to the left, in one layer, however large the image. A 3 x 3 convolution reaches
+# one pixel further with each layer.
+#
+# Two things are wrong with this field, if each pixel is to be predicted from all before it. The state reads its own pixel, and
 # it does not read what is above and to the right. And one pixel after the other is slow. First the speed.
 
 # %% [markdown]
@@ -295,13 +336,21 @@ plots.show_images(field[None, None].float(), titles=["read by the state at (3, 4
 #
 # <details><summary>Hint</summary>
 #
-# `F.pad(row, (left, right))` adds zeros at the two ends of the last axis. Every row needs H - 1 of them in all.
-# `torch.stack(rows, dim=2)` puts the rows together again.
+# Take one row at a time. It needs H - 1 zeros in all: how many of them on its left? `F.pad(row, (left, right))` adds
+# zeros at the two ends of the last axis.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# row = F.pad(x[:, :, i], (i, height - 1 - i))  # and torch.stack(rows, dim=2)
+# ```
 # </details>
 
 # %%
 def skew(x):
+    """x (B, F, H, W) -> (B, F, H, W + H - 1)."""
     ### BEGIN SOLUTION
     height = x.shape[2]
     rows = [F.pad(x[:, :, i], (i, height - 1 - i)) for i in range(height)]
@@ -337,13 +386,20 @@ plots.show_rows({"map": F.pad(diagonals, (0, 5), value=torch.nan), "skewed": ske
 #
 # <details><summary>Hint</summary>
 #
-# W is not an argument, but you can work it out from the shape of x. Row $i$ is a slice of W columns that begins at
-# column $i$.
+# You can work out W from the shape of x. Row $i$ is a slice of W columns: at which column does it begin?
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# row = x[:, :, i, i : i + width]  # with width = x.shape[3] - x.shape[2] + 1
+# ```
 # </details>
 
 # %%
 def unskew(x):
+    """x (B, F, H, W + H - 1) -> (B, F, H, W)."""
     ### BEGIN SOLUTION
     height = x.shape[2]
     width = x.shape[3] - height + 1
@@ -376,14 +432,22 @@ print(f"skewed and moved back, a map is as it was: {torch.equal(unskew(skew(x)),
 #
 # <details><summary>Hint</summary>
 #
-# `skew(gates).unbind(dim=3)` are the columns, (B, 4F, H). Now `w_left @ h` works as it is written, for h (B, F, H).
-# `F.pad(h, (1, -1))` adds a zero at the top and cuts one entry at the bottom. Collect the columns in a list; at the
-# end stack them and `unskew`.
+# Go through the columns of the skewed gates with one state and one memory for a whole column, (B, F, H); for these
+# `w_left @ h` works as it is written. Collect the states in a list. At the end they form a skewed map.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# for own in skew(gates).unbind(dim=3):  # (B, 4F, H)
+#     above = F.pad(h, (1, -1))  # a zero at the top, and one entry less at the bottom
+# ```
 # </details>
 
 # %%
 def diagonal_scan(gates, w_left, w_up):
+    """gates (B, 4F, H, W), w_left and w_up (4F, F) -> states (B, F, H, W)."""
     ### BEGIN SOLUTION
     h = c = gates.new_zeros(len(gates), w_left.shape[1], gates.shape[2])  # (B, F, H)
     columns = []
@@ -432,13 +496,22 @@ print(f"faster by {seconds[0] / seconds[1]:.0f} times, in processor time")
 #
 # <details><summary>Hint</summary>
 #
-# `x.flip(3)` mirrors the columns. `F.pad(x, (left, right, top, bottom))` takes negative numbers: one row more at the
-# top and one less at the bottom.
+# Mirror columns, the last axis, before and after. To move down by a row: one row more at the top, one less at the
+# bottom.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# x.flip(3)
+# F.pad(x, (0, 0, 1, -1))  # left, right, top, bottom; a negative number cuts
+# ```
 # </details>
 
 # %%
 def right_to_left(scan, gates):
+    """scan: (B, 4F, H, W) -> (B, F, H, W); gates (B, 4F, H, W) -> states (B, F, H, W)."""
     ### BEGIN SOLUTION
     states = scan(gates.flip(3)).flip(3)
     return F.pad(states, (0, 0, 1, -1))
@@ -509,16 +582,24 @@ for name, matrix in zip(others, matrices):
 #
 # <details><summary>Hint</summary>
 #
-# `p.cumsum(dim=1)` holds the sums from level 0 on. The level is the number of sums that $u$ has reached, those that
-# are at most $u$.
+# The sums from level 0 on are a `cumsum`. The level is the number of sums that $u$ has reached, those that are at most
+# $u$. Leave out the last sum: it should be 1, and rounding may put it a little below the largest $u$.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# sums = (logits / temperature).softmax(dim=1).cumsum(dim=1)[:, :-1]  # (N, K - 1)
+# ```
 # </details>
 
 # %%
 def draw(logits, temperature, u):
+    """logits (N, K), temperature a number, u (N,) in [0, 1) -> levels (N,), whole numbers."""
     ### BEGIN SOLUTION
     p = (logits / temperature).softmax(dim=1)
-    return (p.cumsum(dim=1) <= u[:, None]).sum(dim=1)
+    return (p.cumsum(dim=1)[:, :-1] <= u[:, None]).sum(dim=1)
     ### END SOLUTION
 
 
@@ -539,6 +620,8 @@ plots.show_curves(shares, x=range(17), xlabel="level", ylabel="share of the draw
 
 # %% [markdown]
 # ## All together: your PixelRNN
+#
+# *15 minutes*
 #
 # Your pieces make a whole model. The image enters the gates of both directions by a 1 x 1 convolution, one place to
 # the right for the first of them. Then come your scans, with weights of their own, and a small network that turns the
