@@ -225,7 +225,7 @@ bank.wrong(
     "nll",
     {
         "you sum over axis 0": lambda logits, level: with_bits(nll(logits, level)[0].sum(), level),
-        "you average over axis 0": lambda logits, level: with_bits(nll(logits, level)[0].mean(), level),
+        "you average over everything": lambda logits, level: with_bits(nll(logits, level)[0].mean(), level),
         "returns one thing: return 2 tensors, the nats and the bits": lambda *arguments: nll(*arguments)[0],
         "in another order": lambda *arguments: nll(*arguments)[::-1],
         "a clamp": nll_by_clamp,
