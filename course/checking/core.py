@@ -10,6 +10,7 @@ numbers are as they were before.
 """
 
 import contextlib
+import inspect
 import linecache
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,6 +133,11 @@ def call(name: str, answer: Answer, case: Case, changed: str | None = None) -> A
         raise Wrong(_crash(name, answer, case, error)) from None
     for key, value in case.arguments.items():
         if not _as_photographed(value, before[key]):
+            if changed is None and equal(value.detach(), before[key][0]):
+                raise Wrong(
+                    f"`{name}` leaves marks on its argument `{key}` (`requires_grad`, or a `.grad`): work on "
+                    f"`{key}.detach().clone().requires_grad_()`."
+                )
             raise Wrong(
                 changed
                 or f"`{name}` changes its argument `{key}`, which the caller still needs: "
@@ -143,7 +149,7 @@ def call(name: str, answer: Answer, case: Case, changed: str | None = None) -> A
 def _crash(name: str, answer: Answer, case: Case, error: BaseException) -> str:
     what = (str(error).strip().splitlines() or [""])[0][:160]
     kind = type(error).__name__
-    code = getattr(answer, "__code__", None)
+    code = getattr(inspect.unwrap(answer), "__code__", None)
     place, at = "", error.__traceback__
     while at is not None:
         if code is not None and at.tb_frame.f_code.co_filename == code.co_filename:

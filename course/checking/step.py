@@ -72,10 +72,13 @@ class Step:
             shorter.
         told: a case that was asked -> the same, where they depend on what a model that the check handed out has
             recorded. May raise `Wrong`. `play` must then say what answer goes wrong like a wrong function.
-        properties: a case and its results -> words or None. They are asked before values are compared.
         probe: a case, the first result that is wrong and the right one -> words or None. Asked when neither the table
             nor the cheap questions know better: "these do not sum to one".
         changed: what to say to an answer that changes an argument, if there is more to say than that.
+        around: an answer -> the function whose results are compared, where more counts than what the answer returns:
+            it calls the answer on copies, and returns what became of these too. The right function and the
+            wrong ones are answers then, as a student writes them.
+        properties: a case and its results -> words or None, asked once values are right, or not compared.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
             `judge`. For what must call the answer in its own way.
 
@@ -110,6 +113,7 @@ class Step:
         view: Callable[..., Mapping[str, Any]] | None = None,
         told: Callable[[Case], Mapping[str, Any]] | None = None,
         play: Callable[[Callable[..., Any]], Answer] | None = None,
+        around: Callable[[Answer], Answer] | None = None,
         properties: Sequence[Property] = (),
         probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
         changed: str | None = None,
@@ -121,7 +125,7 @@ class Step:
         self.gradient = tuple(gradient.split())
         self.results, self.dtype, self.random = tuple(results), dtype, random
         self.compared = not random if compared is None else compared
-        self.view, self.told, self.play = view, told, play
+        self.view, self.told, self.play, self.around = view, told, play, around
         self.properties, self.probe, self.live = tuple(properties), probe, tuple(live)
         self.changed = changed
         self.wrong: dict[str, Callable[..., Any]] = {}
@@ -168,6 +172,7 @@ class Step:
 
     def ask(self, answer: Answer, cases: Sequence[Question], seed: int = 0) -> list[Outcome]:
         """Call the answer for every case, each with random numbers of its own; this may happen elsewhere."""
+        answer = self._whole(answer)
         return [
             answer_questions(self.name, answer, [case], seed + i)[0] for i, case in enumerate(cases)
         ]
@@ -195,6 +200,8 @@ class Step:
         """The right function or a wrong one as a student would write it, for the tests."""
         if self.play is not None:
             return self.play(function)
+        if self.around is not None:
+            return function
         view = self.view
 
         def answer(*arguments: Any) -> Any:
@@ -220,7 +227,7 @@ class Step:
         if self.random:
             cases, given, again = cases[:-1], given[:-1], given[-1]
         told = [self._arguments(case) for case in cases]
-        wanted = [several(self.right(*arguments.values())) for arguments in told]
+        wanted = [several(self._whole(self.right)(*arguments.values())) for arguments in told]
         if not all(map(all_same, given, wanted)):
             _raise(self._constant(given, wanted))
             _raise(self._known(cases, told, given, wanted))
@@ -280,6 +287,10 @@ class Step:
 
     # ------------------------------------------------------------ the questions
 
+    def _whole(self, answer: Answer) -> Answer:
+        """What is called: the answer, or what stands around it; `__wrapped__` leads back to the student's lines."""
+        return answer if self.around is None else functools.wraps(answer)(self.around(answer))
+
     def _takes(self, answer: Answer, case: Case) -> None:
         try:
             signature = inspect.signature(answer)
@@ -338,7 +349,7 @@ class Step:
 
         def results(words: str, i: int) -> tuple[Tensor | None, ...]:
             if (words, i) not in made:
-                made[words, i] = several(self.wrong[words](*told[i].values()))
+                made[words, i] = several(self._whole(self.wrong[words])(*told[i].values()))
             return made[words, i]
 
         def agrees(words: str, i: int, place: int | None) -> bool:

@@ -13,11 +13,12 @@
 #
 # Nine steps take you there, from noise through a function to two networks that play against each other. They belong to
 # lesson [{{gan}} GAN](../notebooks/{{gan}}_gan.ipynb), which explains the ideas; read it first, or beside this. You need one
-# course in probability and one in PyTorch. All nine steps take about 125 minutes; stop after any of them.
+# course in probability and one in PyTorch. All nine steps take about 120 minutes, and putting them together 15 more; stop
+# after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
-# right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
+# right, and otherwise names the likely mistake. Stuck? Open the hint, and then the code below it. The answers are in
 # [solutions](../solutions/{{gan}}_gan_exercises.ipynb); later steps use your functions, so copy the answer of a step
 # that you skip.
 
@@ -57,13 +58,23 @@ torch.manual_seed(0);
 #
 # <details><summary>Hint</summary>
 #
-# `z = z.clone().requires_grad_()` makes a copy that you may differentiate by. Each entry of x depends on one entry of
-# z alone, so `torch.autograd.grad(x.sum(), z)[0]` holds all n slopes.
+# Each entry of x depends on one entry of z alone. So the gradient of the sum of all x holds all n slopes. A slope may be
+# negative, and its logarithm must exist.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# z = z.detach().clone().requires_grad_()  # a copy to differentiate by
+# x = g(z)
+# (slope,) = torch.autograd.grad(x.sum(), z)
+# ```
 # </details>
 
 # %%
 def pushforward(g, z):
+    """g, a function (n,) -> (n,), and z (n,) -> x (n,) and log p(x) (n,), both detached."""
     ### BEGIN SOLUTION
     z = z.detach().clone().requires_grad_()
     x = g(z)
@@ -111,7 +122,7 @@ plots.show_curves(
 # %% [markdown]
 # ## Step 2. The discriminator's loss
 #
-# *Difficulty 2 of 5 · importance 5 of 5 · 15 minutes*
+# *Difficulty 2 of 5 · importance 5 of 5 · 10 minutes*
 #
 # The **discriminator** $D$ looks at a point and says how likely it is to be real. Its network computes a logit $\ell$,
 # and $D = \sigma(\ell) = 1 / (1 + e^{-\ell})$. It wants $D$ large for real points $x$ and small for fakes $G(z)$, so
@@ -129,12 +140,20 @@ plots.show_curves(
 #
 # <details><summary>Hint</summary>
 #
-# `F.softplus(a)` works on a whole tensor. Two calls, two means, one plus.
+# Both logarithms are minus a softplus, so both halves of the loss are the mean of one. Which of them gets a minus inside?
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# of_real = F.softplus(-real).mean()
+# ```
 # </details>
 
 # %%
 def discriminator_loss(real, fake):
+    """Logits real (n,) and fake (m,) -> one number."""
     ### BEGIN SOLUTION
     return F.softplus(-real).mean() + F.softplus(fake).mean()
     ### END SOLUTION
@@ -178,9 +197,17 @@ print(f"the same by log(sigmoid):      {-wrong.sigmoid().log().item()}")
 # logarithms.
 #
 # </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# log_of_a_ratio = torch.log(a) - torch.log(b)
+# ```
+# </details>
 
 # %%
 def best_logit(log_p_data, log_p_fake):
+    """Two log densities of one shape (...) -> the logit of the best D, (...)."""
     ### BEGIN SOLUTION
     return log_p_data - log_p_fake
     ### END SOLUTION
@@ -231,13 +258,22 @@ plots.show_curves(
 #
 # <details><summary>Hint</summary>
 #
-# Never leave log-space: `torch.logaddexp(log_p, log_q)` is $\log(p + q)$, and a half more makes it $\log m$. Then
-# `log_p.exp() * (log_p - log_m)` is fine everywhere, as a zero times a finite number.
+# Never leave log-space for the mixture. Then each term of the sum is a density times a difference of logarithms: where
+# the density rounds to zero, a zero times a finite number.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# log_sum = torch.logaddexp(log_p, log_q)  # log(p + q)
+# log_m = log_sum - math.log(2)
+# ```
 # </details>
 
 # %%
 def jsd(log_p, log_q, dx):
+    """Log densities and widths of cells, (n,) each -> one number, in nats."""
     ### BEGIN SOLUTION
     log_m = torch.logaddexp(log_p, log_q) - math.log(2)
     from_m = log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)
@@ -263,7 +299,7 @@ for distance in distances:
     loss = log_p.exp() * F.softplus(-logit) + log_q.exp() * F.softplus(logit)
     values.append(-(loss * cell).sum())
     divergences.append(jsd(log_p, log_q, cell))
-gap = (torch.stack(values) - (2 * torch.stack(divergences) - math.log(4))).abs().max()
+gap = (torch.tensor(values) - (2 * torch.tensor(divergences) - math.log(4))).abs().max()
 print(f"value at the best D = 2 JSD - log 4, within 0.0001: {gap < 1e-4}")
 plots.show_curves(
     {"JSD": divergences}, x=distances, xlabel="distance of the means", ylabel="nats",
@@ -290,13 +326,21 @@ plots.show_curves(
 #
 # <details><summary>Hint</summary>
 #
-# Step 2 has both formulas: $-\log \sigma(\ell)$ and $-\log(1 - \sigma(\ell))$ as a softplus. One of the two losses
-# needs a minus in front of it.
+# Step 2 has both formulas: $-\log \sigma(\ell)$ and $-\log(1 - \sigma(\ell))$ as a softplus. One of the two losses needs a
+# minus in front of it.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# log_one_minus_d = -F.softplus(fake)
+# ```
 # </details>
 
 # %%
 def generator_losses(fake):
+    """Logits fake (n,) -> two numbers: the minimax loss, the non-saturating loss."""
     ### BEGIN SOLUTION
     return -F.softplus(fake).mean(), F.softplus(-fake).mean()
     ### END SOLUTION
@@ -331,18 +375,27 @@ plots.show_curves(
 # Work them out by hand. Everything else in the gradient, from the logit back through $D$ and into $G$, is the same for
 # both losses. So these two slopes are the whole difference.
 #
-# **Write** `slopes(fake)`, with logits (n,). It returns two tensors (n,), $s_{\text{minimax}}$ first: one slope for
-# each fake by itself.
+# **Write** `slopes(fake)`, with logits of any shape. It returns two tensors of that shape, $s_{\text{minimax}}$ first: one
+# slope for each fake by itself.
 #
 # <details><summary>Hint</summary>
 #
-# The chain rule gives $-\sigma'(\ell) / (1 - \sigma(\ell))$ for the first. One factor cancels. Do the same for the
-# second. If you want to be sure, let autograd differentiate your losses of a single logit.
+# The chain rule gives $-\sigma'(\ell) / (1 - \sigma(\ell))$ for the first. One factor cancels. Do the same for the second.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# # to be sure, let autograd differentiate a loss of each logit by itself
+# leaf = fake.detach().clone().requires_grad_()
+# (slope,) = torch.autograd.grad(-F.softplus(leaf).sum(), leaf)
+# ```
 # </details>
 
 # %%
 def slopes(fake):
+    """Logits fake (...) -> two tensors (...): the slopes of the minimax and of the non-saturating loss."""
     ### BEGIN SOLUTION
     return -fake.sigmoid(), fake.sigmoid() - 1
     ### END SOLUTION
@@ -399,13 +452,24 @@ print(f"at m = 8 the non-saturating gradient is {far[1]:.1f}, and the minimax gr
 #
 # <details><summary>Hint</summary>
 #
-# `generator(z).detach()` holds the same numbers and remembers nothing of where they came from. Then the three calls of
-# every training loop, in their order: `zero_grad`, `backward`, `step`.
+# Which numbers must not remember where they came from? Then the three calls of every training loop, in their order.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# fake = generator(z).detach()  # the same numbers, without their history
+# ...
+# optimizer.zero_grad()
+# loss.backward()
+# optimizer.step()
+# ```
 # </details>
 
 # %%
 def discriminator_step(discriminator, generator, optimizer, x, z):
+    """Points x (n, d) and noise z (m, d) -> the loss of D, one number; D has moved."""
     ### BEGIN SOLUTION
     fake = generator(z).detach()
     loss = discriminator_loss(discriminator(x), discriminator(fake))
@@ -487,13 +551,21 @@ plots.show_curves(
 #
 # <details><summary>Hint</summary>
 #
-# The same three calls, and no `detach`. An optimizer changes only the parameters that it was given, so $D$ is safe
+# The same three calls. Nothing is detached. An optimizer changes only the parameters that it was given, so $D$ is safe
 # although `backward` leaves gradients there.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# logits = discriminator(generator(z))
+# ```
 # </details>
 
 # %%
 def generator_step(discriminator, generator, optimizer, z):
+    """Noise z (m, d) -> the non-saturating loss, one number; G has moved."""
     ### BEGIN SOLUTION
     _, loss = generator_losses(discriminator(generator(z)))
     optimizer.zero_grad()
@@ -507,16 +579,15 @@ def generator_step(discriminator, generator, optimizer, z):
 checks.gan.generator_step(generator_step)
 
 # %% [markdown]
-# And if only $G$ moved? Against a $D$ that stands still the best answer is simple: put every fake where $D$ is
-# largest. So here is the generator trained alone, against the fixed discriminator of step 7. At first it gets better. Then
-# its points gather at the peaks of $D$, and it ends worse than it began. Nothing in the generator's loss asks for variety;
-# only a $D$ that is trained too lowers its output there.
+# And if only $G$ moved? Here is the generator alone, 600 steps against the discriminator of step 7, which stands still.
+# **Predict before you run the cell:** does the JSD from the data fall all the way, fall and rise again, or rise from the
+# start? What is the best answer to a fixed $D$?
 
 # %%
 def from_the_data(generator):
     """JSD between the data and a generator on the line, in nats."""
     x, log_p_fake = pushforward(generator, codes)
-    return jsd(data.log_prob(x), log_p_fake, torch.gradient(x)[0]).item()
+    return float(jsd(data.log_prob(x), log_p_fake, torch.gradient(x)[0]))
 
 
 greedy = copy.deepcopy(start)
@@ -531,6 +602,11 @@ plots.show_curves(
 )
 print(f"at its best the generator was below 0.12 nats:      {min(alone) < 0.12}")
 print(f"in the end it is 0.1 nats worse than at the start:  {alone[-1] > alone[0] + 0.1}")
+
+# %% [markdown]
+# At first it gets better. Then it crowds on the peaks of $D$, where the best answer to a fixed $D$ puts every fake, and ends
+# worse than it began. Nothing in the generator's loss asks for variety; only a $D$ that answers, and calls out the
+# crowd, does.
 
 # %% [markdown]
 # ## Step 9. Count the modes
@@ -549,13 +625,22 @@ print(f"in the end it is 0.1 nats worse than at the start:  {alone[-1] > alone[0
 #
 # <details><summary>Hint</summary>
 #
-# `torch.cdist(x, centers)` holds all distances, (n, M). Its `.min(dim=1)` gives both the smallest and where it is.
-# `torch.bincount` counts whole numbers; a last mode that nothing hits needs its `minlength`.
+# For each point you need its nearest center and how far that is. Leave out the points that are too far from it, then
+# count how often each center occurs. A mode that nothing hits has the count 0.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# distance, nearest = torch.cdist(x, centers).min(dim=1)
+# counts = torch.bincount(some_of_the_nearest, minlength=len(centers))
+# ```
 # </details>
 
 # %%
 def hits(x, centers, radius):
+    """Points x (n, d), centers (M, d) and a number -> how many points belong to each center, (M,)."""
     ### BEGIN SOLUTION
     distance, nearest = torch.cdist(x, centers).min(dim=1)
     return nearest[distance <= radius].bincount(minlength=len(centers))
@@ -606,6 +691,8 @@ for name, points in draws.items():
 # %% [markdown]
 # ## All together: your GAN
 #
+# *15 minutes*
+#
 # Your pieces make a whole GAN: two alternating steps. Nothing here comes from `genlib.adversarial`. First on the
 # line, where your `pushforward` and your `jsd` can say at any time how far the generator is from the data.
 
@@ -640,7 +727,8 @@ losses = play(
 
 # %% [markdown]
 # The baseline is the single Gaussian with the mean and the spread of the data. The JSD of your generator
-# falls, though not at every step. Each step goes down the loss of one network, and the other network then changes that loss: a non-stationary objective.
+# falls, though not at every step. Each step goes down the loss of one network, and the other network then changes that
+# loss: a non-stationary objective.
 
 # %%
 line, cell = torch.linspace(-8, 8, 4001), torch.full((4001,), 0.004)

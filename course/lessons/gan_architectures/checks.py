@@ -1,15 +1,13 @@
-r"""Checks for the exercises of lesson GAN architectures.
+r"""Checks for the exercises of lesson GAN architectures: one `Step` each, whose form course/checking/step.py explains.
 
-Each takes the student's function and compares it, on inputs of its own, with the right function and with
-the wrong ones that students write. It prints one line, or raises `Wrong` with the likely mistake.
-Another `seed` gives other inputs and the same verdict.
-
-Formulas and gradients are checked, never luck: no check depends on a training that could fail. Where a
-step draws random numbers, thousands of them are looked at, and the bounds are five standard errors wide.
+Formulas and gradients are checked, never luck: no check depends on a training that could fail. Where a step draws
+random numbers, hundreds are looked at, and the bounds are six standard errors wide.
 """
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import (
@@ -20,12 +18,12 @@ from torch import (
     cov,
     equal,
     isfinite,
-    isnan,
     lerp,
     linspace,
     nn,
     rand,
     randint,
+    randn,
     sigmoid,
     sin,
     where,
@@ -35,21 +33,8 @@ from torch.autograd import grad
 from torch.linalg import eigh, eigvalsh
 from torch.nn.functional import one_hot, softplus
 
-from course.checking.core import (
-    Answer,
-    Case,
-    Mistakes,
-    Wrong,
-    as_tensor,
-    call,
-    collect,
-    judge,
-    judge_gradient,
-    judge_parts,
-    normal,
-    own_random_numbers,
-    same,
-)
+from course.checking.core import Answer, Case, Wrong, as_tensor, call, normal, same
+from course.checking.step import extreme, hard, step, tame
 
 __all__ = [
     "between",
@@ -67,7 +52,24 @@ __all__ = [
 # ---------------------------------------------------------------- 1. sides of maps
 
 
-def sides(answer: Answer, *, seed: int = 0) -> None:
+def _sides(g: torch.Generator, kernel: int, stride: int, padding: int) -> dict[str, Any]:
+    side = 8 + randint(0, 20, (1,), generator=g) + torch.arange(5)  # all remainders
+    return {"side": side, "kernel": kernel, "stride": stride, "padding": padding}
+
+
+@step(
+    lambda g: [
+        tame("a kernel of 4, stride 2, padding 1", **_sides(g, 4, 2, 1)),
+        tame("a kernel of 5, stride 3, padding 2", **_sides(g, 5, 3, 2)),
+        tame("a kernel of 3, stride 1, no padding", **_sides(g, 3, 1, 0)),
+        tame("a kernel of 7, stride 4, padding 1", **_sides(g, 7, 4, 1)),
+        hard("a kernel as wide as the map", side=torch.tensor([4]), kernel=4, stride=3, padding=0),
+        hard("a stride wider than the kernel", side=torch.tensor([9, 5]), kernel=2, stride=5, padding=0),
+    ],
+    results=("the side after the convolution", "the side after the transposed convolution"),
+    passes="one counts the places of a kernel, the other how far its copies reach.",
+)  # fmt: skip
+def sides(side: Tensor, kernel: int, stride: int, padding: int) -> tuple[Tensor, Tensor]:
     r"""Check `sides(side, kernel, stride, padding)`: what two kinds of convolution make of a side.
 
     side (n,) of integers -> (n,) after a convolution, (n,) after a transposed convolution.
@@ -79,120 +81,209 @@ def sides(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: your convolution halves the side...
     """
+    return (side + 2 * padding - kernel) // stride + 1, (side - 1) * stride + kernel - 2 * padding
 
-    def down(side: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-        return (side + 2 * padding - kernel) // stride + 1
 
-    def up(side: Tensor, kernel: int, stride: int, padding: int) -> Tensor:
-        return (side - 1) * stride + kernel - 2 * padding
-
-    of_down: Mistakes = [
-        (
-            "your convolution divides the side by the stride, which holds only where kernel and padding "
-            "happen to fit: count the places where the kernel can lie.",
-            lambda side, kernel, stride, padding: side // stride,
-        ),
-        (
-            "your convolution halves the side, whatever the stride: count the places where the kernel "
-            "can lie.",
-            lambda side, kernel, stride, padding: side // 2,
-        ),
-        (
-            "after the convolution one place is missing: the kernel lies at the start, and then as often "
-            "as it can move on. Add 1.",
-            lambda side, kernel, stride, padding: down(side, kernel, stride, padding) - 1,
-        ),
-        (
-            "you leave fractions: a kernel that would hang over the edge has no place there, so round "
-            "down, `//`.",
-            lambda side, kernel, stride, padding: (side + 2 * padding - kernel) / stride + 1,
-        ),
-        (
-            "you round up: a kernel that would hang over the edge has no place there, so round down.",
-            lambda side, kernel, stride, padding: -((kernel - side - 2 * padding) // stride) + 1,
-        ),
-        (
-            "your convolution pads one end only: the padding is added on both.",
-            lambda side, kernel, stride, padding: (side + padding - kernel) // stride + 1,
-        ),
-        (
-            "your convolution does not pad: add the padding on both ends.",
-            lambda side, kernel, stride, padding: (side - kernel) // stride + 1,
-        ),
-        (
-            "your convolution takes the padding away: it makes the input longer, on both ends.",
-            lambda side, kernel, stride, padding: (side - 2 * padding - kernel) // stride + 1,
-        ),
-        (
-            "the kernel is missing in your convolution: it is wide, and must lie inside as a whole.",
-            lambda side, kernel, stride, padding: (side + 2 * padding) // stride + 1,
-        ),
-        (
-            "you return the transposed convolution first: the plain one comes before it.",
-            up,
-        ),
-        (
-            "you divide the side alone: brackets around side + 2 padding - kernel.",
-            lambda side, kernel, stride, padding: side + 2 * padding - kernel // stride + 1,
-        ),
-    ]
-    of_up: Mistakes = [
-        (
-            "your transposed convolution multiplies the side by the stride, which holds only where kernel "
-            "and padding happen to fit: lay out the copies of the kernel and see how far they reach.",
-            lambda side, kernel, stride, padding: side * stride,
-        ),
-        (
-            "your transposed convolution does not crop: cut the padding off both ends.",
-            lambda side, kernel, stride, padding: (side - 1) * stride + kernel,
-        ),
-        (
-            "your transposed convolution adds the padding: here it is cut off, on both ends.",
-            lambda side, kernel, stride, padding: (side - 1) * stride + kernel + 2 * padding,
-        ),
-        (
-            "your transposed convolution crops one end only: the padding is cut off both.",
-            lambda side, kernel, stride, padding: (side - 1) * stride + kernel - padding,
-        ),
-        (
-            "in your transposed convolution there is one stride too many: n copies have n - 1 gaps "
-            "between them.",
-            lambda side, kernel, stride, padding: side * stride + kernel - 2 * padding,
-        ),
-        (
-            "the width of the last copy is missing in your transposed convolution: it is one kernel wide, "
-            "not one pixel.",
-            lambda side, kernel, stride, padding: (side - 1) * stride + 1 - 2 * padding,
-        ),
-        (
-            "your two results are the same: a transposed convolution makes the side larger.",
-            down,
-        ),
-    ]
-    results = ("the side after the convolution", "the side after the transposed convolution")
-    with own_random_numbers(seed) as generator:
-        cases = []
-        for label, kernel, stride, padding in (
-            ("a kernel of 4, stride 2, padding 1", 4, 2, 1),
-            ("a kernel of 5, stride 3, padding 2", 5, 3, 2),
-            ("a kernel of 3, stride 1, no padding", 3, 1, 0),
-            ("a kernel of 7, stride 4, padding 1", 7, 4, 1),
-        ):
-            side = 8 + randint(0, 20, (1,), generator=generator) + torch.arange(5)  # all remainders
-            arguments = {"side": side, "kernel": kernel, "stride": stride, "padding": padding}
-            cases.append(Case(label, arguments))
-        given = collect("sides", answer, cases, kind="any", results=results)
-        judge_parts("sides", cases, given, ((down, of_down), (up, of_up)), results)
-    print("Right: one counts the places of a kernel, the other how far its copies reach.")
+sides.wrong = {  # of n, k, s and p, as the formulas name them
+    "your convolution divides the side by the stride, which holds only where kernel and padding happen to fit: count "
+    "the places where the kernel can lie.":
+        lambda n, k, s, p: (n // s, None),
+    "your convolution halves the side, whatever the stride: count the places where the kernel can lie.":
+        lambda n, k, s, p: (n // 2, None),
+    "after the convolution one place is missing: the kernel lies at the start, and then as often as it can move on. "
+    "Add 1.":
+        lambda n, k, s, p: ((n + 2 * p - k) // s, None),
+    "you leave fractions: a kernel that would hang over the edge has no place there, so round down, `//`.":
+        lambda n, k, s, p: ((n + 2 * p - k) / s + 1, None),
+    "you round up: a kernel that would hang over the edge has no place there, so round down.":
+        lambda n, k, s, p: (-((k - n - 2 * p) // s) + 1, None),
+    "your convolution pads one end only: the padding is added on both.":
+        lambda n, k, s, p: ((n + p - k) // s + 1, None),
+    "your convolution does not pad: add the padding on both ends.": lambda n, k, s, p: ((n - k) // s + 1, None),
+    "your convolution takes the padding away: it makes the input longer, on both ends.":
+        lambda n, k, s, p: ((n - 2 * p - k) // s + 1, None),
+    "the kernel is missing in your convolution: it is wide, and must lie inside as a whole.":
+        lambda n, k, s, p: ((n + 2 * p) // s + 1, None),
+    "you return the transposed convolution first: the plain one comes before it.":
+        lambda n, k, s, p: ((n - 1) * s + k - 2 * p, None),
+    "you divide the side alone: brackets around side + 2 padding - kernel.":
+        lambda n, k, s, p: (n + 2 * p - k // s + 1, None),
+    "your transposed convolution multiplies the side by the stride, which holds only where kernel and padding happen "
+    "to fit: lay out the copies of the kernel and see how far they reach.":
+        lambda n, k, s, p: (None, n * s),
+    "your transposed convolution does not crop: cut the padding off both ends.":
+        lambda n, k, s, p: (None, (n - 1) * s + k),
+    "your transposed convolution adds the padding: here it is cut off, on both ends.":
+        lambda n, k, s, p: (None, (n - 1) * s + k + 2 * p),
+    "your transposed convolution crops one end only: the padding is cut off both.":
+        lambda n, k, s, p: (None, (n - 1) * s + k - p),
+    "in your transposed convolution there is one stride too many: n copies have n - 1 gaps between them.":
+        lambda n, k, s, p: (None, n * s + k - 2 * p),
+    "the width of the last copy is missing in your transposed convolution: it is one kernel wide, not one pixel.":
+        lambda n, k, s, p: (None, (n - 1) * s + 1 - 2 * p),
+    "your two results are the same: a transposed convolution makes the side larger.":
+        lambda n, k, s, p: (None, (n + 2 * p - k) // s + 1),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 2. where the weights start
 
 STD = 0.02
-Kind = type[nn.Module]
+LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-def initialize(answer: Answer, *, seed: int = 0) -> None:
+def _parameters(
+    network: nn.Module, kinds: tuple[type, ...], what: str
+) -> Iterator[tuple[str, Tensor]]:
+    """The weights or biases of all layers of some kinds, by name."""
+    for name, layer in network.named_modules():
+        if type(layer) in kinds and hasattr(layer, what):
+            parameter = getattr(layer, what)
+            if parameter is None and not (what == "bias" and type(layer) in LAYERS):
+                parameter = "lost"
+            if isinstance(parameter, str):
+                raise Wrong(
+                    f"`{name}` has lost its {what}: change what stands in it, and leave it there."
+                )
+            if parameter is not None:
+                yield f"{name}.{what}".lstrip("."), parameter  # fmt: skip
+
+
+def _flat(tensors: list[Tensor]) -> Tensor:
+    return cat([torch.zeros(0), *(x.detach().flatten() for x in tensors)])
+
+
+def _initialized(answer: Answer) -> Answer:
+    """What an answer makes of a copy: which parameters are new, and may still learn; biases, batch norm, weights."""
+
+    def run(network: nn.Module) -> tuple[Tensor, ...]:
+        made = copy.deepcopy(network)
+        result = answer(made)
+        if result is not None and result is not made:
+            raise Wrong(
+                f"`initialize` returns a {type(result).__name__}: change the network that is given, and return nothing."
+            )
+        weights = dict(_parameters(made, LAYERS, "weight"))
+        new = [not equal(weights[key], x) for key, x in _parameters(network, LAYERS, "weight")]
+        biases = [x for _, x in _parameters(made, LAYERS, "bias")]
+        norms = [
+            x for what in ("weight", "bias") for _, x in _parameters(made, (nn.BatchNorm2d,), what)
+        ]
+        learns = [x.requires_grad for x in (*weights.values(), *biases, *norms)]
+        return (
+            torch.tensor([*new, *learns]),
+            _flat(biases),
+            _flat(norms),
+            _flat(list(weights.values())),
+        )
+
+    return run  # fmt: skip
+
+
+def _look_at_weights(
+    case: Case, new: Tensor, biases: Tensor, norms: Tensor, weights: Tensor
+) -> str | None:
+    old = list(_parameters(case.arguments["network"], LAYERS, "weight"))
+    for (name, _), changed in zip(old, new, strict=False):
+        if not changed:
+            return f"`{name}` stays as it was: every convolution, transposed convolution and linear layer is drawn."
+    if not new.all():
+        return "you switch off the gradients of some parameters and leave them off: `torch.no_grad()` is enough."
+    if biases.any():
+        return "you draw the biases too: set them to 0."
+    scales, shifts = norms.chunk(2)
+    if not ((scales == 1).all() and not shifts.any()):
+        if abs(scales.mean() - 1) < 0.05:
+            return (
+                "you draw the weights of batch norm around 1, as some programs do: here it stays the identity, with "
+                "weights of exactly 1."
+            )
+        return (
+            "you draw the weights of batch norm too: it stays the identity, with weight 1 and bias 0, or it would undo "
+            "its own work. Ask for the kind of layer before you draw."
+        )
+    parts = weights.split([x.numel() for _, x in old])
+    return next(filter(None, map(_look_at_one_weight, parts)), None)  # fmt: skip
+
+
+def _look_at_one_weight(weight: Tensor) -> str | None:
+    """At least 4096 numbers: their standard deviation is off by 5 % once in a million layers."""
+    std, mean = weight.double().std().item(), weight.double().mean().item()
+    if std < 1e-9:
+        return (
+            f"all weights of a layer are the same, {mean:.2g}: then all its features are the same, and stay so. Draw "
+            "them at random."
+        )
+    for wrong_std, words in (
+        (
+            STD**2,
+            "your weights have the standard deviation 0.0004: 0.02^2 is the variance, and torch wants the standard "
+            "deviation.",
+        ),
+        (
+            math.sqrt(STD),
+            "your weights have the standard deviation 0.14, the root of 0.02: that is the standard deviation already, "
+            "so take no root.",
+        ),
+        (
+            1.0,
+            "your weights have the standard deviation 1: say `std=0.02` by name, since the first number that `normal_` "
+            "takes is the mean.",
+        ),
+    ):
+        if abs(std / wrong_std - 1) < 0.08:
+            return words
+    if abs(mean) > 0.1 * std:
+        return f"your weights lie around {mean:.2g}: they should lie around 0."
+    if abs(std / STD - 1) > 0.08:
+        return f"your weights have the standard deviation {std:.2g}: it should be 0.02."
+    if weight.abs().max() < 2.2 * STD:
+        return "your weights are cut off or uniform: draw them from a normal distribution."
+    return None
+
+
+def _blocks() -> nn.Module:
+    block = [nn.Conv2d(16, 32, 4, bias=False), nn.BatchNorm2d(32), nn.ConvTranspose2d(32, 32, 4)]
+    layers = [nn.Linear(64, 80), nn.Conv2d(20, 20, 4), nn.Linear(80, 64)]
+    return nn.Sequential(*layers, nn.Sequential(*block))
+
+
+def _drawing(
+    kinds: tuple[type, ...] = LAYERS,
+    walk: Callable[[nn.Module], Any] = nn.Module.modules,
+    weight: Callable[[Tensor], Any] = lambda x: x.copy_(STD * randn(x.shape)),
+    bias: Callable[[Tensor], Any] = lambda x: x.zero_(),
+    norm: Callable[[Tensor], Any] = lambda x: None,
+    after: Callable[[nn.Module], Any] = lambda network: None,
+) -> Callable[[nn.Module], None]:
+    """A walk through a network with something else in it."""
+
+    def answer(network: nn.Module) -> None:
+        with torch.no_grad():
+            for layer in walk(network):
+                if isinstance(layer, kinds):
+                    weight(layer.weight)
+                    if layer.bias is not None:
+                        bias(layer.bias)
+                elif isinstance(layer, nn.BatchNorm2d):
+                    norm(layer.weight)
+        after(network)
+
+    return answer
+
+
+@step(
+    lambda g: [
+        tame("a network of blocks", network=_blocks()),
+        hard("a single layer", network=nn.Linear(64, 72)),
+    ],
+    around=_initialized,
+    results=("what is new", "the biases", "batch norm", "the weights"),
+    random=True,
+    properties=[_look_at_weights],
+    passes="small weights, no biases, and batch norm as it was.",
+)
+def initialize(network: nn.Module) -> None:
     r"""Check `initialize(network)`: weights from $N(0, 0.02^2)$, biases 0, batch norm as it is, in place.
 
     Example:
@@ -202,160 +293,69 @@ def initialize(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: the network is as it was...
     """
-    with own_random_numbers(seed):
-        block = nn.Sequential(
-            nn.Conv2d(16, 32, 4, bias=False), nn.BatchNorm2d(32), nn.ConvTranspose2d(32, 32, 4)
-        )
-        body = nn.Sequential(nn.Linear(64, 80), nn.Conv2d(20, 20, 4), nn.Linear(80, 64), block)
-        for label, network in (
-            ("a network of blocks", body),
-            ("a single layer", nn.Linear(64, 72)),
-        ):
-            before = {key: value.clone() for key, value in network.state_dict().items()}
-            result = call("initialize", answer, Case(label, {"network": network}))
-            if result is not None and result is not network:
-                raise Wrong(
-                    f"`initialize` returns a {type(result).__name__}: change the network that is given, "
-                    "and return nothing."
-                )
-            _look_at_weights(network, before)
-    print("Right: small weights, no biases, and batch norm as it was.")
+    _drawing()(network)
 
 
-def _look_at_weights(network: nn.Module, before: dict[str, Tensor]) -> None:
-    """Raise `Wrong` unless the weights are those of the DCGAN paper.
-
-    Args:
-        network: after the student's function.
-        before: its state before.
-    """
-    names = {nn.Conv2d: "convolutions", nn.ConvTranspose2d: "transposed convolutions"}
-    layers = {name: layer for name, layer in network.named_modules() if type(layer) in names}
-    linear = {name: layer for name, layer in network.named_modules() if type(layer) is nn.Linear}
-    layers |= linear
-
-    def key(name: str, what: str) -> str:
-        return f"{name}.{what}" if name else what
-
-    for name, layer in network.named_modules():
-        if type(layer) is nn.BatchNorm2d:
-            _look_at_batch_norm(layer)
-        for what, parameter in layer.named_parameters(recurse=False):
-            if not parameter.requires_grad:
-                raise Wrong(
-                    "you switch off the gradients of the weights and leave them off, so the network could "
-                    "never learn: `torch.no_grad()` is enough, and `nn.init` needs nothing."
-                )
-            if not isfinite(parameter).all():
-                raise Wrong(f"there is a NaN or an infinity in {key(name, what)}.")
-    same_as_before = {
-        name: equal(layer.weight, before[key(name, "weight")]) for name, layer in layers.items()
-    }
-    if all(same_as_before.values()):
-        if not list(network.children()):
-            raise Wrong(
-                "a network that is one single layer stays as it was: `children()` leaves out the network "
-                "itself, `modules()` does not."
-            )
-        raise Wrong(
-            "the network is as it was. Return None if you like, but write into its own weights, as "
-            "`nn.init.normal_(layer.weight, ...)` does; a copy, or a new tensor of the same name, is "
-            "something else."
-        )
-    inner = [name for name in layers if "." in name]
-    outer = [name for name in layers if "." not in name]
-    if all(same_as_before[name] for name in inner) and not any(same_as_before[n] for n in outer):
-        if inner:
-            raise Wrong(
-                "layers inside of blocks stay as they were: `network.modules()` walks through all "
-                "depths, `children()` and a plain loop only through the first."
-            )
-    for kind, plural in (*names.items(), (nn.Linear, "linear layers")):
-        of_kind = [name for name, layer in layers.items() if type(layer) is kind]
-        if of_kind and all(same_as_before[name] for name in of_kind):
-            raise Wrong(f"the {plural} stay as they were: they get new weights too.")
-    for name, layer in layers.items():
-        assert isinstance(layer.weight, Tensor)
-        _look_at_one_weight(layer.weight.detach().double())
-        if layer.bias is not None:
-            _look_at_bias(layer.bias.detach(), before[key(name, "bias")])
-
-
-def _look_at_batch_norm(layer: nn.BatchNorm2d) -> None:
-    weight, bias = layer.weight.detach(), layer.bias.detach()
-    if not weight.any():
-        raise Wrong(
-            "you set the weights of batch norm to 0, and nothing would pass through it: leave it alone."
-        )
-    if (weight == 1).all() and not bias.any():
-        return
-    if abs(weight.mean() - 1) < 0.05 and not (weight == 1).all():
-        raise Wrong(
-            "you draw the weights of batch norm around 1, as some programs do: here it stays the "
-            "identity, with weights of exactly 1."
-        )
-    raise Wrong(
-        "you draw the weights of batch norm too: it stays the identity, with weight 1 and bias 0, or it "
-        "would undo its own work. Ask for the kind of layer before you draw."
-    )
-
-
-def _look_at_one_weight(weight: Tensor) -> None:
-    """At least 4096 numbers: their standard deviation is off by 5 % once in a million layers."""
-    std, mean = weight.std().item(), weight.mean().item()
-    if std < 1e-9:
-        raise Wrong(
-            f"all weights of a layer are the same, {mean:.2g}: then all its features are the same, and "
-            "stay so. Draw them at random."
-        )
-    for wrong_std, words in (
-        (
-            STD**2,
-            "your weights have the standard deviation 0.0004: 0.02^2 is the variance, and torch wants the "
-            "standard deviation.",
-        ),
-        (
-            math.sqrt(STD),
-            "your weights have the standard deviation 0.14, the root of 0.02: that is the standard "
-            "deviation already, so take no root.",
-        ),
-        (
-            1.0,
-            "your weights have the standard deviation 1: say `std=0.02` by name, since the first number "
-            "that `normal_` takes is the mean.",
-        ),
-    ):
-        if abs(std / wrong_std - 1) < 0.08:
-            raise Wrong(words)
-    if abs(mean) > 0.1 * std:
-        raise Wrong(f"your weights lie around {mean:.2g}: they should lie around 0.")
-    if abs(std / STD - 1) > 0.08:
-        raise Wrong(f"your weights have the standard deviation {std:.2g}: it should be 0.02.")
-    if weight.abs().max() < 2.2 * STD:
-        raise Wrong("your weights are cut off or uniform: draw them from a normal distribution.")
-
-
-def _look_at_bias(bias: Tensor, before: Tensor) -> None:
-    if not bias.any():
-        return
-    if equal(bias, before):
-        raise Wrong("the biases stay as they were: set them to 0.")
-    raise Wrong("you draw the biases too: set them to 0.")
+initialize.wrong = {
+    "the biases stay as they were: set them to 0.": _drawing(bias=lambda x: None),
+    "the network is as it was. Return None if you like, but write into its own weights, as "
+    "`nn.init.normal_(layer.weight, ...)` does; a copy, or a new tensor of the same name, is something else.":
+        lambda network: None,
+    "a network that is one single layer stays as it was: `children()` leaves out the network itself, `modules()` does "
+    "not.":
+        _drawing(walk=lambda network: list(network.modules())[1:]),
+    "layers inside of blocks stay as they were: `network.modules()` walks through all depths, `children()` and a plain "
+    "loop only through the first.":
+        _drawing(walk=lambda network: list(network.children()) or [network]),
+    "layers inside of blocks stay as they were, and so does a network of one layer: `network.modules()` walks through "
+    "all depths, and begins with the network itself.":
+        _drawing(walk=nn.Module.children),
+    "the convolutions stay as they were: they get new weights too.": _drawing((nn.ConvTranspose2d, nn.Linear)),
+    "the transposed convolutions stay as they were: they get new weights too.": _drawing((nn.Conv2d, nn.Linear)),
+    "the linear layers stay as they were: they get new weights too.": _drawing((nn.Conv2d, nn.ConvTranspose2d)),
+    "you switch off the gradients of the weights and leave them off, so the network could never learn: "
+    "`torch.no_grad()` is enough, and `nn.init` needs nothing.":
+        _drawing(after=lambda network: network.requires_grad_(False)),
+    "you set the weights of batch norm to 0, and nothing would pass through it: leave it alone.":
+        _drawing(norm=lambda x: x.zero_()),
+    "your weights are NaN.": _drawing(weight=lambda x: x.fill_(math.nan)),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 3. least squares
 
 
-def _raw_outputs(generator: torch.Generator) -> list[Case]:
-    """What a network says of real and of fake examples, not always as many of both."""
-    cases = []
-    for label, n, m in (("random outputs", 5, 3), ("as many fakes as real ones", 4, 4)):
-        arguments = {"real": 2 * normal(generator, n), "fake": 1 + 2 * normal(generator, m)}
-        cases.append(Case(label, arguments))
-    return cases
+def _outputs(g: torch.Generator, n: int, m: int, gap: float | None = None) -> dict[str, Tensor]:
+    """What a network says of real and of fake examples; `gap` is that of their means, if it must be known."""
+    real, fake = 2 * normal(g, n), 1 + 2 * normal(g, m)
+    if gap is not None:
+        real = real + gap + fake.mean() - real.mean()
+    return {"real": real, "fake": fake}
 
 
-def least_squares(answer: Answer, *, seed: int = 0) -> None:
+def _squares_of_d(real: Tensor, fake: Tensor) -> Tensor:
+    return (real - 1).square().mean() / 2 + fake.square().mean() / 2
+
+
+def _squares_of_g(fake: Tensor) -> Tensor:
+    return (fake - 1).square().mean() / 2
+
+
+def _logs_of_d(real: Tensor, fake: Tensor) -> Tensor:
+    return softplus(-real).mean() + softplus(fake).mean()
+
+
+@step(
+    lambda g: [
+        tame("random outputs", **_outputs(g, 5, 3)),
+        tame("as many fakes as real ones", **_outputs(g, 4, 4)),
+        hard("a single output of each", **_outputs(g, 1, 1)),
+    ],
+    results=("the loss of D", "the loss of G"),
+    gradient="real fake",
+    passes="D draws real ones to 1 and fakes to 0, and G draws its fakes to 1.",
+)
+def least_squares(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     r"""Check `least_squares(real, fake)`: the two losses of LSGAN, of D and of G, from raw outputs.
 
     real (n,) and fake (m,) are what the network says, without a sigmoid -> two numbers.
@@ -369,128 +369,70 @@ def least_squares(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: the two halves in the loss of D...
     """
+    return _squares_of_d(real, fake), _squares_of_g(fake)
 
-    def of_d(real: Tensor, fake: Tensor) -> Tensor:
-        return (real - 1).square().mean() / 2 + fake.square().mean() / 2
 
-    def of_g(real: Tensor, fake: Tensor) -> Tensor:
-        return (fake - 1).square().mean() / 2
-
-    mistakes_of_d: Mistakes = [
-        (
-            "the two halves in the loss of D are missing: each mean of squares is taken by 1/2.",
-            lambda real, fake: 2 * of_d(real, fake),
-        ),
-        (
-            "in the loss of D you take a sigmoid: least squares draws the raw output to its target.",
-            lambda real, fake: of_d(sigmoid(real), sigmoid(fake)),
-        ),
-        (
-            "the loss of D is a sum: take the mean over the real ones and over the fakes.",
-            lambda real, fake: (real - 1).square().sum() / 2 + fake.square().sum() / 2,
-        ),
-        (
-            "the targets of D are swapped: real ones go to 1 and fakes to 0.",
-            lambda real, fake: real.square().mean() / 2 + (fake - 1).square().mean() / 2,
-        ),
-        (
-            "D draws the fakes to -1: their target is 0.",
-            lambda real, fake: (real - 1).square().mean() / 2 + (fake + 1).square().mean() / 2,
-        ),
-        (
-            "D draws the fakes to 1 as well: that is the wish of the generator. For D their target is 0.",
-            lambda real, fake: (real - 1).square().mean() / 2 + (fake - 1).square().mean() / 2,
-        ),
-        (
-            "in the loss of D only the real half is there: add that of the fakes.",
-            lambda real, fake: (real - 1).square().mean() / 2,
-        ),
-        (
-            "in the loss of D only the fake half is there: add that of the real ones.",
-            lambda real, fake: fake.square().mean() / 2,
-        ),
-        (
-            "in the loss of D you average over real ones and fakes together: take a mean of each.",
-            lambda real, fake: cat([(real - 1).square(), fake.square()]).mean(),
-        ),
-        (
-            "in the loss of D you take absolute values: square the differences.",
-            lambda real, fake: (real - 1).abs().mean() / 2 + fake.abs().mean() / 2,
-        ),
-        (
-            "in the loss of D you square the mean: take the mean of the squares, or errors of opposite "
-            "sign cancel.",
-            lambda real, fake: (real.mean() - 1).square() / 2 + fake.mean().square() / 2,
-        ),
-        (
-            "this is the loss of lesson GAN, with logarithms: least squares has none.",
-            lambda real, fake: softplus(-real).mean() + softplus(fake).mean(),
-        ),
-        (
-            "the generator's loss comes first: return that of D before it.",
-            of_g,
-        ),
-    ]
-    mistakes_of_g: Mistakes = [
-        (
-            "your generator draws its fakes to 0, as D does: it wants them called real, so their target "
-            "is 1.",
-            lambda real, fake: fake.square().mean() / 2,
-        ),
-        (
-            "your generator maximises the loss of D, and would drive its fakes away from 0 on either "
-            "side: it draws them to 1.",
-            lambda real, fake: -fake.square().mean() / 2,
-        ),
-        (
-            "your generator takes minus the whole loss of D: it draws its fakes to 1 instead.",
-            lambda real, fake: -of_d(real, fake),
-        ),
-        (
-            "the half in the generator's loss is missing.",
-            lambda real, fake: (fake - 1).square().mean(),
-        ),
-        (
-            "in the generator's loss you take a sigmoid: it too works on the raw output.",
-            lambda real, fake: (sigmoid(fake) - 1).square().mean() / 2,
-        ),
-        (
-            "the generator's loss is a sum: take the mean over the fakes.",
-            lambda real, fake: (fake - 1).square().sum() / 2,
-        ),
-        (
-            "the generator's loss is minus the mean output, as in WGAN: here it is a square.",
-            lambda real, fake: -fake.mean(),
-        ),
-        (
-            "your generator looks at the real ones: its loss is about its fakes.",
-            lambda real, fake: (real - 1).square().mean() / 2,
-        ),
-        (
-            "both losses are that of D: the generator draws its fakes to 1.",
-            of_d,
-        ),
-    ]
-    results = ("the loss of D", "the loss of G")
-    with own_random_numbers(seed) as generator:
-        cases = _raw_outputs(generator)
-        given = collect("least_squares", answer, cases, results=results)
-        parts = ((of_d, mistakes_of_d), (of_g, mistakes_of_g))
-        judge_parts("least_squares", cases, given, parts, results)
-        judge_gradient(
-            "least_squares",
-            answer,
-            cases[0],
-            lambda real, fake: (of_d(real, fake), of_g(real, fake)),
-            ["real", "fake"],
-        )
-    print("Right: D draws real ones to 1 and fakes to 0, and G draws its fakes to 1.")
+least_squares.wrong = {
+    "the two halves in the loss of D are missing: each mean of squares is taken by 1/2.":
+        lambda real, fake: (2 * _squares_of_d(real, fake), None),
+    "in the loss of D you take a sigmoid: least squares draws the raw output to its target.":
+        lambda real, fake: (_squares_of_d(sigmoid(real), sigmoid(fake)), None),
+    "the loss of D is a sum: take the mean over the real ones and over the fakes.":
+        lambda real, fake: ((real - 1).square().sum() / 2 + fake.square().sum() / 2, None),
+    "the targets of D are swapped: real ones go to 1 and fakes to 0.":
+        lambda real, fake: (_squares_of_d(fake, real), None),
+    "D draws the fakes to -1: their target is 0.": lambda real, fake: (_squares_of_d(real, fake + 1), None),
+    "D draws the fakes to 1 as well: that is the wish of the generator. For D their target is 0.":
+        lambda real, fake: (_squares_of_d(real, fake - 1), None),
+    "in the loss of D only the real half is there: add that of the fakes.":
+        lambda real, fake: (_squares_of_g(real), None),
+    "in the loss of D only the fake half is there: add that of the real ones.":
+        lambda real, fake: (fake.square().mean() / 2, None),
+    "in the loss of D you average over real ones and fakes together: take a mean of each.":
+        lambda real, fake: (cat([real - 1, fake]).square().mean(), None),
+    "in the loss of D you take absolute values: square the differences.":
+        lambda real, fake: ((real - 1).abs().mean() / 2 + fake.abs().mean() / 2, None),
+    "in the loss of D you square the mean: take the mean of the squares, or errors of opposite sign cancel.":
+        lambda real, fake: (_squares_of_d(real.mean(), fake.mean()), None),
+    "this is the loss of lesson GAN, with logarithms: least squares has none.":
+        lambda real, fake: (_logs_of_d(real, fake), None),
+    "the generator's loss comes first: return that of D before it.": lambda real, fake: (_squares_of_g(fake), None),
+    "your generator draws its fakes to 0, as D does: it wants them called real, so their target is 1.":
+        lambda real, fake: (None, fake.square().mean() / 2),
+    "your generator maximises the loss of D, and would drive its fakes away from 0 on either side: it draws them to 1.":
+        lambda real, fake: (None, -fake.square().mean() / 2),
+    "your generator takes minus the whole loss of D: it draws its fakes to 1 instead.":
+        lambda real, fake: (None, -_squares_of_d(real, fake)),
+    "the half in the generator's loss is missing.": lambda real, fake: (None, 2 * _squares_of_g(fake)),
+    "in the generator's loss you take a sigmoid: it too works on the raw output.":
+        lambda real, fake: (None, _squares_of_g(sigmoid(fake))),
+    "the generator's loss is a sum: take the mean over the fakes.":
+        lambda real, fake: (None, (fake - 1).square().sum() / 2),
+    "in the generator's loss you square the mean: take the mean of the squares.":
+        lambda real, fake: (None, _squares_of_g(fake.mean())),
+    "the generator's loss is minus the mean output, as in WGAN: here it is a square.":
+        lambda real, fake: (None, -fake.mean()),
+    "your generator looks at the real ones: its loss is about its fakes.":
+        lambda real, fake: (None, _squares_of_g(real)),
+    "both losses are that of D: the generator draws its fakes to 1.":
+        lambda real, fake: (None, _squares_of_d(real, fake)),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 4. the critic's score
 
 
-def wasserstein(answer: Answer, *, seed: int = 0) -> None:
+@step(
+    lambda g: [  # the critic is right in one, wrong in the other: no absolute value hides behind a sign
+        tame("random scores", **_outputs(g, 5, 3, gap=3.0)),
+        tame("as many fakes as real ones", **_outputs(g, 4, 4, gap=-2.0)),
+        hard("a single score of each", **_outputs(g, 1, 1, gap=1.0)),
+    ],
+    results=("the loss of the critic", "the loss of the generator"),
+    gradient="real fake",
+    passes="the critic pulls the scores apart, the generator pushes its own up.",
+)
+def wasserstein(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     r"""Check `wasserstein(real, fake)`: the losses of the critic, without its penalty, and of the generator.
 
     real (n,) and fake (m,) are scores -> two numbers.
@@ -502,120 +444,117 @@ def wasserstein(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: this is what the critic makes large...
     """
+    return fake.mean() - real.mean(), -fake.mean()
 
-    def of_critic(real: Tensor, fake: Tensor) -> Tensor:
-        return fake.mean() - real.mean()
 
-    def of_g(real: Tensor, fake: Tensor) -> Tensor:
-        return -fake.mean()
-
-    mistakes_of_critic: Mistakes = [
-        (
-            "this is what the critic makes large, the distance: a loss is made small, so turn the sign.",
-            lambda real, fake: real.mean() - fake.mean(),
-        ),
-        (
-            "you add the two means: the critic wants real ones high and fakes low, so their signs differ.",
-            lambda real, fake: real.mean() + fake.mean(),
-        ),
-        (
-            "you turn both signs: the critic wants real ones high, and fakes low.",
-            lambda real, fake: -real.mean() - fake.mean(),
-        ),
-        (
-            "the critic's loss is made of sums: take the mean over the real ones and over the fakes.",
-            lambda real, fake: fake.sum() - real.sum(),
-        ),
-        (
-            "the critic's scores go through a sigmoid: a score has no bounds, so use it as it is.",
-            lambda real, fake: sigmoid(fake).mean() - sigmoid(real).mean(),
-        ),
-        (
-            "the critic's loss has the logarithms of lesson GAN: a critic is no classifier, so take the "
-            "plain means.",
-            lambda real, fake: softplus(-real).mean() + softplus(fake).mean(),
-        ),
-        (
-            "the critic's loss has the squares of step 3: take the plain means.",
-            lambda real, fake: (real - 1).square().mean() / 2 + fake.square().mean() / 2,
-        ),
-        (
-            "you take the absolute value: then the critic may as well call fakes real.",
-            lambda real, fake: (fake.mean() - real.mean()).abs(),
-        ),
-        (
-            "only the real half is in the critic's loss: it wants the fakes low too.",
-            lambda real, fake: -real.mean(),
-        ),
-        (
-            "the critic's loss is halved: it is the plain difference of two means.",
-            lambda real, fake: of_critic(real, fake) / 2,
-        ),
-        (
-            "the generator's loss comes first: return that of the critic before it.",
-            of_g,
-        ),
-    ]
-    mistakes_of_g: Mistakes = [
-        (
-            "your generator wants low scores, as the critic does for fakes: turn the sign.",
-            lambda real, fake: fake.mean(),
-        ),
-        (
-            "your generator's loss has the real ones in it. They do not depend on the generator and "
-            "change no gradient: leave them out.",
-            lambda real, fake: real.mean() - fake.mean(),
-        ),
-        (
-            "both losses are that of the critic: the players want opposite things.",
-            of_critic,
-        ),
-        (
-            "the generator's loss is a sum: take the mean over the fakes.",
-            lambda real, fake: -fake.sum(),
-        ),
-        (
-            "the generator's loss has the logarithm of lesson GAN: take minus the mean score.",
-            lambda real, fake: softplus(-fake).mean(),
-        ),
-        (
-            "the generator's loss is the square of step 3: take minus the mean score.",
-            lambda real, fake: (fake - 1).square().mean() / 2,
-        ),
-        (
-            "your generator scores the real ones: its loss is about its fakes.",
-            lambda real, fake: -real.mean(),
-        ),
-        (
-            "the generator's score goes through a sigmoid: use it as it is.",
-            lambda real, fake: -sigmoid(fake).mean(),
-        ),
-    ]
-    results = ("the loss of the critic", "the loss of the generator")
-    with own_random_numbers(seed) as generator:
-        cases = _raw_outputs(generator)
-        for case, gap in zip(
-            cases, (3.0, -2.0), strict=True
-        ):  # no absolute value hides behind a sign
-            real, fake = case.arguments.values()
-            real += gap + fake.mean() - real.mean()
-        given = collect("wasserstein", answer, cases, results=results)
-        parts = ((of_critic, mistakes_of_critic), (of_g, mistakes_of_g))
-        judge_parts("wasserstein", cases, given, parts, results)
-        judge_gradient(
-            "wasserstein",
-            answer,
-            cases[0],
-            lambda real, fake: (of_critic(real, fake), of_g(real, fake)),
-            ["real", "fake"],
-        )
-    print("Right: the critic pulls the scores apart, the generator pushes its own up.")
+wasserstein.wrong = {
+    "this is what the critic makes large, the distance: a loss is made small, so turn the sign.":
+        lambda real, fake: (real.mean() - fake.mean(), None),
+    "you add the two means: the critic wants real ones high and fakes low, so their signs differ.":
+        lambda real, fake: (real.mean() + fake.mean(), None),
+    "you turn both signs: the critic wants real ones high, and fakes low.":
+        lambda real, fake: (-real.mean() - fake.mean(), None),
+    "the critic's loss is made of sums: take the mean over the real ones and over the fakes.":
+        lambda real, fake: (fake.sum() - real.sum(), None),
+    "the critic's scores go through a sigmoid: a score has no bounds, so use it as it is.":
+        lambda real, fake: (sigmoid(fake).mean() - sigmoid(real).mean(), None),
+    "the critic's loss has the logarithms of lesson GAN: a critic is no classifier, so take the plain means.":
+        lambda real, fake: (_logs_of_d(real, fake), None),
+    "the critic's loss has the squares of step 3: take the plain means.":
+        lambda real, fake: (_squares_of_d(real, fake), None),
+    "you take the absolute value: then the critic may as well call fakes real.":
+        lambda real, fake: ((fake.mean() - real.mean()).abs(), None),
+    "only the real half is in the critic's loss: it wants the fakes low too.": lambda real, fake: (-real.mean(), None),
+    "only the fake half is in the critic's loss: it wants the real ones high too.":
+        lambda real, fake: (fake.mean(), None),
+    "the critic's loss is halved: it is the plain difference of two means.":
+        lambda real, fake: ((fake.mean() - real.mean()) / 2, None),
+    "the generator's loss comes first: return that of the critic before it.": lambda real, fake: (-fake.mean(), None),
+    "your generator wants low scores, as the critic does for fakes: turn the sign.":
+        lambda real, fake: (None, fake.mean()),
+    "your generator's loss has the real ones in it. They do not depend on the generator and change no gradient: leave "
+    "them out.":
+        lambda real, fake: (None, real.mean() - fake.mean()),
+    "both losses are that of the critic: the players want opposite things.":
+        lambda real, fake: (None, fake.mean() - real.mean()),
+    "the generator's loss is a sum: take the mean over the fakes.": lambda real, fake: (None, -fake.sum()),
+    "the generator's loss has the logarithm of lesson GAN: take minus the mean score.":
+        lambda real, fake: (None, softplus(-fake).mean()),
+    "the generator's loss is the square of step 3: take minus the mean score.":
+        lambda real, fake: (None, _squares_of_g(fake)),
+    "your generator scores the real ones: its loss is about its fakes.": lambda real, fake: (None, -real.mean()),
+    "the generator's score goes through a sigmoid: use it as it is.": lambda real, fake: (None, -sigmoid(fake).mean()),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 5. between real and fake
 
 
-def between(answer: Answer, *, seed: int = 0) -> None:
+def _pairs(g: torch.Generator, *shape: int) -> dict[str, Tensor]:
+    real = 2 * normal(g, *shape)
+    way = normal(g, *shape).sign() * (1 + rand(shape, generator=g))
+    return {"real": real, "fake": real + way.to(real)}
+
+
+def _look_at_shares(case: Case, x: Tensor) -> str | None:
+    """Why the places are not real ones and fakes mixed by one uniform number an example; None if they may be."""
+    real, fake = case.arguments.values()
+    share = ((x - fake) / (real - fake)).flatten(1)  # of the real one
+    n, low, high = len(share), share.min().item(), share.max().item()
+    outside = low < -1e-3 or high > 1 + 1e-3
+    if same(share, share[:1, :1].expand_as(share)):
+        return "you draw one number for the whole batch: draw one for each example, so that the places are spread out."
+    if (share.amax(1) - share.amin(1)).max() > 1e-3:
+        if same(share, share[:1].expand_as(share)):
+            return (
+                "your numbers belong to the columns of a picture, not to the examples: give them the shape (n, 1, 1, "
+                "1), or (n, 1) for points, and they spread over the right axis."
+            )
+        if outside:
+            return (
+                "your two weights do not add up to 1, so the place is not on the line between the two: draw one number "
+                "u, and take u of one and 1 - u of the other."
+            )
+        return (
+            "your picture mixes pixels at different shares, so it is not on the line between the two: draw one number "
+            "an example, not one a pixel."
+        )
+    if outside:
+        return (
+            f"some places are not between the two (share {low if low < 0 else high:.1f}): draw from the uniform "
+            "distribution on [0, 1], `torch.rand`."
+        )
+    share = share[:, 0].double()
+    if ((share < 1e-4) | (share > 1 - 1e-4)).double().mean() > 0.9:
+        return "you choose one of the two: a place in between is a mixture."
+    if n < 100:
+        return None
+    # six standard errors of the mean and of the mean square
+    mean, square = share.mean().item(), (share - 0.5).square().mean().item()
+    if abs(mean - 0.5) > 6 * math.sqrt(1 / 12 / n):
+        return f"your places lie at {mean:.2f} of the way on average: a uniform number is 0.50 on average."
+    if abs(square - 1 / 12) > 6 * math.sqrt(1 / 180 / n):
+        return "your places are not spread evenly over the way: use the numbers of `torch.rand` as they are."
+    if share.sort().values.diff().max() > 20 / n:
+        return (
+            "your places leave out a part of the way: use the numbers of `torch.rand` as they are."
+        )
+    return None  # fmt: skip
+
+
+@step(
+    lambda g: [  # as many examples as numbers in a row: numbers that spread over the wrong axis fit too, and are named
+        tame("images", **_pairs(g, 16, 3, 16, 16)),
+        tame("many images", **_pairs(g, 400, 1, 1, 400)),
+        hard("points", **_pairs(g, 60, 60)),
+        hard("sequences", **_pairs(g, 5, 4, 5)),
+    ],
+    random=True,
+    dtype="same",
+    properties=[_look_at_shares],
+    passes="one number an example, anywhere on the way.",
+)
+def between(real: Tensor, fake: Tensor) -> Tensor:
     r"""Check `between(real, fake)`: a random place on the line from each real example to its fake.
 
     real and fake (n, ...) -> (n, ...), one uniform number an example.
@@ -627,86 +566,16 @@ def between(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: all your places lie at one share of the way...
     """
-    with own_random_numbers(seed) as generator:
-        for label, shape in (
-            ("as many images as pixels in a row", (16, 1, 16, 16)),
-            ("images", (2000, 2, 3, 2)),
-            ("points in the plane", (2000, 2)),
-        ):
-            real = 2 * normal(generator, *shape)
-            way = normal(generator, *shape).sign() * (1 + rand(shape, generator=generator))
-            fake = real + way.to(real)
-            case = Case(label, {"real": real, "fake": fake})
-            places = [as_tensor("between", call("between", answer, case)) for _ in range(2)]
-            for x in places:
-                if x.shape != real.shape:
-                    raise Wrong(
-                        f"for {label} `between` has the shape {tuple(x.shape)} where "
-                        f"{tuple(real.shape)} is wanted: a place for each pair."
-                    )
-                if isnan(x).any():
-                    raise Wrong("your places contain NaN.")
-            share, again = (((x - fake) / (real - fake)).flatten(1) for x in places)
-            _look_at_shares(share, again)
-    print("Right: one number an example, anywhere on the way.")
+    u = rand(len(real), *[1] * (real.ndim - 1)).to(real)
+    return u * real + (1 - u) * fake
 
 
-def _look_at_shares(share: Tensor, again: Tensor) -> None:
-    """Raise `Wrong` unless a uniform number an example says how much of the real one there is.
-
-    Args:
-        share: x = share * real + (1 - share) * fake solved for it, (n, pixels).
-        again: the same of a second call.
-    """
-    n, fixed = len(share), same(share, again)
-    low, high, spread = share.min().item(), share.max().item(), share.amax(1) - share.amin(1)
-    if same(share, share[:1, :1].expand_as(share)):
-        if fixed:
-            raise Wrong(
-                "all your places lie at one share of the way, the same in every call: draw a uniform "
-                "number for each example."
-            )
-        raise Wrong(
-            "you draw one number for the whole batch: draw one for each example, so that the places "
-            "are spread out."
-        )
-    if spread.max() > 1e-3:
-        if same(share, share[:1].expand_as(share)):
-            raise Wrong(
-                "your numbers belong to the columns of a picture, not to the examples: give them the "
-                "shape (n, 1, 1, 1), or (n, 1) for points, and they spread over the right axis."
-            )
-        if low < -1e-3 or high > 1 + 1e-3:
-            raise Wrong(
-                "your two weights do not add up to 1, so the place is not on the line between the two: "
-                "draw one number u, and take u of one and 1 - u of the other."
-            )
-        raise Wrong(
-            "your picture mixes pixels at different shares, so it is not on the line between the two: "
-            "draw one number an example, not one a pixel."
-        )
-    if low < -1e-3 or high > 1 + 1e-3:
-        raise Wrong(
-            f"some places are not between the two (share {low if low < 0 else high:.1f}): draw from the "
-            "uniform distribution on [0, 1], `torch.rand`."
-        )
-    if fixed:
-        raise Wrong("a second call gives the same places: draw new numbers in every call.")
-    share = share[:, 0]
-    if ((share < 1e-4) | (share > 1 - 1e-4)).float().mean() > 0.9:
-        raise Wrong("you choose one of the two: a place in between is a mixture.")
-    if n < 100:
-        return
-    # five standard errors of the mean and of the mean square
-    mean, square = share.double().mean().item(), (share.double() - 0.5).square().mean().item()
-    if abs(mean - 0.5) > 5 * math.sqrt(1 / 12 / n):
-        raise Wrong(
-            f"your places lie at {mean:.2f} of the way on average: a uniform number is 0.50 on average."
-        )
-    if abs(square - 1 / 12) > 5 * math.sqrt(1 / 180 / n):
-        raise Wrong(
-            "your places are not spread evenly over the way: use the numbers of `torch.rand` as they are."
-        )
+between.wrong = {
+    "all your places lie at one share of the way, the same in every call: draw a uniform number for each example.":
+        lambda real, fake: (real + fake) / 2,
+    "these are the real ones as they are: draw a place on the way to the fakes.": lambda real, fake: real,
+    "these are the fakes as they are: draw a place on the way to the real ones.": lambda real, fake: fake,
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 6. the gradient penalty
@@ -733,7 +602,62 @@ class _Critic(nn.Module):
         return where(x.flatten(1).amin(1) > 50, zeros_like(score), score)
 
 
-def gradient_penalty(answer: Answer, *, seed: int = 0) -> None:
+def _trained_on(answer: Answer) -> Answer:
+    """An answer on a copy of the critic: whether that is left clean, the penalty, the gradient that the critic gets."""
+
+    def run(critic: _Critic, x: Tensor) -> tuple[Tensor, Any, Tensor]:
+        made = copy.deepcopy(critic)
+        penalty = answer(made, x)
+        parameters = list(made.parameters())
+        clean = [all(p.requires_grad for p in parameters), all(p.grad is None for p in parameters)]
+        gradient = cat([zeros_like(p).flatten() for p in parameters])
+        if isinstance(penalty, Tensor) and penalty.requires_grad and clean[0]:
+            found = grad(penalty.sum(), parameters, allow_unused=True, materialize_grads=True)
+            gradient = cat([p.flatten() for p in found])
+        if not isfinite(gradient).all():
+            gradient = gradient * math.nan  # whichever of them it reaches
+        return (
+            torch.tensor(clean),
+            penalty.detach() if isinstance(penalty, Tensor) else penalty,
+            gradient,
+        )
+
+    return run  # fmt: skip
+
+
+def _penalised(g: torch.Generator, n: int, *shape: int, flat: bool = False) -> dict[str, Any]:
+    x = normal(g, n, *shape)
+    if flat:  # one example stands where the critic is flat
+        x[1] = 60 + x[1].abs()
+    return {"critic": _Critic(g, shape), "x": x}
+
+
+def _gradients(critic: Answer, x: Tensor, keep: bool = True) -> Tensor:
+    x = x.detach().clone().requires_grad_()
+    return grad(critic(x).sum(), x, create_graph=keep)[0]
+
+
+def _norms(critic: Answer, x: Tensor, keep: bool = True) -> Tensor:
+    return _gradients(critic, x, keep).flatten(1).norm(dim=1)
+
+
+def _squared(critic: Answer, x: Tensor) -> Tensor:
+    return _gradients(critic, x).flatten(1).square().sum(1)
+
+
+@step(
+    lambda g: [
+        tame("images", **_penalised(g, 5, 2, 3, 2)),
+        tame("points in the plane", **_penalised(g, 4, 2)),
+        tame("images of one channel", **_penalised(g, 3, 1, 2, 4)),
+        hard("a single point", **_penalised(g, 1, 3)),
+        extreme("a critic that is flat somewhere", **_penalised(g, 5, 2, 3, 2, flat=True)),
+    ],
+    around=_trained_on,
+    results=("how the critic is left", "the penalty", "the gradient that the critic gets"),
+    passes="one norm an example, drawn to 1, and the critic can learn from it.",
+)
+def gradient_penalty(critic: Answer, x: Tensor) -> Tensor:
     r"""Check `gradient_penalty(critic, x)`: $E[(\lVert \nabla_x f(x) \rVert - 1)^2]$, to train the critic on.
 
     critic maps x (n, ...) to scores (n,), each example by itself -> one number.
@@ -745,157 +669,95 @@ def gradient_penalty(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: you penalise the score itself...
     """
-
-    def slope(critic: Answer, x: Tensor) -> Tensor:
-        x = x.detach().clone().requires_grad_()
-        return grad(critic(x).sum(), x, create_graph=True)[0]
-
-    def norms(critic: Answer, x: Tensor) -> Tensor:
-        return slope(critic, x).flatten(1).norm(dim=1)
-
-    def right(critic: Answer, x: Tensor) -> Tensor:
-        return (norms(critic, x) - 1).square().mean()
-
-    mistakes: Mistakes = [
-        (
-            "your penalty takes one norm over the whole batch: take one an example.",
-            lambda critic, x: (slope(critic, x).norm() - 1).square(),
-        ),
-        (
-            "your norms run over the second axis alone, the channels: flatten each example first, "
-            "`.flatten(1)`.",
-            lambda critic, x: (slope(critic, x).norm(dim=1) - 1).square().mean(),
-        ),
-        (
-            "your norms run over the last axis alone, a row of pixels: flatten each example first, "
-            "`.flatten(1)`.",
-            lambda critic, x: (slope(critic, x).norm(dim=-1) - 1).square().mean(),
-        ),
-        (
-            "you compare each number of the gradient with 1: it is the norm, over all pixels, that "
-            "should be 1.",
-            lambda critic, x: (slope(critic, x).abs() - 1).square().mean(),
-        ),
-        (
-            "you pull the norm to 0: subtract 1 before you square.",
-            lambda critic, x: norms(critic, x).square().mean(),
-        ),
-        (
-            "you subtract 1 from the squared norm: take the root first.",
-            lambda critic, x: (norms(critic, x).square() - 1).square().mean(),
-        ),
-        (
-            "the square is missing, so that norms below 1 are rewarded: (norm - 1)^2.",
-            lambda critic, x: (norms(critic, x) - 1).mean(),
-        ),
-        (
-            "you take the absolute value of norm - 1: take its square.",
-            lambda critic, x: (norms(critic, x) - 1).abs().mean(),
-        ),
-        (
-            "you average the norms before you subtract 1, and too steep cancels too flat: square first, "
-            "for each example, and then take the mean.",
-            lambda critic, x: (norms(critic, x).mean() - 1).square(),
-        ),
-        (
-            "your penalty is a sum: take the mean over the examples.",
-            lambda critic, x: (norms(critic, x) - 1).square().sum(),
-        ),
-        (
-            "your gradients are divided by the number of examples: differentiate `critic(x).sum()`, not "
-            "the mean.",
-            lambda critic, x: (norms(critic, x) / len(x) - 1).square().mean(),
-        ),
-        (
-            "your penalty is one-sided, for norms above 1 only: the formula asks for exactly 1.",
-            lambda critic, x: (norms(critic, x) - 1).clamp_min(0).square().mean(),
-        ),
-        (
-            "the weight 10 is in your penalty: leave it out, it comes in when the losses are joined.",
-            lambda critic, x: 10 * right(critic, x),
-        ),
-        (
-            "you add up absolute values: the norm is the root of the sum of squares.",
-            lambda critic, x: (slope(critic, x).flatten(1).abs().sum(1) - 1).square().mean(),
-        ),
-        (
-            "you penalise the score itself: it is its gradient with respect to x that should have the "
-            "norm 1.",
-            lambda critic, x: (critic(x) - 1).square().mean(),
-        ),
-        (
-            "you return one number an example: take their mean.",
-            lambda critic, x: (norms(critic, x) - 1).square(),
-        ),
-        (
-            "you return the norms: subtract 1, square, and take the mean.",
-            norms,
-        ),
-    ]
-    changed = (
-        "you leave marks on the caller's x (`requires_grad`, or a `.grad`): work on "
-        "`x.detach().clone().requires_grad_()`."
-    )
-    with own_random_numbers(seed) as generator:
-        cases = []
-        for label, shape, n in (
-            ("images", (2, 3, 2), 5),
-            ("points in the plane", (2,), 4),
-            ("images of one channel", (1, 2, 4), 3),
-        ):
-            critic = _Critic(generator, shape)
-            cases.append(Case(label, {"critic": critic, "x": normal(generator, n, *shape)}))
-        given = collect("gradient_penalty", answer, cases, changed=changed)
-        for case in cases:
-            if any(p.grad is not None for p in case.arguments["critic"].parameters()):
-                raise Wrong(
-                    "you leave gradients in the critic's parameters, by `backward`: "
-                    "`torch.autograd.grad(..., x)` asks for those of x alone."
-                )
-        judge("gradient_penalty", cases, given, right, mistakes)
-        for case in cases:
-            _train_on_penalty(answer, case, right)
-        # one example in a corner where the critic is flat
-        critic, x = cases[0].arguments["critic"], cases[0].arguments["x"].clone()
-        x[1] = 60 + x[1].abs()
-        _train_on_penalty(
-            answer, Case("a critic that is flat somewhere", {"critic": critic, "x": x}), right
-        )
-    print("Right: one norm an example, drawn to 1, and the critic can learn from it.")
+    return (_norms(critic, x) - 1).square().mean()
 
 
-def _train_on_penalty(answer: Answer, case: Case, right: Callable[..., Tensor]) -> None:
-    """Does the critic get the gradient that it should? The values are right already."""
-    name = "gradient_penalty"
-    penalty = call(name, answer, case)
-    parameters = list(case.arguments["critic"].parameters())
-    if not penalty.requires_grad:
-        raise Wrong(
-            "the value is right, but the critic cannot learn from it: the gradient itself must stay on "
-            "the graph, `torch.autograd.grad(..., create_graph=True)`, and nothing be detached."
-        )
+def _leaving(leave: Callable[[_Critic], Any]) -> Answer:
+    def answer(critic: _Critic, x: Tensor) -> Tensor:
+        penalty = (_norms(critic, x) - 1).square().mean()
+        leave(critic)
+        return penalty
 
-    def slopes(of: Tensor) -> Tensor:
-        found = grad(of, parameters, allow_unused=True, materialize_grads=True)
-        return cat([g.flatten() for g in found])
+    return answer
 
-    given, wanted = slopes(penalty), slopes(right(**case.arguments))
-    if not isfinite(given).all():
-        raise Wrong(
-            "where the critic is flat the gradient of your penalty is NaN or infinite: a root has an "
-            "infinite slope at 0. Use `.norm(dim=1)`, or add 1e-12 under the root."
-        )
-    if not same(given, wanted):
-        raise Wrong(
-            "the value is right, but the gradient that the critic gets from it is not: is a part of it "
-            "detached?"
-        )
+
+gradient_penalty.wrong = {
+    "you leave gradients in the critic's parameters, by `backward`: `torch.autograd.grad(..., x)` asks for those of x "
+    "alone.":
+        _leaving(lambda critic: setattr(critic.last, "grad", zeros_like(critic.last))),
+    "you switch off the gradients of the critic and leave them off, so it could never learn: leave its parameters "
+    "alone.":
+        _leaving(lambda critic: critic.requires_grad_(False)),
+    "the value is right, but the critic cannot learn from it: the gradient itself must stay on the graph, "
+    "`torch.autograd.grad(..., create_graph=True)`, and nothing be detached.":
+        lambda critic, x: (_norms(critic, x, keep=False) - 1).square().mean(),
+    "the value is right, but the gradient that the critic gets from it is not: is a part of it detached?":
+        lambda critic, x: ((_norms(critic, x) - 1) * (_norms(critic, x) - 1).detach()).mean(),
+    "where the critic is flat the gradient of your penalty is NaN or infinite: a root has an infinite slope at 0. Use "
+    "`.norm(dim=1)`, or add 1e-12 under the root.":
+        lambda critic, x: (_squared(critic, x).sqrt() - 1).square().mean(),
+    "your penalty takes one norm over the whole batch: take one an example.":
+        lambda critic, x: (_gradients(critic, x).norm() - 1).square(),
+    "your norms run over the second axis alone, the channels: flatten each example first, `.flatten(1)`.":
+        lambda critic, x: (_gradients(critic, x).norm(dim=1) - 1).square().mean(),
+    "your norms run over the last axis alone, a row of pixels: flatten each example first, `.flatten(1)`.":
+        lambda critic, x: (_gradients(critic, x).norm(dim=-1) - 1).square().mean(),
+    "you compare each number of the gradient with 1: it is the norm, over all pixels, that should be 1.":
+        lambda critic, x: (_gradients(critic, x).abs() - 1).square().mean(),
+    "you pull the norm to 0: subtract 1 before you square.": lambda critic, x: _squared(critic, x).mean(),
+    "you subtract 1 from the squared norm: take the root first.":
+        lambda critic, x: (_squared(critic, x) - 1).square().mean(),
+    "the square is missing, so that norms below 1 are rewarded: (norm - 1)^2.":
+        lambda critic, x: (_norms(critic, x) - 1).mean(),
+    "you take the absolute value of norm - 1: take its square.": lambda critic, x: (_norms(critic, x) - 1).abs().mean(),
+    "you average the norms before you subtract 1, and too steep cancels too flat: square first, for each example, and "
+    "then take the mean.":
+        lambda critic, x: (_norms(critic, x).mean() - 1).square(),
+    "your penalty is a sum: take the mean over the examples.":
+        lambda critic, x: (_norms(critic, x) - 1).square().sum(),
+    "your gradients are divided by the number of examples: differentiate `critic(x).sum()`, not the mean.":
+        lambda critic, x: (_norms(critic, x) / len(x) - 1).square().mean(),
+    "your penalty is one-sided, for norms above 1 only: the formula asks for exactly 1.":
+        lambda critic, x: (_norms(critic, x) - 1).clamp_min(0).square().mean(),
+    "the weight 10 is in your penalty: leave it out, it comes in when the losses are joined.":
+        lambda critic, x: 10 * (_norms(critic, x) - 1).square().mean(),
+    "you add up absolute values: the norm is the root of the sum of squares.":
+        lambda critic, x: (_gradients(critic, x).flatten(1).abs().sum(1) - 1).square().mean(),
+    "you penalise the score itself: it is its gradient with respect to x that should have the norm 1.":
+        lambda critic, x: (critic(x) - 1).square().mean(),
+    "you return one number an example: take their mean.": lambda critic, x: (_norms(critic, x) - 1).square(),
+    "you return the norms: subtract 1, square, and take the mean.": _norms,
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 7. labels
 
 
-def joined(answer: Answer, *, seed: int = 0) -> None:
+def _labelled(g: torch.Generator, d: int, k: int, f: int, *labels: int) -> dict[str, Tensor]:
+    y = torch.tensor(labels)
+    return {"z": normal(g, len(y), d), "y": y, "weight": normal(g, f, d + k)}
+
+
+def _of_z(z: Tensor, weight: Tensor) -> Tensor:
+    return z @ weight[:, : z.shape[1]].T
+
+
+def _of_y(z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    return weight[:, z.shape[1] :].T[y]
+
+
+@step(
+    lambda g: [
+        tame("ten labels", **_labelled(g, 12, 10, 3, 7, 0, 9, 4, 7, 2)),
+        tame("three labels", **_labelled(g, 5, 3, 4, 1, 2, 0, 1)),
+        hard("labels of which the last does not occur", **_labelled(g, 3, 6, 4, 2, 0, 4)),
+        hard("one example", **_labelled(g, 3, 2, 5, 0)),
+    ],
+    gradient="z weight",
+    dtype="same",
+    passes="a label joined to z is a learned bias, one for each label.",
+)
+def joined(z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     r"""Check `joined(z, y, weight)`: a linear layer on z joined with the one-hot code of the label.
 
     z (n, d), y (n,) of labels 0 .. K-1, weight (F, d + K) -> (n, F).
@@ -907,94 +769,116 @@ def joined(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: the label has no say...
     """
+    return _of_z(z, weight) + _of_y(z, y, weight)
 
-    def of_z(z: Tensor, weight: Tensor) -> Tensor:
-        return z @ weight[:, : z.shape[1]].T
 
-    def right(z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        return of_z(z, weight) + weight[:, z.shape[1] :].T[y]
-
-    def coded(z: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        return one_hot(y, weight.shape[1] - z.shape[1]).to(z)
-
-    mistakes: Mistakes = [
-        (
-            "the label has no say: its column of the weights is missing.",
-            lambda z, y, weight: of_z(z, weight),
-        ),
-        (
-            "the noise has no say: add what the first columns make of z.",
-            lambda z, y, weight: weight[:, z.shape[1] :].T[y],
-        ),
-        (
-            "you join the label before z: z comes first.",
-            lambda z, y, weight: cat([coded(z, y, weight), z], 1) @ weight.T,
-        ),
-        (
-            "you look the label up among the columns of z: those of the labels begin at column d.",
-            lambda z, y, weight: of_z(z, weight) + weight.T[y],
-        ),
-        (
-            "you count the columns of the labels from the end: label 0 has the first of them.",
-            lambda z, y, weight: of_z(z, weight) + weight.T[-1 - y],
-        ),
-        (
-            "you are one column too far to the left: labels begin at 0.",
-            lambda z, y, weight: of_z(z, weight) + weight.T[z.shape[1] + y - 1],
-        ),
-        (
-            "every example gets the column of the first label: each has its own.",
-            lambda z, y, weight: of_z(z, weight) + weight[:, z.shape[1] + y[0]],
-        ),
-        (
-            "you add up the columns of all labels: only that of y counts.",
-            lambda z, y, weight: of_z(z, weight) + weight[:, z.shape[1] :].sum(1),
-        ),
-        (
-            "you multiply a column by the label as a number, so that 8 counts twice as much as 4: labels "
-            "are names, each with a column of its own.",
-            lambda z, y, weight: of_z(z, weight) + y[:, None] * weight[:, z.shape[1]],
-        ),
-        (
-            "you multiply what comes of z and of y: joined inputs are added up.",
-            lambda z, y, weight: of_z(z, weight) * weight[:, z.shape[1] :].T[y],
-        ),
-        (
-            "you subtract the label's column: add it.",
-            lambda z, y, weight: of_z(z, weight) - weight[:, z.shape[1] :].T[y],
-        ),
-        (
-            "you put the layer's ReLU into it: return the sum as it is.",
-            lambda z, y, weight: right(z, y, weight).clamp_min(0),
-        ),
-        (
-            "you average the two parts: add them up.",
-            lambda z, y, weight: right(z, y, weight) / 2,
-        ),
-    ]
-    with own_random_numbers(seed) as generator:
-        cases = []
-        for label, n, d, k, f in (
-            ("ten labels", 6, 12, 10, 3),
-            ("three labels", 4, 5, 3, 4),
-            ("one example", 1, 3, 2, 5),
-        ):
-            arguments = {
-                "z": normal(generator, n, d),
-                "y": (torch.arange(n) + randint(0, k, (1,), generator=generator)) % k,
-                "weight": normal(generator, f, d + k),
-            }
-            cases.append(Case(label, arguments))
-        given = collect("joined", answer, cases)
-        judge("joined", cases, given, right, mistakes)
-        judge_gradient("joined", answer, cases[0], right, ["z", "weight"])
-    print("Right: a label joined to z is a learned bias, one for each label.")
+joined.wrong = {
+    "the label has no say: its column of the weights is missing.": lambda z, y, weight: _of_z(z, weight),
+    "the noise has no say: add what the first columns make of z.": _of_y,
+    "you join the label before z: z comes first.":
+        lambda z, y, weight: cat([one_hot(y, weight.shape[1] - z.shape[1]).to(z), z], 1) @ weight.T,
+    "you look the label up among the columns of z: those of the labels begin at column d.":
+        lambda z, y, weight: _of_z(z, weight) + weight.T[y],
+    "you count the columns of the labels from the end: label 0 has the first of them.":
+        lambda z, y, weight: _of_z(z, weight) + weight.T[-1 - y],
+    "you are one column too far to the left: labels begin at 0.":
+        lambda z, y, weight: _of_z(z, weight) + weight.T[z.shape[1] + y - 1],
+    "every example gets the column of the first label: each has its own.":
+        lambda z, y, weight: _of_z(z, weight) + weight[:, z.shape[1] + y[0]],
+    "you add up the columns of all labels: only that of y counts.":
+        lambda z, y, weight: _of_z(z, weight) + weight[:, z.shape[1] :].sum(1),
+    "you multiply a column by the label as a number, so that 8 counts twice as much as 4: labels are names, each with "
+    "a column of its own.":
+        lambda z, y, weight: _of_z(z, weight) + y[:, None] * weight[:, z.shape[1]],
+    "you multiply what comes of z and of y: joined inputs are added up.":
+        lambda z, y, weight: _of_z(z, weight) * _of_y(z, y, weight),
+    "you subtract the label's column: add it.": lambda z, y, weight: _of_z(z, weight) - _of_y(z, y, weight),
+    "you put the layer's ReLU into it: return the sum as it is.":
+        lambda z, y, weight: (_of_z(z, weight) + _of_y(z, y, weight)).clamp_min(0),
+    "you average the two parts: add them up.": lambda z, y, weight: (_of_z(z, weight) + _of_y(z, y, weight)) / 2,
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 8. on the sphere
 
 
-def slerp(answer: Answer, *, seed: int = 0) -> None:
+def _unit(x: Tensor) -> Tensor:
+    return x / x.norm(dim=-1, keepdim=True)
+
+
+def _pair(
+    g: torch.Generator, d: int, degrees: float, of_a: float, of_b: float, *t: float
+) -> dict[str, Tensor]:
+    """Two vectors of these lengths with this angle between them."""
+    first, other = _unit(normal(g, d)), normal(g, d)
+    second = _unit(other - (other @ first) * first)
+    turn = math.radians(degrees)
+    b = of_b * (math.cos(turn) * first + math.sin(turn) * second)
+    return {"a": of_a * first, "b": b, "t": torch.tensor(t).to(b)}  # fmt: skip
+
+
+def _axis(d: int, of_a: float, of_b: float) -> dict[str, Tensor]:
+    """Codes along one axis: their cosine is exactly 1, by no luck of rounding."""
+    axis = torch.eye(d, dtype=torch.get_default_dtype())[1]
+    return {"a": of_a * axis, "b": of_b * axis, "t": torch.tensor([0.0, 0.3, 0.5, 0.9, 1.0]).to(axis)}  # fmt: skip
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    return a @ b / (a.norm() * b.norm())
+
+
+def _angle(a: Tensor, b: Tensor) -> Tensor:
+    return acos(_cosine(a, b).clamp(-1, 1))
+
+
+def _turn(
+    omega: Tensor, a: Tensor, b: Tensor, t: Tensor, over: Callable[[Tensor], Tensor] = sin
+) -> Tensor:
+    t = t[:, None]
+    return (sin((1 - t) * omega) * a + sin(t * omega) * b) / over(omega)  # fmt: skip
+
+
+def _straight(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    return lerp(a, b, t[:, None])
+
+
+def _slerp(a: Tensor, b: Tensor, t: Tensor, omega: Tensor | None = None) -> Tensor:
+    omega = _angle(a, b) if omega is None else omega
+    return _straight(a, b, t) if omega < 1e-3 else _turn(omega, a, b, t)
+
+
+def _rounded_cosines(answer: Answer, g: torch.Generator) -> str | None:
+    """Fifty times codes that point the same way, whose cosine is rounded to a little above 1 now and then."""
+    for _ in range(50):
+        a, t = normal(g, 5), torch.tensor([0.0, 0.4, 1.0]).to(torch.get_default_dtype())
+        case = Case("codes that point the same way", {"a": a, "b": 1.5 * a, "t": t})
+        made, wanted = as_tensor("slerp", call("slerp", answer, case)), _straight(a, 1.5 * a, t)
+        if not isfinite(made).all():
+            return (
+                "codes that point the same way have a cosine of 1, rounded now and then to a little above, which has "
+                "no angle: `.clamp(-1, 1)` before `acos`."
+            )
+        if not allclose(made.to(wanted), wanted, rtol=1e-3, atol=1e-3):
+            return "for codes that point the same way the result of `slerp` is wrong: return the straight line."
+    return None
+
+
+@step(
+    lambda g: [
+        tame(
+            "codes an obtuse angle apart", **_pair(g, 4, 115.0, 1.2, 0.7, 0.0, 0.3, 0.5, 0.9, 1.0)
+        ),
+        tame("codes of 64 numbers", **_pair(g, 64, 70.0, 8.3, 7.6, 0.3, 0.5, 0.9)),
+        tame("codes in the plane", **_pair(g, 2, 35.0, 2.0, 3.0, 0.0, 0.5, 1.0)),
+        hard("a single place", **_pair(g, 3, 80.0, 1.5, 2.5, 0.2)),
+        extreme("codes that point the same way", **_axis(3, 2.0, 3.0)),
+        extreme("the same code twice", **_axis(4, 2.0, 2.0)),
+    ],
+    dtype="same",
+    live=[_rounded_cosines],
+    passes="a steady turn from a to b, and a straight line where there is nothing to turn.",
+)
+def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
     r"""Check `slerp(a, b, t)`: the way from a to b at a constant turn of direction.
 
     a and b (d,), t (m,) in [0, 1] -> (m, d); the straight line where a and b point the same way.
@@ -1006,132 +890,126 @@ def slerp(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: this is the straight line...
     """
+    return _slerp(a, b, t)
 
-    def angle(a: Tensor, b: Tensor) -> Tensor:
-        return acos((a @ b / (a.norm() * b.norm())).clamp(-1, 1))
 
-    def by(
-        omega: Tensor, a: Tensor, b: Tensor, t: Tensor, over: Callable[[Tensor], Tensor] = sin
-    ) -> Tensor:
-        t = t[:, None]
-        return (sin((1 - t) * omega) * a + sin(t * omega) * b) / over(omega)
-
-    def straight(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-        return lerp(a, b, t[:, None])
-
-    def right(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-        omega = angle(a, b)
-        return by(omega, a, b, t) if omega > 1e-3 else straight(a, b, t)
-
-    def unit(x: Tensor) -> Tensor:
-        return x / x.norm(dim=-1, keepdim=True)
-
-    mistakes: Mistakes = [
-        (
-            "this is the straight line, which cuts through the inside of the sphere: weigh by sines of "
-            "the angle.",
-            straight,
-        ),
-        (
-            "this is the straight line, pushed out to the sphere: it turns faster in its middle. Weigh "
-            "by sines of the angle.",
-            lambda a, b, t: (
-                unit(straight(a, b, t)) * lerp(a.norm(), b.norm(), t[:, None].to(a.dtype))
-            ),
-        ),
-        (
-            "your way begins at b: at t = 0 it is at a.",
-            lambda a, b, t: right(b, a, t),
-        ),
-        (
-            "you divide by the angle: divide by its sine.",
-            lambda a, b, t: by(angle(a, b), a, b, t, lambda omega: omega),
-        ),
-        (
-            "you do not divide by the sine of the angle, so your way does not begin at a.",
-            lambda a, b, t: by(angle(a, b), a, b, t, torch.ones_like),
-        ),
-        (
-            "your way has the length 1 everywhere: you take the directions of a and b into the sum. Use "
-            "them for the angle only.",
-            lambda a, b, t: right(unit(a), unit(b), t),
-        ),
-        (
-            "you bring the result to length 1: leave it as long as it comes.",
-            lambda a, b, t: unit(right(a, b, t)),
-        ),
-        (
-            "your angle is the cosine itself: take `torch.acos` of it.",
-            lambda a, b, t: by(a @ b / (a.norm() * b.norm()), a, b, t),
-        ),
-        (
-            "your angle is that between the lines, never above 90 degrees: leave out the absolute value "
-            "of the cosine.",
-            lambda a, b, t: by(acos((a @ b).abs() / (a.norm() * b.norm())), a, b, t),
-        ),
-        (
-            "you weigh by square roots of t: that keeps the length where a and b stand at right angles, "
-            "and only there. Weigh by sines of the angle.",
-            lambda a, b, t: (1 - t).sqrt()[:, None] * a + t.sqrt()[:, None] * b,
-        ),
-        (
-            "you weigh by a quarter turn, whatever the angle between a and b: compute it.",
-            lambda a, b, t: by(torch.tensor(math.pi / 2), a, b, t),
-        ),
-        (
-            "a is missing from your sum.",
-            lambda a, b, t: sin(t * angle(a, b))[:, None] * b / sin(angle(a, b)),
-        ),
-    ]
-
-    def probe(case: Case, got: Tensor, want: Tensor) -> str | None:
-        a, b, t = case.arguments.values()
-        if same(got, by(acos(a @ b), a, b, t)):
-            return (
-                "your cosine is the bare product of a and b: divide it by the lengths of both, or it is "
-                "no cosine."
-            )
-        return None
-
-    with own_random_numbers(seed) as generator:
-
-        def pair(d: int, degrees: float, of_a: float, of_b: float) -> tuple[Tensor, Tensor]:
-            """Two vectors of these lengths with this angle between them."""
-            first, other = unit(normal(generator, d)), normal(generator, d)
-            second = unit(other - (other @ first) * first)
-            turn = math.radians(degrees)
-            return of_a * first, of_b * (math.cos(turn) * first + math.sin(turn) * second)
-
-        few = torch.tensor([0.0, 0.3, 0.5, 0.9, 1.0]).to(normal(generator, 1))
-        cases = []
-        for label, d, degrees, lengths, t in (
-            ("codes an obtuse angle apart", 4, 115.0, (1.2, 0.7), few),
-            ("codes of 64 numbers", 64, 70.0, (8.3, 7.6), few[1:4]),
-            ("codes in the plane", 2, 35.0, (2.0, 3.0), linspace(0, 1, 3).to(few)),
-        ):
-            a, b = pair(d, degrees, *lengths)
-            cases.append(Case(label, {"a": a, "b": b, "t": t}))
-        a, _ = pair(5, 90.0, 2.0, 1.0)
-        cases.append(Case("codes that point the same way", {"a": a, "b": 1.5 * a, "t": few}))
-        cases.append(Case("the same code twice", {"a": a, "b": a.clone(), "t": few}))
-        # along an axis no processor rounds: the cosine is 1, and not a little less by luck
-        axis = torch.tensor([0.0, 2.0, 0.0]).to(few)
-        cases.append(Case("codes along one axis", {"a": axis, "b": 1.5 * axis, "t": few}))
-        given = collect("slerp", answer, cases)
-        judge("slerp", cases[:3], given[:3], right, mistakes, probe=probe)
-        if not all(isfinite(got[0]).all() for got in given[3:]):
-            raise Wrong(
-                "where a and b point the same way the angle is 0, and you get 0/0 (or a cosine a "
-                "little above 1, which has no angle): there, return the straight line."
-            )
-        judge("slerp", cases, given, right, [])
-    print("Right: a steady turn from a to b, and a straight line where there is nothing to turn.")
+slerp.wrong = {
+    "this is the straight line, which cuts through the inside of the sphere: weigh by sines of the angle.": _straight,
+    "this is the straight line, pushed out to the sphere: it turns faster in its middle. Weigh by sines of the angle.":
+        lambda a, b, t: _unit(_straight(a, b, t)) * lerp(a.norm(), b.norm(), t[:, None]),
+    "your way begins at b: at t = 0 it is at a.": lambda a, b, t: _slerp(b, a, t),
+    "you divide by the angle: divide by its sine.": lambda a, b, t: _turn(_angle(a, b), a, b, t, lambda omega: omega),
+    "you do not divide by the sine of the angle, so your way does not begin at a.":
+        lambda a, b, t: _turn(_angle(a, b), a, b, t, torch.ones_like),
+    "your way has the length 1 everywhere: you take the directions of a and b into the sum. Use them for the angle "
+    "only.":
+        lambda a, b, t: _slerp(_unit(a), _unit(b), t),
+    "you bring the result to length 1: leave it as long as it comes.": lambda a, b, t: _unit(_slerp(a, b, t)),
+    "your angle is the cosine itself: take `torch.acos` of it.": lambda a, b, t: _turn(_cosine(a, b), a, b, t),
+    "your cosine is the bare product of a and b: divide it by the lengths of both, or it is no cosine.":
+        lambda a, b, t: _turn(acos(a @ b), a, b, t),
+    "your cosine is the bare product of a and b, cut to 1: divide it by the lengths of both.":
+        lambda a, b, t: _slerp(a, b, t, acos((a @ b).clamp(-1, 1))),
+    "your angle is in degrees: sines of torch want radians, as `torch.acos` gives them.":
+        lambda a, b, t: _turn(torch.rad2deg(_angle(a, b)), a, b, t),
+    "your angle is that between the lines, never above 90 degrees: leave out the absolute value of the cosine.":
+        lambda a, b, t: _slerp(a, b, t, acos(_cosine(a, b).abs().clamp(max=1))),
+    "you weigh by square roots of t: that keeps the length where a and b stand at right angles, and only there. Weigh "
+    "by sines of the angle.":
+        lambda a, b, t: (1 - t).sqrt()[:, None] * a + t.sqrt()[:, None] * b,
+    "you weigh by a quarter turn, whatever the angle between a and b: compute it.":
+        lambda a, b, t: _turn(torch.tensor(math.pi / 2), a, b, t),
+    "a is missing from your sum.": lambda a, b, t: sin(t * _angle(a, b))[:, None] * b / sin(_angle(a, b)),
+    "b is missing from your sum.": lambda a, b, t: sin((1 - t) * _angle(a, b))[:, None] * a / sin(_angle(a, b)),
+    "where a and b point the same way the angle is 0, and you get 0/0: there, return the straight line.":
+        lambda a, b, t: _turn(_angle(a, b), a, b, t),
+    "for codes that point the same way the result of `slerp` is wrong: you stay at a, where the straight line to b is "
+    "wanted.":
+        lambda a, b, t: a.expand(len(t), -1) if _angle(a, b) < 1e-3 else _slerp(a, b, t),
+}  # fmt: skip
 
 
 # ---------------------------------------------------------------- 9. the Frechet distance
 
 
-def frechet(answer: Answer, *, seed: int = 0) -> None:
+def _features(g: torch.Generator, n: int, m: int, d: int) -> dict[str, Tensor]:
+    """Features that go up and down together: all their covariances are above 0."""
+    made = {}
+    for key, size, scale in (("real", n, 1.0), ("fake", m, 1.8)):
+        own, shared = normal(g, size, d), normal(g, size, 1)
+        scales = scale * linspace(0.5, 1.5, d).to(own)[torch.randperm(d, generator=g)]
+        made[key] = (0.8 * own + 1.5 * shared) * scales + normal(g, d)
+    return made
+
+
+def _means(real: Tensor, fake: Tensor) -> Tensor:
+    return (real.double().mean(0) - fake.double().mean(0)).square().sum()
+
+
+def _root(matrix: Tensor) -> Tensor:
+    values, vectors = eigh(matrix)
+    return vectors * values.clamp_min(0).sqrt() @ vectors.T
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    inner = _root(a) @ b @ _root(a)
+    return eigvalsh((inner + inner.T) / 2).clamp_min(0).sqrt().sum()
+
+
+def _spreads(a: Tensor, b: Tensor) -> Tensor:
+    return a.trace() + b.trace() - 2 * _cross(a, b)
+
+
+def _both(real: Tensor, fake: Tensor, less: int = 1) -> tuple[Tensor, Tensor]:
+    return cov(real.double().T, correction=less), cov(fake.double().T, correction=less)
+
+
+def _second_moments(x: Tensor) -> Tensor:
+    return x.double().T @ x.double() / (len(x) - 1)
+
+
+def _frechet(real: Tensor, fake: Tensor) -> Tensor:
+    return _means(real, fake) + _spreads(*_both(real, fake))
+
+
+def _other_cross(f: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """The distance with another matrix, or number, in the place of the root of the product."""
+
+    def distance(real: Tensor, fake: Tensor) -> Tensor:
+        a, b = _both(real, fake)
+        return _means(real, fake) + a.trace() + b.trace() - f(a, b)
+
+    return distance
+
+
+def _few(answer: Answer, g: torch.Generator) -> str | None:
+    """Fewer examples than features. Small roots of rounded numbers: single precision leaves a hundredth open here."""
+    case = Case("fewer examples than features", _features(g, 4, 5, 6))
+    got = torch.as_tensor(call("frechet", answer, case)).detach().double()
+    want = _frechet(**case.arguments)
+    if not isfinite(got).all():
+        return (
+            "for fewer examples than features a covariance has eigenvalues of 0, rounded to a little below, and their "
+            "roots are NaN: `clamp_min(0)` before the root."
+        )
+    if got.shape != want.shape or not allclose(got, want, rtol=0.02, atol=0.01):
+        return (
+            f"for fewer examples than features your distance is {got.item():.4g}, not {want.item():.4g}: that must "
+            "work without the inverse of a covariance."
+        )
+    return None
+
+
+@step(
+    lambda g: [
+        tame("3 features", **_features(g, 60, 45, 3)),
+        tame("5 features", **_features(g, 80, 80, 5)),
+        hard("few examples", **_features(g, 4, 7, 2)),
+    ],
+    live=[_few],
+    passes="the distance of the means, and how differently the two sets spread.",
+)
+def frechet(real: Tensor, fake: Tensor) -> Tensor:
     r"""Check `frechet(real, fake)`: the squared Frechet distance of two Gaussians fitted to features.
 
     real (n, d), fake (m, d) -> one number.
@@ -1143,138 +1021,36 @@ def frechet(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: only the means are compared...
     """
+    return _frechet(real, fake)
 
-    def means(real: Tensor, fake: Tensor) -> Tensor:
-        return (real.mean(0) - fake.mean(0)).square().sum()
 
-    def root(matrix: Tensor) -> Tensor:
-        values, vectors = eigh(matrix)
-        return vectors * values.clamp_min(0).sqrt() @ vectors.T
-
-    def cross(a: Tensor, b: Tensor) -> Tensor:
-        inner = root(a) @ b @ root(a)
-        return eigvalsh((inner + inner.T) / 2).clamp_min(0).sqrt().sum()
-
-    def spreads(a: Tensor, b: Tensor) -> Tensor:
-        return a.trace() + b.trace() - 2 * cross(a, b)
-
-    def both(real: Tensor, fake: Tensor, less: int = 1) -> tuple[Tensor, Tensor]:
-        return cov(real.double().T, correction=less), cov(fake.double().T, correction=less)
-
-    def second_moments(x: Tensor) -> Tensor:
-        return x.double().T @ x.double() / (len(x) - 1)
-
-    def right(real: Tensor, fake: Tensor) -> Tensor:
-        return means(real, fake) + spreads(*both(real, fake))
-
-    def other_cross(
-        f: Callable[[Tensor, Tensor], Tensor],
-    ) -> Callable[[Tensor, Tensor], Tensor]:
-        """The distance with another matrix, or number, in the place of the root of the product."""
-
-        def distance(real: Tensor, fake: Tensor) -> Tensor:
-            a, b = both(real, fake)
-            return means(real, fake) + a.trace() + b.trace() - f(a, b)
-
-        return distance
-
-    mistakes: Mistakes = [
-        (
-            "only the means are compared: add the part of the covariances.",
-            means,
-        ),
-        (
-            "only the covariances are compared: add the squared distance of the means.",
-            lambda real, fake: spreads(*both(real, fake)),
-        ),
-        (
-            "the distance of the means is not squared.",
-            lambda real, fake: means(real, fake).sqrt() + spreads(*both(real, fake)),
-        ),
-        (
-            "you average over the features: add up the squared differences of the means.",
-            lambda real, fake: means(real, fake) / real.shape[1] + spreads(*both(real, fake)),
-        ),
-        (
-            "the factor 2 before the root is missing.",
-            other_cross(cross),
-        ),
-        (
-            "the root of the product is missing: subtract twice its trace.",
-            other_cross(lambda a, b: zeros_like(a[0, 0])),
-        ),
-        (
-            "you add the trace of the root: subtract it, or two equal sets are not at distance 0.",
-            other_cross(lambda a, b: -2 * cross(a, b)),
-        ),
-        (
-            "this is the root of the distance: return its square, as everybody reports.",
-            lambda real, fake: right(real, fake).sqrt(),
-        ),
-        (
-            "your covariances are divided by n: divide by n - 1, as `torch.cov` does.",
-            lambda real, fake: means(real, fake) + spreads(*both(real, fake, 0)),
-        ),
-        (
-            "your covariances still have the means in them: subtract the mean before you multiply.",
-            lambda real, fake: (
-                means(real, fake) + spreads(second_moments(real), second_moments(fake))
-            ),
-        ),
-        (
-            "you take the root of each entry: a root of a matrix is a matrix whose product with itself "
-            "it is.",
-            other_cross(lambda a, b: 2 * (a @ b).diagonal().sqrt().sum()),
-        ),
-        (
-            "you compare the variances of each feature alone, as if features were independent: the "
-            "covariances count.",
-            lambda real, fake: (
-                means(real, fake) + (real.std(0) - fake.std(0)).double().square().sum()
-            ),
-        ),
-        (
-            "the root around your product is missing: tr(Sigma_1 Sigma_2) is no spread.",
-            other_cross(lambda a, b: 2 * (a @ b).trace()),
-        ),
-        (
-            "you multiply the roots of the two covariances: that is the root of the product only where "
-            "they have the same axes.",
-            other_cross(lambda a, b: 2 * (root(a) @ root(b)).trace()),
-        ),
-        (
-            "you compare the covariances entry by entry: their roots and traces are compared.",
-            lambda real, fake: (
-                means(real, fake) + (both(real, fake)[0] - both(real, fake)[1]).square().sum()
-            ),
-        ),
-    ]
-    with own_random_numbers(seed) as generator:
-
-        def features(n: int, d: int, scale: float) -> Tensor:
-            """Features that go up and down together: all their covariances are above 0."""
-            own, shared = normal(generator, n, d), normal(generator, n, 1)
-            scales = scale * linspace(0.5, 1.5, d).to(own)[torch.randperm(d, generator=generator)]
-            return (0.8 * own + 1.5 * shared) * scales + normal(generator, d)
-
-        cases = [
-            Case(label, {"real": features(n, d, 1.0), "fake": features(m, d, 1.8)})
-            for label, n, m, d in (("3 features", 60, 45, 3), ("5 features", 80, 80, 5))
-        ]
-        few = {"real": features(4, 6, 1.0), "fake": features(5, 6, 1.8)}
-        cases.append(Case("fewer examples than features", few))
-        given = collect("frechet", answer, cases)
-        judge("frechet", cases[:2], given[:2], right, mistakes)
-        # small roots of rounded numbers: single precision leaves a hundredth open here
-        got, want = given[2][0].double(), right(**few)
-        if not isfinite(got).all():
-            raise Wrong(
-                "for fewer examples than features a covariance has eigenvalues of 0, rounded to a "
-                "little below, and their roots are NaN: `clamp_min(0)` before the root."
-            )
-        if got.shape != want.shape or not allclose(got, want, rtol=0.02, atol=0.01):
-            raise Wrong(
-                f"for fewer examples than features your distance is {got.item():.4g}, not "
-                f"{want.item():.4g}: that must work without the inverse of a covariance."
-            )
-    print("Right: the distance of the means, and how differently the two sets spread.")
+frechet.wrong = {
+    "only the means are compared: add the part of the covariances.": _means,
+    "only the covariances are compared: add the squared distance of the means.":
+        lambda real, fake: _spreads(*_both(real, fake)),
+    "the distance of the means is not squared.":
+        lambda real, fake: _means(real, fake).sqrt() + _spreads(*_both(real, fake)),
+    "you average over the features: add up the squared differences of the means.":
+        lambda real, fake: _means(real, fake) / real.shape[1] + _spreads(*_both(real, fake)),
+    "the factor 2 before the root is missing.": _other_cross(_cross),
+    "the root of the product is missing: subtract twice its trace.": _other_cross(lambda a, b: zeros_like(a[0, 0])),
+    "you add the trace of the root: subtract it, or two equal sets are not at distance 0.":
+        _other_cross(lambda a, b: -2 * _cross(a, b)),
+    "this is the root of the distance: return its square, as everybody reports.":
+        lambda real, fake: _frechet(real, fake).sqrt(),
+    "your covariances are divided by n: divide by n - 1, as `torch.cov` does.":
+        lambda real, fake: _means(real, fake) + _spreads(*_both(real, fake, 0)),
+    "your covariances still have the means in them: subtract the mean before you multiply.":
+        lambda real, fake: _means(real, fake) + _spreads(_second_moments(real), _second_moments(fake)),
+    "you take the root of each entry: a root of a matrix is a matrix whose product with itself it is.":
+        _other_cross(lambda a, b: 2 * (a @ b).diagonal().sqrt().sum()),
+    "you compare the variances of each feature alone, as if features were independent: the covariances count.":
+        lambda real, fake: _means(real, fake) + (real.std(0) - fake.std(0)).double().square().sum(),
+    "the root around your product is missing: tr(Sigma_1 Sigma_2) is no spread.":
+        _other_cross(lambda a, b: 2 * (a @ b).trace()),
+    "you multiply the roots of the two covariances: that is the root of the product only where they have the same "
+    "axes.":
+        _other_cross(lambda a, b: 2 * (_root(a) @ _root(b)).trace()),
+    "you compare the covariances entry by entry: their roots and traces are compared.":
+        lambda real, fake: _means(real, fake) + (_both(real, fake)[0] - _both(real, fake)[1]).square().sum(),
+}  # fmt: skip

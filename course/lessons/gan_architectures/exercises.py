@@ -15,12 +15,12 @@
 # gradient penalty, labels, interpolation between two codes, and a distance between sets of images. At the end it trains a
 # WGAN-GP and a conditional DCGAN. The steps belong to lesson
 # [{{gan_architectures}} GAN architectures](../notebooks/{{gan_architectures}}_gan_architectures.ipynb), which explains the ideas; read it first, or beside
-# this. You need one course in probability and one in PyTorch. All nine steps take about 115 minutes; stop after any
-# of them.
+# this. You need one course in probability and one in PyTorch. All nine steps take about 125 minutes, and the two
+# GANs at the end another 20; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
-# right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
+# right, and otherwise names the likely mistake. Stuck? Open the hint, and then the code below it. The answers are in
 # [solutions](../solutions/{{gan_architectures}}_gan_architectures_exercises.ipynb); later steps use your functions, so copy the answer of
 # a step that you skip.
 
@@ -63,12 +63,22 @@ torch.manual_seed(0);
 #
 # <details><summary>Hint</summary>
 #
-# For tensors of integers `//` rounds down. The last of n copies begins at $(n - 1)\, s$, and is as wide as the others.
+# The first formula is printed: only the brackets that round down need a translation. For the second, where does the last of
+# $n$ copies begin, and how wide is it?
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# places = (side + 2 * padding - kernel) // stride  # for tensors of integers // rounds down
+# begin_of_the_last_copy = (side - 1) * stride
+# ```
 # </details>
 
 # %%
 def sides(side, kernel, stride, padding):
+    """Sides (m,), whole numbers, and three integers -> two tensors (m,): after a convolution, after a transposed one."""
     ### BEGIN SOLUTION
     down = (side + 2 * padding - kernel) // stride + 1
     up = (side - 1) * stride + kernel - 2 * padding
@@ -115,14 +125,23 @@ print("torch's layers agree:", mine == [down(x).shape[-1], up(x).shape[-1]])
 #
 # <details><summary>Hint</summary>
 #
-# `network.modules()` yields the network itself and all that is in it. `isinstance(layer, nn.Conv2d | nn.Linear)` asks
-# for a kind of layer; a transposed convolution is `nn.ConvTranspose2d`. `nn.init.normal_` and `nn.init.zeros_` write
-# in place. Where a layer has no bias, `layer.bias` is None.
+# You need a way to walk through blocks in blocks that does not leave out the network itself, and a question about the kind
+# of a layer. Some layers have no bias.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# for layer in network.modules():  # the network itself, and all that is in it
+#     if isinstance(layer, nn.Conv2d):  # which other kinds?
+#         nn.init.normal_(layer.weight, std=0.02)  # a trailing underscore: in place
+# ```
 # </details>
 
 # %%
 def initialize(network):
+    """Draw the weights of a network, of any depth, in place; return nothing."""
     ### BEGIN SOLUTION
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
@@ -179,12 +198,20 @@ plots.show_curves(curves, x=range(5), xlabel="layers", ylabel="size of the signa
 #
 # <details><summary>Hint</summary>
 #
-# `(real - 1).square().mean() / 2` is the first of three terms.
+# Three terms of one form: a difference from a target, squared, its mean, a half. What is the target of each?
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# first_term = (real - 1).square().mean() / 2
+# ```
 # </details>
 
 # %%
 def least_squares(real, fake):
+    """Raw outputs real (n,) and fake (m,) -> two numbers: the loss of D, the loss of G."""
     ### BEGIN SOLUTION
     loss_d = (real - 1).square().mean() / 2 + fake.square().mean() / 2
     loss_g = (fake - 1).square().mean() / 2
@@ -214,9 +241,9 @@ plots.show_curves(
 # *Difficulty 2 of 5 · importance 5 of 5 · 10 minutes*
 #
 # In lesson {{gan}} the best discriminator measured the Jensen-Shannon divergence. Once two distributions hardly overlap,
-# it stays at $\log 2$, whether they lie near each other or far apart. The **Wasserstein-1 distance** does not. It is
-# the mean distance by which probability mass must be moved to turn one distribution into the other. A network can find it:
-# take the largest gap between mean scores,
+# it stays at $\log 2$, whether they lie near each other or far apart. The **Wasserstein-1 distance**, or earth
+# mover's distance, does not. It is how far probability must be moved, on average, to turn one distribution into the other.
+# A network can estimate it, by the largest gap between mean scores,
 #
 # $$W(p_{\text{data}}, p_g) = \max_{f} \; \mathbb{E}_x f(x) - \mathbb{E}_z f(G(z)),$$
 #
@@ -232,9 +259,17 @@ plots.show_curves(
 # To make a gap large is to make minus the gap small. Only one of the two means depends on the generator.
 #
 # </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# gap = real.mean() - fake.mean()  # the critic makes it large
+# ```
+# </details>
 
 # %%
 def wasserstein(real, fake):
+    """Scores real (n,) and fake (m,) -> two numbers: the loss of the critic, the loss of G."""
     ### BEGIN SOLUTION
     return fake.mean() - real.mean(), -fake.mean()
     ### END SOLUTION
@@ -244,7 +279,7 @@ def wasserstein(real, fake):
 checks.gan_architectures.wasserstein(wasserstein)
 
 # %% [markdown]
-# Data from $N(0, 1)$, fakes from $N(m, 1)$. To turn the fakes into data, all mass moves by $m$, so $W = m$. The critic
+# Data from $N(0, 1)$, fakes from $N(m, 1)$. To turn one into the other, all probability moves by $m$, so $W = m$. The critic
 # $f(x) = -x$ finds that: its slope is 1 everywhere, and it scores data higher than fakes. Beside it the Jensen-Shannon
 # divergence of the same two.
 
@@ -285,13 +320,21 @@ plots.show_curves(
 #
 # <details><summary>Hint</summary>
 #
-# The shape (n, 1, 1, 1) spreads over (n, C, H, W). For any number of axes: `[1] * (real.ndim - 1)` is a list of as many
-# ones as you need.
+# One number an example must spread over all of its axes: give it the shape (n, 1, 1, 1) for images, (n, 1) for points.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# ones = [1] * (real.ndim - 1)
+# u = torch.rand(len(real), *ones)
+# ```
 # </details>
 
 # %%
 def between(real, fake):
+    """real and fake (n, ...) -> places of the same shape, one share an example."""
     ### BEGIN SOLUTION
     u = torch.rand(len(real), *[1] * (real.ndim - 1)).to(real)
     return u * real + (1 - u) * fake
@@ -333,14 +376,23 @@ plots.show_points(
 #
 # <details><summary>Hint</summary>
 #
-# `x = x.detach().clone().requires_grad_()` may be differentiated by. As each score depends on its own example,
-# `torch.autograd.grad(critic(x).sum(), x, create_graph=True)[0]` holds all n gradients. `.flatten(1).norm(dim=1)` takes
-# one norm an example.
+# Each score depends on its own example, so the gradient of the sum of all scores holds all n gradients. Differentiate by
+# a copy of x, and keep the graph of what you get. Then one norm an example, over all of its axes.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# x = x.detach().clone().requires_grad_()
+# (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+# norm = slope.flatten(1).norm(dim=1)
+# ```
 # </details>
 
 # %%
 def gradient_penalty(critic, x):
+    """critic, a function (n, ...) -> (n,), and x (n, ...) -> one number to train the critic on."""
     ### BEGIN SOLUTION
     x = x.detach().clone().requires_grad_()
     (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
@@ -353,8 +405,8 @@ checks.gan_architectures.gradient_penalty(gradient_penalty)
 
 # %% [markdown]
 # Now train a critic alone, in the plane: $N(0, I)$ against the same cloud moved by 2 to the right. So the true
-# distance is 2. We do it once with the penalty and once without. Without a bound on the slope the gap says nothing:
-# twice the scores, twice the gap.
+# distance is 2. We do it once with the penalty and once without. **Predict before you run the cell:** what becomes of
+# each gap? Does it settle at 2, below, or above, or not at all?
 
 # %%
 def network(inputs, width, outputs):
@@ -395,7 +447,8 @@ plots.show_curves(
 print(f"without the penalty the gap passes 20:  {curves['without'][-1] > 20}")
 
 # %% [markdown]
-# With the penalty the gap stays near 2, and a little above. That is no accident. A slope a little above 1 costs only
+# Without a bound on the slope the gap says nothing: twice the scores, twice the gap. With the penalty it stays near 2, and a
+# little above. That is no accident. A slope a little above 1 costs only
 # the square of that little, and widens the gap in proportion. The two balance at a mean slope of about
 # $1 + W / (2 \lambda)$, where $\lambda$ is the weight of the penalty: 1.1 for $\lambda = 10$. Measure it:
 
@@ -430,12 +483,20 @@ print(f"the gap is 2 to 2.5 at the end:      {2 < gap < 2.5}")
 #
 # <details><summary>Hint</summary>
 #
-# `weight[:, d:].T[y]` looks up a row for each label, (n, F).
+# Split the weight into its first $d$ columns and the rest. Of the rest, each example picks the column of its label.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# of_labels = weight[:, d:].T[y]  # a row for each label, (n, F)
+# ```
 # </details>
 
 # %%
 def joined(z, y, weight):
+    """z (n, d), labels y (n,) from 0 to K - 1 and weight (F, d + K) -> (n, F)."""
     ### BEGIN SOLUTION
     d = z.shape[1]
     return z @ weight[:, :d].T + weight[:, d:].T[y]
@@ -485,13 +546,24 @@ print("the long way gives the same:", torch.allclose(layer(z, y), long_way, atol
 #
 # <details><summary>Hint</summary>
 #
-# Rounding can push a cosine a little above 1, where `torch.acos` is NaN: `.clamp(-1, 1)` first. `t[:, None]` of shape
-# (m, 1) times a code (d,) is (m, d). Ask `if omega < 1e-3:` before you divide.
+# Rounding can push a cosine a little above 1, where it has no angle. Ask for a tiny angle before you divide. A number for
+# each place, of shape (m, 1), times a code (d,) is (m, d).
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# omega = cosine.clamp(-1, 1).acos()
+# t = t[:, None]
+# if omega < 1e-3:
+#     ...  # the straight line
+# ```
 # </details>
 
 # %%
 def slerp(a, b, t):
+    """Codes a and b (d,), shares t (m,) -> m places on the way from a to b, (m, d)."""
     ### BEGIN SOLUTION
     omega = (a @ b / (a.norm() * b.norm())).clamp(-1, 1).acos()
     t = t[:, None]
@@ -523,7 +595,7 @@ print(f"fewer than 1 code in 1000 is as short: {shorter < 0.001}")
 # %% [markdown]
 # ## Step 9. A distance between sets of images
 #
-# *Difficulty 4 of 5 · importance 4 of 5 · 15 minutes*
+# *Difficulty 4 of 5 · importance 4 of 5 · 25 minutes*
 #
 # A GAN has no likelihood, so we compare samples. Look at images through the **features** of a trained classifier, $d$
 # numbers each. Take the features of real images for one Gaussian and those of fakes for another, with means $\mu$ and
@@ -536,21 +608,29 @@ print(f"fewer than 1 code in 1000 is as short: {shorter < 0.001}")
 # matrix $A^{1/2}$ with $A^{1/2} A^{1/2} = A$: it has the same eigenvectors, and the roots of the eigenvalues. And the
 # trace of a root is the sum of the roots of the eigenvalues.
 #
-# **Write** `frechet(real, fake)`, with features (n, d) and (m, d). It returns $d^2$, a tensor of one number. Divide
+# **Write** `frechet(real, fake)`, with features (n, d) and (m, d). It returns $d^2$, one number. Divide
 # covariances by n - 1, as `torch.cov` does, which wants features as rows: `torch.cov(real.T)`. There may be fewer
 # examples than features.
 #
 # <details><summary>Hint</summary>
 #
-# `values, vectors = torch.linalg.eigh(matrix)`, and the root is `vectors * values.sqrt() @ vectors.T`. With few
-# examples some eigenvalues are 0, which rounding may push below: `values.clamp_min(0)` before the root. `.double()`
-# at the start keeps rounding small. For the last term `torch.linalg.eigvalsh` is enough, and no second root of a
-# matrix is needed.
+# A root of a symmetric matrix: take the roots of its eigenvalues and put it together again. For the last term the
+# eigenvalues are enough. With few examples some of them are 0, which rounding may push below.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# values, vectors = torch.linalg.eigh(matrix.double())
+# root = vectors * values.clamp_min(0).sqrt() @ vectors.T
+# trace_of_a_root = torch.linalg.eigvalsh(another).clamp_min(0).sqrt().sum()
+# ```
 # </details>
 
 # %%
 def frechet(real, fake):
+    """Features real (n, d) and fake (m, d) -> the squared distance, one number."""
     ### BEGIN SOLUTION
     real, fake = real.double(), fake.double()
     cov1, cov2 = torch.cov(real.T), torch.cov(fake.T)
@@ -578,7 +658,7 @@ features = judge.features(train.floats())
 
 
 def distance(x):
-    return frechet(features, judge.features(x)).item()
+    return float(frechet(features, judge.features(x)))
 
 
 fresh, low_digits = test.floats(), test.floats()[test.labels < 5]
@@ -597,6 +677,8 @@ print(f"40 fresh images look twice as bad as 360:             {few > 2 * best}")
 
 # %% [markdown]
 # ## All together: your WGAN-GP
+#
+# *10 minutes*
 #
 # The ring, and a generator that has learned nothing. Your critic takes three steps for each of the generator's, to stay
 # near its best; the paper took five. The penalty gets the weight 1, which is quicker here. Nothing in this comes from
@@ -666,6 +748,8 @@ print(f"the gap ends below a fifth of where it was highest: {smooth[-5:].mean() 
 
 # %% [markdown]
 # ## And your conditional DCGAN
+#
+# *10 minutes*
 #
 # Now images, 8 by 8 pixels, on order: draw me a 3. The plan of the sides comes from step 1, the first weights from
 # step 2, the loss from step 3, the labels from step 7. The discriminator hears the label after its convolutions, and
