@@ -57,7 +57,7 @@ def _rgb(image: Tensor) -> np.ndarray:
 def _predictions(model: PixelModel, images: Tensor, y: Tensor | None = None) -> Tensor:
     """The distributions over the levels of the first channel, (N, C, H, W) -> (N, K, H, W)."""
     device = next(model.parameters()).device
-    return model(images.to(device), y).softmax(dim=1)[:, :, 0].cpu()
+    return model(images.to(device), y=y).softmax(dim=1)[:, :, 0].cpu()
 
 
 def _levels_of(images: Tensor, levels: int) -> Tensor:

@@ -24,11 +24,13 @@ FEW = """\
 import genlib.data
 
 
-def few(name, split="train", size=None, root=None, load=genlib.data.load):
+def few(name, split="train", *, size=None, root=None, load=genlib.data.load):
     if name != "{other}":
-        return load(name, split, size, root)
+        return load(name, split, size=size, root=root)
     size = size or {images}
-    return load(name, split, size, root) if name == "strokes" else load(name, split, root=root)[:size]
+    if name == "strokes":
+        return load(name, split, size=size, root=root)
+    return load(name, split, root=root)[:size]
 
 
 genlib.data.load = few"""
