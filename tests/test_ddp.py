@@ -99,7 +99,7 @@ GAN_SCRIPT = """
             size, rows = self.rows()
             share = torch.rand(size, 1, 1, 1, generator=self.chance)[rows]
             between = torch.lerp(fake, x, share).requires_grad_()
-            (slope,) = torch.autograd.grad(self(between, y).sum(), between, create_graph=True)
+            (slope,) = torch.autograd.grad(self(between, y=y).sum(), between, create_graph=True)
             self.batch += 1  # it comes last
             return (slope.flatten(1).norm(dim=1) - 1).square().mean()
 
