@@ -16,8 +16,8 @@ r"""One form for a step: the right function, inputs that decide, and wrong funct
 `judge`: a problem set asks in the student's process and judges in another. What is looked at, in this order:
 
  1. it is a function, takes the arguments, stops nowhere, changes none of them, and returns as many results;
- 2. the table: a wrong function that agrees everywhere gives its words;
- 3. the cheap questions of `relations.py`, which are the same for all steps;
+ 2. the table: a wrong function that agrees everywhere gives its words, or everywhere before the answer stops;
+ 3. the same call twice, and the cheap questions of `relations.py`, which are the same for all steps;
  4. where the values are right: the dtype, properties of the answer, a gradient, and the seed of random numbers.
 """
 
@@ -135,13 +135,13 @@ class Step:
         print(f"Right: {self.passes}")
 
     def cases(self, seed: int | torch.Generator = 0) -> list[Question]:
-        """The calls to make. The last of a random step is the first one again."""
+        """The calls to make; the last is the first one again."""
         with own_random_numbers(0):
             if isinstance(seed, torch.Generator):
                 seed = int(torch.randint(2**31, (), generator=seed))
             cases = list(self.inputs(torch.Generator().manual_seed(seed)))
-            if self.random:  # made anew: a case may hold a model that remembers its calls
-                cases.append(next(iter(self.inputs(torch.Generator().manual_seed(seed)))))
+            # made anew: a case may hold a model that remembers its calls
+            cases.append(next(iter(self.inputs(torch.Generator().manual_seed(seed)))))
         return [
             Question(
                 case.label,
@@ -194,14 +194,17 @@ class Step:
         self, cases: Sequence[Question], outcomes: Sequence[Outcome], numbers: Numbers = frozenset()
     ) -> None:
         """The part of `judge` that is about what came back."""
+        stops = next((i for i, outcome in enumerate(outcomes) if outcome.words), None)
+        if stops:  # by what came before it may be known: a layer of another size, a missing row
+            self._judge_table(cases[:stops], list(map(self._tensors, outcomes[:stops])))
         given = [self._tensors(outcome) for outcome in outcomes]
-        if self.random:
-            cases, given, again = cases[:-1], given[:-1], given[-1]
-        told = [self._arguments(case) for case in cases]
-        wanted = [several(self.right(*arguments.values())) for arguments in told]
-        if not all(map(all_same, given, wanted)):
-            _raise(self._constant(given, wanted))
-            _raise(self._known(cases, told, given, wanted))
+        cases, given, again = cases[:-1], given[:-1], given[-1]
+        wanted = self._judge_table(cases, given)
+        if not self.random and not all(map(same_or_nan, given[0], again)):
+            raise Wrong(
+                f"two calls of `{self.name}` with the same arguments do not agree: does it draw random numbers of its "
+                "own? Compute from what is given alone."
+            )
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
             _raise(explain(self.name, cases, given, wanted, self.results, numbers))
@@ -221,6 +224,15 @@ class Step:
                 "every call draws the same numbers: set no seed inside the function, and draw anew in each call."
             )
         self._check_dtypes(given, wanted)
+
+    def _judge_table(self, cases: Sequence[Question], given: Sequence) -> list[tuple]:
+        """What is wanted; `Wrong` if the table knows what was given instead."""
+        told = [self._arguments(case) for case in cases]
+        wanted = [several(self.right(*arguments.values())) for arguments in told]
+        if not all(map(all_same, given, wanted)):
+            _raise(self._constant(given, wanted))
+            _raise(self._known(cases, told, given, wanted))
+        return wanted
 
     def judge_gradient(self, cases: Sequence[Question], outcomes: Sequence[Outcome]) -> None:
         """The part that is about gradients: of a weighted sum of the results, whose constants do not matter."""
@@ -310,7 +322,10 @@ class Step:
 
         def results(words: str, i: int) -> tuple[Tensor | None, ...]:
             if (words, i) not in made:
-                made[words, i] = several(self.wrong[words](*told[i].values()))
+                try:
+                    made[words, i] = several(self.wrong[words](*told[i].values()))
+                except RuntimeError:  # it stops, as the student's may
+                    made[words, i] = (None,) * len(self.results)
             return made[words, i]
 
         def agrees(words: str, i: int, place: int | None) -> bool:
