@@ -203,7 +203,7 @@ class Step:
         if not self.random and not all(map(same_or_nan, given[0], again)):
             raise Wrong(
                 f"two calls of `{self.name}` with the same arguments do not agree: does it draw random numbers of its "
-                "own? Compute from what is given alone."
+                "own? Nothing is drawn here but by numbers that are given."
             )
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
