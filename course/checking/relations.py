@@ -34,7 +34,6 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {  # of the right result
     "you return the reciprocal: what is wanted is 1 over your result.": lambda x: 1 / x,
     "you return the square: the root is missing.": lambda x: x.square(),
     "you return the root: what is wanted is its square.": lambda x: x.sqrt(),
-    "the size is right, but not the sign: is there an `abs`, or a square and a root?": lambda x: x.abs(),
     "negative numbers are set to zero, as `relu` and `clamp(min=0)` do.": lambda x: x.clamp(min=0),
     "your result is rounded to whole numbers.": lambda x: x.round(),
     "your result is cut to whole numbers, as `long()` and `//` do.": lambda x: x.trunc(),
@@ -48,6 +47,7 @@ def explain(
     wanted: Sequence[Sequence[Tensor]],
     results: Sequence[str],
     numbers: Numbers = frozenset(),
+    reveal: bool = True,
 ) -> str:
     """What to say about results that are wrong, and that no table knows.
 
@@ -56,6 +56,7 @@ def explain(
         cases, given, wanted: the calls, what came and what should have come.
         results: what the results are.
         numbers: that stand in the student's code.
+        reveal: whether to say what would have been right, as for exercises.
 
     Example:
         >>> case, x = Case("three numbers", {}), torch.rand(3)
@@ -87,18 +88,16 @@ def explain(
     if odd.any():
         return f"{start} contains NaN: look for {_where_from(case)}."
     if ordinary and len(right) == len(ordinary):  # only extreme inputs are wrong
-        at, a, b = _largest(got, want)
         return (
-            f"right for ordinary numbers, but for {case.label} {at}{a}, not {b}: a small number (`+ 1e-8`) or a clamp "
-            "in your code changes it, or a number is rounded on its way."
+            f"right for ordinary numbers, but for {case.label} {_largest(got, want, reveal)}: a small number "
+            "(`+ 1e-8`) or a clamp in your code changes it, or a number is rounded on its way."
         )
     chosen = [pairs[i] for i in ordinary or range(len(cases))]
     if all(a.shape == b.shape for a, b in chosen):
         words = _related(chosen, [cases[i] for i in ordinary or range(len(cases))])
         if words:
             return f"{of}{words}"
-    at, a, b = _largest(got, want)
-    return f"{start} is wrong: {at}{a}, not {b}.{_stands(cases, first, numbers, fits)}"
+    return f"{start} is wrong: {_largest(got, want, reveal)}.{_stands(cases, first, numbers, fits)}"
 
 
 def number(x: Any) -> Any:
@@ -136,6 +135,8 @@ def _shape(got: Tensor, want: Tensor) -> str:
     if got.numel() == want.numel() and same(got.flatten(), want.flatten()):
         return ", and the numbers are right: `reshape` them"
     for what, reduce in (("sum", Tensor.sum), ("average", Tensor.mean)):
+        if want.is_floating_point() and same(got, reduce(want)):
+            return f": you {what} over everything"
         for small, large, words in (
             (want, got, f": {what} over axis {{}} too"),
             (got, want, f": you {what} over axis {{}}, which must stay"),
@@ -145,8 +146,6 @@ def _shape(got: Tensor, want: Tensor) -> str:
             for dim in range(large.ndim):
                 if same(reduce(large, dim), small):
                     return words.format(dim)
-        if want.is_floating_point() and got.ndim == 0 and same(got, reduce(want)):
-            return f": you {what} over everything"
     return ""
 
 
@@ -178,6 +177,8 @@ def _related(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> s
     for words, function in FUNCTIONS.items():
         if torch.allclose(got, function(want), rtol=1e-4, atol=1e-5, equal_nan=False):
             return words
+    if torch.allclose(got.abs(), want.abs(), rtol=1e-4, atol=1e-5) and (got != -want).any():
+        return "the size of each number is right, but not every sign: is there an `abs`, or a root of a square?"
     return _moved(pairs) or _times(pairs, cases) or _plus(pairs, cases)
 
 
@@ -319,13 +320,14 @@ def _form_of(
 # ---------------------------------------------------------------- the last resort
 
 
-def _largest(got: Tensor, want: Tensor) -> tuple[str, str, str]:
-    """Where the gap is largest, and both numbers there, with as many digits as it takes to see it."""
+def _largest(got: Tensor, want: Tensor, reveal: bool) -> str:
+    """Where the gap is largest, and the numbers there, with as many digits as it takes to see it."""
     gap = (got.double() - want.double()).abs()
     gap = torch.where(isnan(gap), 0.0, gap)
     place = np.unravel_index(int(gap.argmax()), tuple(gap.shape))
-    a, b = got[place].item(), want[place].item()
-    return (f"at {[int(i) for i in place]} it is " if place else "it is "), *digits(a, b)
+    a, b = digits(got[place].item(), want[place].item())
+    where = f"at {[int(i) for i in place]} it is {a}" if place else f"it is {a}"
+    return f"{where}, not {b}" if reveal else where
 
 
 def digits(a: float, b: float) -> tuple[str, str]:

@@ -24,6 +24,7 @@ r"""One form for a step: the right function, inputs that decide, and wrong funct
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -128,7 +129,13 @@ class Step:
             )
         cases = self.cases(seed)
         self._takes(answer, cases[0])
-        self.judge(cases, self.ask(answer, cases, seed), numbers_of(answer))
+        plain = [
+            replace(case, trained=()) for case in cases
+        ]  # gradients are for those whose values are right
+        with own_random_numbers(0):
+            self.judge_values(cases, self.ask(answer, plain, seed), numbers_of(answer))
+            if self.gradient:
+                self.judge_gradient(cases, self.ask(answer, cases, seed))
         with own_random_numbers(seed) as generator:
             for question in self.live:
                 _raise(question(answer, generator))
@@ -160,7 +167,11 @@ class Step:
         ]
 
     def judge(
-        self, cases: Sequence[Question], outcomes: Sequence[Outcome], numbers: Numbers = frozenset()
+        self,
+        cases: Sequence[Question],
+        outcomes: Sequence[Outcome],
+        numbers: Numbers = frozenset(),
+        reveal: bool = True,
     ) -> None:
         """Return when every outcome is right; else raise `Wrong` with the best diagnosis there is.
 
@@ -168,9 +179,10 @@ class Step:
             cases: the calls made, from `cases`.
             outcomes: what came of each, from `ask`.
             numbers: that stand in the student's code, if one may look.
+            reveal: whether a last word may say what would have been right, as for exercises.
         """
         with own_random_numbers(0):
-            self.judge_values(cases, outcomes, numbers)
+            self.judge_values(cases, outcomes, numbers, reveal)
             self.judge_gradient(cases, outcomes)
 
     def as_answer(self, function: Callable[..., Any]) -> Answer:
@@ -191,7 +203,11 @@ class Step:
     # ------------------------------------------------------------ the halves of `judge`
 
     def judge_values(
-        self, cases: Sequence[Question], outcomes: Sequence[Outcome], numbers: Numbers = frozenset()
+        self,
+        cases: Sequence[Question],
+        outcomes: Sequence[Outcome],
+        numbers: Numbers = frozenset(),
+        reveal: bool = True,
     ) -> None:
         """The part of `judge` that is about what came back."""
         stops = next((i for i, outcome in enumerate(outcomes) if outcome.words), None)
@@ -203,7 +219,7 @@ class Step:
         wanted = self._judge_table(cases, given)
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
-            _raise(explain(self.name, cases, given, wanted, self.results, numbers))
+            _raise(explain(self.name, cases, given, wanted, self.results, numbers, reveal))
         self._check_kinds(given, wanted)
         if not self.compared:
             same_shapes = [
@@ -211,7 +227,9 @@ class Step:
                 for x, y in zip(given, wanted, strict=True)
             ]  # fmt: skip
             if not all(map(all_same, same_shapes, wanted)):
-                _raise(explain(self.name, cases, same_shapes, wanted, self.results, numbers))
+                _raise(
+                    explain(self.name, cases, same_shapes, wanted, self.results, numbers, reveal)
+                )
         for case, results_given in zip(cases, given, strict=True):
             for question in self.properties:
                 _raise(question(case, *results_given))
@@ -235,6 +253,7 @@ class Step:
         for case, outcome in zip(cases, outcomes, strict=True):
             if not case.trained:
                 continue
+            _raise(outcome.words)  # such as a backward that stops
             [wanted] = answer_questions(self.name, self.as_answer(self.right), [case])
             if [key for key, _ in outcome.gradients] != list(case.trained):
                 raise Wrong(f"the gradients that came for {case.label} are not the ones asked for.")
@@ -255,8 +274,8 @@ class Step:
                 )
                 if not close:
                     raise Wrong(
-                        f"the values are right, but the gradient of `{key}` is not (for {case.label}): is something "
-                        "on its way detached, or rounded?"
+                        f"the gradient of `{key}` is not right (for {case.label}): is something on its way detached, "
+                        "rounded, or computed twice?"
                     )
 
     # ------------------------------------------------------------ the questions
@@ -330,6 +349,11 @@ class Step:
                 return all(b is not None and same_or_nan(a, b) for a, b in pairs)
             return pairs[place][1] is not None and same_or_nan(*pairs[place])
 
+        def tells(words: str, places: Sequence[int]) -> bool:
+            """Not infinities and NaN alone: many formulas overflow in the same place."""
+            made = [x for i in places for x in results(words, i) if x is not None]
+            return any(torch.isfinite(x).any() for x in made)
+
         everywhere = range(len(cases))
         ordinary = [i for i in everywhere if cases[i].kind != "extreme"]
         tries = [(everywhere, None), (ordinary, None)]
@@ -349,7 +373,7 @@ class Step:
             )
             if wrong:
                 for words in self.wrong:
-                    if all(agrees(words, i, place) for i in places):
+                    if all(agrees(words, i, place) for i in places) and tells(words, places):
                         return words
         return None
 

@@ -32,7 +32,7 @@ from course.checking.core import Answer, Wrong
 from course.checking.step import Step, several
 from course.publish.build import ROOT, ThisPython, find_lessons, read_source, student_version
 
-SEEDS = range(4)
+SEEDS = range(3)
 CARD = re.compile(
     r"^\*Difficulty ([1-5]) of 5 · importance ([1-5]) of 5 · (\d+) minutes\*$", re.MULTILINE
 )
@@ -154,19 +154,13 @@ class StepsOfALesson:
             f"{says}\n    {where}: {told}"
             for says, answer in self.bank.wrongs[step].items()
             for where, told in self.told(step, answer)
-            if told is None or not re.search(says, told) or len(told) > 250
+            if told is None
+            or not re.search(says, told)
+            or len(told) > 250
+            or told
+            in self.bank.step(step).wrong  # an entry of the table: it would be written twice
         ]
         assert not missed, "\n".join(missed)
-
-    def test_no_wrong_answer_of_the_bank_is_an_entry_of_the_table(self, step):
-        """It would be written twice."""
-        table = self.bank.step(step).wrong
-        twice = [
-            says
-            for says, answer in self.bank.wrongs[step].items()
-            if self.bank.verdict(step, answer) in table
-        ]
-        assert not twice, twice
 
     def test_right_answers_are_accepted_with_one_line(self, step, capsys):
         about, missed, n = self.bank.step(step), [], 0
@@ -183,7 +177,7 @@ class StepsOfALesson:
     def test_a_right_sampler_is_not_refused_by_chance(self, step):
         if not self.bank.step(step).random:
             pytest.skip("it draws nothing")
-        for seed in range(10, 60):
+        for seed in range(10, 40):
             assert self.bank.verdict(step, self.bank.rights[step][0], seed=seed) is None
 
     # ------------------------------------------------------------ what goes wrong in every step
