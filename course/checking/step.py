@@ -72,7 +72,12 @@ class Step:
             shorter.
         told: a case that was asked -> the same, where they depend on what a model that the check handed out has
             recorded. May raise `Wrong`. `play` must then say what answer goes wrong like a wrong function.
-        properties: a case and its results -> words or None. They are asked before values are compared.
+        read: what came back and the arguments -> what is compared in its place, for what is no tensor (a name ->
+            its number), or where several results are right (an axis and its opposite). Results of the right and of
+            wrong functions are read too. It takes whatever a student returns, and may raise `Wrong`.
+        probes: a case and its results -> words or None; asked where values are wrong, the shapes are not, and no entry
+            of the table fits.
+        properties: a case and its results -> words or None; asked once values are right, or not compared.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
             `judge`. For what must call the answer in its own way.
 
@@ -107,6 +112,8 @@ class Step:
         view: Callable[..., Mapping[str, Any]] | None = None,
         told: Callable[[Case], Mapping[str, Any]] | None = None,
         play: Callable[[Callable[..., Any]], Answer] | None = None,
+        read: Callable[..., Any] | None = None,
+        probes: Sequence[Property] = (),
         properties: Sequence[Property] = (),
         live: Sequence[Property] = (),
     ):
@@ -116,8 +123,8 @@ class Step:
         self.gradient = tuple(gradient.split())
         self.results, self.dtype, self.random = tuple(results), dtype, random
         self.compared = not random if compared is None else compared
-        self.view, self.told, self.play = view, told, play
-        self.properties, self.live = tuple(properties), tuple(live)
+        self.view, self.told, self.play, self.read = view, told, play, read
+        self.probes, self.properties, self.live = tuple(probes), tuple(properties), tuple(live)
         self.wrong: dict[str, Callable[..., Any]] = {}
 
     def __call__(self, answer: Answer, *, seed: int = 0) -> None:
@@ -132,8 +139,19 @@ class Step:
         plain = [
             replace(case, trained=()) for case in cases
         ]  # gradients are for those whose values are right
+        outcomes = self.ask(answer, plain, seed)
         with own_random_numbers(0):
-            self.judge_values(cases, self.ask(answer, plain, seed), numbers_of(answer))
+            try:
+                self.judge_values(cases, outcomes, numbers_of(answer))
+            except Wrong as error:
+                if not self.random and str(error) not in self.wrong:
+                    again = self.ask(answer, plain[:1], seed + 1000)[0].tensors
+                    if not all(map(same_or_nan, outcomes[0].tensors, again)):
+                        raise Wrong(
+                            f"`{self.name}` draws random numbers of its own: the same arguments must give the same "
+                            "result."
+                        ) from None
+                raise
             if self.gradient:
                 self.judge_gradient(cases, self.ask(answer, cases, seed))
         with own_random_numbers(seed) as generator:
@@ -162,8 +180,9 @@ class Step:
 
     def ask(self, answer: Answer, cases: Sequence[Question], seed: int = 0) -> list[Outcome]:
         """Call the answer for every case, each with random numbers of its own; this may happen elsewhere."""
+        asked = self._reading(answer)
         return [
-            answer_questions(self.name, answer, [case], seed + i)[0] for i, case in enumerate(cases)
+            answer_questions(self.name, asked, [case], seed + i)[0] for i, case in enumerate(cases)
         ]
 
     def judge(
@@ -219,6 +238,8 @@ class Step:
         wanted = self._judge_table(cases, given)
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
+            if all(a.shape == b.shape for a, b, _ in self._triples(given, wanted)):
+                self._all_asked(self.probes, cases, given)
             _raise(explain(self.name, cases, given, wanted, self.results, numbers, reveal))
         self._check_kinds(given, wanted)
         if not self.compared:
@@ -230,9 +251,7 @@ class Step:
                 _raise(
                     explain(self.name, cases, same_shapes, wanted, self.results, numbers, reveal)
                 )
-        for case, results_given in zip(cases, given, strict=True):
-            for question in self.properties:
-                _raise(question(case, *results_given))
+        self._all_asked(self.properties, cases, given)
         if self.random and all_same(given[0], again):
             raise Wrong(
                 "every call draws the same numbers: set no seed inside the function, and draw anew in each call."
@@ -242,7 +261,7 @@ class Step:
     def _judge_table(self, cases: Sequence[Question], given: Sequence) -> list[tuple]:
         """What is wanted; `Wrong` if the table knows what was given instead."""
         told = [self._arguments(case) for case in cases]
-        wanted = [several(self.right(*arguments.values())) for arguments in told]
+        wanted = [self._results(self.right, *both) for both in zip(cases, told, strict=True)]
         if not all(map(all_same, given, wanted)):
             _raise(self._constant(given, wanted))
             _raise(self._known(cases, told, given, wanted))
@@ -254,7 +273,8 @@ class Step:
             if not case.trained:
                 continue
             _raise(outcome.words)  # such as a backward that stops
-            [wanted] = answer_questions(self.name, self.as_answer(self.right), [case])
+            right = self._reading(self.as_answer(self.right))
+            [wanted] = answer_questions(self.name, right, [case])
             if [key for key, _ in outcome.gradients] != list(case.trained):
                 raise Wrong(f"the gradients that came for {case.label} are not the ones asked for.")
             lost = [
@@ -315,6 +335,22 @@ class Step:
             return self.told(case)
         return case.arguments if self.view is None else self.view(*case.arguments.values())
 
+    def _reading(self, answer: Answer) -> Answer:
+        return answer if self.read is None else _Reading(answer, self.read)
+
+    def _results(
+        self, function: Callable[..., Any], case: Case, told: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
+        made = function(*told.values())
+        return several(made if self.read is None else self.read(made, *case.arguments.values()))
+
+    def _all_asked(
+        self, questions: Sequence[Property], cases: Sequence[Case], given: Sequence
+    ) -> None:
+        for case, results in zip(cases, given, strict=True):
+            for question in questions:
+                _raise(question(case, *results))
+
     def _constant(self, given: Sequence, wanted: Sequence) -> str | None:
         """Nothing but zeros or False explains itself: no entry of a table may claim it."""
         numbers = [x for results in given for x in results]
@@ -338,7 +374,7 @@ class Step:
         def results(words: str, i: int) -> tuple[Tensor | None, ...]:
             if (words, i) not in made:
                 try:
-                    made[words, i] = several(self.wrong[words](*told[i].values()))
+                    made[words, i] = self._results(self.wrong[words], cases[i], told[i])
                 except RuntimeError:  # it stops, as the student's may
                     made[words, i] = (None,) * len(self.results)
             return made[words, i]
@@ -401,6 +437,17 @@ class Step:
     def _triples(self, given: Sequence, wanted: Sequence) -> Iterator[tuple[Tensor, Tensor, str]]:
         for results_given, results_wanted in zip(given, wanted, strict=True):
             yield from zip(results_given, results_wanted, self.results, strict=True)
+
+
+class _Reading:
+    """A function whose results are read; an error is still shown with the line of the student's."""
+
+    def __init__(self, answer: Answer, read: Callable[..., Any]):
+        self.answer, self.read = answer, read
+        self.__code__ = getattr(answer, "__code__", None)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.read(self.answer(*arguments), *arguments)
 
 
 def step(inputs: Inputs, **options: Any) -> Callable[[Callable[..., Any]], Step]:
