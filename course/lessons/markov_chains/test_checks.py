@@ -99,7 +99,7 @@ bank.right(
 )
 bank.wrong(
     "p_on",
-    {"draw random numbers of its own": lambda *given: torch.bernoulli(p_on(*given))},
+    {"draws random numbers of its own": lambda *given: torch.bernoulli(p_on(*given))},
 )
 
 
@@ -126,7 +126,7 @@ bank.right("gibbs_step", by_log_odds, by_heaviside)
 bank.wrong(
     "gibbs_step",
     {
-        "draw random numbers of its own": own_numbers,
+        "draws random numbers of its own": own_numbers,
         "returns torch.bool": lambda *given: gibbs_step(*given) == 1,
     },
 )
@@ -332,7 +332,7 @@ bank.right("walkback_loss", by_softplus, first_the_walk)
 bank.wrong(
     "walkback_loss",
     {
-        "draw random numbers of its own": lambda network, x, noise, u: walkback_loss(
+        "draws random numbers of its own": lambda network, x, noise, u: walkback_loss(
             network, x, noise, torch.rand_like(u)
         ),
         "no gradient reaches the network": lambda *given: walkback_loss(*given).detach(),
