@@ -77,6 +77,7 @@ class Step:
             wrong functions are read too. It takes whatever a student returns, and may raise `Wrong`.
         probes: a case and its results -> words or None; asked where values are wrong, the shapes are not, and no entry
             of the table fits.
+        zeros: what to add for an answer that is 0 or False everywhere.
         properties: a case and its results -> words or None; asked once values are right, or not compared.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
             `judge`. For what must call the answer in its own way.
@@ -114,6 +115,7 @@ class Step:
         play: Callable[[Callable[..., Any]], Answer] | None = None,
         read: Callable[..., Any] | None = None,
         probes: Sequence[Property] = (),
+        zeros: str = "",
         properties: Sequence[Property] = (),
         live: Sequence[Property] = (),
     ):
@@ -124,6 +126,7 @@ class Step:
         self.results, self.dtype, self.random = tuple(results), dtype, random
         self.compared = not random if compared is None else compared
         self.view, self.told, self.play, self.read = view, told, play, read
+        self.zeros = zeros
         self.probes, self.properties, self.live = tuple(probes), tuple(properties), tuple(live)
         self.wrong: dict[str, Callable[..., Any]] = {}
 
@@ -358,7 +361,8 @@ class Step:
             x.any() for results in wanted for x in results
         ):
             what = "False" if numbers[0].dtype == torch.bool else "0"
-            return f"`{self.name}` returns {what} everywhere, for all inputs: does it use its arguments?"
+            words = f"`{self.name}` returns {what} everywhere, for all inputs: does it use its arguments?"
+            return f"{words} {self.zeros}".strip()
         return None
 
     def _known(
