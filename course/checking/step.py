@@ -345,7 +345,8 @@ class Step:
         self, function: Callable[..., Any], case: Case, told: Mapping[str, Any]
     ) -> tuple[Any, ...]:
         made = function(*told.values())
-        return several(made if self.read is None else self.read(made, *case.arguments.values()))
+        results = several(made if self.read is None else self.read(made, *case.arguments.values()))
+        return tuple(x.detach() if isinstance(x, Tensor) else x for x in results)
 
     def _all_asked(
         self, questions: Sequence[Property], cases: Sequence[Case], given: Sequence
