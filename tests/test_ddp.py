@@ -107,7 +107,9 @@ GAN_SCRIPT = """
     torch.set_num_threads(1)
     torch.manual_seed(0)
     shape = (1, 8, 8)
-    model = SameNoise(DCGANGenerator(shape, latent_dim=4, hidden_dim=8), DCGANDiscriminator(shape, hidden_dim=8, norm=layer_norm), latent_dim=4)
+    generator = DCGANGenerator(shape, latent_dim=4, hidden_dim=8)
+    discriminator = DCGANDiscriminator(shape, hidden_dim=8, norm=layer_norm)
+    model = SameNoise(generator, discriminator, latent_dim=4)
     model.chance = torch.Generator().manual_seed(1)
     train(config, Path(sys.argv[1]), model=model)
 """

@@ -10,6 +10,7 @@ numbers are as they were before.
 """
 
 import contextlib
+import copy
 import inspect
 import linecache
 import random
@@ -140,8 +141,12 @@ def call(name: str, answer: Answer, case: Case, changed: str | None = None) -> A
                 )
             raise Wrong(
                 changed
-                or f"`{name}` changes its argument `{key}`, which the caller still needs: "
-                "work on a copy (`.clone()`), or compute a new tensor."
+                or f"`{name}` changes its argument `{key}`, which the caller still needs: work on a copy "
+                + (
+                    "(`.clone()`), or compute a new tensor."
+                    if isinstance(value, Tensor)
+                    else "(`.copy()`); `a & b` and `a | b` make new sets, `a &= b` and `a.remove` change one."
+                )
             )
     return result
 
@@ -162,12 +167,19 @@ def _crash(name: str, answer: Answer, case: Case, error: BaseException) -> str:
 def _photograph(value: Any) -> Any:
     if isinstance(value, Tensor):
         return value.detach().clone(), value.requires_grad, value.grad is None
-    return None
+    return copy.deepcopy(value) if _is_of_sets(value) else None
+
+
+def _is_of_sets(value: Any) -> bool:
+    """A set, or a dictionary of sets."""
+    if isinstance(value, dict):
+        return all(isinstance(x, set) for x in value.values())
+    return isinstance(value, set)
 
 
 def _as_photographed(value: Any, photo: Any) -> bool:
     if not isinstance(value, Tensor):
-        return True
+        return photo is None or bool(value == photo)
     values, requires_grad, no_grad = photo
     same_values = value.shape == values.shape and equal(value.detach(), values)
     return same_values and value.requires_grad == requires_grad and (value.grad is None) == no_grad

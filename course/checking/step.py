@@ -16,7 +16,7 @@ r"""One form for a step: the right function, inputs that decide, and wrong funct
 `judge`: a problem set asks in the student's process and judges in another. What is looked at, in this order:
 
  1. it is a function, takes the arguments, stops nowhere, changes none of them, and returns as many results;
- 2. the table: a wrong function that agrees everywhere gives its words;
+ 2. the table: a wrong function that agrees everywhere gives its words, or everywhere before the answer stops;
  3. the cheap questions of `relations.py`, which are the same for all steps;
  4. where the values are right: the dtype, properties of the answer, a gradient, and the seed of random numbers.
 """
@@ -78,7 +78,13 @@ class Step:
         around: an answer -> the function whose results are compared, where more counts than what the answer returns:
             it calls the answer on copies, and returns what became of these too. The right function and the
             wrong ones are answers then, as a student writes them.
-        properties: a case and its results -> words or None, asked once values are right, or not compared.
+        read: what came back and the arguments -> what is compared in its place, for what is no tensor (a name ->
+            its number), or where several results are right (an axis and its opposite). Results of the right and of
+            wrong functions are read too. It takes whatever a student returns, and may raise `Wrong`.
+        probes: a case and its results -> words or None; asked where values are wrong, the shapes are not, and no entry
+            of the table fits.
+        zeros: what to add for an answer that is 0 or False everywhere.
+        properties: a case and its results -> words or None; asked once values are right, or not compared.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
             `judge`. For what must call the answer in its own way.
 
@@ -114,6 +120,9 @@ class Step:
         told: Callable[[Case], Mapping[str, Any]] | None = None,
         play: Callable[[Callable[..., Any]], Answer] | None = None,
         around: Callable[[Answer], Answer] | None = None,
+        read: Callable[..., Any] | None = None,
+        probes: Sequence[Property] = (),
+        zeros: str = "",
         properties: Sequence[Property] = (),
         probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
         changed: str | None = None,
@@ -125,9 +134,10 @@ class Step:
         self.gradient = tuple(gradient.split())
         self.results, self.dtype, self.random = tuple(results), dtype, random
         self.compared = not random if compared is None else compared
-        self.view, self.told, self.play, self.around = view, told, play, around
-        self.properties, self.probe, self.live = tuple(properties), probe, tuple(live)
-        self.changed = changed
+        self.view, self.told, self.play = view, told, play
+        self.around, self.read, self.zeros, self.changed = around, read, zeros, changed
+        self.probe, self.probes = probe, tuple(probes)
+        self.properties, self.live = tuple(properties), tuple(live)
         self.wrong: dict[str, Callable[..., Any]] = {}
 
     def __call__(self, answer: Answer, *, seed: int = 0) -> None:
@@ -142,8 +152,19 @@ class Step:
         plain = [
             replace(case, trained=()) for case in cases
         ]  # gradients are for those whose values are right
+        outcomes = self.ask(answer, plain, seed)
         with own_random_numbers(0):
-            self.judge_values(cases, self.ask(answer, plain, seed), numbers_of(answer))
+            try:
+                self.judge_values(cases, outcomes, numbers_of(answer))
+            except Wrong as error:
+                if not self.random and str(error) not in self.wrong:
+                    again = self.ask(answer, plain[:1], seed + 1000)[0].tensors
+                    if not all(map(same_or_nan, outcomes[0].tensors, again)):
+                        raise Wrong(
+                            f"`{self.name}` draws random numbers of its own: the same arguments must give the same "
+                            "result."
+                        ) from None
+                raise
             if self.gradient:
                 self.judge_gradient(cases, self.ask(answer, cases, seed))
         with own_random_numbers(seed) as generator:
@@ -172,9 +193,9 @@ class Step:
 
     def ask(self, answer: Answer, cases: Sequence[Question], seed: int = 0) -> list[Outcome]:
         """Call the answer for every case, each with random numbers of its own; this may happen elsewhere."""
-        answer = self._whole(answer)
+        asked = self._reading(self._whole(answer))
         return [
-            answer_questions(self.name, answer, [case], seed + i)[0] for i, case in enumerate(cases)
+            answer_questions(self.name, asked, [case], seed + i)[0] for i, case in enumerate(cases)
         ]
 
     def judge(
@@ -223,16 +244,17 @@ class Step:
         reveal: bool = True,
     ) -> None:
         """The part of `judge` that is about what came back."""
+        stops = next((i for i, outcome in enumerate(outcomes) if outcome.words), None)
+        if stops:  # by what came before it may be known: a layer of another size, a missing row
+            self._judge_table(cases[:stops], list(map(self._tensors, outcomes[:stops])))
         given = [self._tensors(outcome) for outcome in outcomes]
         if self.random:
             cases, given, again = cases[:-1], given[:-1], given[-1]
-        told = [self._arguments(case) for case in cases]
-        wanted = [several(self._whole(self.right)(*arguments.values())) for arguments in told]
-        if not all(map(all_same, given, wanted)):
-            _raise(self._constant(given, wanted))
-            _raise(self._known(cases, told, given, wanted))
+        wanted = self._judge_table(cases, given)
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
+            if all(a.shape == b.shape for a, b, _ in self._triples(given, wanted)):
+                self._all_asked(self.probes, cases, given)
             _raise(
                 explain(self.name, cases, given, wanted, self.results, numbers, reveal, self.probe)
             )
@@ -246,14 +268,21 @@ class Step:
                 _raise(
                     explain(self.name, cases, same_shapes, wanted, self.results, numbers, reveal)
                 )
-        for case, results_given in zip(cases, given, strict=True):
-            for question in self.properties:
-                _raise(question(case, *results_given))
+        self._all_asked(self.properties, cases, given)
         if self.random and all_same(given[0], again):
             raise Wrong(
                 "every call draws the same numbers: set no seed inside the function, and draw anew in each call."
             )
         self._check_dtypes(given, wanted)
+
+    def _judge_table(self, cases: Sequence[Question], given: Sequence) -> list[tuple]:
+        """What is wanted; `Wrong` if the table knows what was given instead."""
+        told = [self._arguments(case) for case in cases]
+        wanted = [self._results(self.right, *both) for both in zip(cases, told, strict=True)]
+        if not all(map(all_same, given, wanted)):
+            _raise(self._constant(given, wanted))
+            _raise(self._known(cases, told, given, wanted))
+        return wanted
 
     def judge_gradient(self, cases: Sequence[Question], outcomes: Sequence[Outcome]) -> None:
         """The part that is about gradients: of a weighted sum of the results, whose constants do not matter."""
@@ -261,7 +290,8 @@ class Step:
             if not case.trained:
                 continue
             _raise(outcome.words)  # such as a backward that stops
-            [wanted] = answer_questions(self.name, self.as_answer(self.right), [case])
+            right = self._reading(self._whole(self.as_answer(self.right)))
+            [wanted] = answer_questions(self.name, right, [case])
             if [key for key, _ in outcome.gradients] != list(case.trained):
                 raise Wrong(f"the gradients that came for {case.label} are not the ones asked for.")
             lost = [
@@ -327,6 +357,23 @@ class Step:
             return self.told(case)
         return case.arguments if self.view is None else self.view(*case.arguments.values())
 
+    def _reading(self, answer: Answer) -> Answer:
+        return answer if self.read is None else _Reading(answer, self.read)
+
+    def _results(
+        self, function: Callable[..., Any], case: Case, told: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
+        made = self._whole(function)(*told.values())
+        results = several(made if self.read is None else self.read(made, *case.arguments.values()))
+        return tuple(x.detach() if isinstance(x, Tensor) else x for x in results)
+
+    def _all_asked(
+        self, questions: Sequence[Property], cases: Sequence[Case], given: Sequence
+    ) -> None:
+        for case, results in zip(cases, given, strict=True):
+            for question in questions:
+                _raise(question(case, *results))
+
     def _constant(self, given: Sequence, wanted: Sequence) -> str | None:
         """Nothing but zeros or False explains itself: no entry of a table may claim it."""
         numbers = [x for results in given for x in results]
@@ -334,7 +381,8 @@ class Step:
             x.any() for results in wanted for x in results
         ):
             what = "False" if numbers[0].dtype == torch.bool else "0"
-            return f"`{self.name}` returns {what} everywhere, for all inputs: does it use its arguments?"
+            words = f"`{self.name}` returns {what} everywhere, for all inputs: does it use its arguments?"
+            return f"{words} {self.zeros}".strip()
         return None
 
     def _known(
@@ -349,7 +397,10 @@ class Step:
 
         def results(words: str, i: int) -> tuple[Tensor | None, ...]:
             if (words, i) not in made:
-                made[words, i] = several(self._whole(self.wrong[words])(*told[i].values()))
+                try:
+                    made[words, i] = self._results(self.wrong[words], cases[i], told[i])
+                except RuntimeError:  # it stops, as the student's may
+                    made[words, i] = (None,) * len(self.results)
             return made[words, i]
 
         def agrees(words: str, i: int, place: int | None) -> bool:
@@ -410,6 +461,17 @@ class Step:
     def _triples(self, given: Sequence, wanted: Sequence) -> Iterator[tuple[Tensor, Tensor, str]]:
         for results_given, results_wanted in zip(given, wanted, strict=True):
             yield from zip(results_given, results_wanted, self.results, strict=True)
+
+
+class _Reading:
+    """A function whose results are read; an error is still shown with the line of the student's."""
+
+    def __init__(self, answer: Answer, read: Callable[..., Any]):
+        self.answer, self.read = answer, read
+        self.__code__ = getattr(answer, "__code__", None)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.read(self.answer(*arguments), *arguments)
 
 
 def step(inputs: Inputs, **options: Any) -> Callable[[Callable[..., Any]], Step]:

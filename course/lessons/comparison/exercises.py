@@ -15,11 +15,11 @@
 # measures of samples, honest timings, and a verdict over many columns. At the end it judges four models that you
 # know. The steps belong to lesson [{{comparison}} Comparison](../notebooks/{{comparison}}_comparison.ipynb), which explains the ideas; read
 # it first, or beside this. You need one course in probability and one in PyTorch. All eight steps take
-# about 105 minutes; stop after any of them.
+# about 100 minutes, and the evaluator at the end 20 more; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
-# right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
+# right, and otherwise names the likely mistake. Stuck? Open the hint, and then the code below it. The answers are in
 # [solutions](../solutions/{{comparison}}_comparison_exercises.ipynb); the end uses your functions, so copy the answer of a step
 # that you skip.
 
@@ -88,12 +88,22 @@ one, ten, ten_of_half = count_one(train), count_ten(train), count_ten(train[:538
 #
 # <details><summary>Hint</summary>
 #
-# `x.std()` of a tensor divides by n - 1 already. The root of n is `math.sqrt(len(a))`.
+# One number for each image first, then their mean and their standard deviation. How much less does a mean over n of them
+# scatter than a single one? Look up whether `.std()` divides by n or by n - 1.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# ahead = a - b  # (n,)
+# ahead.std()  # divides by n - 1 already
+# ```
 # </details>
 
 # %%
 def difference(a, b):
+    """Log-likelihoods a and b of the same images, (n,) each -> the mean lead of a, and its standard error."""
     ### BEGIN SOLUTION
     ahead = a - b
     return ahead.mean(), ahead.std() / math.sqrt(len(ahead))
@@ -131,7 +141,7 @@ print(f"without pairs: {more:.0f} times as many images")
 # %% [markdown]
 # ## Step 2. Bits, also from a density
 #
-# *Difficulty 4 of 5 · importance 4 of 5 · 15 minutes*
+# *Difficulty 4 of 5 · importance 4 of 5 · 10 minutes*
 #
 # An image has $d$ values, each on one of $K$ levels. Some models give **probabilities** of levels. Others, as flows
 # or a Gaussian VAE, give a **density** $f(v)$ of numbers $v$ in [0, 1]. Can the two be compared? A density of an
@@ -151,13 +161,21 @@ print(f"without pairs: {more:.0f} times as many images")
 #
 # <details><summary>Hint</summary>
 #
-# Try the flat density on your formula: its logarithm is 0. The cell is narrow along each of d values, so
-# `math.log(levels)` comes d times.
+# Try the flat density on your formula: its logarithm is 0. The cell is narrow along each of d values. So how often does
+# $\log K$ come? Divide at the end, once, for nats and for values.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# log_p = log_density - dims * math.log(levels)  # (n,), log P of the levels, in nats
+# ```
 # </details>
 
 # %%
 def bits(log_density, levels, dims):
+    """log_density (n,) in nats, whole numbers levels and dims -> bits per dimension, (n,)."""
     ### BEGIN SOLUTION
     log_p = log_density - dims * math.log(levels)
     return -log_p / (dims * math.log(2))
@@ -229,13 +247,21 @@ print(f"with noise none is below the counted levels: {min(honest) > by_levels}")
 #
 # <details><summary>Hint</summary>
 #
-# $p \log (p / q) = p \log p - p \log q$, and `torch.xlogy(p, q)` is $p \log q$, with 0 wherever p is 0. A small
-# number in the place of a zero would decide the result by itself: do without.
+# $p \log (p / q) = p \log p - p \log q$, and torch has a function for $p \log q$ that is 0 wherever p is 0, whatever q is. A
+# small number in the place of a zero would decide the result by itself: do without.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# terms = torch.xlogy(p, p) - torch.xlogy(p, q)  # (m,), of the first
+# ```
 # </details>
 
 # %%
 def divergences(p, q):
+    """Tables p and q, (m,) each -> KL(p || q) and KL(q || p), two numbers in nats, perhaps infinite."""
     ### BEGIN SOLUTION
     forward = (torch.xlogy(p, p) - torch.xlogy(p, q)).sum()
     backward = (torch.xlogy(q, q) - torch.xlogy(q, p)).sum()
@@ -248,8 +274,10 @@ checks.comparison.divergences(divergences)
 
 # %% [markdown]
 # All $2^{16}$ images of 4 by 4 pixels, thirty of which are `bars`. Four generators that are wrong in different ways.
-# One draws half of the bars only. One draws them all, and flips a pixel in a hundred. One does both, and one draws
-# each pixel from Bernoulli(1/2).
+# One knows half of the bars only. One knows them all, and flips a pixel in a hundred. One does both, and one tosses
+# coins.
+#
+# **Predict before you run.** Eight numbers will come, two for each generator. Which of them are infinite?
 
 # %%
 bars, images = load("bars").floats().flatten(1), all_images(2, (1, 4, 4)).flatten(1)
@@ -268,7 +296,7 @@ for name, model in (
     ("half, 1 % flipped", flipped(0.01, n=15)), ("Bernoulli(1/2)", flipped(0.5)),
 ):
     first, second = divergences(truth, model)
-    rows[name] = {"KL(truth || model)": first.item(), "KL(model || truth)": second.item()}
+    rows[name] = {"KL(truth || model)": float(first), "KL(model || truth)": float(second)}
 print(format_table(rows, digits=2))
 
 # %% [markdown]
@@ -320,13 +348,22 @@ for name, (mean, std) in (("KL(p || q)", covers), ("KL(q || p)", picks)):
 #
 # <details><summary>Hint</summary>
 #
-# A weight on a probability is a number *added* to its logarithm. `torch.logaddexp(a, b)` is $\log(e^a + e^b)$,
-# computed without leaving log-space.
+# A weight on a probability is a number *added* to its logarithm. Then two probabilities are to be added, whose logarithms
+# you have: which function of torch does that without leaving log-space?
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# part_of_p = log_p + math.log(weight)  # log(w p), (n,)
+# torch.logaddexp(a, b)  # log(e^a + e^b), for any a and b
+# ```
 # </details>
 
 # %%
 def mixture(log_p, log_noise, weight):
+    """log_p and log_noise, (n,) each, weight between 0 and 1 -> log of the mixture, (n,)."""
     ### BEGIN SOLUTION
     return torch.logaddexp(log_p + math.log(weight), log_noise + math.log(1 - weight))
     ### END SOLUTION
@@ -386,13 +423,22 @@ for side, colours in ((8, 1), (32, 3), (256, 3)):
 #
 # <details><summary>Hint</summary>
 #
-# `counts / counts.sum()` gives shares as floating-point numbers, and `torch.xlogy(share, share)` is 0 where a share
-# is 0. `(counts > 0).sum()` counts the kinds that were seen.
+# Make shares of the counts, floating-point numbers that sum to one. A share of 0 adds nothing, as in step 3. Then count the
+# kinds that were seen, not those of the table.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# shares = counts / counts.sum()
+# torch.xlogy(shares, shares)  # 0 where a share is 0
+# ```
 # </details>
 
 # %%
 def entropy(counts):
+    """counts (k,), integers -> the plain entropy and Miller's, two numbers in nats."""
     ### BEGIN SOLUTION
     shares = counts / counts.sum()
     plain = -torch.xlogy(shares, shares).sum()
@@ -445,14 +491,23 @@ print(f"120 samples: the correction takes away four fifths of the gap or more: "
 #
 # <details><summary>Hint</summary>
 #
-# `torch.cdist(a, b)` has all distances, (n, m). Row j of `torch.cdist(a, a)` has a 0, that of the point to itself.
-# `kthvalue(i, dim=1).values` is the i-th smallest number of each row, and i counts from 1. Write one function for
-# both.
+# Write one function for both questions: which points lie in a ball around one of a set? `torch.cdist(a, b)` has all
+# distances, (n, m). In row j of the distances among the balls the smallest one is that of point j to itself, 0 but for
+# rounding. So which place has the k-th *other* one, once a row is sorted?
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# among = torch.cdist(balls, balls)  # (n, n)
+# among.kthvalue(i, dim=1).values  # the i-th smallest of each row; i counts from 1
+# ```
 # </details>
 
 # %%
 def precision_recall(real, fake, k):
+    """Features real (n, d) and fake (m, d), k a whole number -> precision and recall, two numbers."""
     ### BEGIN SOLUTION
     def inside(points, balls):
         radius = torch.cdist(balls, balls).kthvalue(k + 1, dim=1).values  # 1 is the point
@@ -508,12 +563,21 @@ for name, (precision, recall) in seen.items():
 #
 # <details><summary>Hint</summary>
 #
-# Look up which of the two in the middle `torch.median` takes. `torch.quantile(x, 0.5)` is the median as we want it.
+# Sort four numbers in your head: which one does `torch.median` take of the two in the middle? Another function of torch has
+# the median as we want it.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# torch.quantile(x, 0.5)  # the mean of the two in the middle
+# ```
 # </details>
 
 # %%
 def speed_up(slow, fast):
+    """Seconds slow (n,) and fast (n,) -> how many times as fast, one number."""
     ### BEGIN SOLUTION
     return slow.quantile(0.5) / fast.quantile(0.5)
     ### END SOLUTION
@@ -570,13 +634,22 @@ print(f"speed-up by medians {speed_up(slow, fast):.1f}, by means {slow.mean() / 
 #
 # <details><summary>Hint</summary>
 #
-# `table[:, None]` is (m, 1, c) and `table[None]` is (1, m, c): a comparison of the two is (m, m, c), each row with
-# each. `.all(dim=2)` asks all columns, `.any(dim=2)` one of them, and `~` turns True and False round.
+# Compare every row with every row: two new axes of length 1 make it (m, m, c). "For all columns" is an `.all` over the last
+# axis, "for at least one" an `.any`. At last: does *any* rival beat the row? And `~` turns True and False round.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# row, rival = table[:, None], table[None]  # (m, 1, c) and (1, m, c)
+# nowhere_worse = (rival >= row).all(dim=2)  # (m, m): [i, j] is true where j is nowhere worse than i
+# ```
 # </details>
 
 # %%
 def unbeaten(table):
+    """table (m, c), larger is better -> True where no other row beats this one, (m,)."""
     ### BEGIN SOLUTION
     row, rival = table[:, None], table[None]
     beaten = (rival >= row).all(dim=2) & (rival > row).any(dim=2)  # (m, m)
@@ -695,7 +768,7 @@ def row(name, images):
     _, variety = entropy(torch.bincount(judge.predict(images), minlength=10))
     return {
         "nats": nats[name].mean().item() if name in nats else -math.inf,
-        "precision": precision.item(), "recall": recall.item(), "variety": variety.item(),
+        "precision": float(precision), "recall": float(recall), "variety": float(variety),
     }
 
 

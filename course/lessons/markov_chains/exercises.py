@@ -14,11 +14,11 @@
 # Ten steps take you there, from a table of twelve numbers to a restricted Boltzmann machine of your own, whose
 # $\log Z$ you know in two ways. They belong to lesson [{{markov_chains}} Markov chains](../notebooks/{{markov_chains}}_markov_chains.ipynb), which
 # explains the ideas; read it first, or beside this. You need one course in probability and one in PyTorch. All ten
-# steps take about 145 minutes; stop after any of them.
+# steps take about 145 minutes, and putting them together at the end 15 more; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
-# right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
+# right, and otherwise names the likely mistake. Stuck? Open the hint, and then the code below it. The answers are in
 # [solutions](../solutions/{{markov_chains}}_markov_chains_exercises.ipynb); later steps use your functions, so copy the answer of a
 # step that you skip.
 
@@ -58,13 +58,21 @@ torch.manual_seed(0);
 #
 # <details><summary>Hint</summary>
 #
-# Divide each row of the table by its sum, and you have $p(h \mid x)$. Divide each column by its sum, and you have
-# $p(x \mid h)$. The sum over $h$ is a matrix product; one of the two must be transposed for it.
+# $p(h \mid x)$ and $p(x \mid h)$ come from the same table: in one the rows sum to one, in the other the columns. The sum over
+# $h$ is a matrix product; one of the two must be transposed for it.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# h_given_x = joint / joint.sum(dim=1, keepdim=True)  # each row divided by its sum, (K, L)
+# ```
 # </details>
 
 # %%
 def gibbs_matrix(joint):
+    """joint (K, L), all above zero -> T (K, K): where a chain at x goes in one sweep."""
     ### BEGIN SOLUTION
     h_given_x = joint / joint.sum(dim=1, keepdim=True)
     x_given_h = joint / joint.sum(dim=0, keepdim=True)
@@ -76,9 +84,13 @@ def gibbs_matrix(joint):
 checks.markov_chains.gibbs_matrix(gibbs_matrix)
 
 # %% [markdown]
-# Two things make this useful. If $x$ already follows $p(x)$, it still does after a step. And from anywhere else, the
-# steps lead there. How fast depends on the table. In both tables below $x$ is 0 or 1 with probability one half. In the
-# second one $x$ and $h$ are nearly always equal, so a chain that is at 0 will stay there for long.
+# Two things make this useful. If $x$ already follows $p(x)$, it still does after a sweep. And from anywhere else, the
+# sweeps lead there. How fast depends on the table. In both tables below $x$ is 0 or 1 with probability one half. In the
+# second one $x$ and $h$ nearly always agree, so a chain that is at 0 will stay there for long.
+#
+# **Predict before you run.** In the loose table $x$ and $h$ agree nine times of ten, in the tight one ninety-nine times of a
+# hundred. After how many sweeps is less than 0.1 of the probability in the wrong place? Write down a number for each, and
+# look them up in the figure.
 
 # %%
 tables = {
@@ -118,13 +130,22 @@ plots.show_curves(
 #
 # <details><summary>Hint</summary>
 #
-# `x @ weight` has the inputs of all hidden units, (B, J), but for c. `F.softplus` takes a whole tensor and never
-# overflows. Sum over the hidden units, not over the images.
+# The inputs of all hidden units are one matrix product, (B, J). Softplus takes each of them by itself, before the sum over
+# the hidden units. Do not write log(1 + exp(a)): it overflows.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# inputs = c + x @ weight  # (B, J)
+# F.softplus(inputs)  # log(1 + e^a), and never infinite
+# ```
 # </details>
 
 # %%
 def free_energy(x, weight, b, c):
+    """x (B, D), weight (D, J), b (D,), c (J,) -> F of each image, (B,)."""
     ### BEGIN SOLUTION
     return -x @ b - F.softplus(c + x @ weight).sum(dim=1)
     ### END SOLUTION
@@ -169,12 +190,20 @@ print(f"your F is -log of the sum over all h: {agrees}")
 #
 # <details><summary>Hint</summary>
 #
-# The log-odds have the same form as the inputs in step 2. Then `.sigmoid()`.
+# The log-odds have the same form as the inputs in step 2. What makes a probability of log-odds?
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# log_odds = bias + state @ weight  # (B, n)
+# ```
 # </details>
 
 # %%
 def p_on(state, weight, bias):
+    """state (B, m) of the given layer, weight (m, n), bias (n,) -> probabilities to be on, (B, n)."""
     ### BEGIN SOLUTION
     return (bias + state @ weight).sigmoid()
     ### END SOLUTION
@@ -213,13 +242,21 @@ print(f"the slope of -F by c is p(h = 1 | x), summed over the images: {agrees}")
 #
 # <details><summary>Hint</summary>
 #
-# `(u_h < p).float()` draws a whole layer. Call your `p_on` twice; on the way back the weights are `weight.T` and the
-# biases b.
+# Two calls of your `p_on`, and a comparison after each. On the way back the weights must be turned round, and other biases
+# belong to the layer that is asked for.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# h = (u_h < p_on(x, weight, c)).to(x.dtype)  # drawn: 0 or 1
+# ```
 # </details>
 
 # %%
 def gibbs_step(x, weight, b, c, u_h, u_x):
+    """x (B, D), weight (D, J), b (D,), c (J,), u_h (B, J), u_x (B, D) -> new images (B, D)."""
     ### BEGIN SOLUTION
     h = (u_h < p_on(x, weight, c)).to(x.dtype)
     return (u_x < p_on(h, weight.T, b)).to(x.dtype)
@@ -273,13 +310,21 @@ print(f"less than 0.03 of the probability is in another place: {misplaced < 0.03
 #
 # <details><summary>Hint</summary>
 #
-# Subtract the mean first. `f[: len(f) - t]` and `f[t:]` are then the two factors for lag t; it works for t = 0 too. In
-# the second formula lag 0 is the 1.
+# Subtract the mean first. For lag t the two factors are the chain without its last t numbers, and the chain without its
+# first t; mind that t may be 0. In the second formula lag 0 is the 1.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# t_earlier, t_later = f[: len(f) - t], f[t:]  # for t = 0 too
+# ```
 # </details>
 
 # %%
 def effective_size(f, lags):
+    """f (T,) along a chain, lags a whole number -> rho_0 ... rho_lags, (lags + 1,), and n_eff."""
     ### BEGIN SOLUTION
     f = f - f.mean()
     sums = torch.stack([f[: len(f) - t] @ f[t:] for t in range(lags + 1)])
@@ -314,7 +359,7 @@ for name, joint in tables.items():
     known = 20_000 * (1 - second) / (1 + second)
     curves |= {f"{name}, estimated": rho, f"{name}, exact": second ** torch.arange(lags + 1)}
     print(f"{name}: 20,000 steps are worth {known:.0f} draws; your estimate is within 60 %: "
-          f"{(size / known - 1).abs() < 0.6}")
+          f"{abs(size / known - 1) < 0.6}")
 plots.show_curves(curves, x=range(lags + 1), xlabel="lag", ylabel="autocorrelation")
 
 # %% [markdown]
@@ -343,13 +388,22 @@ plots.show_curves(curves, x=range(lags + 1), xlabel="lag", ylabel="autocorrelati
 #
 # <details><summary>Hint</summary>
 #
-# `x.T @ p` is the sum over the batch of all products of a pixel and a hidden unit, (D, J). Divide it by the number of
-# images that went into it. If you want to be sure, let autograd differentiate $L$.
+# The mean over a batch of the products of every pixel with every hidden unit is one matrix product, (D, J), divided by the
+# number of images that went into it. If you want to be sure, let autograd differentiate $L$.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# p = p_on(x, weight, c)  # (B, J)
+# of_data = x.T @ p / len(x)  # the mean of x p^T
+# ```
 # </details>
 
 # %%
 def cd_gradient(x, ends, weight, b, c):
+    """x (B, D), ends (M, D), weight (D, J), b (D,), c (J,) -> slopes (D, J), (D,), (J,)."""
     ### BEGIN SOLUTION
     p, p_ends = p_on(x, weight, c), p_on(ends, weight, c)
     by_weight = ends.T @ p_ends / len(ends) - x.T @ p / len(x)
@@ -413,13 +467,22 @@ plots.show_curves(smooth, x=torch.arange(100) * 20 + 10, xlabel="updates", ylabe
 #
 # <details><summary>Hint</summary>
 #
-# `all_states(n)` from step 2 lists the states. Your `free_energy` also computes $F'$: give it `weight.T`, and the
-# biases in the other order. `(-f).logsumexp(dim=0)` is the logarithm of a sum of exponentials.
+# `all_states(n)` from step 2 lists the states. Your `free_energy` also computes $F'$, if the weights are turned round and the
+# biases come in the other order. How do you sum exponentials without leaving logarithms?
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# log_sum = (-f).logsumexp(dim=0)  # of e^(-f), f holding one free energy for each state
+# f_of_hidden = free_energy(h, weight.T, c, b)
+# ```
 # </details>
 
 # %%
 def log_partition(weight, b, c):
+    """weight (D, J), b (D,), c (J,) -> log Z, one number; at most 2^min(D, J) terms."""
     ### BEGIN SOLUTION
     if len(b) < len(c):
         weight, b, c = weight.T, c, b  # now c belongs to the smaller layer
@@ -497,13 +560,22 @@ print(f"and is at least 0.4 nats better than by CD-1: {cd1 - cd10 > 0.4}")
 #
 # <details><summary>Hint</summary>
 #
-# A loop over k. $F_\beta$ is your `free_energy` with all three parameters multiplied by $\beta$. It is not $\beta$
-# times $F$: softplus is not linear.
+# A loop over k. $F_\beta$ is your `free_energy` with all three parameters multiplied by $\beta$. It is not $\beta$ times $F$:
+# softplus is not linear.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# for x, beta, following in zip(states, betas[:-1], betas[1:]):  # x (n, D)
+#     before = free_energy(x, beta * weight, beta * b, beta * c)
+# ```
 # </details>
 
 # %%
 def ais_log_weights(states, betas, weight, b, c):
+    """states (K, n, D), betas (K + 1,), weight (D, J), b (D,), c (J,) -> log w, (n,)."""
     ### BEGIN SOLUTION
     log_w = 0
     for x, beta, following in zip(states, betas[:-1], betas[1:], strict=True):
@@ -557,12 +629,20 @@ plots.show_curves(
 #
 # <details><summary>Hint</summary>
 #
-# `logsumexp` again. The logarithm of a mean is that of the sum, less $\log n$.
+# The logarithm of a mean is that of the sum, less $\log n$. Stay with logarithms, as in step 7.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# log_of_sum = log_w.logsumexp(dim=0)  # of the weights
+# ```
 # </details>
 
 # %%
 def ais_log_z(log_w, n_visible, n_hidden):
+    """log_w (n,), whole numbers n_visible and n_hidden -> log Z, one number."""
     ### BEGIN SOLUTION
     log_mean = log_w.logsumexp(dim=0) - math.log(len(log_w))
     return log_mean + (n_visible + n_hidden) * math.log(2)
@@ -582,8 +662,8 @@ estimate = {steps: ais_log_z(w, 16, 12) for steps, w in log_w.items()}
 means = {steps: w.mean() + log_z_0 for steps, w in log_w.items()}
 plots.show_curves(
     {
-        "log of the mean": [(estimate[steps] - exact).abs() for steps in ways],
-        "mean of the logs": [(means[steps] - exact).abs() for steps in ways],
+        "log of the mean": [abs(float(estimate[steps] - exact)) for steps in ways],
+        "mean of the logs": [abs(float(means[steps] - exact)) for steps in ways],
     },
     x=ways, xlabel="steps", ylabel=r"error of $\log Z$, nats", log=True,
 )
@@ -622,13 +702,25 @@ print(f"the mean of the logarithms is smaller in every case:     {lower}")
 #
 # <details><summary>Hint</summary>
 #
-# `torch.where(replaced, fresh, state)` corrupts. `F.binary_cross_entropy_with_logits(logits, x, reduction="none")` has the
-# nats of each pixel. Keep two images apart: `state`, which changes, and `x`, which stays.
+# Keep two images apart: `state`, which walks, and `x`, which stays. The nats of each pixel come from the logits, as a binary
+# cross-entropy that takes logits; sum them over the pixels of an image.
 #
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# state, nats = x, []
+# for replace, fresh, draw in u:
+#     corrupted = torch.where(replace < noise, (fresh < 0.5).to(x.dtype), state)
+#     logits = network(corrupted)
+#     each = F.binary_cross_entropy_with_logits(logits, x, reduction="none")  # (B, D)
+# ```
 # </details>
 
 # %%
 def walkback_loss(network, x, noise, u):
+    """network, x (B, D), noise a number, u (T, 3, B, D) -> one number, which trains the network."""
     ### BEGIN SOLUTION
     state, nats = x, []
     for replace, fresh, draw in u:
@@ -729,8 +821,8 @@ def worth(step, steps=4000, chains=20):
     for _ in range(steps):
         x = step(x)
         white.append(x.sum(dim=1))
-    sizes = [effective_size(f, lags=200)[1] for f in torch.stack(white).T]
-    return torch.stack(sizes).mean().item() / steps * 1000
+    sizes = [float(effective_size(f, lags=200)[1]) for f in torch.stack(white).T]
+    return sum(sizes) / len(sizes) / steps * 1000
 
 
 for name, step in step_of.items():
