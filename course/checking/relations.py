@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, cat, isfinite, isinf, isnan
+from torch import Tensor, allclose, cat, isfinite, isinf, isnan, where
 
 from course.checking.core import Case, same
 
@@ -34,7 +34,8 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {  # of the right result
     "you return the reciprocal: what is wanted is 1 over your result.": lambda x: 1 / x,
     "you return the square: the root is missing.": lambda x: x.square(),
     "you return the root: what is wanted is its square.": lambda x: x.sqrt(),
-    "the size is right, but not the sign: is there an `abs`, or a square and a root?": lambda x: x.abs(),
+    "the size is right, but not the sign: is there an `abs`, or a square and a root?":  # of both signs, or it is -1
+        lambda x: x.abs() if (x > 0).any() else x,
     "negative numbers are set to zero, as `relu` and `clamp(min=0)` do.": lambda x: x.clamp(min=0),
     "your result is rounded to whole numbers.": lambda x: x.round(),
     "your result is cut to whole numbers, as `long()` and `//` do.": lambda x: x.trunc(),
@@ -171,12 +172,12 @@ def _related(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> s
         return _moved(pairs)
     if len(want) < 3 or not isfinite(want).all() or (want == want[0]).all():
         return None
-    if torch.allclose(got, want, rtol=1e-2, atol=1e-2 * float(want.abs().max())) and same(
+    if allclose(got, want, rtol=1e-2, atol=1e-2 * float(want.abs().max())) and same(
         got, want.bfloat16().double()
     ) | same(got, want.half().double()):
         return "your result is right to three digits only: it is computed in half precision. Keep float32."
     for words, function in FUNCTIONS.items():
-        if torch.allclose(got, function(want), rtol=1e-4, atol=1e-5, equal_nan=False):
+        if allclose(got, function(want), rtol=1e-4, atol=1e-5, equal_nan=False):
             return words
     return _moved(pairs) or _times(pairs, cases) or _plus(pairs, cases)
 
@@ -224,7 +225,7 @@ def _constant_of(found: Sequence[Tensor]) -> list[float] | None:
     """One number a case, if each case has only one."""
     means = []
     for x in found:
-        if not len(x) or not torch.allclose(x, x.mean(), rtol=3e-4, atol=1e-9):
+        if not len(x) or not allclose(x, x.mean(), rtol=3e-4, atol=1e-9):
             return None
         means.append(float(x.mean()))
     return means
@@ -322,7 +323,7 @@ def _form_of(
 def _largest(got: Tensor, want: Tensor) -> tuple[str, str, str]:
     """Where the gap is largest, and both numbers there, with as many digits as it takes to see it."""
     gap = (got.double() - want.double()).abs()
-    gap = torch.where(isnan(gap), 0.0, gap)
+    gap = where(isnan(gap), 0.0, gap)
     place = np.unravel_index(int(gap.argmax()), tuple(gap.shape))
     a, b = got[place].item(), want[place].item()
     return (f"at {[int(i) for i in place]} it is " if place else "it is "), *digits(a, b)

@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, allclose
+from torch import Tensor, allclose, isfinite, where
 
 from course.checking.core import Answer, Case, Wrong, own_random_numbers, same
 from course.checking.questions import Outcome, Question, answer_questions
@@ -228,7 +228,7 @@ class Step:
         self._check_kinds(given, wanted)
         if not self.compared:
             same_shapes = [
-                [torch.where(torch.isfinite(a), b, a) if a.shape == b.shape else a for a, b in zip(x, y, strict=True)]
+                [where(isfinite(a), b, a) if a.shape == b.shape else a for a, b in zip(x, y, strict=True)]
                 for x, y in zip(given, wanted, strict=True)
             ]  # fmt: skip
             if not all(map(all_same, same_shapes, wanted)):
@@ -260,7 +260,7 @@ class Step:
                     "out `.detach()`, `.data`, `.item()` and `torch.no_grad()`."
                 )
             for (key, a), (_, b) in zip(outcome.gradients, wanted.gradients, strict=True):
-                scale = float(b[torch.isfinite(b)].abs().max()) if torch.isfinite(b).any() else 1.0
+                scale = float(b[isfinite(b)].abs().max()) if isfinite(b).any() else 1.0
                 close = a.shape == b.shape and allclose(
                     a.double(), b.double(), rtol=1e-3, atol=1e-4 * max(scale, 1e-3), equal_nan=True
                 )
