@@ -393,11 +393,9 @@ bayes.wrong = {
     "an image of -2000 nats beside one of -20 gets no number: subtract the largest of each image, "
     "`amax(dim=1, keepdim=True)`, not the largest of all.":
         _shifted(lambda joint: joint.max()),
-    "you subtract the mean of each image: where classes are far apart an exp overflows. Subtract the largest.":
+    "you subtract the mean or the smallest number of each image: where classes are far apart an exp overflows. "
+    "Subtract the largest.":
         _shifted(lambda joint: joint.mean(1, keepdim=True)),
-    "you subtract the smallest number of each image, so that an exp overflows where classes are far apart: subtract "
-    "the largest.":
-        _shifted(lambda joint: joint.amin(1, keepdim=True)),
     "your posterior is normalised over the images: for each image the classes add up to one, axis 1.":
         lambda joint: (None, softmax(joint, 0)),
     "your posterior is normalised over images and classes together: for each image the classes add up to one.":
@@ -475,6 +473,8 @@ bits.wrong = {
     "you divide by 2: one bit is log 2 nats.": lambda log_p, n_pixels: -log_p.mean() / (2 * n_pixels),
     "these are decimal digits: divide by log 2, not by log 10.":
         lambda log_p, n_pixels: -log_p.mean() / (n_pixels * math.log(10)),
+    "you divide by the logarithm of 2 to base 10: the natural one is `math.log(2)`.":
+        lambda log_p, n_pixels: -log_p.mean() / (n_pixels * math.log10(2)),
     "you divide by the logarithm of the number of pixels: divide by the number itself, and log 2.":
         lambda log_p, n_pixels: -log_p.mean() / tensor(float(n_pixels)).log(),
     "you average the probabilities, so that the best image decides alone: average the logarithms.":
@@ -581,6 +581,8 @@ draw.wrong = {
         lambda prior, white, u, v: (_classes(prior, u) - 1, None),
     "you count the bounds above u: count those below it, or at it.":
         lambda prior, white, u, v: ((u[:, None] < prior.cumsum(0)).sum(1), None),
+    "you count the bounds above u, all but the last: count those below it, or at it.":
+        lambda prior, white, u, v: ((u[:, None] < prior.cumsum(0)[:-1]).sum(1), None),
     "your classes stand in the wrong order on [0, 1]: class 0 has the part that begins at 0.":
         lambda prior, white, u, v: (_classes(prior, 1 - u), None),
     "all your images get the class of the first: each has a u of its own.":
@@ -593,6 +595,8 @@ draw.wrong = {
         lambda prior, white, u, v: ((u[:, None] > prior.cumsum(0)[:-1]).sum(1), None),
     "white and black are swapped: v lies below p with probability p, so `v < p` is white.":
         lambda prior, white, u, v: (None, (v >= white[_classes(prior, u)]).to(v)),
+    "white and black are swapped: a pixel is white where v lies below p, and yours where it lies above.":
+        lambda prior, white, u, v: (None, (v > white[_classes(prior, u)]).to(v)),
     "a pixel of probability 0 may turn white in yours, where v is 0: white is `v < p`, not `v <= p`.":
         lambda prior, white, u, v: (None, (v <= white[_classes(prior, u)]).to(v)),
     "you return the probabilities: draw with them. A pixel is 0 or 1.":
@@ -707,7 +711,7 @@ def _answering(
         hard("many images at the threshold", **_some_refused(g, 120, 24, 4, 0.25, ties=5)),
         hard("a share of 0", **_some_refused(g, 50, 16, 3, 0.0)),
     ],
-    results=("the threshold", "the labels"),
+    results=("the threshold", "the list of labels"),
     read=_as_counted,
     passes="the threshold comes from images held out, and refuses what no class explains.",
 )
@@ -761,6 +765,8 @@ decide.wrong = {
         _answering(lambda log_p, t, posterior, share: log_p > math.inf),
     "you refuse what lies above the threshold: an image that no class explains lies below.":
         _answering(lambda log_p, t, posterior, share: log_p >= t),
+    "you refuse what lies above the threshold, and answer below it: turn the comparison round.":
+        _answering(lambda log_p, t, posterior, share: log_p > t),
     "an image exactly at the threshold is answered: refuse where `log_p < threshold`, without the =.":
         _answering(lambda log_p, t, posterior, share: log_p <= t),
     "you refuse by the posterior: it says which class, and adds up to one for noise too. Compare log_p with the "

@@ -138,6 +138,7 @@ bank.right(
 )
 bank.wrong("bayes", {
     "come in another order": lambda joint: bayes(joint)[::-1],
+    "p.y . x. of `bayes` is wrong": lambda joint: (bayes(joint)[0], (joint + bayes(joint)[0][:, None]).exp()),
     "is -28: a small number inside the logarithm": lambda joint: ((joint.exp().sum(1) + 1e-12).log(), bayes(joint)[1]),
     "is -18: a small number": lambda joint: (joint.exp().sum(1).clamp(min=1e-8).log(), bayes(joint)[1]),
     "your posterior does not add up to one":
