@@ -1,5 +1,7 @@
 r"""One form for a step: the right function, inputs that decide, and wrong functions with the words that help.
 
+::
+
     @step(
         lambda g: [tame("3 images", mean=normal(g, 3, 2)), extreme("far away", mean=1e4 * normal(g, 2, 2))],
         passes="one number an image.", gradient="mean",
