@@ -76,8 +76,8 @@ class Step:
         read: what came back and the arguments -> what is compared in its place, for what is no tensor (a name ->
             its number), or where several results are right (an axis and its opposite). Results of the right and of
             wrong functions are read too. It takes whatever a student returns, and may raise `Wrong`.
-        probes: a case and its results -> words or None; asked where values are wrong, the shapes are not, and no entry
-            of the table fits.
+        probes: a case and its results -> words or None; asked where values are wrong, but finite and of the right
+            shapes, and no entry of the table fits; of extreme cases only if the others are right.
         properties: a case and its results -> words or None; asked once values are right, or not compared.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
             `judge`. For what must call the answer in its own way.
@@ -176,7 +176,10 @@ class Step:
         """Call the answer for every case, each with random numbers of its own; this may happen elsewhere."""
         asked = self._reading(answer)
         return [
-            answer_questions(self.name, asked, [case], seed + i)[0] for i, case in enumerate(cases)
+            answer_questions(self.name, asked, [case], 100 + seed + i)[
+                0
+            ]  # not the numbers of the inputs again
+            for i, case in enumerate(cases)
         ]
 
     def judge(
@@ -224,7 +227,10 @@ class Step:
             _raise(self._known(cases, told, given, wanted))
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
-            if all(a.shape == b.shape for a, b, _ in self._triples(given, wanted)):
+            if all(
+                a.shape == b.shape and (isfinite(a) | ~isfinite(b)).all()
+                for a, b, _ in self._triples(given, wanted)
+            ):
                 self._all_asked(self.probes, *self._ordinary_first(cases, given, wanted))
             _raise(explain(self.name, cases, given, wanted, self.results, numbers))
         self._check_kinds(given, wanted)
