@@ -147,7 +147,9 @@ def _without_signs(made: Any, x: Tensor, k: int) -> Any:
 
 
 def _what_the_components_are(case: Case, mean: Tensor, v: Tensor) -> str | None:
-    want = pca.as_answer(pca.right)(*case.arguments.values())[1]
+    right_mean, want = pca.right(*case.arguments.values())
+    if not same(mean, right_mean):
+        return None
     axes, wanted = (x[:, :, None] * x[:, None, :] for x in (v.to(want), want))  # (k, D, D)
     if not same(axes.diagonal(dim1=1, dim2=2).sum(dim=1), ones_like(axes[:, 0, 0])):
         return "your components are not of length 1."

@@ -86,6 +86,8 @@ bank.right("pca", pca_by_eigenvectors, pca_in_numpy, pca_one_by_one)
 bank.wrong("pca", {
     r"has the shape \(1, 5\) where \(5,\) is wanted": lambda x, k: (pca(x, k)[0][None], pca(x, k)[1]),
     r"has the shape \(3, 5\) where \(2, 5\) is wanted": lambda x, k: pca(x, k + 1),
+    "the mean: your result is the right one multiplied by the length of axis 0":
+        lambda x, k: (x.sum(0), torch.linalg.svd(x - x.sum(0), full_matrices=False).Vh[:k]),
     "not of length 1": lambda x, k: (pca(x, k)[0], pca(x, k)[1] * ((x - x.mean(0)) @ pca(x, k)[1].T).std(0)[:, None]),
     "not its axes": with_components(another_basis),
     "row 1 of your components": with_components(lambda x, k, v: torch.cat([v[:1], v[: k - 1]])),
