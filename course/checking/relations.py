@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, cat, isfinite, isinf, isnan
+from torch import Tensor, allclose, cat, isfinite, isinf, isnan, where
 
 from course.checking.core import Case, same
 
@@ -179,14 +179,14 @@ def _related(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> s
         return _moved(pairs)
     if len(want) < 3 or not isfinite(want).all() or (want == want[0]).all():
         return None
-    if torch.allclose(got, want, rtol=1e-2, atol=1e-2 * float(want.abs().max())) and same(
+    if allclose(got, want, rtol=1e-2, atol=1e-2 * float(want.abs().max())) and same(
         got, want.bfloat16().double()
     ) | same(got, want.half().double()):
         return "your result is right to three digits only: it is computed in half precision. Keep float32."
     for words, function in FUNCTIONS.items():
-        if torch.allclose(got, function(want), rtol=1e-4, atol=1e-5, equal_nan=False):
+        if allclose(got, function(want), rtol=1e-4, atol=1e-5, equal_nan=False):
             return words
-    if torch.allclose(got.abs(), want.abs(), rtol=1e-4, atol=1e-5) and (got != -want).any():
+    if allclose(got.abs(), want.abs(), rtol=1e-4, atol=1e-5) and (got != -want).any():
         return "the size of each number is right, but not every sign: is there an `abs`, or a root of a square?"
     return _moved(pairs) or _times(pairs, cases) or _plus(pairs, cases)
 
@@ -234,7 +234,7 @@ def _constant_of(found: Sequence[Tensor]) -> list[float] | None:
     """One number a case, if each case has only one."""
     means = []
     for x in found:
-        if not len(x) or not torch.allclose(x, x.mean(), rtol=3e-4, atol=1e-9):
+        if not len(x) or not allclose(x, x.mean(), rtol=3e-4, atol=1e-9):
             return None
         means.append(float(x.mean()))
     return means
@@ -336,11 +336,11 @@ def _form_of(
 def _largest(got: Tensor, want: Tensor, reveal: bool) -> str:
     """Where the gap is largest, and the numbers there, with as many digits as it takes to see it."""
     gap = (got.double() - want.double()).abs()
-    gap = torch.where(isnan(gap), 0.0, gap)
+    gap = where(isnan(gap), 0.0, gap)
     place = np.unravel_index(int(gap.argmax()), tuple(gap.shape))
     a, b = digits(got[place].item(), want[place].item())
-    where = f"at {[int(i) for i in place]} it is {a}" if place else f"it is {a}"
-    return f"{where}, not {b}" if reveal else where
+    found = f"at {[int(i) for i in place]} it is {a}" if place else f"it is {a}"
+    return f"{found}, not {b}" if reveal else found
 
 
 def digits(a: float, b: float) -> tuple[str, str]:

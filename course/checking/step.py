@@ -1,5 +1,7 @@
 r"""One form for a step: the right function, inputs that decide, and wrong functions with the words that help.
 
+::
+
     @step(
         lambda g: [tame("3 images", mean=normal(g, 3, 2)), extreme("far away", mean=1e4 * normal(g, 2, 2))],
         passes="one number an image.", gradient="mean",
@@ -28,7 +30,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, allclose
+from torch import Tensor, allclose, isfinite, where
 
 from course.checking.core import Answer, Case, Wrong, own_random_numbers, same
 from course.checking.questions import Outcome, Question, answer_questions
@@ -81,8 +83,8 @@ class Step:
         read: what came back and the arguments -> what is compared in its place, for what is no tensor (a name ->
             its number), or where several results are right (an axis and its opposite). Results of the right and of
             wrong functions are read too. It takes whatever a student returns, and may raise `Wrong`.
-        probes: a case and its results -> words or None; asked where values are wrong, the shapes are not, and no entry
-            of the table fits.
+        probes: a case and its results -> words or None; asked where values are wrong, but finite and of the right
+            shapes, and no entry of the table fits; of extreme cases only if the others are right.
         zeros: what to add for an answer that is 0 or False everywhere.
         properties: a case and its results -> words or None; asked once values are right, or not compared.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
@@ -195,7 +197,8 @@ class Step:
         """Call the answer for every case, each with random numbers of its own; this may happen elsewhere."""
         asked = self._reading(self._whole(answer))
         return [
-            answer_questions(self.name, asked, [case], seed + i)[0] for i, case in enumerate(cases)
+            answer_questions(self.name, asked, [case], 100 + seed + i)[0]  # not the inputs' numbers
+            for i, case in enumerate(cases)
         ]
 
     def judge(
@@ -253,15 +256,18 @@ class Step:
         wanted = self._judge_table(cases, given)
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
-            if all(a.shape == b.shape for a, b, _ in self._triples(given, wanted)):
-                self._all_asked(self.probes, cases, given)
+            if all(
+                a.shape == b.shape and (isfinite(a) | ~isfinite(b)).all()
+                for a, b, _ in self._triples(given, wanted)
+            ):
+                self._all_asked(self.probes, *self._ordinary_first(cases, given, wanted))
             _raise(
                 explain(self.name, cases, given, wanted, self.results, numbers, reveal, self.probe)
             )
         self._check_kinds(given, wanted)
         if not self.compared:
             same_shapes = [
-                [torch.where(torch.isfinite(a), b, a) if a.shape == b.shape else a for a, b in zip(x, y, strict=True)]
+                [where(isfinite(a), b, a) if a.shape == b.shape else a for a, b in zip(x, y, strict=True)]
                 for x, y in zip(given, wanted, strict=True)
             ]  # fmt: skip
             if not all(map(all_same, same_shapes, wanted)):
@@ -305,7 +311,7 @@ class Step:
                     "out `.detach()`, `.data`, `.item()` and `torch.no_grad()`."
                 )
             for (key, a), (_, b) in zip(outcome.gradients, wanted.gradients, strict=True):
-                scale = float(b[torch.isfinite(b)].abs().max()) if torch.isfinite(b).any() else 1.0
+                scale = float(b[isfinite(b)].abs().max()) if isfinite(b).any() else 1.0
                 close = a.shape == b.shape and allclose(
                     a.double(), b.double(), rtol=1e-3, atol=1e-4 * max(scale, 1e-3), equal_nan=True
                 )
@@ -373,6 +379,15 @@ class Step:
         for case, results in zip(cases, given, strict=True):
             for question in questions:
                 _raise(question(case, *results))
+
+    def _ordinary_first(
+        self, cases: Sequence[Case], given: Sequence, wanted: Sequence
+    ) -> tuple[Sequence[Case], Sequence]:
+        """Without the extreme cases, if others are wrong as well: then they tell nothing new."""
+        ordinary = [i for i, case in enumerate(cases) if case.kind != "extreme"]
+        if all(all_same(given[i], wanted[i]) for i in ordinary):
+            return cases, given
+        return [cases[i] for i in ordinary], [given[i] for i in ordinary]
 
     def _constant(self, given: Sequence, wanted: Sequence) -> str | None:
         """Nothing but zeros or False explains itself: no entry of a table may claim it."""

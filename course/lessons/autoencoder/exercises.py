@@ -13,11 +13,12 @@
 #
 # Eight steps answer that, from principal components to a network that repairs what it sees. They belong to lesson
 # [{{autoencoder}} Autoencoders](../notebooks/{{autoencoder}}_autoencoder.ipynb), which explains the ideas; read it first, or beside this. You
-# need one course in probability and one in PyTorch. All eight steps take about 115 minutes; stop after any of them.
+# need one course in probability and one in PyTorch. The eight steps take about 115 minutes, and the autoencoder that you
+# make of them at the end another 30; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
-# right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
+# right, and otherwise names the likely mistake. Stuck? Open the hint, and inside it the code. The answers are in
 # [solutions](../solutions/{{autoencoder}}_autoencoder_exercises.ipynb); later steps use your functions, so copy the answer of a
 # step that you skip.
 
@@ -46,16 +47,21 @@ torch.manual_seed(0);
 # $$\text{mse}(x, \hat x) = \frac{1}{D} \sum_{d=1}^{D} (x_d - \hat x_d)^2, \qquad D = CHW.$$
 #
 # **Write** `mse(x, y)`. Both have the shape (B, ...): images (B, C, H, W), or the same images as vectors (B, D). The
-# result is (B,), one number an image.
+# result is (B,), one number an image, in the precision of x (float32), as all results here.
 #
 # <details><summary>Hint</summary>
 #
-# `flatten(1)` turns images into vectors and leaves vectors as they are. Then one `mean` over axis 1 is enough.
+# Bring images and vectors to one shape first. Then one mean is enough, over all that belongs to an image.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# `flatten(1)` turns images into vectors and leaves vectors as they are; then `.mean(dim=1)`.
+#
+# </details></details>
 
 # %%
 def mse(x, y):
+    """Images or vectors x and y (B, ...) -> the mean squared error of each, (B,)."""
     ### BEGIN SOLUTION
     return (x - y).square().flatten(1).mean(dim=1)
     ### END SOLUTION
@@ -93,13 +99,18 @@ print(f"error with the mean image for every digit: {nothing:.3f}")
 #
 # <details><summary>Hint</summary>
 #
-# `torch.linalg.svd(..., full_matrices=False)` returns `U`, `S` and `Vh`. That last one is $V^\top$, so the directions
-# are its rows already.
+# Subtract the mean image, decompose, and take the first k directions. Of the three factors one has a row for each
+# direction already.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# `torch.linalg.svd(..., full_matrices=False)` returns `U`, `S` and `Vh`. That last one is $V^\top$: take `Vh[:k]`.
+#
+# </details></details>
 
 # %%
 def pca(x, k):
+    """Vectors x (N, D) -> their mean (D,) and k directions of length 1, (k, D)."""
     ### BEGIN SOLUTION
     mean = x.mean(dim=0)
     return mean, torch.linalg.svd(x - mean, full_matrices=False).Vh[:k]
@@ -135,12 +146,17 @@ plots.show_images(as_images, columns=5, titles=names, size=1.2)
 #
 # <details><summary>Hint</summary>
 #
-# Here images are rows, so $W x$ becomes `x @ components.T`, for all images at once.
+# Here images are rows and not columns, so both products are turned round. Decode the code that you return.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# $W x$ becomes `x @ components.T`, for all images at once, and $W^\top z$ becomes `z @ components`.
+#
+# </details></details>
 
 # %%
 def reconstruct(x, mean, components):
+    """x (N, D), mean (D,), components (k, D) -> codes (N, k) and reconstructions (N, D)."""
     ### BEGIN SOLUTION
     z = (x - mean) @ components.T
     return z, mean + z @ components
@@ -179,13 +195,18 @@ for k, y in by_pca.items():
 #
 # <details><summary>Hint</summary>
 #
-# `torch.linalg.svdvals` gives the singular values, largest first. What is left out is all there is minus what is kept,
-# and `cumsum` says what the first 1, 2, ..., D directions keep. Put a zero before it for $k = 0$.
+# What is left out is all there is minus what is kept. For $k = 0$ nothing is kept.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# `torch.linalg.svdvals` gives the singular values, largest first. `cumsum` says what the first 1, 2, ..., D directions
+# keep; `torch.cat` puts a zero before it, `variance.new_zeros(1)`.
+#
+# </details></details>
 
 # %%
 def pca_errors(x):
+    """Vectors x (N, D) -> the error of PCA with k = 0, 1, ..., D numbers, (D + 1,)."""
     ### BEGIN SOLUTION
     variance = torch.linalg.svdvals(x - x.mean(dim=0)) ** 2 / len(x)
     kept = torch.cat([variance.new_zeros(1), variance.cumsum(dim=0)])
@@ -236,12 +257,19 @@ plots.show_curves(
 #
 # <details><summary>Hint</summary>
 #
-# Three lines: the codes `x @ encoder.T`, the error, and the two products. `x.numel()` is $ND$.
+# Four lines, in the order of the formulas: the codes $Z$, the error $R$, the factor, and the two products. Let the shapes
+# guide you: each gradient has the shape of its matrix.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# The codes are `x @ encoder.T`, `x.numel()` is $ND$, and the error that has come back to the codes is
+# `error @ decoder`, (N, k).
+#
+# </details></details>
 
 # %%
 def gradients(x, encoder, decoder):
+    """x (N, D), encoder (k, D), decoder (D, k) -> gradients of the encoder (k, D) and the decoder (D, k)."""
     ### BEGIN SOLUTION
     z = x @ encoder.T
     error = z @ decoder.T - x
@@ -306,13 +334,18 @@ plots.show_rows({
 #
 # <details><summary>Hint</summary>
 #
-# `torch.rand_like(x) >= drop` is true with probability $1 - p$ for each value on its own. Multiplied with x it makes
-# the holes. Then call your `mse`.
+# Draw a mask as large as x, one number for each value. Multiplied with x it makes the holes. Then call your `mse`: which
+# two images does it compare?
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# `torch.rand_like(x) >= drop` is true with probability $1 - p$ for each value on its own.
+#
+# </details></details>
 
 # %%
 def denoising_loss(model, x, drop):
+    """A model of images, images x (B, C, H, W), a probability -> the error of each image, (B,)."""
     ### BEGIN SOLUTION
     keep = torch.rand_like(x) >= drop
     return mse(x, model(x * keep))
@@ -357,13 +390,19 @@ plots.show_rows({"target": x_test[:10], "input": shown[0][:10]})
 #
 # <details><summary>Hint</summary>
 #
-# `classes = labels.unique()` lists the classes that occur. Stack one mean for each, `codes[labels == c].mean(dim=0)`.
+# Go through the classes that occur, and no others. The nearest centroid has a place in your list; the answer is the class
+# that stands there.
+#
+# <details><summary>Code</summary>
+#
+# `classes = labels.unique()` lists the classes. Stack one mean for each, `codes[labels == c].mean(dim=0)`.
 # `torch.cdist(queries, centroids)` holds all distances, and `classes[...]` turns places into classes.
 #
-# </details>
+# </details></details>
 
 # %%
 def nearest_centroid(codes, labels, queries):
+    """codes (N, k), labels (N,), queries (M, k) -> the class of each query, (M,)."""
     ### BEGIN SOLUTION
     classes = labels.unique()
     centroids = torch.stack([codes[labels == c].mean(dim=0) for c in classes])  # (classes, k)
@@ -421,17 +460,22 @@ report("4 numbers of PCA", pca_codes, pca_test_codes)
 # has just that mean and covariance. The lower triangle $L$ is the Cholesky factor of $\Sigma$, a square root of a
 # matrix.
 #
-# **Write** `draw_codes(codes, n)`, with codes (N, k). It returns n new codes, (n, k).
+# **Write** `draw_codes(codes, n)`, with codes (N, k). It returns n new codes, (n, k), drawn anew in each call.
 #
 # <details><summary>Hint</summary>
 #
-# `torch.cov` wants one *row* a variable, so give it `codes.T`. `torch.linalg.cholesky` gives $L$. With one draw in each
-# row, $L \varepsilon$ becomes `noise @ L.T`.
+# Each of the n draws has a noise of k numbers. With one draw in each row, the product $L \varepsilon$ is turned round.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# `torch.cov` wants one *row* a variable, so give it `codes.T`. `torch.linalg.cholesky` gives $L$, and
+# $L \varepsilon$ becomes `noise @ L.T`.
+#
+# </details></details>
 
 # %%
 def draw_codes(codes, n):
+    """codes (N, k) -> n draws from a Gaussian with their mean and covariance, (n, k)."""
     ### BEGIN SOLUTION
     root = torch.linalg.cholesky(torch.cov(codes.T))
     return codes.mean(dim=0) + torch.randn(n, codes.shape[1]) @ root.T
@@ -488,6 +532,9 @@ for _ in range(epochs):
 
 # %% [markdown]
 # **Does it keep more than PCA?** Both have four numbers, and both are measured on test images.
+#
+# **Predict before you run.** PCA's error is the smallest of all linear codes. Which share of it will yours be, 95 %, 75 %
+# or 50 %? And where will you see the difference: in the strokes, or in the background?
 
 # %%
 with torch.no_grad():

@@ -14,12 +14,12 @@
 # Nine small steps give you one. It learns $p(x \mid y)$, turns it into $p(y \mid x)$ by Bayes' rule, draws digits, and
 # refuses images that no class explains. No network and no training, so you see every number come about. The steps
 # belong to lesson [{{taxonomy}} Learning p(x)](../notebooks/{{taxonomy}}_taxonomy.ipynb), which explains the ideas; read it first, or
-# beside this. You need one course in probability and one in PyTorch. All nine steps take about 100 minutes; stop after
-# any of them.
+# beside this. You need one course in probability and one in PyTorch. The nine steps take about 100 minutes, and the
+# classifier that you make of them at the end another 20; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
-# right, and otherwise names the likely mistake. Stuck? Open the hint. The answers are in
+# right, and otherwise names the likely mistake. Stuck? Open the hint, and inside it the code. The answers are in
 # [solutions](../solutions/{{taxonomy}}_taxonomy_exercises.ipynb); later steps use your functions, so copy the answer of a step
 # that you skip.
 #
@@ -58,12 +58,17 @@ torch.manual_seed(0);
 #
 # <details><summary>Hint</summary>
 #
+# Count how often each class occurs, with a place for those that do not, and divide by the number of labels.
+#
+# <details><summary>Code</summary>
+#
 # `y.bincount(minlength=n_classes)` counts all classes at once. A quotient of whole numbers, `a / b`, is a float.
 #
-# </details>
+# </details></details>
 
 # %%
 def shares(y, n_classes):
+    """Labels y (N,), whole numbers -> the share of each class, (n_classes,)."""
     ### BEGIN SOLUTION
     return y.bincount(minlength=n_classes) / len(y)
     ### END SOLUTION
@@ -109,17 +114,23 @@ print(f"always the most common class: {100 * right:.0f} % of the test images rig
 # $$p(x_i = 1 \mid y = k) = \frac{n_{ki} + 1}{n_k + 2}.$$
 #
 # **Write** `white(x, y, n_classes)`, with images x (N, D) of zeros and ones, and labels y (N,). It returns these
-# probabilities, (K, D): one row a class, one column a pixel.
+# probabilities, (K, D), floats as x is: one row a class, one column a pixel. A class without images has a row too.
 #
 # <details><summary>Hint</summary>
+#
+# Take the images of one class at a time. Adding them up gives a picture of counts. Raise the counts before you divide:
+# then a class without images needs no case of its own.
+#
+# <details><summary>Code</summary>
 #
 # `x[y == k]` are the images of class k, and `.sum(dim=0)` adds them up. `torch.stack` makes one table of K rows. Without
 # a loop: `F.one_hot(y, n_classes).to(x)` is a matrix (N, K) of zeros and ones, and its transpose times x counts.
 #
-# </details>
+# </details></details>
 
 # %%
 def white(x, y, n_classes):
+    """Images x (N, D) of zeros and ones, labels y (N,) -> p(x_i = 1 | y), (n_classes, D)."""
     ### BEGIN SOLUTION
     rows = []
     for k in range(n_classes):
@@ -169,13 +180,18 @@ for n in (100, len(x)):
 #
 # <details><summary>Hint</summary>
 #
-# For all images and classes at once the sum over pixels is a product of matrices: `x @ white.log().T` is (N, K). The
-# black pixels need a second one.
+# For all images and classes at once the sum over pixels is a product of matrices, (N, D) times (D, K). It takes two of
+# them, one for the white pixels and one for the black.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# `x @ white.log().T` is (N, K). For the black pixels put `1 - x` and `1 - white` in the places of x and white.
+#
+# </details></details>
 
 # %%
 def log_joint(x, prior, white):
+    """Images x (N, D), prior (K,), white (K, D) -> log p(x, y) in nats, (N, K)."""
     ### BEGIN SOLUTION
     log_likelihood = x @ white.log().T + (1 - x) @ (1 - white).log().T
     return log_likelihood + prior.log()
@@ -212,21 +228,26 @@ for name, scores in {"all pixels": joint, "white pixels only": only_white}.items
 # $$\log p(x) = m + \log \sum_y e^{\log p(x, y) - m}$$
 #
 # the largest exponential is $e^0 = 1$, so the sum is at least 1 and its logarithm is safe. This is called
-# **log-sum-exp**.
+# **log-sum-exp**. A class of probability 0 has $\log p(x, y) = -\infty$, which does no harm here.
 #
 # **Write** `bayes(joint)`, with $\log p(x, y)$ as joint (N, K). It returns two tensors: $\log p(x)$, (N,), and
 # $p(y \mid x)$, (N, K), which is no logarithm.
 #
 # <details><summary>Hint</summary>
 #
-# `m = joint.amax(dim=1, keepdim=True)` is (N, 1), and spreads over the classes. A quotient is a difference of
-# logarithms, so take e to the power of `joint - log_p[:, None]`. `torch.logsumexp` does the first half too; write it
-# yourself once.
+# Each image needs a largest number of its own: keep its axis, so that it spreads over the classes. And a quotient is a
+# difference of logarithms, so the posterior needs no division.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# `m = joint.amax(dim=1, keepdim=True)` is (N, 1). The posterior is e to the power of `joint - log_p[:, None]`.
+# `torch.logsumexp` does the first half too; write it yourself once.
+#
+# </details></details>
 
 # %%
 def bayes(joint):
+    """log p(x, y) as joint (N, K) -> log p(x) (N,) and p(y | x) (N, K)."""
     ### BEGIN SOLUTION
     m = joint.amax(dim=1, keepdim=True)
     log_p = m[:, 0] + (joint - m).exp().sum(dim=1).log()
@@ -271,16 +292,21 @@ print(f"its answer is right:                   {100 * right:.0f} %")
 # Lower is better. Most lessons report this number; where an image has colours, each channel counts as a pixel of its
 # own.
 #
-# **Write** `bits(log_p, n_pixels)`, with log_p (N,) in nats and `n_pixels` = D. It returns a tensor of one number.
+# **Write** `bits(log_p, n_pixels)`, with log_p (N,) in nats and `n_pixels` = D. It returns one number.
 #
 # <details><summary>Hint</summary>
 #
-# `math.log(2)` is $\ln 2$.
+# A mean, a sign, and two divisions.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# `math.log(2)` is $\ln 2$, and `log_p.mean()` the mean.
+#
+# </details></details>
 
 # %%
 def bits(log_p, n_pixels):
+    """log p(x) in nats, (N,), of images of n_pixels pixels -> bits per pixel, one number."""
     ### BEGIN SOLUTION
     return -log_p.mean() / (n_pixels * math.log(2))
     ### END SOLUTION
@@ -317,18 +343,24 @@ for name, log_q in {"Bernoulli": bernoulli, "one class": one_class, "ten classes
 # x_i = \begin{cases} 1 & \text{if } v_i < p_{yi} \\ 0 & \text{otherwise.} \end{cases}$$
 #
 # **Write** `draw(prior, white, u, v)`, with prior (K,), white (K, D), and uniform numbers u (N,), one a class, and
-# v (N, D), one a pixel. It returns y (N,), whole numbers, then x (N, D), floats 0 and 1.
+# v (N, D), one a pixel. It returns y (N,), whole numbers, then x (N, D), 0 and 1 as floats like v. Mind the rounding: the
+# sum of all of the prior should be 1 and may be a little less, so whatever u lies above the other sums is the last class.
 #
 # <details><summary>Hint</summary>
 #
-# `prior.cumsum(dim=0)` are the ends of the parts. Class y is the number of ends that u has passed, `u[:, None] >= ends`.
-# Leave out the last end: it should be 1, and rounding may put it a little below. `white[y]` is (N, D): the row of each
-# image's class.
+# Class y is the number of ends that u has passed. Without the last end nothing lies above the last class. For the pixels
+# look up the row of each image's class.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# `prior.cumsum(dim=0)[:-1]` are the ends of all parts but the last. `u[:, None] >= ends` compares each u with each end,
+# (N, K - 1). `white[y]` is (N, D).
+#
+# </details></details>
 
 # %%
 def draw(prior, white, u, v):
+    """prior (K,), white (K, D), uniform numbers u (N,) and v (N, D) -> y (N,) and x (N, D)."""
     ### BEGIN SOLUTION
     ends = prior.cumsum(dim=0)[:-1]
     y = (u[:, None] >= ends).sum(dim=1)
@@ -389,19 +421,25 @@ print(f"noise, in more than three times as many as that: {of_noise > 3 * yours}"
 # model has not learned from, or it would think too well of them. That is what the 300 held-out ones are for.
 #
 # **Write** `decide(held_out, log_p, posterior, share)`. held_out (M,) is $\log p(x)$ of the images held out, and
-# log_p (N,) and posterior (N, K) are those of new images, from step 4. It returns two tensors: the threshold, one
-# number, so that `share` of held_out lies below (one image more or less does not matter); and the labels (N,), -1 where
-# refused.
+# log_p (N,) and posterior (N, K) are those of new images, from step 4. It returns two things: the threshold, one
+# number, so that `share` of held_out lies below (one image more or less does not matter, and `share` may be 0); and the
+# labels (N,), -1 where refused.
 #
 # <details><summary>Hint</summary>
 #
-# `held_out.quantile(share)`, or sort and count. `torch.where(condition, a, b)` takes a where the condition holds, and b
-# elsewhere; b may be a number.
+# The threshold comes from `held_out` alone: sort it and count off the share, or let torch find the quantile. Then answer
+# with the best class, except where log_p lies below.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# `held_out.quantile(share)`. `torch.where(condition, a, b)` takes a where the condition holds, and b elsewhere; both may
+# be a number.
+#
+# </details></details>
 
 # %%
 def decide(held_out, log_p, posterior, share):
+    """held_out (M,), log_p (N,), posterior (N, K) -> threshold, one number, and labels (N,)."""
     ### BEGIN SOLUTION
     threshold = held_out.quantile(share)
     return threshold, torch.where(log_p < threshold, -1, posterior.argmax(dim=1))
@@ -412,8 +450,11 @@ def decide(held_out, log_p, posterior, share):
 checks.taxonomy.decide(decide)
 
 # %% [markdown]
-# We ask for 5 % and try it on the test images, on **noise** (each pixel Bernoulli(1/2)), and on test images with black and
-# white **inverted**. The posterior alone would not have helped: on nonsense, too, it is sure.
+# We ask for 5 % and try it on the test images, on **noise** (each pixel a fair coin), and on test images with black and
+# white **inverted**.
+#
+# **Predict before you run.** Of each of the three kinds, which share will be refused? And is the posterior less sure on
+# noise than on digits? Write down three percentages and a yes or no.
 
 # %%
 log_p_held_out, _ = bayes(log_joint(x_held_out, prior, p_white))
@@ -433,7 +474,8 @@ for name, images in {"test": x_test, "noise": noise, "inverted": 1 - x_test}.ite
           f"mean of the largest p(y | x) above 75 %: {sure.mean() > 0.75}")
 
 # %% [markdown]
-# On the test images, are those refused the hard ones?
+# The posterior alone would not have helped: on nonsense, too, it is sure. On the test images, are those refused the hard
+# ones?
 
 # %%
 labels, _, _ = answers(x_test)
@@ -456,17 +498,21 @@ for name, chosen in {"answered": labels >= 0, "refused": labels == -1}.items():
 # where $[\,\cdot\,]$ is 1 if true and 0 if not. So 1 is perfect, 1/2 is guessing, and below 1/2 the score has it the
 # wrong way round.
 #
-# **Write** `auroc(in_scores, out_scores)`, with scores $a$ as in_scores (N,) and $b$ as out_scores (M,). It returns a tensor of one
-# number.
+# **Write** `auroc(in_scores, out_scores)`, with scores $a$ as in_scores (N,) and $b$ as out_scores (M,). It returns one number.
 #
 # <details><summary>Hint</summary>
 #
+# Compare every score in-distribution with every other one: a table (N, M) of won pairs, and one of ties.
+#
+# <details><summary>Code</summary>
+#
 # `in_scores[:, None] > out_scores` compares all pairs at once, (N, M). `.float()` makes ones and zeros of it.
 #
-# </details>
+# </details></details>
 
 # %%
 def auroc(in_scores, out_scores):
+    """in_scores (N,), out_scores (M,) -> the share of pairs in the right order, one number."""
     ### BEGIN SOLUTION
     a, b = in_scores[:, None], out_scores[None, :]
     return ((a > b).float() + (a == b).float() / 2).mean()
@@ -476,7 +522,7 @@ def auroc(in_scores, out_scores):
 # %%
 checks.taxonomy.auroc(auroc)
 few = torch.tensor([3.0, 2.0]), torch.tensor([1.0, 2.0])
-print("genlib agrees:", math.isclose(auroc(*few).item(), of_genlib.auroc(*few)))
+print("genlib agrees:", math.isclose(float(auroc(*few)), of_genlib.auroc(*few), rel_tol=1e-6))
 
 # %% [markdown]
 # Noise is easy. Now make it harder: test images mirrored, left for right, and upside down.
@@ -513,13 +559,19 @@ for name, images in out_of_distribution.items():
 #
 # <details><summary>Hint</summary>
 #
-# For sets, `a & b` is what both have, `a | b` what either has, and `a == b` compares. `set().union(*leaves.values())` is
-# what all have together. Go through `leaves.items()`, and return as soon as one fits.
+# For sets, `a & b` is what both have, `a | b` what either has, and `a == b` compares. Collect T first, then walk through
+# the leaves, and return as soon as one fits.
 #
-# </details>
+# <details><summary>Code</summary>
+#
+# `set().union(*leaves.values())` is what all leaves have together. `for leaf, promised in leaves.items():` walks through
+# them, and the last line returns `"nowhere"`.
+#
+# </details></details>
 
 # %%
 def place(methods, leaves):
+    """A set of names, and leaf -> the set of names that it promises -> the name of a leaf."""
     ### BEGIN SOLUTION
     spoken_of = set().union(*leaves.values())
     for leaf, promised in leaves.items():
@@ -543,7 +595,7 @@ from genlib.variational import VAE, Autoencoder
 
 leaves = {", ".join(taxonomy.path(leaf)): set(leaf.methods) for leaf in taxonomy.leaves()}
 for kind in (PixelCNN, VAE, RBM, GSN, GAN, Autoencoder):
-    print(f"{kind.__name__:<12} {len(dir(kind))} names -> {place(set(dir(kind)), leaves)}")
+    print(f"{kind.__name__:<12} -> {place(set(dir(kind)), leaves)}")
 
 # %% [markdown]
 # ## All together: your generative classifier
@@ -642,7 +694,7 @@ plots.show_rows({name: as_images(images[:10]) for name, images in shown.items()}
 
 # %%
 in_scores = model.log_prob(x_test)
-score = {name: auroc(in_scores, model.log_prob(images)).item() for name, images in strange.items()}
+score = {name: float(auroc(in_scores, model.log_prob(images))) for name, images in strange.items()}
 passed = {
     name: (model.predict(images, share=0.05) >= 0).float().mean().item()
     for name, images in strange.items()
