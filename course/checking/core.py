@@ -134,7 +134,11 @@ def call(name: str, answer: Answer, case: Case, changed: str | None = None) -> A
         raise Wrong(_crash(name, answer, case, error)) from None
     for key, value in case.arguments.items():
         if not _as_photographed(value, before[key]):
-            if changed is None and equal(value.detach(), before[key][0]):
+            if (
+                changed is None
+                and isinstance(value, Tensor)
+                and equal(value.detach(), before[key][0])
+            ):
                 raise Wrong(
                     f"`{name}` leaves marks on its argument `{key}` (`requires_grad`, or a `.grad`): work on "
                     f"`{key}.detach().clone().requires_grad_()`."

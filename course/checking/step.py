@@ -427,7 +427,7 @@ class Step:
         def tells(words: str, places: Sequence[int]) -> bool:
             """Not infinities and NaN alone: many formulas overflow in the same place."""
             made = [x for i in places for x in results(words, i) if x is not None]
-            return any(torch.isfinite(x).any() for x in made)
+            return any(isfinite(x).any() for x in made)
 
         everywhere = range(len(cases))
         ordinary = [i for i in everywhere if cases[i].kind != "extreme"]

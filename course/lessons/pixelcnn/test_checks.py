@@ -151,7 +151,7 @@ bank.right("receptive_field", receptive_field_by_jacobian, receptive_field_by_po
 bank.wrong(
     "receptive_field",
     {
-        "leave marks on the caller's images": uses_the_callers_images,
+        "leaves marks on its argument|leave marks on the caller's images": uses_the_callers_images,
         "return True or False": lambda *arguments: gradient_at(*arguments).abs().sum((0, 1)),
         "False everywhere": lambda *arguments: gradient_at(*arguments).sum((0, 1)) > 1e6,
         "a small number": lambda *arguments: gradient_at(*arguments).abs().sum((0, 1)) > 1e-6,
@@ -224,7 +224,7 @@ bank.right("nll", nll_by_categorical)
 bank.wrong(
     "nll",
     {
-        "you sum over axis 0": lambda logits, level: with_bits(nll(logits, level)[0].sum(), level),
+        "you sum over everything": lambda logits, level: with_bits(nll(logits, level)[0].sum(), level),
         "you average over everything": lambda logits, level: with_bits(nll(logits, level)[0].mean(), level),
         "returns one thing: return 2 tensors, the nats and the bits": lambda *arguments: nll(*arguments)[0],
         "in another order": lambda *arguments: nll(*arguments)[::-1],
