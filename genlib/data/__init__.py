@@ -16,36 +16,9 @@ from genlib.data.densities import Checkerboard, EightGaussians, Spiral
 from genlib.data.digits import colour_digits, digits
 from genlib.data.folders import cache_folder
 from genlib.data.imageset import ImageSet, bernoulli_pixels, binarise, independent_pixels, is_train
-from genlib.data.letters import pen_line, synthetic_letters
 from genlib.data.real import cifar10, cifar10_subset, fashion_mnist, mnist
 from genlib.data.strokes import FACTORS, cached_strokes, strokes
 from genlib.validation import nearest
-
-__all__ = [
-    "FACTORS",
-    "NAMES",
-    "Checkerboard",
-    "EightGaussians",
-    "ImageSet",
-    "Spiral",
-    "all_images",
-    "bars",
-    "bernoulli_pixels",
-    "binarise",
-    "cache_folder",
-    "cifar10",
-    "cifar10_subset",
-    "colour_digits",
-    "digits",
-    "fashion_mnist",
-    "image_index",
-    "independent_pixels",
-    "load",
-    "mnist",
-    "pen_line",
-    "strokes",
-    "synthetic_letters",
-]
 
 _FINITE: dict[str, Callable[[str, str | Path | None], ImageSet]] = {
     "bars": lambda split, root: bars(),

@@ -138,7 +138,8 @@ def _imshow(axes: Axes, image: Tensor, **where: Any) -> None:
         axes.imshow(np.where(np.isnan(picture), to_rgb(NOT_THERE), picture), **where)
 
 
-def _draw_image(axes: Axes, image: Tensor) -> None:
+def draw_image(axes: Axes, image: Tensor) -> None:
+    """One image in axes that are there already, with a frame around it and no ticks."""
     _imshow(axes, image)
     axes.set_axis_on()
     axes.set(xticks=[], yticks=[])

@@ -19,8 +19,6 @@ from torch import nn
 
 from genlib.train.recipes import Images, Option, build_model, one_of
 
-__all__ = ["BoxError", "Card", "Measured", "card", "load", "names"]
-
 FOLDER = Path(__file__).parent
 FORMAT = "genlib box 1"
 LARGEST = 3_000_000  # bytes of one file of weights

@@ -15,18 +15,3 @@ from genlib.train.recipes import (
     read_options,
     recipe,
 )
-
-__all__ = [
-    "RECIPES",
-    "Config",
-    "Images",
-    "Recipe",
-    "RunError",
-    "RunFolder",
-    "build_model",
-    "images_of",
-    "load_model",
-    "read_options",
-    "read_settings",
-    "recipe",
-]
