@@ -70,11 +70,9 @@ class RunFolder:
                 f"there is a run in {self.path} already: go on with it by --resume, "
                 "or choose another --out"
             )
-        try:
+        with _reading(self.path):
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise RunError(f"{self.path} is not an empty folder: choose another --out")
-        except OSError as error:
-            raise _cannot_read(self.path, error) from None
         self._write(self.config, json.dumps(config, indent=2).encode() + b"\n")
 
     def read_config(self) -> dict:
@@ -83,15 +81,13 @@ class RunFolder:
         Raises:
             RunError: no run is here, or the file is damaged.
         """
-        try:
-            config = json.loads(self.config.read_bytes())
-        except FileNotFoundError:
+        if not self.config.exists():
             raise RunError(
                 f"there is no run in {self.path}: it has no config.json. "
                 "`python -m genlib train` makes one"
-            ) from None
-        except OSError as error:
-            raise _cannot_read(self.config, error) from None
+            )
+        try:
+            config = json.loads(_bytes_of(self.config))
         except ValueError as error:
             raise RunError(
                 f"{self.config} is damaged ({error}): restore it from a copy, or train anew"
@@ -124,10 +120,8 @@ class RunFolder:
                 ...
             genlib.train.folder.RunError: another process is training the run in ...
         """
-        try:
+        with _writing(self.config):
             file = self.config.open("rb+")  # a network disk locks only what may be written
-        except OSError as error:
-            raise _cannot_write(self.config, error) from None
         with file:
             try:
                 if fcntl is not None:
@@ -158,12 +152,9 @@ class RunFolder:
         data = safetensors.torch.save(held, notes)
         data = data.replace(UNKNOWN.encode(), hashlib.sha256(data).hexdigest().encode(), 1)
         # rows first: a checkpoint never knows of rows that are not on the disk
-        try:
-            if self.metrics.exists():
-                with self.metrics.open("rb+") as file:
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise _cannot_write(self.metrics, error) from None
+        if self.metrics.exists():
+            with _writing(self.metrics), self.metrics.open("rb+") as file:
+                os.fsync(file.fileno())
         self._write(self.checkpoint, data)
 
     def load(self) -> tuple[dict[str, Tensor], dict]:
@@ -173,8 +164,13 @@ class RunFolder:
             RunError: there is none, it is damaged, or it is another run's.
         """
         advice = "restore it from a copy, or train anew with another --out"
+        if not self.checkpoint.exists():
+            raise RunError(
+                f"{self.path} has no checkpoint yet: go on with `python -m genlib train --out "
+                f"{shlex.quote(str(self.path))} --resume`"
+            )
+        data = _bytes_of(self.checkpoint)
         try:
-            data = self.checkpoint.read_bytes()
             size = int.from_bytes(data[:8], "little")
             notes = json.loads(data[8 : 8 + size]).get("__metadata__", {})
             if notes.get("format") != FORMAT:
@@ -183,13 +179,6 @@ class RunFolder:
             if hashlib.sha256(blank).hexdigest() != notes["checksum"]:
                 raise ValueError("its checksum is wrong")
             tensors, metadata = safetensors.torch.load(data), json.loads(notes["facts"])
-        except FileNotFoundError:
-            raise RunError(
-                f"{self.path} has no checkpoint yet: go on with `python -m genlib train --out "
-                f"{shlex.quote(str(self.path))} --resume`"
-            ) from None
-        except OSError as error:
-            raise _cannot_read(self.checkpoint, error) from None
         except (ValueError, KeyError, AttributeError, SafetensorError) as error:
             raise RunError(f"{self.checkpoint} is damaged ({error}): {advice}") from None
         if metadata["run"] != self.fingerprint():
@@ -207,15 +196,12 @@ class RunFolder:
         Raises:
             RunError: it cannot be written.
         """
-        try:
-            new = not self.metrics.exists()
-            with self.metrics.open("a", newline="") as file:
-                writer = csv.DictWriter(file, list(row))
-                if new:
-                    writer.writeheader()
-                writer.writerow(row)
-        except OSError as error:
-            raise _cannot_write(self.metrics, error) from None
+        new = not self.metrics.exists()
+        with _writing(self.metrics), self.metrics.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
 
     def rows(self) -> list[dict[str, float]]:
         """All whole rows so far; the last one may have been cut short by a kill, and is left out."""
@@ -252,41 +238,40 @@ class RunFolder:
         if kept:
             self._write(self.metrics, "".join(lines[:1] + kept).encode())
         else:
-            self._remove(self.metrics)
+            with _writing(self.metrics):
+                self.metrics.unlink()
 
     def clean(self) -> None:
         """Remove what writes that were killed have left: files that never got their real name."""
         for path in (self.checkpoint, self.metrics, self.config):
             for unfinished in self.path.glob(f"{path.stem}-????????{path.suffix}"):
-                self._remove(unfinished)
-
-    def _remove(self, path: Path) -> None:
-        try:
-            path.unlink()
-        except OSError as error:
-            raise _cannot_write(path, error) from None
+                with _writing(unfinished):
+                    unfinished.unlink()
 
     def _write(self, path: Path, data: bytes) -> None:
-        try:
-            with whole_file(path) as unfinished:
-                unfinished.write_bytes(data)
-        except OSError as error:
-            raise _cannot_write(path, error) from None
+        with _writing(path), whole_file(path) as unfinished:
+            unfinished.write_bytes(data)
 
 
-def _cannot_write(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"cannot write {path}: {error.strerror}. What was there before is untouched: make room, or "
-        "mend the folder, and go on with --resume"
-    )
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror}. What was there before is untouched: make room, "
+            "or mend the folder, and go on with --resume"
+        ) from None
 
 
-def _cannot_read(path: Path, error: OSError) -> RunError:
-    return RunError(f"cannot read {path}: {error.strerror}")
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _bytes_of(path: Path) -> bytes:
-    try:
+    with _reading(path):
         return path.read_bytes()
-    except OSError as error:
-        raise _cannot_read(path, error) from None
