@@ -39,10 +39,9 @@ from genlib.train import (
     RunFolder,
     load_model,
     measure,
-    read_settings,
+    read_run,
     recipe,
 )
-from genlib.train.config import images_in
 from genlib.variational import VAE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -332,7 +331,7 @@ def pack(
     folder, figures = folder or pretrained.FOLDER, figures or {}
     if not NAME.fullmatch(name):
         raise RunError(f"a name in the box is MODEL-DATA, as in gated_pixelcnn-mnist, not {name!r}")
-    config, images = read_settings(RunFolder(run)), images_in(RunFolder(run))
+    config, images = read_run(RunFolder(run))
     model, metadata = load_model(RunFolder(run))
     machine = machine or figures.get("machine")
     if not machine:

@@ -4,7 +4,7 @@
 import, so they are imported where a training begins.
 """
 
-from genlib.train.config import Config, load_model, read_settings
+from genlib.train.config import Config, load_model, read_run
 from genlib.train.folder import RunError, RunFolder
 from genlib.train.recipes import (
     RECIPES,

@@ -1,8 +1,9 @@
 """How each model is built for the images of a data set, from the options of its recipe."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,16 @@ class Images:
     levels: int
     n_classes: int = 0
     mean: Tensor | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What a file holds of it: all but the mean, from which training has started."""
+        return {"shape": list(self.shape), "levels": self.levels, "n_classes": self.n_classes}
+
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> "Images":
+        """The same again."""
+        channels, height, width = held["shape"]
+        return cls((channels, height, width), held["levels"], held["n_classes"])
 
 
 def images_of(data: ImageSet, conditional: bool = False, binary: bool = False) -> Images:

@@ -189,10 +189,10 @@ def in_words(measured: Any, shape: tuple[int, int, int]) -> str:
 def info(folder: Folder) -> None:
     """Print the settings of the run in DIR, how far it is, and its last metrics."""
     with one_line_errors():
-        from genlib.train import RunFolder, load_model, read_settings
+        from genlib.train import RunFolder, load_model, read_run
 
         run = RunFolder(folder)
-        config = read_settings(run)
+        config, _ = read_run(run)
         model, metadata = load_model(run)
         rows = run.rows()[-5:]
         images = run.read_config()["images"]
@@ -241,10 +241,10 @@ def load_run(folder: Path, accelerator: str) -> tuple[Any, Any, dict]:
     """The model of a run on a device, its settings, and the metadata of its checkpoint."""
     import torch
 
-    from genlib.train import RunFolder, load_model, read_settings
+    from genlib.train import RunFolder, load_model, read_run
 
     run = RunFolder(folder)
-    config = read_settings(run)
+    config, _ = read_run(run)
     model, metadata = load_model(run)
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genlib.train.config import EPOCHS, Checkpoints, Config, read_settings
+from genlib.train.config import EPOCHS, Checkpoints, Config, read_run
 from genlib.train.folder import RunFolder
 from genlib.train.recipes import read_options, recipe
 from genlib.train.settings import flag_of, settings_of
@@ -63,7 +63,7 @@ def _train(
     if "accelerator" in given:
         given["accelerator"] = devices.choose_accelerator(given["accelerator"])
     if resume:
-        config = read_settings(folder)
+        config, _ = read_run(folder)
         refuse_changes(config, given, options)
     else:
         config = new_settings(given, options)

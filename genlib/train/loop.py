@@ -59,7 +59,7 @@ class Training:
         data: the training images, all of them.
         folder: where the run is kept.
         fabric: launched.
-        model: to be trained; built from the recipe by default.
+        model: to be trained, with its first weights.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Training:
         data: ImageSet,
         folder: RunFolder,
         fabric: Fabric,
-        model: nn.Module | None = None,
+        model: nn.Module,
     ):
         self.started, self.cpu_started = time.perf_counter(), time.process_time()
         self.config, self.data, self.folder, self.fabric = config, data, folder, fabric
@@ -80,16 +80,7 @@ class Training:
         self.before = {"seconds": 0.0, "cpu_seconds": 0.0}  # spent before this process began
         self.sums: dict[str, float] = {}  # since the last row, over examples
         self.share = 1.0
-
-        torch.manual_seed(config.seed)
-        if model is None:
-            images = images_of(data, config.conditional, config.binary)
-            model = build_model(config.model, images, config.options)
         self.model = model
-        if config.channels_last:
-            model.to(memory_format=torch.channels_last)
-        if config.compile:
-            compile_networks(model)
         if config.world_size > 1:
             share_batch_norm(model)
         self.wrapped = fabric.setup_module(model)
@@ -368,11 +359,19 @@ def train(
         >>> train(config, load("bars"), folder)[0], folder.rows()[-1]["step"]
         ('done', 6.0)
     """
+    images = images_of(data, config.conditional, config.binary)
+    torch.manual_seed(config.seed)
+    if model is None:
+        model = build_model(config.model, images, config.options)
+    if config.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if config.compile:
+        compile_networks(model)
     with contextlib.ExitStack() as stack:
         if first_process(config):
-            check(config, data, model)
+            check(config, len(data), model)
             if not resume:
-                folder.create(run_metadata(config, data))
+                folder.create(run_metadata(config, data, images))
             stack.enter_context(folder.lock())
             if resume:
                 go_back_to_checkpoint(config, data, folder)

@@ -26,8 +26,7 @@ class Setting:
         choices: the words there are; empty for a number.
         help: what it is, in a few words.
         default_text: the default as help shows it, where that is another than `default`.
-        panel: of the help page.
-        flag, metavar: on the command line, where they do not follow from the name.
+        panel, metavar: on the help page.
 
     Example:
         >>> Setting(0.2, low=0, high=1, above=True).check("noise", 0.0)
@@ -44,7 +43,6 @@ class Setting:
     help: str = ""
     default_text: str | None = None
     panel: str | None = None
-    flag: str | None = None
     metavar: str | None = None
 
     def check(self, name: str, value: object) -> None:
