@@ -19,6 +19,7 @@ import re
 import sys
 import textwrap
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import safetensors.torch
@@ -54,6 +55,8 @@ NATS, GREY = 0.05, 0.5 / 255
 CODES = (1, 50, 5000)  # of a VAE's bound: its ELBO, and the numbers of Burda et al. (2016), table 1
 BEFORE = "measured before the weights were rounded"
 SAMPLES = 1000  # as `python -m genlib evaluate` takes
+LARGEST = 3_000_000  # bytes of one file of weights
+LARGEST_TOGETHER = 12_000_000  # of all: everybody who clones the course fetches them
 
 
 # ---------------------------------------------------------------- rounding
@@ -377,7 +380,7 @@ def pack(
     cards = dict(sorted({**others, name: about}.items()))
     catalogue = {
         "format": pretrained.FORMAT,
-        "models": {k: pretrained.as_facts(v) for k, v in cards.items()},
+        "models": {k: as_facts(v) for k, v in cards.items()},
     }
     written = {
         folder / "box.json": json.dumps(catalogue, indent=2, ensure_ascii=False).encode() + b"\n",
@@ -397,21 +400,28 @@ def others_in(folder: Path, name: str) -> dict[str, Card]:
     }
 
 
+def as_facts(about: Card) -> dict[str, object]:
+    """A card as JSON can hold it, see `pretrained.from_facts`; its name is the key it stands under."""
+    facts = {**asdict(about), "images": about.images.as_json()}
+    del facts["name"]
+    return facts
+
+
 def check_size(name: str, size: int, others: dict[str, Card]) -> None:
     """Refuse what would make the course slow to fetch.
 
     Raises:
         RunError: the file, or the box with it, is too large.
     """
-    if size > pretrained.LARGEST:
+    if size > LARGEST:
         raise RunError(
-            f"{name} takes {_mb(size)}, and a model in the box at most {_mb(pretrained.LARGEST)}: train a "
+            f"{name} takes {_mb(size)}, and a model in the box at most {_mb(LARGEST)}: train a "
             "smaller one (--set channels, depth, hidden_dim)"
         )
     together = size + sum(other.size for other in others.values())
-    if together > pretrained.LARGEST_TOGETHER:
+    if together > LARGEST_TOGETHER:
         raise RunError(
-            f"with {name} the box takes {_mb(together)}, and at most {_mb(pretrained.LARGEST_TOGETHER)}: "
+            f"with {name} the box takes {_mb(together)}, and at most {_mb(LARGEST_TOGETHER)}: "
             f"take one out of genlib/pretrained/ and its box.json ({', '.join(others)})"
         )
 
