@@ -17,7 +17,9 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from genlib.train.recipes import Images, Option, build_model, one_of
+from genlib.train.builders import Images
+from genlib.train.recipes import Option, build_model
+from genlib.train.settings import one_of
 
 FOLDER = Path(__file__).parent
 FORMAT = "genlib box 1"

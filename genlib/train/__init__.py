@@ -4,14 +4,7 @@
 import, so they are imported where a training begins.
 """
 
+from genlib.train.builders import Images, images_of
 from genlib.train.config import Config, load_model, read_run
 from genlib.train.folder import RunError, RunFolder
-from genlib.train.recipes import (
-    RECIPES,
-    Images,
-    Recipe,
-    build_model,
-    images_of,
-    read_options,
-    recipe,
-)
+from genlib.train.recipes import RECIPES, Recipe, build_model, read_options, recipe

@@ -8,8 +8,9 @@ from functools import partial
 from torch import nn
 
 from genlib.data import ImageSet
+from genlib.train.builders import Images
 from genlib.train.folder import FORMAT, RunError, RunFolder
-from genlib.train.recipes import Images, Option, build_model, recipe
+from genlib.train.recipes import Option, build_model, recipe
 from genlib.train.settings import SEEDS, check_options, check_settings, setting
 
 EPOCHS = 10.0  # of a run that was given no budget

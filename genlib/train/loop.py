@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genlib.data import ImageSet, bernoulli_pixels
+from genlib.train.builders import images_of
 from genlib.train.checkpoint import restore_training, training_state
 from genlib.train.config import Checkpoints, Config, load_weights, run_metadata
 from genlib.train.devices import (
@@ -27,7 +28,7 @@ from genlib.train.devices import (
 from genlib.train.folder import RunError, RunFolder
 from genlib.train.guards import check, go_back_to_checkpoint, stop_when_asked
 from genlib.train.order import Order, seed_for
-from genlib.train.recipes import build_model, images_of, recipe
+from genlib.train.recipes import build_model, recipe
 from genlib.training import ExecutionContext
 
 ROW_EVERY = 100  # updates, or an epoch, if that is less ...

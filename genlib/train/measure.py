@@ -25,17 +25,11 @@ BINARISE_SEED = {"test": 0, "train": 1}
 
 @dataclass(frozen=True)
 class Measurement:
-    """A number that was measured.
-
-    Args:
-        value: the number.
-        error: its standard error; None where it has none, or none is known.
-        unit: what it counts; "share" for a part of a whole.
-    """
+    """A number that was measured."""
 
     value: float
-    error: float | None = None
-    unit: str = ""
+    error: float | None = None  # its standard error, where it has one that is known
+    unit: str = ""  # what it counts; "share" for a part of a whole
 
 
 def as_trained(data: ImageSet, config: Config, split: str) -> ImageSet:
@@ -69,8 +63,7 @@ def likelihood(
     """Negative log-likelihoods: exact, a bound, or an estimate, each called by its name.
 
     Args:
-        model: on any device.
-        train: what it was trained on.
+        model: on any device, trained on `train`.
         data: the images.
         codes: codes an image for a VAE's bounds, one number a bound; one code gives the ELBO.
 
@@ -92,7 +85,11 @@ def likelihood(
                 f"{type(model).__name__} has no likelihood: how probable an image is, it cannot "
                 "say. Judge it by its samples (--samples)"
             )
-        name = {"exact": "exact", "bound": bound_name(k), "AIS": ESTIMATE}[known.known]
+        name = {
+            "exact": "exact",
+            "bound": bound_name(k),
+            "AIS": "estimated (AIS, tends to flatter)",
+        }[known.known]
         mean, error = mean_and_error(-known.nats)
         if known.error is not None:  # of log Z, the same for all images
             error = (error**2 + known.error**2) ** 0.5
@@ -100,9 +97,6 @@ def likelihood(
     baseline = -independent_pixels(train).log_prob(data.images.long()).flatten(1).sum(dim=1)
     found["independent pixels, for comparison"] = Measurement(*mean_and_error(baseline), NATS)
     return found
-
-
-ESTIMATE = "estimated (AIS, tends to flatter)"
 
 
 def bound_name(k: int) -> str:
@@ -118,13 +112,9 @@ def bound_name(k: int) -> str:
 def compare_samples(
     model: nn.Module, train: ImageSet, data: ImageSet, n: int
 ) -> dict[str, dict[str, float]]:
-    """How the model's samples compare with real images, as a classifier trained on these sees them.
+    """How `n` of the model's samples compare with as many images of `data`, as a classifier sees them.
 
-    Args:
-        model: on any device.
-        train: what it was trained on; the classifier is, too.
-        data: real images to compare with.
-        n: how many samples, and how many images.
+    The classifier is trained on `train`, as the model was.
 
     Returns:
         Frechet distance, precision and recall (the share of real images that the samples cover), each
@@ -169,11 +159,7 @@ def compare_samples(
 
 
 def check_can_sample(model: nn.Module) -> None:
-    """Refuse to draw from what cannot draw.
-
-    Raises:
-        RunError: the model has no `sample`.
-    """
+    """Refuse, by a RunError, to draw from a model without `sample`."""
     if not hasattr(model, "sample"):
         raise RunError(
             f"{type(model).__name__} cannot sample: it has no distribution of codes. "
@@ -194,10 +180,8 @@ def measure(
     """All that can be said of a model on some images, by name.
 
     Args:
-        model: on any device, in eval mode.
-        config: of its run.
-        train: what it was trained on, as it knows it.
-        data: what to measure on, as it knows it.
+        model, config: of a run; on any device, in eval mode.
+        train, data: what it was trained on, and what to measure on, as it knows them (`as_trained`).
         only: "likelihood" or "samples"; None for everything the model can honour.
         n: samples to compare, at most as many as there are images.
         codes: codes an image for a VAE's bound, which comes beside the ELBO.
@@ -215,7 +199,9 @@ def measure(
     if isinstance(model, Autoencoder) and only is None:
         return _restored(model, train, data)
     found: dict[str, Measurement] = {}
-    if only == "likelihood" or (only is None and _has_likelihood(model)):
+    if only == "likelihood" or (
+        only is None and (hasattr(model, "log_prob") or hasattr(model, "elbo"))
+    ):
         for name, measured in likelihood(model, train, data, sorted({1, codes})).items():
             known = "" if name.startswith("independent") else "negative log-likelihood, "
             found[known + name] = measured
@@ -252,7 +238,3 @@ def _bars(model: nn.Module) -> dict[str, Measurement]:
     found["images among 6000 samples"] = Measurement(report["covered"], None, "of 30")
     found["samples that are one of them"] = Measurement(report["valid"], None, "share")
     return found
-
-
-def _has_likelihood(model: nn.Module) -> bool:
-    return hasattr(model, "log_prob") or hasattr(model, "elbo")

@@ -1,4 +1,4 @@
-"""The order in which a training sees its images: a function of the seed and nothing else."""
+"""The order in which a training sees its images."""
 
 import zlib
 from dataclasses import dataclass, field

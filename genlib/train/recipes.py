@@ -11,16 +11,11 @@ from genlib.adversarial import GAN, LSGAN, WGANGP, MinimaxGAN
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.markov import RBM, PersistentRBM
 from genlib.train import builders
-from genlib.train.builders import Images, images_of
+from genlib.train.builders import Images
 from genlib.train.optimizers import muon_for_convolutions
 from genlib.train.settings import Setting, Value, check_options, one_of
 from genlib.train.updates import CriticUpdate, GANUpdate, LossUpdate, VAEUpdate
 from genlib.training import fall_in_second_half, gan_optimizers, warm_up_then_cosine
-
-__all__ = [
-    "RECIPES", "Images", "Option", "Recipe", "build_model", "images_of", "one_of", "read_options",
-    "recipe",
-]  # fmt: skip
 
 Option = Value
 
@@ -43,7 +38,7 @@ class Recipe:
 
     Example:
         >>> recipe("gsn").options
-        {'hidden_dim': 400, 'noise': 0.2, 'walkback': 1}
+        {'hidden_dim': 400, 'walkback': 1, 'noise': 0.2}
     """
 
     what: str
@@ -70,30 +65,32 @@ class Recipe:
         return {name: declared.default for name, declared in self.settings.items()}  # type: ignore[misc]
 
 
-COUNT: dict[str, Any] = {"low": 1}
-_PIXEL_OPTIONS = {
-    "channels": Setting(64, **COUNT),
-    "depth": Setting(7, **COUNT),
-    "colours": Setting("ordered", choices=("ordered", "independent")),
-}
-_RECURRENT_OPTIONS = {**_PIXEL_OPTIONS, "depth": Setting(2, **COUNT)}
+def counts(**defaults: int) -> dict[str, Setting]:
+    """Options that count something: at least 1."""
+    return {name: Setting(default, low=1) for name, default in defaults.items()}
+
+
+def word(*choices: str) -> Setting:
+    """An option that is one of some words, the first by default."""
+    return Setting(choices[0], choices=choices)
+
+
+_COLOURS = {"colours": word("ordered", "independent")}
+_RECURRENT_OPTIONS = {**counts(channels=64, depth=2), **_COLOURS}
 _CODE_OPTIONS = {
-    "latent_dim": Setting(16, **COUNT),
-    "network": Setting("mlp", choices=("mlp", "conv")),
-    "hidden_dim": Setting(400, **COUNT),
-    "depth": Setting(1, **COUNT),
+    **counts(latent_dim=16, hidden_dim=400, depth=1),
+    "network": word("mlp", "conv"),
 }
 _GAN_OPTIONS = {
-    "network": Setting("auto", choices=("auto", "mlp", "dcgan")),
-    "latent_dim": Setting(64, **COUNT),
-    "hidden_dim": Setting(128, **COUNT),
-    "channels": Setting(32, **COUNT),
+    **counts(latent_dim=64, hidden_dim=128, channels=32),
+    "network": word("auto", "mlp", "dcgan"),
 }
-_RBM_OPTIONS = {"n_hidden": Setting(100, **COUNT), "cd_steps": Setting(1, **COUNT)}
+_RBM_OPTIONS = counts(n_hidden=100, cd_steps=1)
 
 # chosen on held-out images of MNIST, see benchmarks/results.py; the recurrent models fared better with AdamW
 _PIXELS: dict[str, Any] = {"batch_size": 32, "learning_rate": 4e-3}
 _GANS: dict[str, Any] = {
+    "update": GANUpdate,
     "learning_rate": 1e-3,
     "schedule": fall_in_second_half,
     "optimizers": gan_optimizers,
@@ -104,14 +101,14 @@ RECIPES: dict[str, Recipe] = {
     "pixelcnn": Recipe(
         "PixelCNN: masked convolutions, exact likelihood, a blind spot",
         builders.pixel_model(PixelCNN),
-        _PIXEL_OPTIONS,
+        {**counts(channels=64, depth=7), **_COLOURS},
         optimizers=muon_for_convolutions,
         **_PIXELS,
     ),
     "gated_pixelcnn": Recipe(
         "GatedPixelCNN: two stacks and gates, exact likelihood",
         builders.pixel_model(GatedPixelCNN),
-        {**_PIXEL_OPTIONS, "channels": Setting(32, **COUNT)},
+        {**counts(channels=32, depth=7), **_COLOURS},
         optimizers=muon_for_convolutions,
         **_PIXELS,
     ),
@@ -132,9 +129,8 @@ RECIPES: dict[str, Recipe] = {
         builders.vae,
         {
             **_CODE_OPTIONS,
-            "likelihood": Setting(
-                "auto",
-                choices=("auto", "bernoulli", "categorical", "gaussian", "dequantised_gaussian"),
+            "likelihood": word(
+                "auto", "bernoulli", "categorical", "gaussian", "dequantised_gaussian"
             ),
             "kl_weight": Setting(1.0, low=0),
         },
@@ -151,29 +147,25 @@ RECIPES: dict[str, Recipe] = {
         "GAN: the non-saturating objective; network=mlp or dcgan",
         builders.gan(GAN),
         _GAN_OPTIONS,
-        GANUpdate,
         **_GANS,
     ),
     "minimax_gan": Recipe(
         "MinimaxGAN: the objective as first written",
         builders.gan(MinimaxGAN),
         _GAN_OPTIONS,
-        GANUpdate,
         **_GANS,
     ),
     "lsgan": Recipe(
         "LSGAN: least squares in place of logarithms",
         builders.gan(LSGAN),
         _GAN_OPTIONS,
-        GANUpdate,
         **_GANS,
     ),
     "wgan_gp": Recipe(
         "WGANGP: a critic under a gradient penalty, five of its steps to one of the generator",
         builders.gan(WGANGP),
         {**_GAN_OPTIONS, "penalty": Setting(10.0, low=0)},
-        CriticUpdate,
-        **_GANS,
+        **{**_GANS, "update": CriticUpdate},
     ),
     "rbm": Recipe(
         "RBM: contrastive divergence, likelihood up to a constant; black and white",
@@ -185,7 +177,7 @@ RECIPES: dict[str, Recipe] = {
     "persistent_rbm": Recipe(
         "PersistentRBM: chains that never start anew; black and white",
         builders.boltzmann_machine(PersistentRBM),
-        {**_RBM_OPTIONS, "chains": Setting(100, **COUNT)},
+        {**_RBM_OPTIONS, **counts(chains=100)},
         learning_rate=1e-2,
         **_BLACK_AND_WHITE,
     ),
@@ -193,9 +185,8 @@ RECIPES: dict[str, Recipe] = {
         "GSN: a Markov chain that corrupts and restores; black and white",
         builders.gsn,
         {
-            "hidden_dim": Setting(400, **COUNT),
+            **counts(hidden_dim=400, walkback=1),
             "noise": Setting(0.2, low=0, high=1, above=True),
-            "walkback": Setting(1, **COUNT),
         },
         **_BLACK_AND_WHITE,
     ),
@@ -203,15 +194,7 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of this name.
-
-    Raises:
-        ValueError: there is none.
-
-    Example:
-        >>> recipe("rbm").binary
-        True
-    """
+    """The recipe of this name, or a ValueError that names the nearest."""
     return RECIPES[one_of("model", name, tuple(RECIPES))]
 
 
@@ -234,12 +217,7 @@ def read_options(name: str, given: list[str]) -> dict[str, Option]:
 
 
 def build_model(name: str, images: Images, options: Mapping[str, Option]) -> nn.Module:
-    """A model with new weights, drawn from torch's random numbers.
-
-    Args:
-        name: of a recipe.
-        images: what it is built for.
-        options: as in the recipe; those not given are its defaults.
+    """A model with new weights, drawn from torch's random numbers; options not given are the recipe's.
 
     Raises:
         ValueError: an unknown name or option, labels for a model that takes none, grey images for

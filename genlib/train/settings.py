@@ -46,11 +46,7 @@ class Setting:
     metavar: str | None = None
 
     def check(self, name: str, value: object) -> None:
-        """Refuse a value that is not allowed.
-
-        Raises:
-            ValueError: with the values that are.
-        """
+        """Refuse a value that is not allowed, by a ValueError that says which are."""
         if self.choices:
             if value not in self.choices:
                 raise ValueError(
@@ -68,10 +64,7 @@ class Setting:
             raise ValueError(f"{name} must be {self.range}, not {value}")
 
     def read(self, name: str, text: str) -> Value:
-        """The value that stands in a text, of the type that the default has, and allowed.
-
-        Raises:
-            ValueError: it is of another type, or not allowed.
+        """The value that stands in a text, of the type that the default has; refused as in `check`.
 
         Example:
             >>> Setting(64, low=1).read("channels", "8")
@@ -120,11 +113,7 @@ def settings_of(kind: type) -> dict[str, Setting]:
 
 
 def check_settings(settings: object) -> None:
-    """Refuse a dataclass one of whose settings is not allowed.
-
-    Raises:
-        ValueError: with the setting as the command line calls it.
-    """
+    """Refuse a dataclass one of whose settings is not allowed, by a ValueError that names the flag."""
     for name, declared in settings_of(type(settings)).items():
         value = getattr(settings, name)
         if value is not None:
@@ -142,21 +131,14 @@ def flag_of(name: str) -> str:
 
 
 def check_options(declared: Mapping[str, Setting], options: Mapping[str, object]) -> None:
-    """Refuse options that a model does not have, and values that they may not take.
-
-    Raises:
-        ValueError: with what there is.
-    """
+    """Refuse options that a model does not have, and values that they may not take, by a ValueError."""
     for name, value in options.items():
         one_of("option", name, tuple(declared))
         declared[name].check(f"--set {name}", value)
 
 
 def one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
-    """The value itself, or a refusal that names what there is, and the nearest of it.
-
-    Raises:
-        ValueError: the value is none of the choices.
+    """The value itself, or a ValueError that names what there is, and the nearest of it.
 
     Example:
         >>> one_of("model", "gatedpixelcnn", ("vae", "gated_pixelcnn"))
