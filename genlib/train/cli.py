@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from genlib.train.cli_train import train
 from genlib.train.settings import SEEDS, Setting
-from genlib.train.terminal import Refused, console, one_line_errors
+from genlib.train.terminal import Refused, one_line_errors
 
 app = typer.Typer(
     add_completion=False,
@@ -196,33 +194,24 @@ def info(folder: Folder) -> None:
         model, metadata = load_model(run)
         rows = run.rows()[-5:]
         images = run.read_config()["images"]
-        settings = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-        for name, value in dataclasses.asdict(config).items():
-            if value is None or value is False:
-                continue
-            text = " ".join(f"{k}={v}" for k, v in value.items()) if name == "options" else value
-            settings.add_row(name.replace("_", " "), escape(str(text)))
+        asked = dataclasses.asdict(config).items()
+        facts = {name: value for name, value in asked if value is not None and value is not False}
+        facts["options"] = " ".join(f"{k}={v}" for k, v in config.options.items())
         parameters = sum(p.numel() for p in model.parameters())
-        settings.add_row(
-            "images",
-            f"{images['number']:,} of shape {tuple(images['shape'])}, {images['levels']} levels",
-        )
-        settings.add_row("parameters", f"{parameters:,} in {type(model).__name__}")
-        settings.add_row("updates", f"{metadata['step']:,}")
-        settings.add_row(
-            "time",
-            f"{metadata['seconds'] / 60:.1f} min of wall-clock time, "
+        facts |= {
+            "images": f"{images['number']:,} of shape {tuple(images['shape'])}, "
+            f"{images['levels']} levels",
+            "parameters": f"{parameters:,} in {type(model).__name__}",
+            "updates": f"{metadata['step']:,}",
+            "time": f"{metadata['seconds'] / 60:.1f} min of wall-clock time, "
             f"{metadata['cpu_seconds'] / 60:.1f} of processor time",
-        )
-        console.print(settings)
-        if rows:
-            metrics = Table(box=None, padding=(0, 2, 0, 0))
-            for name in rows[0]:
-                metrics.add_column(name.replace("_", " "), justify="right")
-            for row in rows:
-                metrics.add_row(*(f"{value:.5g}" for value in row.values()))
-            console.print()
-            console.print(metrics)
+        }
+        for name, value in facts.items():
+            typer.echo(f"{name.replace('_', ' '):15} {value}")
+        width = {name: max(len(name), 9) for row in rows[:1] for name in row}
+        typer.echo("  ".join(f"{name.replace('_', ' '):>{n}}" for name, n in width.items()))
+        for row in rows:
+            typer.echo("  ".join(f"{value:{width[name]}.5g}" for name, value in row.items()))
 
 
 @app.command()

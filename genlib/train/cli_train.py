@@ -95,11 +95,7 @@ def _train(
 
 
 def new_settings(given: dict[str, Any], options: list[str]) -> Config:
-    """The settings of a new run: what was given, and defaults for the rest.
-
-    Raises:
-        Refused, ValueError: something is missing or impossible.
-    """
+    """The settings of a new run: what was given, and defaults for the rest; refuses the impossible."""
     from genlib.train import devices
 
     for name, hint in (("model", "MODEL"), ("data", "--data NAME")):
@@ -124,11 +120,7 @@ def new_settings(given: dict[str, Any], options: list[str]) -> Config:
 
 
 def refuse_changes(config: Config, given: dict[str, Any], options: list[str]) -> None:
-    """A run goes on as it began; whatever else is asked for would make it another run.
-
-    Raises:
-        Refused: with each setting that differs.
-    """
+    """A run goes on as it began: each setting that is asked for and differs is refused."""
     was = dataclasses.asdict(config)
     changed = [
         f"{flag_of(name)} was {was[name]}, not {value}"

@@ -24,12 +24,7 @@ from genlib.train.recipes import recipe
 
 
 def variable(name: str) -> int:
-    """A whole number from the environment; 0 where there is none, also where the variable is empty.
-
-    Example:
-        >>> variable("GENLIB_NEVER_SET")
-        0
-    """
+    """A whole number from the environment; 0 where there is none, also where the variable is empty."""
     text = os.environ.get(name, "").strip()
     return int(text) if text.isdigit() else 0
 
@@ -60,12 +55,7 @@ def first_process(config: Config) -> bool:
 
 
 def choose_accelerator(name: str) -> str:
-    """What "auto" means on this machine: a GPU if there is one.
-
-    Example:
-        >>> choose_accelerator("cpu")
-        'cpu'
-    """
+    """What "auto" means on this machine: a GPU if there is one. Other names stay what they are."""
     if name != "auto":
         return name
     if torch.cuda.is_available():
@@ -74,11 +64,7 @@ def choose_accelerator(name: str) -> str:
 
 
 def check_devices(config: Config) -> None:
-    """Refuse devices that are not there, and processes of another number than was started.
-
-    Raises:
-        RunError: with what there is.
-    """
+    """Refuse, by a RunError, devices that are not there, and another number of processes than was started."""
     what = config.accelerator
     there = {
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
@@ -110,11 +96,7 @@ class _Mixed(MixedPrecision):
 
 
 def make_fabric(config: Config) -> Fabric:
-    """Fabric for the devices and the precision of a run; the processes are not launched yet.
-
-    Raises:
-        RunError: Fabric refuses, and has said why.
-    """
+    """Fabric for the devices and the precision of a run; the processes are not launched yet."""
     use_tf32(config.tf32)
     strategy: str | DDPStrategy = "auto"
     if config.world_size > 1:

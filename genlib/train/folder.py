@@ -60,11 +60,7 @@ class RunFolder:
     # What was asked for. --------------------------------------------------------------------------
 
     def create(self, config: Mapping[str, object]) -> None:
-        """Make the folder, and write down what was asked for.
-
-        Raises:
-            RunError: there is something in it already, or it cannot be written.
-        """
+        """Make the folder, and write down what was asked for; one with something in it is refused."""
         if self.config.exists():
             raise RunError(
                 f"there is a run in {self.path} already: go on with it by --resume, "
@@ -76,11 +72,7 @@ class RunFolder:
         self._write(self.config, json.dumps(config, indent=2).encode() + b"\n")
 
     def read_config(self) -> dict:
-        """What was asked for.
-
-        Raises:
-            RunError: no run is here, or the file is damaged.
-        """
+        """What was asked for; a RunError where no run is, or the file is damaged."""
         if not self.config.exists():
             raise RunError(
                 f"there is no run in {self.path}: it has no config.json. "
@@ -137,14 +129,10 @@ class RunFolder:
     # The checkpoint. ------------------------------------------------------------------------------
 
     def save(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
-        """Replace the checkpoint; if that fails, the one before is still there, whole.
-
-        Args:
-            tensors: by name, on any device.
-            metadata: whatever JSON can hold.
+        """Replace the checkpoint by tensors, on any device, and what JSON can hold.
 
         Raises:
-            RunError: it cannot be written; the disk is full, for instance.
+            RunError: the disk is full, for instance; then the checkpoint before is still there, whole.
         """
         held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         text = json.dumps({**metadata, "run": self.fingerprint()})
@@ -191,11 +179,7 @@ class RunFolder:
     # The metrics. ---------------------------------------------------------------------------------
 
     def append(self, row: Mapping[str, float]) -> None:
-        """Add a row; the first one brings the names of the columns with it.
-
-        Raises:
-            RunError: it cannot be written.
-        """
+        """Add a row; the first one brings the names of the columns with it."""
         new = not self.metrics.exists()
         with _writing(self.metrics), self.metrics.open("a", newline="") as file:
             writer = csv.DictWriter(file, list(row))
@@ -215,11 +199,7 @@ class RunFolder:
         ]
 
     def forget_after(self, step: int) -> None:
-        """Cut off the rows of updates after this one: the run goes on from there, and writes them anew.
-
-        Raises:
-            RunError: the file is not a table of steps, or cannot be written.
-        """
+        """Cut off the rows of updates after this one: the run goes on from there, and writes them anew."""
         if not self.metrics.exists():
             return
         lines = _bytes_of(self.metrics).decode(errors="replace").splitlines(keepends=True)

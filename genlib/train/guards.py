@@ -17,11 +17,7 @@ from genlib.training import check_batch_norm
 
 
 def check(config: Config, n_images: int, model: nn.Module) -> None:
-    """Refuse whatever would make the training fail, in one process and before anything is written.
-
-    Raises:
-        RunError, ValueError: with what to do.
-    """
+    """Refuse whatever would make the training fail, in one process and before anything is written."""
     check_devices(config)
     smallest = n_images // Order(n_images, config.batch_size, config.seed).batches
     check_batch_norm(model, smallest)
@@ -33,11 +29,7 @@ def check(config: Config, n_images: int, model: nn.Module) -> None:
 
 
 def go_back_to_checkpoint(config: Config, data: ImageSet, folder: RunFolder) -> None:
-    """Take from a run's folder what its last checkpoint does not know of.
-
-    Raises:
-        RunError: the images are not those it began with, or a file is damaged.
-    """
+    """Take from a run's folder what its last checkpoint does not know of; other images are refused."""
     if folder.read_config()["images"]["sha256"] != fingerprint(data):
         raise RunError(
             f"the images of {config.data} are not those the run in {folder.path} began with: "

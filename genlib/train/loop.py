@@ -41,26 +41,18 @@ class Diverged(RunError):
 
 @dataclass
 class Callbacks:
-    """Who is told how a training goes; by default nobody is.
+    """Who is told how a training goes; by default nobody is."""
 
-    Args:
-        progress: called after every update with the share that is done, in [0, 1], and the last row.
-        say: called with a line to read, now and then.
-    """
-
+    # after every update: the share that is done, in [0, 1], and the last row
     progress: Callable[[float, dict[str, float]], None] = lambda done, row: None
+    # now and then: a line to read
     say: Callable[[str], None] = lambda line: None
 
 
 class Training:
     """A run on its way: everything that a checkpoint holds, and what is needed to go on.
 
-    Args:
-        config: the settings.
-        data: the training images, all of them.
-        folder: where the run is kept.
-        fabric: launched.
-        model: to be trained, with its first weights.
+    The data are all of the training images, Fabric is launched, and the model has its first weights.
     """
 
     def __init__(
@@ -136,6 +128,11 @@ class Training:
         if self.config.epochs is None:
             return None
         return max(1, int(self.config.epochs * self.order.batches / self.batches_an_update))
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the data so far."""
+        return self.step * self.batches_an_update / self.order.batches
 
     def spent(self) -> dict[str, float]:
         """Seconds of this run in wall-clock time, and of this process's processor time."""
@@ -234,7 +231,7 @@ class Training:
         self.sums = {}
         return {
             "step": self.step,
-            "epoch": self.step * self.batches_an_update / self.order.batches,
+            "epoch": self.epoch,
             **averages,
             "learning_rate": self.optimizers[0].param_groups[0]["lr"],
             **{name: round(seconds, 3) for name, seconds in spent.items()},
@@ -243,10 +240,8 @@ class Training:
     def describe(self, row: dict[str, float], spent: dict[str, float]) -> str:
         """A line for those who read along."""
         losses = "".join(f", {k} {v:.4g}" for k, v in row.items() if "loss" in k)
-        epoch = self.step * self.batches_an_update / self.order.batches
-        return (
-            f"step {self.step}, epoch {epoch:.2f}{losses}, {spent['seconds'] / 60:.1f} min: saved"
-        )
+        minutes = spent["seconds"] / 60
+        return f"step {self.step}, epoch {self.epoch:.2f}{losses}, {minutes:.1f} min: saved"
 
     def _diverged(self, what: str) -> Diverged:
         rate = self.config.learning_rate
@@ -263,11 +258,7 @@ class Training:
     # The checkpoint. ------------------------------------------------------------------------------
 
     def attempt(self, write: Callable[[], None]) -> None:
-        """Write in the first process; if it fails, all of them stop.
-
-        Raises:
-            RunError: it has failed.
-        """
+        """Write in the first process; if it fails, all of them stop by a RunError."""
         problem = ""
         if self.fabric.is_global_zero:
             try:
@@ -337,12 +328,9 @@ def train(
     here; only the first prepares and writes.
 
     Args:
-        config: the settings.
-        data: the training images.
-        folder: where the run is kept.
+        config, data, folder: the settings, the training images, and where the run is kept.
         resume: go on with what is in the folder.
-        callbacks: who is told how it goes.
-        checkpoints: when they are written.
+        callbacks, checkpoints: who is told how it goes, and when it is saved.
         model: a model that is not built from the recipe, but trained by it.
 
     Returns:
