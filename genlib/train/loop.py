@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genlib.data import ImageSet, bernoulli_pixels
+from genlib.execution import ExecutionContext
 from genlib.train.builders import images_of
 from genlib.train.checkpoint import restore_training, training_state
 from genlib.train.config import Checkpoints, Config, load_weights, run_metadata
@@ -29,7 +30,6 @@ from genlib.train.folder import RunError, RunFolder
 from genlib.train.guards import check, go_back_to_checkpoint, stop_when_asked
 from genlib.train.order import Order, seed_for
 from genlib.train.recipes import build_model, recipe
-from genlib.training import ExecutionContext
 
 ROW_EVERY = 100  # updates, or an epoch, if that is less ...
 ROWS = 1000  # ... but no more rows than this; with a budget of time, one a second at most
