@@ -14,15 +14,11 @@ def mode_counts(samples: Tensor, modes: Tensor, *, radius: float) -> Tensor:
     (`x > 0.5`) and a radius of 0.5, which lets only the image itself count.
 
     Args:
-        samples: points or images.
-        modes: points or images of the same shape.
+        samples, modes: points or images of one shape.
         radius: distance (Euclidean) up to which a sample counts.
 
     Shapes:
         (N, ...), (M, ...) -> (M,) int64; their sum is below N where samples fall to no mode
-
-    Raises:
-        ValueError: another shape, or a radius below 0.
 
     Example:
         >>> modes = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])

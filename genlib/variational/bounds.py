@@ -163,6 +163,3 @@ def split_kl(q: Independent, prior: Independent, *, draws: int = 1) -> tuple[flo
     information = q.log_prob(z).mean() - log_q.mean()
     marginal = log_q.mean() - prior.log_prob(z).mean()
     return information.item(), marginal.item()
-
-
-# What the decoder's numbers mean. -------------------------------------------------------------------
