@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -13,9 +14,10 @@ from genlib.markov import RBM, PersistentRBM
 from genlib.train import builders
 from genlib.train.builders import Images
 from genlib.train.optimizers import muon_for_convolutions
-from genlib.train.settings import Setting, Value, check_options, one_of
+from genlib.train.settings import Setting, Value, check_options
 from genlib.train.updates import CriticUpdate, GANUpdate, LossUpdate, VAEUpdate
 from genlib.training import fall_in_second_half, gan_optimizers, warm_up_then_cosine
+from genlib.validation import one_of
 
 Option = Value
 
@@ -77,10 +79,7 @@ def word(*choices: str) -> Setting:
 
 _COLOURS = {"colours": word("ordered", "independent")}
 _RECURRENT_OPTIONS = {**counts(channels=64, depth=2), **_COLOURS}
-_CODE_OPTIONS = {
-    **counts(latent_dim=16, hidden_dim=400, depth=1),
-    "network": word("mlp", "conv"),
-}
+_CODE_OPTIONS = {**counts(latent_dim=16, hidden_dim=400, depth=1), "network": word("mlp", "conv")}
 _GAN_OPTIONS = {
     **counts(latent_dim=64, hidden_dim=128, channels=32),
     "network": word("auto", "mlp", "dcgan"),
@@ -100,27 +99,27 @@ _BLACK_AND_WHITE: dict[str, Any] = {"conditional": False, "binary": True}
 RECIPES: dict[str, Recipe] = {
     "pixelcnn": Recipe(
         "PixelCNN: masked convolutions, exact likelihood, a blind spot",
-        builders.pixel_model(PixelCNN),
+        partial(builders.pixel_model, PixelCNN),
         {**counts(channels=64, depth=7), **_COLOURS},
         optimizers=muon_for_convolutions,
         **_PIXELS,
     ),
     "gated_pixelcnn": Recipe(
         "GatedPixelCNN: two stacks and gates, exact likelihood",
-        builders.pixel_model(GatedPixelCNN),
+        partial(builders.pixel_model, GatedPixelCNN),
         {**counts(channels=32, depth=7), **_COLOURS},
         optimizers=muon_for_convolutions,
         **_PIXELS,
     ),
     "row_lstm": Recipe(
         "RowLSTM: a PixelRNN that goes row by row, exact likelihood",
-        builders.pixel_model(RowLSTM),
+        partial(builders.pixel_model, RowLSTM),
         _RECURRENT_OPTIONS,
         **_PIXELS,
     ),
     "diagonal_bilstm": Recipe(
         "DiagonalBiLSTM: a PixelRNN along the diagonals, exact likelihood",
-        builders.pixel_model(DiagonalBiLSTM),
+        partial(builders.pixel_model, DiagonalBiLSTM),
         _RECURRENT_OPTIONS,
         **_PIXELS,
     ),
@@ -145,38 +144,38 @@ RECIPES: dict[str, Recipe] = {
     ),
     "gan": Recipe(
         "GAN: the non-saturating objective; network=mlp or dcgan",
-        builders.gan(GAN),
+        partial(builders.gan, GAN),
         _GAN_OPTIONS,
         **_GANS,
     ),
     "minimax_gan": Recipe(
         "MinimaxGAN: the objective as first written",
-        builders.gan(MinimaxGAN),
+        partial(builders.gan, MinimaxGAN),
         _GAN_OPTIONS,
         **_GANS,
     ),
     "lsgan": Recipe(
         "LSGAN: least squares in place of logarithms",
-        builders.gan(LSGAN),
+        partial(builders.gan, LSGAN),
         _GAN_OPTIONS,
         **_GANS,
     ),
     "wgan_gp": Recipe(
         "WGANGP: a critic under a gradient penalty, five of its steps to one of the generator",
-        builders.gan(WGANGP),
+        partial(builders.gan, WGANGP),
         {**_GAN_OPTIONS, "penalty": Setting(10.0, low=0)},
         **{**_GANS, "update": CriticUpdate},
     ),
     "rbm": Recipe(
         "RBM: contrastive divergence, likelihood up to a constant; black and white",
-        builders.boltzmann_machine(RBM),
+        partial(builders.boltzmann_machine, RBM),
         _RBM_OPTIONS,
         learning_rate=1e-2,
         **_BLACK_AND_WHITE,
     ),
     "persistent_rbm": Recipe(
         "PersistentRBM: chains that never start anew; black and white",
-        builders.boltzmann_machine(PersistentRBM),
+        partial(builders.boltzmann_machine, PersistentRBM),
         {**_RBM_OPTIONS, **counts(chains=100)},
         learning_rate=1e-2,
         **_BLACK_AND_WHITE,
@@ -184,10 +183,7 @@ RECIPES: dict[str, Recipe] = {
     "gsn": Recipe(
         "GSN: a Markov chain that corrupts and restores; black and white",
         builders.gsn,
-        {
-            **counts(hidden_dim=400, walkback=1),
-            "noise": Setting(0.2, low=0, high=1, above=True),
-        },
+        {**counts(hidden_dim=400, walkback=1), "noise": Setting(0.2, low=0, high=1, above=True)},
         **_BLACK_AND_WHITE,
     ),
 }
