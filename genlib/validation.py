@@ -121,6 +121,21 @@ def nearest(value: object, choices: Sequence[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def one_of(name: str, value: str, choices: Sequence[str]) -> str:
+    """The value itself, or a ValueError that names what there is, and the nearest of it.
+
+    Example:
+        >>> one_of("model", "gatedpixelcnn", ("vae", "gated_pixelcnn"))
+        Traceback (most recent call last):
+            ...
+        ValueError: no model is called 'gatedpixelcnn', there are vae, gated_pixelcnn; did you mean 'gated_pixelcnn'?
+    """
+    if value not in choices:
+        hint = nearest(value, choices)
+        raise ValueError(f"no {name} is called {value!r}, there are {', '.join(choices)}{hint}")
+    return value
+
+
 def at_least_one(name: str, value: int) -> int:
     """The value itself, or a ValueError: what is to be counted is not even one.
 

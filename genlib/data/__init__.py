@@ -18,7 +18,7 @@ from genlib.data.folders import cache_folder
 from genlib.data.imageset import ImageSet, bernoulli_pixels, binarise, independent_pixels, is_train
 from genlib.data.real import cifar10, cifar10_subset, fashion_mnist, mnist
 from genlib.data.strokes import FACTORS, cached_strokes, strokes
-from genlib.validation import nearest
+from genlib.validation import one_of
 
 _FINITE: dict[str, Callable[[str, str | Path | None], ImageSet]] = {
     "bars": lambda split, root: bars(),
@@ -60,9 +60,7 @@ def load(
         >>> x.shape, x.dtype
         (torch.Size([30, 1, 4, 4]), torch.float32)
     """
-    if name not in NAMES:
-        hint = nearest(name, NAMES)
-        raise ValueError(f"no data set is called {name!r}, there are {', '.join(NAMES)}{hint}")
+    one_of("data set", name, NAMES)
     is_train(split)  # refuses what is neither
     if size is not None and size < 1:
         raise ValueError(f"size must be at least 1, not {size}; leave it out to take all images")

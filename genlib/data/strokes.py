@@ -18,7 +18,7 @@ from torch import Tensor
 
 from genlib.data.folders import NPZ_ERRORS, whole_file
 from genlib.data.imageset import ImageSet
-from genlib.validation import nearest
+from genlib.validation import one_of
 
 SIDE = 28  # pixels, as MNIST
 EDGE = 1.5  # width of the grey rim of a line, pixels
@@ -252,7 +252,8 @@ def strokes(
     drawn = {"style": (N_STYLES[digit] * u[:, 1]).floor()}
     for i, (name, (low, high)) in enumerate(FACTORS.items()):
         drawn[name] = low + (high - low) * u[:, 2 + i]
-    _check_names(factors)
+    for name in factors:
+        one_of("factor", name, ("style", *FACTORS))
     drawn |= {name: _one_each(value, n, name) for name, value in factors.items()}
     _check_values(drawn, N_STYLES[digit])
 
@@ -284,14 +285,6 @@ def _one_each(value: float | Tensor, n: int, name: str) -> Tensor:
             f"{name} must be one number or a tensor of shape ({n},), not {tuple(value.shape)}"
         )
     return value.expand(n)
-
-
-def _check_names(factors: Mapping[str, object]) -> None:
-    known = ["style", *FACTORS]
-    for name in factors:
-        if name not in known:
-            hint = nearest(name, known)
-            raise ValueError(f"no factor {name!r}, there are {', '.join(known)}{hint}")
 
 
 def _check_values(factors: Mapping[str, Tensor], n_styles: Tensor) -> None:

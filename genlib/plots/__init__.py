@@ -17,7 +17,6 @@ from genlib.plots.style import (
     PURPLE,
     RED,
     SKY,
-    STYLE,
     TEN_COLOURS,
 )
 from genlib.plots.tables import show_tables

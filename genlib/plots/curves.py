@@ -68,11 +68,7 @@ def show_curves(
 
 
 def show_points(
-    panels: Mapping[str, Tensor],
-    *,
-    modes: Tensor,
-    radius: float,
-    limit: float = 3.0,
+    panels: Mapping[str, Tensor], *, modes: Tensor, radius: float, limit: float = 3.0
 ) -> None:
     """Points in the plane, a panel for each generator, with rings around the modes of the data.
 
@@ -81,9 +77,6 @@ def show_points(
         modes: (M, 2), a ring around each.
         radius: of the rings.
         limit: the panels reach from -limit to limit along both axes.
-
-    Raises:
-        ValueError: points that do not lie in the plane.
 
     Example:
         >>> import torch

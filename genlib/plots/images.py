@@ -33,10 +33,6 @@ def show_images(
         title: above the grid.
         size: width of an image in inches.
 
-    Raises:
-        ValueError: the shape is not that of a batch of grey or colour images, or there are more or
-            fewer titles than images.
-
     Example:
         >>> show_images(torch.rand(8, 1, 4, 4), columns=4, title="noise")
         >>> len(plt.gca().images)
@@ -85,10 +81,8 @@ def _draw_rows(
 
     Args:
         rows: each (N, C, H, W).
-        size: width of an image.
         names: of the rows, at the left.
         titles: of the images, above each.
-        title: above all.
     """
     gap, head = 0.04, 0.25 * bool(titles)
     wide = size - gap

@@ -2,14 +2,8 @@
 
 import matplotlib.pyplot as plt
 
-BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#56B4E9",
-    "#CC79A7",
-)
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+RED, SKY, PURPLE = "#D55E00", "#56B4E9", "#CC79A7"
 COLOURS = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY]
 # for labels, which are also written as numbers: six of the palette, and four that differ from them in brightness
 TEN_COLOURS = [*COLOURS, "black", "0.6", "#7B3F00", "#8C8C00"]

@@ -19,7 +19,7 @@ from torch import nn
 
 from genlib.train.builders import Images
 from genlib.train.recipes import Option, build_model
-from genlib.train.settings import one_of
+from genlib.validation import one_of
 
 FOLDER = Path(__file__).parent
 FORMAT = "genlib box 1"

@@ -20,12 +20,7 @@ from genlib.execution import ExecutionContext
 from genlib.train.builders import images_of
 from genlib.train.checkpoint import restore_training, training_state
 from genlib.train.config import Checkpoints, Config, load_weights, run_metadata
-from genlib.train.devices import (
-    compile_networks,
-    first_process,
-    make_fabric,
-    share_batch_norm,
-)
+from genlib.train.devices import compile_networks, first_process, make_fabric, share_batch_norm
 from genlib.train.folder import RunError, RunFolder
 from genlib.train.guards import check, go_back_to_checkpoint, stop_when_asked
 from genlib.train.order import Order, seed_for
@@ -56,12 +51,7 @@ class Training:
     """
 
     def __init__(
-        self,
-        config: Config,
-        data: ImageSet,
-        folder: RunFolder,
-        fabric: Fabric,
-        model: nn.Module,
+        self, config: Config, data: ImageSet, folder: RunFolder, fabric: Fabric, model: nn.Module
     ):
         self.started, self.cpu_started = time.perf_counter(), time.process_time()
         self.config, self.data, self.folder, self.fabric = config, data, folder, fabric

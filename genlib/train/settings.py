@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genlib.validation import nearest
+from genlib.validation import nearest, one_of
 
 Value = int | float | str
 SEEDS = (0, 2**63 - 1)  # what torch takes on every device
@@ -135,18 +135,3 @@ def check_options(declared: Mapping[str, Setting], options: Mapping[str, object]
     for name, value in options.items():
         one_of("option", name, tuple(declared))
         declared[name].check(f"--set {name}", value)
-
-
-def one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
-    """The value itself, or a ValueError that names what there is, and the nearest of it.
-
-    Example:
-        >>> one_of("model", "gatedpixelcnn", ("vae", "gated_pixelcnn"))
-        Traceback (most recent call last):
-            ...
-        ValueError: no model is called 'gatedpixelcnn', there are vae, gated_pixelcnn; did you mean 'gated_pixelcnn'?
-    """
-    if value not in choices:
-        hint = nearest(value, choices)
-        raise ValueError(f"no {name} is called {value!r}, there are {', '.join(choices)}{hint}")
-    return value

@@ -68,12 +68,7 @@ def importance_bound(
 
 @torch.no_grad()
 def log_prob_by_quadrature(
-    model: nn.Module,
-    x: Tensor,
-    *,
-    y: Tensor | None = None,
-    reach: float = 6.0,
-    points: int = 161,
+    model: nn.Module, x: Tensor, *, y: Tensor | None = None, reach: float = 6.0, points: int = 161
 ) -> Tensor:
     r"""A VAE's $\log p(x) = \log \int p(x \mid z)\, p(z)\, dz$, by a sum over a grid of codes, in nats.
 

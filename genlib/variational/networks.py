@@ -38,11 +38,7 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self,
-        sizes: Sequence[int],
-        *,
-        n_classes: int = 0,
-        activation: type[nn.Module] = nn.GELU,
+        self, sizes: Sequence[int], *, n_classes: int = 0, activation: type[nn.Module] = nn.GELU
     ):
         super().__init__()
         if len(sizes) < 3:
