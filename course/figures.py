@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from genlib.autoregressive import PixelModel, receptive_field
 from genlib.autoregressive.masks import MaskedConv2d
 from genlib.plots import BLUE, COLOURS, ORANGE, RED, SKY
-from genlib.plots.images import draw_image
+from genlib.plots.images import imshow
 from genlib.taxonomy import TREE, Branch, Leaf, leaves, place
 
 READ = LinearSegmentedColormap.from_list("read", ["#C6DBEF", "#08306B"])  # its weakest is not white
@@ -224,7 +224,7 @@ def show_predictions(model: PixelModel, image: Tensor, pixels: Sequence[tuple[in
     figure, row = plt.subplots(
         1, 1 + len(pixels), width_ratios=[1.4, *[1] * len(pixels)], figsize=(width + 3.2, 3.0)
     )
-    draw_image(row[0], image)
+    _draw_image(row[0], image)
     for n, (axes, (i, j)) in enumerate(zip(row[1:], pixels, strict=True), start=1):
         _mark(row[0], (i, j))
         number = row[0].text(j, i, str(n), color=RED, ha="center", va="center", weight="bold")
@@ -236,6 +236,15 @@ def show_predictions(model: PixelModel, image: Tensor, pixels: Sequence[tuple[in
     row[1].set_ylabel("probability")
     for axes in row[2:]:
         axes.set_yticklabels([])
+
+
+def _draw_image(axes: Axes, image: Tensor) -> None:
+    """One image in axes that are there already, with a frame around it and no ticks."""
+    imshow(axes, image)
+    axes.set_axis_on()
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():  # a thin frame, or a white image ends nowhere
+        spine.set(visible=True, color="0.6", linewidth=0.5)
 
 
 def _mark(axes: Axes, pixel: tuple[int, int]) -> None:

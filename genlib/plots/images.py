@@ -110,7 +110,7 @@ def _draw_rows(
         for j, image in enumerate(images):
             high = wide * image.shape[1] / image.shape[2]
             x, y = j * size, middle - high / 2
-            _imshow(axes, image, extent=(x, x + wide, y + high, y), aspect="auto")
+            imshow(axes, image, extent=(x, x + wide, y + high, y), aspect="auto")
             frames.append(Rectangle((x, y), wide, high))
             if titles:
                 axes.text(x + wide / 2, y - 0.05, next(above), ha="center")
@@ -122,7 +122,7 @@ def _draw_rows(
         figure.suptitle(title)
 
 
-def _imshow(axes: Axes, image: Tensor, **where: Any) -> None:
+def imshow(axes: Axes, image: Tensor, **where: Any) -> None:
     """An image (C, H, W), grey or in colour; what is NaN is "not there"."""
     picture = image.detach().float().cpu().permute(1, 2, 0).numpy()
     if picture.shape[2] == 1:
@@ -130,15 +130,6 @@ def _imshow(axes: Axes, image: Tensor, **where: Any) -> None:
         axes.imshow(np.ma.masked_invalid(picture[:, :, 0]), cmap=grey, vmin=0, vmax=1, **where)
     else:
         axes.imshow(np.where(np.isnan(picture), to_rgb(NOT_THERE), picture), **where)
-
-
-def draw_image(axes: Axes, image: Tensor) -> None:
-    """One image in axes that are there already, with a frame around it and no ticks."""
-    _imshow(axes, image)
-    axes.set_axis_on()
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():  # a thin frame, or a white image ends nowhere
-        spine.set(visible=True, color="0.6", linewidth=0.5)
 
 
 def drawn_so_far(image: Tensor, pixels: int) -> Tensor:
