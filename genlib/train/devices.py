@@ -3,7 +3,6 @@
 import os
 
 import torch
-import torch.distributed
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.plugins.environments import (
@@ -13,6 +12,7 @@ from lightning_fabric.plugins.environments import (
 )
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce  # a sum over processes, with its gradient
 
 from genlib.adversarial import WGANGP
 from genlib.autoregressive import PixelModel
@@ -128,20 +128,6 @@ def make_fabric(config: Config) -> Fabric:
 # Batch norm over several processes. -----------------------------------------------------------------
 
 
-class _SumOverProcesses(torch.autograd.Function):
-    @staticmethod
-    def forward(context, x: Tensor) -> Tensor:
-        x = x.clone()
-        torch.distributed.all_reduce(x)
-        return x
-
-    @staticmethod
-    def backward(context, gradient: Tensor) -> Tensor:
-        gradient = gradient.clone()
-        torch.distributed.all_reduce(gradient)
-        return gradient
-
-
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm with the means and variances of the whole batch, also where processes share it.
 
@@ -155,11 +141,11 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         dims, shape = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
         dtype, x = x.dtype, x.float()
         count = x.new_tensor([x.numel() / x.shape[1]])
-        total = _SumOverProcesses.apply(torch.cat([x.sum(dims), count]))
+        total = all_reduce(torch.cat([x.sum(dims), count]))
         n = total[-1].detach()
         mean = total[:-1] / n
         centred = x - mean.view(shape)
-        variance = _SumOverProcesses.apply(centred.square().sum(dims)) / n
+        variance = all_reduce(centred.square().sum(dims)) / n
         with torch.no_grad():
             momentum = self.momentum or 0.0
             self.running_mean.lerp_(mean, momentum)  # type: ignore[union-attr]
