@@ -99,11 +99,7 @@ class GenerativeClassifier(nn.Module):
         return self.log_joint(x).softmax(dim=1)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        r"""$\log p(x) = \log \sum_y p(x, y)$ in nats, exact.
-
-        Raises:
-            TypeError: the model has a bound only.
-        """
+        r"""$\log p(x) = \log \sum_y p(x, y)$ in nats, exact; a TypeError where there is only a bound."""
         if not self.is_exact:
             raise TypeError(
                 f"{type(self.model).__name__} has only a bound on log p(x | y): use `elbo`, which is "

@@ -101,9 +101,6 @@ def leaves(tree: Branch | Leaf = TREE) -> Iterator[Leaf]:
 def path(leaf: Leaf, tree: Branch | Leaf = TREE) -> tuple[str, ...]:
     """The names on the way from the root of the tree to a leaf, without the root's own.
 
-    Raises:
-        ValueError: the leaf is not on the tree.
-
     Example:
         >>> path(place(VAE))
         ('explicit density', 'approximate', 'variational')

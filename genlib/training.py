@@ -81,9 +81,6 @@ def train_epoch(
         The loss averaged over examples (not over batches: the last one may be smaller), in the
         units of `model.loss`. The parameters move during the pass, so this trails the loss after it.
 
-    Raises:
-        ValueError: there are no batches.
-
     Example:
         >>> import torch
         >>> from genlib.autoregressive import PixelCNN
@@ -257,10 +254,8 @@ def gan_optimizers(model: GAN, learning_rate: float = 1e-3) -> tuple[Adam, Adam]
         [(0.5, 0.999), (0.5, 0.999)]
     """
     # fused: one pass over all numbers of a parameter; for small networks a sixth of an update's time
-    return (
-        Adam(model.generator.parameters(), lr=learning_rate, betas=(0.5, 0.999), fused=True),
-        Adam(model.discriminator.parameters(), lr=learning_rate, betas=(0.5, 0.999), fused=True),
-    )
+    adam = partial(Adam, lr=learning_rate, betas=(0.5, 0.999), fused=True)
+    return adam(model.generator.parameters()), adam(model.discriminator.parameters())
 
 
 class Density(Protocol):
@@ -297,9 +292,6 @@ def fit_gan(
 
     Returns:
         What `train_gan_epoch` returns, a list of one number an update.
-
-    Raises:
-        ValueError: updates < 1, or batches too small for batch norm.
 
     Example:
         >>> from genlib.adversarial import MLPDiscriminator, MLPGenerator

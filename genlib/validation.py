@@ -111,12 +111,7 @@ def _no_floats(x: object) -> str:
 
 
 def nearest(value: object, choices: Sequence[str]) -> str:
-    """A hint at what may have been meant; empty if nothing is near.
-
-    Example:
-        >>> nearest("digit", ("bars", "digits"))
-        "; did you mean 'digits'?"
-    """
+    """A hint at what may have been meant; empty if nothing is near."""
     close = difflib.get_close_matches(str(value), choices, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 

@@ -40,9 +40,6 @@ def receptive_fields(
 ) -> Tensor:
     """What `receptive_field` computes, of P pixels in one pass: (P, H, W).
 
-    Raises:
-        ValueError: one of the pixels lies outside the image.
-
     Example:
         >>> from genlib.autoregressive import PixelCNN
         >>> receptive_fields(PixelCNN((1, 4, 4), channels=8, depth=1), [(2, 1), (0, 0)]).shape

@@ -65,14 +65,10 @@ def load(
     if size is not None and size < 1:
         raise ValueError(f"size must be at least 1, not {size}; leave it out to take all images")
     with torch.device("cpu"):  # in memory, also where new tensors are made on another device
-        return _load(name, split, size, root)
-
-
-def _load(name: str, split: str, size: int | None, root: str | Path | None) -> ImageSet:
-    if name == "strokes":
-        folder = Path(root) if root else cache_folder()
-        return cached_strokes(size or STROKES_SIZE[split], STROKES_SEED[split], folder)
-    data = _FINITE[name](split, root)
+        if name == "strokes":
+            folder = Path(root) if root else cache_folder()
+            return cached_strokes(size or STROKES_SIZE[split], STROKES_SEED[split], folder)
+        data = _FINITE[name](split, root)
     if size is not None and size > len(data):
         raise ValueError(
             f"{name} has {len(data)} {split} images, not {size}: leave size out to take all"

@@ -149,9 +149,6 @@ class ImageSet:
         Shapes:
             yields x (B, C, H, W) float32 in [0, 1], y (B,) int64
 
-        Raises:
-            ValueError: batch_size is below 1.
-
         Example:
             >>> data = ImageSet(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5), 2, 5)
             >>> [y.tolist() for x, y in data.batches(3, shuffle=False)]

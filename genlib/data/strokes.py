@@ -173,15 +173,10 @@ def _pen_radius(n_points: int, factor: dict[str, Tensor], hand: dict[str, Tensor
 
 
 def _draw(path: Tensor, radius: Tensor, starts: Tensor) -> Tensor:
-    """How far the line covers each pixel, in [0, 1].
+    """How far the line covers each pixel, (n, SIDE, SIDE) in [0, 1].
 
-    Args:
-        path: points of the pen, (n, P, 2) in pixels.
-        radius: half the line's width at each point, (n, P) in pixels.
-        starts: points from which a line goes to the next point, (S,).
-
-    Shapes:
-        -> (n, SIDE, SIDE)
+    The pen's points (n, P, 2) and half the line's width there (n, P) are in pixels; from the points
+    `starts` (S,) a line goes to the next.
     """
     a, b = path[:, starts], path[:, starts + 1]
     v = b - a

@@ -132,12 +132,6 @@ class GSN(nn.Module):
 
         They follow the model as far as the chains have forgotten their start.
 
-        Args:
-            n: number of images.
-            steps: steps of each chain.
-
-        Raises:
-            ValueError: n or steps below 1.
         """
         size = (at_least_one("n", n), *self.shape)
         x = torch.bernoulli(next(self.parameters()).new_full(size, 0.5))

@@ -27,19 +27,12 @@ from genlib.variational import MLP, VAE, Autoencoder, ConvDecoder, ConvEncoder, 
 
 @dataclass(frozen=True)
 class Images:
-    """What a model must know of the images it is built for.
-
-    Args:
-        shape: (C, H, W).
-        levels: number of values a channel can take.
-        n_classes: number of labels, 0 for an unconditional model.
-        mean: the mean image, (C, H, W) in [0, 1], where a model about to be trained may start from;
-            None if weights are to be loaded anyway.
-    """
+    """What a model must know of the images it is built for."""
 
     shape: Shape
-    levels: int
-    n_classes: int = 0
+    levels: int  # values a channel can take
+    n_classes: int = 0  # 0 for an unconditional model
+    # the mean image, (C, H, W) in [0, 1], from which training may start
     mean: Tensor | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -54,12 +47,7 @@ class Images:
 
 
 def images_of(data: ImageSet, conditional: bool = False, binary: bool = False) -> Images:
-    """What a model that is to learn this data must know of it.
-
-    Args:
-        data: the training images.
-        conditional: with labels.
-        binary: as they are when each pixel is drawn black or white.
+    """What a model that is to learn this data must know of it; if `binary`, drawn black or white.
 
     Example:
         >>> from genlib.data import load

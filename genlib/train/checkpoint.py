@@ -29,11 +29,7 @@ def training_state(
 def restore_training(
     optimizers: Sequence[Optimizer], fabric: Fabric, tensors: dict[str, Tensor], metadata: Mapping
 ) -> None:
-    """Put back what `training_state` has taken, but for the weights.
-
-    Raises:
-        KeyError, TypeError, ValueError, RuntimeError: something is missing, or of another training.
-    """
+    """Put back what `training_state` has taken, but for the weights."""
     states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
     for name, value in tensors.items():
         if name.startswith("optimizer."):

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from genlib.train.cli_train import train
+from genlib.train.folder import RunError
 from genlib.train.settings import SEEDS, Setting
-from genlib.train.terminal import Refused, one_line_errors
+from genlib.train.terminal import one_line_errors
 
 app = typer.Typer(
     add_completion=False,
@@ -70,7 +71,7 @@ def sample(
         check_can_sample(model)
         n_classes = getattr(model, "n_classes", 0)
         if label is not None and not 0 <= label < n_classes:
-            raise Refused(
+            raise RunError(
                 f"--label must be 0 to {n_classes - 1}, not {label}"
                 if n_classes
                 else "this model has learnt no labels: leave --label out, or train it --conditional"
@@ -87,7 +88,7 @@ def sample(
             with whole_file(path) as unfinished:
                 plt.savefig(unfinished, format="png")
         except OSError as error:
-            raise Refused(f"cannot write {path}: {error.strerror}") from None
+            raise RunError(f"cannot write {path}: {error.strerror}") from None
         finally:
             plt.close("all")
         typer.echo(f"{n} images drawn with seed {seed}: {path}")
@@ -124,7 +125,7 @@ def evaluate(
         from genlib.train import measure
 
         if likelihood and samples:
-            raise Refused("--likelihood and --samples: each says only that, so leave one out")
+            raise RunError("--likelihood and --samples: each says only that, so leave one out")
         for flag, number in (("--codes", codes), ("--n", n), ("--size", size or 1)):
             COUNT.check(flag, number)
         SEED.check("--seed", seed)
@@ -133,7 +134,7 @@ def evaluate(
         name = data or config.data
         images = load(name, split, size=size)
         if images.shape != train_set.shape or (images.levels != train_set.levels):
-            raise Refused(
+            raise RunError(
                 f"{name} has images {images.shape} of {images.levels} levels, and the model was made "
                 f"for {train_set.shape} of {train_set.levels}"
             )
@@ -187,13 +188,11 @@ def in_words(measured: Any, shape: tuple[int, int, int]) -> str:
 def info(folder: Folder) -> None:
     """Print the settings of the run in DIR, how far it is, and its last metrics."""
     with one_line_errors():
-        from genlib.train import RunFolder, load_model, read_run
+        from genlib.train import RunFolder
 
-        run = RunFolder(folder)
-        config, _ = read_run(run)
-        model, metadata = load_model(run)
-        rows = run.rows()[-5:]
-        images = run.read_config()["images"]
+        model, config, metadata = load_run(folder, "cpu")
+        rows = RunFolder(folder).rows()[-5:]
+        images = RunFolder(folder).read_config()["images"]
         asked = dataclasses.asdict(config).items()
         facts = {name: value for name, value in asked if value is not None and value is not False}
         facts["options"] = " ".join(f"{k}={v}" for k, v in config.options.items())
@@ -239,5 +238,5 @@ def load_run(folder: Path, accelerator: str) -> tuple[Any, Any, dict]:
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     there = accelerator == "cpu" or torch.get_device_module(accelerator).is_available()
     if not there:
-        raise Refused(f"there is no such device: {accelerator}; take --accelerator cpu")
+        raise RunError(f"there is no such device: {accelerator}; take --accelerator cpu")
     return model.to(accelerator), config, metadata

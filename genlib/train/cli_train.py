@@ -7,11 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from genlib.train.config import EPOCHS, Checkpoints, Config, read_run
-from genlib.train.folder import RunFolder
+from genlib.train.folder import RunError, RunFolder
 from genlib.train.recipes import read_options, recipe
 from genlib.train.settings import flag_of, settings_of
 from genlib.train.terminal import (
-    Refused,
     command_line,
     one_line_errors,
     progress_bar,
@@ -47,7 +46,7 @@ def train(
     """
     with one_line_errors():
         if out is None:
-            raise Refused("say where the run is to be kept: --out DIR")
+            raise RunError("say where the run is to be kept: --out DIR")
         asked = {name: value for name, value in given.items() if value is not None}
         when = {name: asked.pop(name) for name in settings_of(Checkpoints) if name in asked}
         _train(asked, set_ or [], out, resume, Checkpoints(**when))
@@ -100,11 +99,11 @@ def new_settings(given: dict[str, Any], options: list[str]) -> Config:
 
     for name, hint in (("model", "MODEL"), ("data", "--data NAME")):
         if name not in given:
-            raise Refused(f"say what to train, and on what: {hint} is missing")
+            raise RunError(f"say what to train, and on what: {hint} is missing")
     budget = [name for name in BUDGETS if name in given]
     if len(budget) > 1:
         flags = ", ".join(map(flag_of, budget))
-        raise Refused(f"a run has one budget, not {len(budget)}: choose one of {flags}")
+        raise RunError(f"a run has one budget, not {len(budget)}: choose one of {flags}")
     how = recipe(given["model"])
     defaults: dict[str, Any] = {"batch_size": how.batch_size, "learning_rate": how.learning_rate}
     if not budget:
@@ -135,7 +134,7 @@ def refuse_changes(config: Config, given: dict[str, Any], options: list[str]) ->
             if value != held[name]
         ]
     if changed:
-        raise Refused(
+        raise RunError(
             f"--resume goes on with the settings the run began with: {'; '.join(changed)}. Leave "
             "them out, or begin a new run in another --out"
         )

@@ -131,11 +131,7 @@ def fingerprint(data: ImageSet) -> str:
 
 
 def read_run(folder: RunFolder) -> tuple[Config, Images]:
-    """The settings of the run in a folder, and what its model knows of its images.
-
-    Raises:
-        RunError: there is none, or its config.json is damaged.
-    """
+    """The settings of the run in a folder, and what its model knows of its images, or a RunError."""
     held = folder.read_config()
     try:
         return Config(**held["settings"]), Images.from_json(held["images"])

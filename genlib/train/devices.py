@@ -172,11 +172,6 @@ def use_tf32(on: bool) -> None:
     """Whether float32 products on a GPU may be rounded to TF32's 10 bits, convolutions included.
 
     Torch allows it in convolutions and nowhere else unless it is told.
-
-    Example:
-        >>> use_tf32(False)
-        >>> torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        ('highest', False)
     """
     torch.set_float32_matmul_precision("high" if on else "highest")
     torch.backends.cudnn.allow_tf32 = on
@@ -187,9 +182,6 @@ def compile_networks(model: nn.Module) -> None:
 
     A module forgets what was compiled for it when it is copied, so a copy computes with its own
     weights, and a pixel model draws with a copy that is not compiled.
-
-    Raises:
-        RunError: the model has none that could gain by it.
     """
     if isinstance(model, PixelModel):
         model.compile()  # the call of the whole model: its parts are called one by one in a walk

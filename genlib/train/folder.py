@@ -101,16 +101,6 @@ class RunFolder:
 
         Raises:
             RunError: another process trains this run.
-
-        Example:
-            >>> import tempfile
-            >>> folder = RunFolder(Path(tempfile.mkdtemp()) / "run")
-            >>> folder.create({"model": "vae"})
-            >>> with folder.lock(), RunFolder(folder.path).lock():
-            ...     pass
-            Traceback (most recent call last):
-                ...
-            genlib.train.folder.RunError: another process is training the run in ...
         """
         with _writing(self.config):
             file = self.config.open("rb+")  # a network disk locks only what may be written

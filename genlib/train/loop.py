@@ -30,10 +30,6 @@ ROW_EVERY = 100  # updates, or an epoch, if that is less ...
 ROWS = 1000  # ... but no more rows than this; with a budget of time, one a second at most
 
 
-class Diverged(RunError):
-    """The loss or a weight is no longer a number."""
-
-
 @dataclass
 class Callbacks:
     """Who is told how a training goes; by default nobody is."""
@@ -144,8 +140,8 @@ class Training:
         """Train until the budget is used up, or somebody says stop: returns "done" or "stopped".
 
         Raises:
-            Diverged: the loss or a weight is not a number; the last checkpoint is from before.
-            RunError: a file cannot be written; the last checkpoint is whole.
+            RunError: the loss or a weight is not a number, or a file cannot be written; the last
+                checkpoint is whole, and from before.
         """
         first = self.fabric.is_global_zero
         clock = "seconds" if self.config.cpu_minutes is None else "cpu_seconds"
@@ -233,9 +229,9 @@ class Training:
         minutes = spent["seconds"] / 60
         return f"step {self.step}, epoch {self.epoch:.2f}{losses}, {minutes:.1f} min: saved"
 
-    def _diverged(self, what: str) -> Diverged:
+    def _diverged(self, what: str) -> RunError:
         rate = self.config.learning_rate
-        return Diverged(
+        return RunError(
             f"{what} is no longer a finite number at update {self.step}, with learning rate {rate:g}: "
             f"the last good checkpoint is kept. Train anew with a lower rate (--learning-rate "
             f"{rate / 3:.1g}), or with --precision 32-true if it was a lower one"
@@ -261,12 +257,7 @@ class Training:
             raise RunError(problem)
 
     def save(self) -> None:
-        """Replace the checkpoint.
-
-        Raises:
-            Diverged: a weight is not a number, and the checkpoint stays what it was.
-            RunError: it cannot be written.
-        """
+        """Replace the checkpoint, unless a weight is not a number."""
         self._refuse_what_is_not_finite()
         tensors, metadata = training_state(self.model, self.optimizers, self.fabric)
         own = self.spent()
@@ -280,11 +271,7 @@ class Training:
         self.attempt(lambda: self.folder.save(tensors, metadata))
 
     def load(self) -> None:
-        """Go on from the checkpoint; from the beginning if the run was killed before its first.
-
-        Raises:
-            RunError: it is damaged, or another run's.
-        """
+        """Go on from the checkpoint; from the beginning if the run was killed before its first."""
         if not self.folder.checkpoint.exists():
             return
         tensors, metadata = self.folder.load()

@@ -46,12 +46,7 @@ def as_trained(data: ImageSet, config: Config, split: str) -> ImageSet:
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """The mean of some numbers, and its standard error.
-
-    Example:
-        >>> mean_and_error(torch.tensor([1.0, 3.0]))
-        (2.0, 1.0)
-    """
+    """The mean of some numbers, and its standard error."""
     values = values.double()
     return values.mean().item(), values.std().item() / len(values) ** 0.5
 
@@ -66,9 +61,6 @@ def likelihood(
         model: on any device, trained on `train`.
         data: the images.
         codes: codes an image for a VAE's bounds, one number a bound; one code gives the ELBO.
-
-    Raises:
-        RunError: the model has no likelihood.
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
@@ -100,12 +92,7 @@ def likelihood(
 
 
 def bound_name(k: int) -> str:
-    """What a VAE's bound from k codes an image is called.
-
-    Example:
-        >>> bound_name(1), bound_name(50)
-        ('at most (ELBO)', 'at most (importance bound, 50 codes)')
-    """
+    """What a VAE's bound from k codes an image is called."""
     return f"at most ({'ELBO' if k == 1 else f'importance bound, {k} codes'})"
 
 
@@ -119,9 +106,6 @@ def compare_samples(
     Returns:
         Frechet distance, precision and recall (the share of real images that the samples cover), each
         of `samples` and, to compare with, of as many `training images`.
-
-    Raises:
-        RunError: the model cannot sample, or there are too few images or no labels.
 
     Example:
         >>> from genlib.autoregressive import PixelCNN

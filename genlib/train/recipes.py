@@ -26,32 +26,21 @@ Option = Value
 class Recipe:
     """How to build a model, and how to train it.
 
-    Args:
-        what: the model, in a line.
-        build: takes `Images` and a value for each option in `built_from`.
-        built_from: the options of `build`, with what they are by default and what they may be.
-        update: how the model is updated once; it brings options of its own.
-        batch_size: images an update, by default.
-        learning_rate: the highest that is reached, by default.
-        schedule: the factor on it, given the share of the training that is done.
-        conditional: whether it can be built with labels.
-        binary: whether it is for black-and-white images only.
-        optimizers: for a model and a learning rate, in the order that `update` takes them in.
-
     Example:
         >>> recipe("gsn").options
         {'hidden_dim': 400, 'walkback': 1, 'noise': 0.2}
     """
 
-    what: str
-    build: Callable[..., nn.Module]
+    what: str  # the model, in a line
+    build: Callable[..., nn.Module]  # takes `Images` and a value for each option in `built_from`
     built_from: Mapping[str, Setting]
-    update: type[LossUpdate] = LossUpdate
+    update: type[LossUpdate] = LossUpdate  # once; it brings options of its own
     batch_size: int = 64
-    learning_rate: float = 2e-3
-    schedule: Callable[[float], float] = warm_up_then_cosine
-    conditional: bool = True
-    binary: bool = False
+    learning_rate: float = 2e-3  # the highest that is reached
+    schedule: Callable[[float], float] = warm_up_then_cosine  # factor on it, given the share done
+    conditional: bool = True  # whether it can be built with labels
+    binary: bool = False  # whether it is for black-and-white images only
+    # for a model and a learning rate, in the order that `update` takes them in
     optimizers: Callable[[nn.Module, float], tuple[Optimizer, ...]] = lambda model, rate: (
         AdamW(model.parameters(), lr=rate, fused=True),
     )

@@ -19,15 +19,6 @@ SEEDS = (0, 2**63 - 1)  # what torch takes on every device
 class Setting:
     """A default, and the values that may take its place.
 
-    Args:
-        default: None where there is none.
-        low, high: the least and the greatest number; infinity itself and NaN are never taken.
-        above: the number must be greater than `low`, not equal to it.
-        choices: the words there are; empty for a number.
-        help: what it is, in a few words.
-        default_text: the default as help shows it, where that is another than `default`.
-        panel, metavar: on the help page.
-
     Example:
         >>> Setting(0.2, low=0, high=1, above=True).check("noise", 0.0)
         Traceback (most recent call last):
@@ -36,13 +27,13 @@ class Setting:
     """
 
     default: Value | bool | None = None
-    low: float = -math.inf
+    low: float = -math.inf  # the least number and the greatest; infinity and NaN are never taken
     high: float = math.inf
-    above: bool = False
-    choices: tuple[str, ...] = ()
+    above: bool = False  # greater than `low`, not equal to it
+    choices: tuple[str, ...] = ()  # the words there are; empty for a number
     help: str = ""
-    default_text: str | None = None
-    panel: str | None = None
+    default_text: str | None = None  # as help shows it, where that is another than `default`
+    panel: str | None = None  # of the help page
     metavar: str | None = None
 
     def check(self, name: str, value: object) -> None:
@@ -102,13 +93,7 @@ def setting(default: Any = dataclasses.MISSING, **about: Any) -> Any:
 
 
 def settings_of(kind: type) -> dict[str, Setting]:
-    """The declarations of a dataclass, by the name of the field.
-
-    Example:
-        >>> from genlib.train import Config
-        >>> settings_of(Config)["devices"].range
-        'at least 1'
-    """
+    """The declarations of a dataclass, by the name of the field."""
     return {f.name: f.metadata["setting"] for f in dataclasses.fields(kind) if f.metadata}
 
 
@@ -121,12 +106,7 @@ def check_settings(settings: object) -> None:
 
 
 def flag_of(name: str) -> str:
-    """What the command line calls a setting.
-
-    Example:
-        >>> flag_of("batch_size")
-        '--batch-size'
-    """
+    """What the command line calls a setting: "--batch-size", for instance."""
     return "MODEL" if name == "model" else "--" + name.replace("_", "-")
 
 

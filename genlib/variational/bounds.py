@@ -37,9 +37,6 @@ def importance_bound(
     Shapes:
         x (N, C, H, W) in [0, 1], y (N,) -> (N,)
 
-    Raises:
-        ValueError: k or at_once below 1; otherwise as the model.
-
     Example:
         >>> from genlib.data import load
         >>> from genlib.variational import VAE

@@ -27,9 +27,6 @@ class MLP(nn.Module):
     Shapes:
         x (B, ...) of sizes[0] numbers an image, y (B,) -> (B, sizes[-1])
 
-    Raises:
-        ValueError: fewer than three sizes.
-
     Example:
         >>> import torch
         >>> encoder = MLP((64, 100, 2 * 8))

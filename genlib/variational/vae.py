@@ -165,9 +165,6 @@ class VAE(nn.Module):
 
         Returns:
             Images in [0, 1]; draws lie on the grid of levels, means need not.
-
-        Raises:
-            ValueError: n < 1.
         """
         at_least_one("n", n)
         check_labels(y, n, self.n_classes)
