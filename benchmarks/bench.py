@@ -20,7 +20,7 @@ from benchmarks.scale import Job, Row, seconds
 from course.publish.build import ROOT, Lesson, execute, find_lessons, read_source
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.data import ImageSet, bernoulli_pixels, binarise
-from genlib.train.recipes import Images, build_model
+from genlib.train import Images, build_model
 from genlib.training import train_epoch
 
 PIXEL_MODELS = ((PixelCNN, 64), (GatedPixelCNN, 32), (RowLSTM, 64), (DiagonalBiLSTM, 64))

@@ -19,6 +19,7 @@ import re
 import sys
 import textwrap
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import safetensors.torch
@@ -40,10 +41,9 @@ from genlib.train import (
     RunFolder,
     load_model,
     measure,
-    read_settings,
+    read_run,
     recipe,
 )
-from genlib.train.config import images_in
 from genlib.variational import VAE
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,6 +56,8 @@ NATS, GREY = 0.05, 0.5 / 255
 CODES = (1, 50, 5000)  # of a VAE's bound: its ELBO, and the numbers of Burda et al. (2016), table 1
 BEFORE = "measured before the weights were rounded"
 SAMPLES = 1000  # as `python -m genlib evaluate` takes
+LARGEST = 3_000_000  # bytes of one file of weights
+LARGEST_TOGETHER = 12_000_000  # of all: everybody who clones the course fetches them
 
 
 # ---------------------------------------------------------------- rounding
@@ -335,7 +337,7 @@ def pack(
         raise RunError(
             f"a name of a pretrained model is MODEL-DATA, as in gated_pixelcnn-mnist, not {name!r}"
         )
-    config, images = read_settings(RunFolder(run)), images_in(RunFolder(run))
+    config, images = read_run(RunFolder(run))
     model, metadata = load_model(RunFolder(run))
     machine = machine or figures.get("machine")
     if not machine:
@@ -381,7 +383,7 @@ def pack(
     cards = dict(sorted({**others, name: about}.items()))
     catalogue = {
         "format": pretrained.FORMAT,
-        "models": {k: pretrained.as_metadata(v) for k, v in cards.items()},
+        "models": {k: as_metadata(v) for k, v in cards.items()},
     }
     written = {
         folder / "models.json": json.dumps(catalogue, indent=2, ensure_ascii=False).encode()
@@ -402,21 +404,28 @@ def others_in(folder: Path, name: str) -> dict[str, Card]:
     }
 
 
+def as_metadata(about: Card) -> dict[str, object]:
+    """A card as JSON can hold it, see `pretrained.from_metadata`; its name is the key it stands under."""
+    metadata = {**asdict(about), "images": about.images.as_json()}
+    del metadata["name"]
+    return metadata
+
+
 def check_size(name: str, size: int, others: dict[str, Card]) -> None:
     """Refuse what would make the course slow to fetch.
 
     Raises:
         RunError: the file, or all files with it, are too large.
     """
-    if size > pretrained.LARGEST:
+    if size > LARGEST:
         raise RunError(
-            f"{name} takes {_mb(size)}, and a pretrained model at most {_mb(pretrained.LARGEST)}: train a "
+            f"{name} takes {_mb(size)}, and a pretrained model at most {_mb(LARGEST)}: train a "
             "smaller one (--set hidden_dim, depth)"
         )
     together = size + sum(other.size for other in others.values())
-    if together > pretrained.LARGEST_TOGETHER:
+    if together > LARGEST_TOGETHER:
         raise RunError(
-            f"with {name} all models take {_mb(together)}, and at most {_mb(pretrained.LARGEST_TOGETHER)}: "
+            f"with {name} all models take {_mb(together)}, and at most {_mb(LARGEST_TOGETHER)}: "
             f"take one out of genlib/pretrained/ and its models.json ({', '.join(others)})"
         )
 

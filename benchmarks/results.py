@@ -36,7 +36,7 @@ from genlib.data import ImageSet, binarise, independent_pixels, load
 from genlib.data.folders import whole_file
 from genlib.metrics import bits_per_dim
 from genlib.plots import drawn_so_far, show_rows
-from genlib.train import Config, RunFolder, cli, load_model, read_settings
+from genlib.train import Config, RunFolder, cli, load_model, read_run
 from genlib.train.measure import (
     Measurement,
     as_trained,
@@ -221,7 +221,7 @@ def run(name: str, budget: Sequence[str], seed: int, more: Sequence[str], valida
         words += ["--size", str(size)]
     train([*words, "--out", str(folder.path)], folder)
 
-    config = read_settings(folder)
+    config, _ = read_run(folder)
     model, metadata = load_model(folder)
     device = torch.device(config.accelerator)
     train_set, held_out = images_for(config, validate)
@@ -409,7 +409,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"results needs real data: {error}")
     if options.samples:
         folder = RunFolder(RUNS / names[0])
-        data = load(read_settings(folder).data, "test")
+        data = load(read_run(folder)[0].data, "test")
         draw(load_model(folder)[0], data, options.samples)  # type: ignore[arg-type]
     if not options.validate:
         put_into_page(table())

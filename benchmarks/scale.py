@@ -28,9 +28,10 @@ from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import flop_registry
 
 from benchmarks.report import device_name
+from genlib.execution import ExecutionContext, bf16_is_fast
+from genlib.train import RECIPES, Images, build_model
 from genlib.train.devices import compile_networks, use_tf32
-from genlib.train.recipes import RECIPES, Images, build_model
-from genlib.training import ExecutionContext, bf16_is_fast, train_epoch, train_gan_epoch
+from genlib.training import train_epoch, train_gan_epoch
 
 Row = dict[str, Any]
 Job = tuple[Any, ...]  # what yields rows, and its arguments

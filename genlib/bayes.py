@@ -5,9 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from genlib.metrics import FeatureClassifier
 from genlib.surface import n_classes_of
-from genlib.validation import Shape, values_are_free_to_read
+from genlib.validation import values_are_free_to_read
 
 
 class GenerativeClassifier(nn.Module):
@@ -101,11 +100,7 @@ class GenerativeClassifier(nn.Module):
         return self.log_joint(x).softmax(dim=1)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        r"""$\log p(x) = \log \sum_y p(x, y)$ in nats, exact.
-
-        Raises:
-            TypeError: the model has a bound only.
-        """
+        r"""$\log p(x) = \log \sum_y p(x, y)$ in nats, exact; a TypeError where there is only a bound."""
         if not self.is_exact:
             raise TypeError(
                 f"{type(self.model).__name__} has only a bound on log p(x | y): use `elbo`, which is "
@@ -130,31 +125,6 @@ class GenerativeClassifier(nn.Module):
         if reject_below is None:
             return label
         return label.where(joint.logsumexp(dim=1) >= reject_below, -1)
-
-
-def discriminative_baseline(model: nn.Module) -> FeatureClassifier:
-    """An untrained classifier p(y|x) with about as many parameters as a generative model.
-
-    Whether it pays to learn p(x|y) in order to answer for p(y|x) is a question between equals. The
-    width of its last hidden layer is chosen to come nearest; it has at least one feature.
-
-    Args:
-        model: conditional, with `shape` and `n_classes`.
-
-    Example:
-        >>> from genlib.autoregressive import PixelCNN
-        >>> model = PixelCNN((1, 8, 8), levels=17, hidden_dim=32, depth=2, n_classes=10)
-        >>> baseline = discriminative_baseline(model)
-        >>> abs(n_parameters(baseline) / n_parameters(model) - 1) < 0.05
-        True
-    """
-    shape: Shape = model.shape  # type: ignore[assignment]
-    n_classes = n_classes_of(model)
-    one, two = (
-        n_parameters(FeatureClassifier(shape, n_classes=n_classes, hidden_dim=k)) for k in (1, 2)
-    )
-    features = 1 + round((n_parameters(model) - one) / (two - one))
-    return FeatureClassifier(shape, n_classes=n_classes, hidden_dim=max(features, 1))
 
 
 def n_parameters(model: nn.Module) -> int:

@@ -13,23 +13,14 @@ from genlib.variational import VAE
 
 @dataclass(frozen=True)
 class Leaf:
-    """One way to learn p(x), and what a model that goes this way can do.
-
-    Args:
-        name: what the leaf is called.
-        classes: the course's models that stand here.
-        methods: what such a model has, of all the methods that the tree names.
-        density: what it can say about p(x).
-        sampling: how it draws.
-        opened_by: the paper that opened it.
-    """
+    """One way to learn p(x), and what a model that goes this way can do."""
 
     name: str
-    classes: tuple[type[nn.Module], ...]
-    methods: frozenset[str]
-    density: str
-    sampling: str
-    opened_by: str
+    classes: tuple[type[nn.Module], ...]  # the course's models that stand here
+    methods: frozenset[str]  # what such a model has, of all that the tree speaks of
+    density: str  # what it can say about p(x)
+    sampling: str  # how it draws
+    opened_by: str  # the paper that opened it
 
 
 @dataclass(frozen=True)
@@ -42,73 +33,53 @@ class Branch:
 
 # The tree is Goodfellow's (2016, NIPS 2016 tutorial: Generative adversarial networks,
 # arXiv:1701.00160, section 2); methods are named as the course names them.
+TRACTABLE = Leaf(
+    "tractable",
+    (PixelCNN, GatedPixelCNN, RowLSTM, DiagonalBiLSTM),
+    frozenset({"log_prob", "loss", "sample"}),
+    density="exact",
+    sampling="one value after another",
+    opened_by="Frey, Hinton & Dayan (1996), Does the wake-sleep algorithm produce good density "
+    "estimators?",
+)
+VARIATIONAL = Leaf(
+    "variational",
+    (VAE,),
+    frozenset({"elbo", "likelihood", "loss", "posterior", "prior", "reconstruct", "sample"}),
+    density="a lower bound",
+    sampling="one pass",
+    opened_by="Kingma & Welling (2014), Auto-encoding variational Bayes, arXiv:1312.6114",
+)
+BOLTZMANN = Leaf(
+    "Markov chain",
+    (RBM, PersistentRBM),
+    frozenset({"free_energy", "gibbs", "log_partition", "log_prob", "loss", "sample"}),
+    density="up to a constant",
+    sampling="a chain that must mix",
+    opened_by="Ackley, Hinton & Sejnowski (1985), A learning algorithm for Boltzmann machines",
+)
+STOCHASTIC = Leaf(
+    "Markov chain",
+    (GSN,),
+    frozenset({"loss", "sample", "walk"}),
+    density="none",
+    sampling="a chain that must mix",
+    opened_by="Bengio, Thibodeau-Laufer, Alain & Yosinski (2014), Deep generative stochastic "
+    "networks trainable by backprop, arXiv:1306.1091",
+)
+DIRECT = Leaf(
+    "direct",
+    (GAN, MinimaxGAN, LSGAN, HingeGAN, R1GAN, WGANGP),
+    frozenset({"discriminator_loss", "generate", "generator_loss", "sample"}),
+    density="none",
+    sampling="one pass",
+    opened_by="Goodfellow et al. (2014), Generative adversarial nets, arXiv:1406.2661",
+)
 TREE = Branch(
     "generative models",
     (
-        Branch(
-            "explicit density",
-            (
-                Leaf(
-                    "tractable",
-                    (PixelCNN, GatedPixelCNN, RowLSTM, DiagonalBiLSTM),
-                    frozenset({"log_prob", "loss", "sample"}),
-                    density="exact",
-                    sampling="one value after another",
-                    opened_by="Frey, Hinton & Dayan (1996), Does the wake-sleep algorithm produce "
-                    "good density estimators?",
-                ),
-                Branch(
-                    "approximate",
-                    (
-                        Leaf(
-                            "variational",
-                            (VAE,),
-                            frozenset(
-                                "elbo likelihood loss posterior prior reconstruct sample".split()
-                            ),
-                            density="a lower bound",
-                            sampling="one pass",
-                            opened_by="Kingma & Welling (2014), Auto-encoding variational Bayes, "
-                            "arXiv:1312.6114",
-                        ),
-                        Leaf(
-                            "Markov chain",
-                            (RBM, PersistentRBM),
-                            frozenset(
-                                "free_energy gibbs log_partition log_prob loss sample".split()
-                            ),
-                            density="up to a constant",
-                            sampling="a chain that must mix",
-                            opened_by="Ackley, Hinton & Sejnowski (1985), A learning algorithm for "
-                            "Boltzmann machines",
-                        ),
-                    ),
-                ),
-            ),
-        ),
-        Branch(
-            "implicit density",
-            (
-                Leaf(
-                    "Markov chain",
-                    (GSN,),
-                    frozenset({"loss", "sample", "chain"}),
-                    density="none",
-                    sampling="a chain that must mix",
-                    opened_by="Bengio, Thibodeau-Laufer, Alain & Yosinski (2014), Deep generative "
-                    "stochastic networks trainable by backprop, arXiv:1306.1091",
-                ),
-                Leaf(
-                    "direct",
-                    (GAN, MinimaxGAN, LSGAN, HingeGAN, R1GAN, WGANGP),
-                    frozenset("discriminator_loss generate generator_loss sample".split()),
-                    density="none",
-                    sampling="one pass",
-                    opened_by="Goodfellow et al. (2014), Generative adversarial nets, "
-                    "arXiv:1406.2661",
-                ),
-            ),
-        ),
+        Branch("explicit density", (TRACTABLE, Branch("approximate", (VARIATIONAL, BOLTZMANN)))),
+        Branch("implicit density", (STOCHASTIC, DIRECT)),
     ),
 )
 
@@ -130,16 +101,11 @@ def leaves(tree: Branch | Leaf = TREE) -> Iterator[Leaf]:
 def path(leaf: Leaf, tree: Branch | Leaf = TREE) -> tuple[str, ...]:
     """The names on the way from the root of the tree to a leaf, without the root's own.
 
-    Raises:
-        ValueError: the leaf is not on the tree.
-
     Example:
         >>> path(place(VAE))
         ('explicit density', 'approximate', 'variational')
     """
-    if isinstance(tree, Leaf):
-        raise ValueError(f"the leaf {leaf.name!r} is not on the tree")
-    for child in tree.children:
+    for child in getattr(tree, "children", ()):
         if child is leaf:
             return (child.name,)
         if any(leaf is other for other in leaves(child)):

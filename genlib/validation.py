@@ -12,10 +12,7 @@ Shape = tuple[int, int, int]
 
 
 def check_sizes(shape: Shape, levels: int = 2, n_classes: int = 0) -> Shape:
-    """Refuse images that no model can be built for; the shape comes back as a tuple.
-
-    Raises:
-        ValueError: with what to pass instead.
+    """Refuse, by a ValueError, images that no model can be built for; the shape comes back as a tuple.
 
     Example:
         >>> check_sizes((1, 8, 8), levels=1)
@@ -53,8 +50,7 @@ def check_images(x: Tensor, shape: Shape, levels: int | None = None) -> None:
             ...
         ValueError: images must lie on the grid of 2 levels, k / 1, and these do not: ...
     """
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+    if kind := _no_floats(x):
         raise TypeError(
             f"images must be a float tensor in [0, 1], not {kind}: "
             "ImageSet.batches gives such tensors; for raw levels divide by levels - 1"
@@ -85,15 +81,7 @@ def check_images(x: Tensor, shape: Shape, levels: int | None = None) -> None:
 
 
 def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse what is not a batch of examples of this shape: images, or points of any number of dimensions.
-
-    Args:
-        x: images (B, C, H, W) in [0, 1], or points (B, D).
-        shape: (C, H, W) or (D,), of one example.
-
-    Raises:
-        TypeError: `x` is not a tensor of floats.
-        ValueError: wrong shape, a NaN or infinity, an image outside [0, 1].
+    """Refuse what is not a batch of images (B, C, H, W), see `check_images`, or of points (B, D).
 
     Example:
         >>> check_examples(torch.zeros(5, 3), shape=(2,))
@@ -104,8 +92,7 @@ def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
     if len(shape) == 3:
         check_images(x, (shape[0], shape[1], shape[2]))
         return
-    if not isinstance(x, Tensor) or not x.is_floating_point():
-        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+    if kind := _no_floats(x):
         raise TypeError(f"points must be a float tensor, not {kind}")
     if tuple(x.shape[1:]) != tuple(shape):
         raise ValueError(
@@ -116,22 +103,36 @@ def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
         raise ValueError("points contain NaN or infinity: look for the step that produced it")
 
 
-def nearest(value: object, choices: Sequence[str]) -> str:
-    """A hint at what may have been meant; empty if nothing is near.
+def _no_floats(x: object) -> str:
+    """What `x` is, if it is no tensor of floats; otherwise nothing."""
+    if not isinstance(x, Tensor):
+        return type(x).__name__
+    return "" if x.is_floating_point() else str(x.dtype)
 
-    Example:
-        >>> nearest("digit", ("bars", "digits"))
-        "; did you mean 'digits'?"
-    """
+
+def nearest(value: object, choices: Sequence[str]) -> str:
+    """A hint at what may have been meant; empty if nothing is near."""
     close = difflib.get_close_matches(str(value), choices, n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def at_least_one(name: str, value: int) -> int:
-    """The value itself, or a refusal of what is to be counted and is not even one.
+def one_of(name: str, value: str, choices: Sequence[str]) -> str:
+    """The value itself, or a ValueError that names what there is, and the nearest of it.
 
-    Raises:
-        ValueError: the value is below 1.
+    Example:
+        >>> one_of("model", "gatedpixelcnn", ("vae", "gated_pixelcnn"))
+        Traceback (most recent call last):
+            ...
+        ValueError: no model is called 'gatedpixelcnn', there are vae, gated_pixelcnn; did you mean 'gated_pixelcnn'?
+    """
+    if value not in choices:
+        hint = nearest(value, choices)
+        raise ValueError(f"no {name} is called {value!r}, there are {', '.join(choices)}{hint}")
+    return value
+
+
+def at_least_one(name: str, value: int) -> int:
+    """The value itself, or a ValueError: what is to be counted is not even one.
 
     Example:
         >>> at_least_one("steps", 0)
@@ -151,9 +152,6 @@ def check_labels(y: Tensor | None, batch: int, n_classes: int) -> None:
         y: labels, int64 (batch,), or None for an unconditional model.
         batch: how many images they belong to.
         n_classes: what the model was built with; 0 for an unconditional model.
-
-    Raises:
-        ValueError, TypeError: with what to pass instead.
 
     Example:
         >>> check_labels(None, batch=2, n_classes=10)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genlib import plots
+from course import figures
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN
 from genlib.data import ImageSet, load
@@ -205,7 +205,7 @@ def test_the_model_is_left_as_it_was():
 def test_names_in_a_scatter_do_not_cover_each_other():
     points = {f"model {i}": (1 + 0.001 * i, 2.0) for i in range(6)} | {"far": (3.0, 2.0)}
     groups = dict.fromkeys(points, "all of them") | {"somebody else": "another group"}
-    plots.show_scatter(points, groups=groups, xlabel="x", ylabel="y")
+    figures.show_scatter(points, groups=groups, xlabel="x", ylabel="y")
     figure, axes = plt.gcf(), plt.gca()
     figure.canvas.draw()
     boxes = [text.get_window_extent() for text in axes.texts]
@@ -223,7 +223,7 @@ def test_names_in_a_scatter_do_not_cover_each_other():
 def test_a_scatter_has_a_colour_for_each_group_and_a_logarithmic_axis_if_asked():
     groups = {"A": "one", "B": "two", "C": "one"}
     points = {"A": (0.01, 1.0), "B": (1.0, 2.0), "C": (100.0, 3.0)}
-    plots.show_scatter(points, groups=groups, xlabel="x", ylabel="y", log=True)
+    figures.show_scatter(points, groups=groups, xlabel="x", ylabel="y", log=True)
     axes = plt.gca()
     colours = [tuple(dots.get_facecolor()[0]) for dots in axes.collections]
     assert colours[0] == colours[2] != colours[1]

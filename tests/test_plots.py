@@ -5,6 +5,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgb
 
+from course import figures
 from genlib import plots
 from genlib.autoregressive import GatedPixelCNN, PixelCNN, receptive_field
 from genlib.autoregressive.masks import MaskedConv2d
@@ -33,7 +34,7 @@ def test_the_blind_spot_is_drawn_where_it_is_and_vanishes_with_two_stacks():
         "PixelCNN": PixelCNN((1, 9, 9), hidden_dim=16, depth=6),
         "GatedPixelCNN": GatedPixelCNN((1, 9, 9), hidden_dim=16, depth=6),
     }
-    plots.show_receptive_fields(models, pixel=(4, 2))
+    figures.show_receptive_fields(models, pixel=(4, 2))
     orange = [int((axes.images[1].get_array().filled(0) == 1).sum()) for axes in plt.gcf().axes]
     # one row up: columns 6 to 8; two: 7 and 8; three: 8
     assert orange == [3 + 2 + 1, 0]
@@ -105,7 +106,7 @@ def test_a_long_name_of_a_row_is_not_cut():
 
 def test_a_mask_is_drawn_as_the_whole_kernel_of_the_textbook():
     one = torch.zeros(1, dtype=torch.long)
-    plots.show_masks({"A": MaskedConv2d(one, one, (2, 3), "A")})
+    figures.show_masks({"A": MaskedConv2d(one, one, (2, 3), "A")})
     drawn = plt.gca().images[0].get_array()
     assert drawn.tolist() == [[1, 1, 1], [1, 0, 0], [0, 0, 0]]
 
@@ -214,7 +215,7 @@ def test_a_table_of_another_size_is_refused():
 def test_a_curve_has_one_colour_and_one_style_in_all_panels_and_its_name_in_the_first():
     stages = {"start": {"data": [0.0, 1.0], "D": [0.5, 0.5]}, "end": {"D": [0.2, 0.8]}, "late": {}}
     at = {"data": (0.1, 0.2), "D": (0.3, 0.6)}
-    plots.show_panels(stages, x=[0, 1], xlabel="x", top=2.0, labels=at, dashed=["D"])
+    figures.show_panels(stages, x=[0, 1], xlabel="x", top=2.0, labels=at, dashed=["D"])
     start, end, _ = plt.gcf().axes  # the fourth place stays empty
     data, first, later = *start.lines, *end.lines
     assert first.get_color() == later.get_color() != data.get_color()
@@ -227,7 +228,7 @@ def test_a_curve_has_one_colour_and_one_style_in_all_panels_and_its_name_in_the_
 
 def test_a_path_is_drawn_over_the_field_that_it_follows():
     path = torch.tensor([[1.0, 2.0], [0.5, -1.0], [0.0, 0.0]])
-    plots.show_paths({"way": (path, lambda x, y: (y, -2 * x))}, xlabel="a", ylabel="b", limit=2.0)
+    figures.show_paths({"way": (path, lambda x, y: (y, -2 * x))}, xlabel="a", ylabel="b", limit=2.0)
     (axes,) = plt.gcf().axes
     (arrows,) = axes.collections
     x, y = arrows.get_offsets().T
@@ -236,7 +237,9 @@ def test_a_path_is_drawn_over_the_field_that_it_follows():
     assert axes.lines[0].get_xydata().tolist() == path.tolist()
     assert axes.lines[1].get_xydata().tolist() == [[1.0, 2.0]]  # the dot at its beginning
     with pytest.raises(ValueError, match=r"'way' must have shape \(N, 2\), not \(3, 3\)"):
-        plots.show_paths({"way": (torch.zeros(3, 3), lambda x, y: (x, y))}, xlabel="a", ylabel="b")
+        figures.show_paths(
+            {"way": (torch.zeros(3, 3), lambda x, y: (x, y))}, xlabel="a", ylabel="b"
+        )
 
 
 def test_points_are_drawn_where_they_lie_with_a_ring_around_each_mode():
@@ -257,7 +260,7 @@ def test_points_outside_the_plane_are_refused():
 
 def test_the_tree_names_each_model_on_the_leaf_of_its_methods():
     lacking = type("Lacking", (PixelCNN,), {"log_prob": None})
-    plots.show_tree({"mine": PixelCNN, "lacking": lacking, "other": GatedPixelCNN})
+    figures.show_tree({"mine": PixelCNN, "lacking": lacking, "other": GatedPixelCNN})
     texts = [text.get_text() for text in plt.gca().texts]
     assert "mine, other" in texts and "on no leaf: lacking" in texts
     assert texts.count("none here") == 4  # the other leaves stay, without a model

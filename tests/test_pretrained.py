@@ -383,12 +383,12 @@ def refused(words: str, run: Path, name: str, folder: Path, **how: object) -> No
 def test_what_is_too_large_is_refused(runs, opened, monkeypatch):
     size = pretrained.card("vae-digits", opened).size
     run, together = runs["vae-digits"], sum(pretrained.card(name, opened).size for name in KINDS)
-    monkeypatch.setattr(pretrained, "LARGEST", size - 1)
+    monkeypatch.setattr(packer, "LARGEST", size - 1)
     refused("takes .* MB, and a pretrained model at most", run, "vae-digits", opened)
-    monkeypatch.setattr(pretrained, "LARGEST", size)
-    monkeypatch.setattr(pretrained, "LARGEST_TOGETHER", together - 1)
-    refused("with vae-digits all models take", run, "vae-digits", opened)
-    monkeypatch.setattr(pretrained, "LARGEST_TOGETHER", together)
+    monkeypatch.setattr(packer, "LARGEST", size)
+    monkeypatch.setattr(packer, "LARGEST_TOGETHER", together - 1)
+    refused("with vae-digits the box takes", run, "vae-digits", opened)
+    monkeypatch.setattr(packer, "LARGEST_TOGETHER", together)
     packer.pack(run, "vae-digits", opened, **FAST)  # in its own place it takes nothing more
     refused("with another-digits all models take", run, "another-digits", opened)
 
@@ -466,7 +466,7 @@ def test_the_folder_holds_what_its_catalogue_lists_and_nothing_else():
 def test_pretrained_files_are_small():
     sizes = {name: pretrained.weights_file(name, pretrained.FOLDER).stat().st_size for name in REAL}
     assert all(size <= 3_000_000 for size in sizes.values()) and sum(sizes.values()) <= 12_000_000
-    assert (pretrained.LARGEST, pretrained.LARGEST_TOGETHER) == (3_000_000, 12_000_000)
+    assert (packer.LARGEST, packer.LARGEST_TOGETHER) == (3_000_000, 12_000_000)
 
 
 def test_pages_and_lessons_name_models_that_are_there():

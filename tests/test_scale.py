@@ -12,7 +12,7 @@ from benchmarks import scale
 from benchmarks.scale import MODELS, RECIPES
 from genlib.autoregressive import diagonal_bilstm, pixel_model, row_lstm
 from genlib.markov import GSN, RBM
-from genlib.train.recipes import Images
+from genlib.train import Images
 
 PAGE = Path(__file__).parents[1] / "docs" / "book" / "scale.md"
 PIXELS = [name for name in MODELS if MODELS[name][0] == "pixels"]

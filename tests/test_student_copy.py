@@ -37,12 +37,13 @@ def test_it_holds_what_a_student_needs_and_nothing_else(copy):
         "constraints.txt", "LICENSE", "LICENSE-text.md", "CITATION.cff",
     }  # fmt: skip
     assert {path.name for path in (copy / "course").iterdir()} == {
-        "__init__.py", "checking", "checks.py", "explorers", "find_python.sh", "lessons", "start.py", "syllabus.py",
-        "syllabus.toml",
+        "__init__.py", "checking", "checks.py", "explorers", "figures.py", "find_python.sh", "lessons", "start.py",
+        "syllabus.py", "syllabus.toml",
     }  # fmt: skip
     assert {path.name for path in (copy / "course").glob("lessons/*/*")} == {
         "__init__.py",
         "checks.py",
+        "letters.py",
     }
     models = {path.name for path in (ROOT / "genlib" / "pretrained").iterdir()} - {"__pycache__"}
     assert (

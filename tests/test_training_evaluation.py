@@ -11,10 +11,11 @@ from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN
 from genlib.data import EightGaussians, ImageSet, all_images, independent_pixels, load
 from genlib.data.imageset import batch_sizes
+from genlib.execution import bf16_is_fast, fast_autocast
 from genlib.markov import GSN, RBM
 from genlib.metrics import bars_counts, bars_kl, bars_report, bits_per_dim, format_table, log_probs
 from genlib.train import RECIPES, build_model, images_of
-from genlib.training import bf16_is_fast, fast_autocast, fit, fit_gan, train_epoch
+from genlib.training import fit, fit_gan, train_epoch
 from genlib.variational import VAE, log_prob_by_quadrature
 
 

@@ -11,8 +11,9 @@ from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
 from course.explorers.core import Explorer, Picture, Player, own_random_numbers, show_blocks, tile
-from genlib.autoregressive import PixelModel, field_layers, receptive_fields
-from genlib.plots import BLUE, NOT_THERE, ORANGE, READ, RED, drawn_so_far
+from course.figures import READ, field_layers
+from genlib.autoregressive import PixelModel, receptive_fields
+from genlib.plots import BLUE, NOT_THERE, ORANGE, RED, drawn_so_far
 from genlib.validation import check_images
 
 AHEAD = (

@@ -9,8 +9,9 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from course.explorers.core import Explorer, Picture, own_random_numbers, show_blocks, tile
+from course.figures import draw_tree
 from genlib.metrics import format_table
-from genlib.plots import BLUE, ORANGE, RED, draw_tree
+from genlib.plots import BLUE, ORANGE, RED
 from genlib.taxonomy import leaves, path, place
 
 ACROSS, DOWN, PAGES = 15, 4, 5  # samples shown, and how often there are others

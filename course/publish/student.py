@@ -38,6 +38,7 @@ ZIP_TIME = (2000, 1, 1, 0, 0, 0)  # the same content makes the same zip
 IMPORTED = [
     "__init__.py",
     "checks.py",
+    "figures.py",
     "start.py",
     "syllabus.py",
     "syllabus.toml",
@@ -46,6 +47,7 @@ IMPORTED = [
     "lessons/__init__.py",
     "lessons/*/__init__.py",
     "lessons/*/checks.py",
+    "lessons/taxonomy/letters.py",
 ]
 
 

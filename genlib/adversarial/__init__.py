@@ -12,20 +12,3 @@ from genlib.adversarial.networks import (
     layer_norm,
     spectral_norm,
 )
-
-__all__ = [
-    "GAN",
-    "LSGAN",
-    "R1GAN",
-    "WGANGP",
-    "DCGANDiscriminator",
-    "DCGANGenerator",
-    "HingeGAN",
-    "InstanceNoise",
-    "MLPDiscriminator",
-    "MLPGenerator",
-    "MinimaxGAN",
-    "average_weights",
-    "layer_norm",
-    "spectral_norm",
-]

@@ -9,11 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from genlib.surface import n_classes_of
-from genlib.validation import (
-    at_least_one,
-    check_examples,
-    check_labels,
-)
+from genlib.validation import at_least_one, check_examples, check_labels
 
 
 class GAN(nn.Module):
@@ -148,11 +144,7 @@ class GAN(nn.Module):
         return self.generator_objective(_logits(logits, fake))
 
     def generate(self, z: Tensor, *, y: Tensor | None = None) -> Tensor:
-        """The examples that these noise vectors stand for; differentiable in z, same z same example.
-
-        Raises:
-            ValueError: z has another shape than (n, latent_dim).
-        """
+        """The examples that these noise vectors stand for; differentiable in z, same z same example."""
         if z.ndim != 2 or z.shape[1] != self.latent_dim:
             raise ValueError(f"z must have shape (n, {self.latent_dim}), not {tuple(z.shape)}")
         check_labels(y, len(z), self.n_classes)
@@ -161,19 +153,11 @@ class GAN(nn.Module):
 
     @torch.no_grad()
     def sample(self, n: int, *, y: Tensor | None = None) -> Tensor:
-        """Draw n examples: noise through the generator, one pass for all.
-
-        Raises:
-            ValueError: n < 1, or labels that the model was not built for.
-        """
+        """Draw n examples: noise through the generator, one pass for all."""
         return self.generate(self.noise(n), y=y)
 
     def noise(self, n: int) -> Tensor:
-        """Draw n noise vectors from N(0, I), (n, latent_dim).
-
-        Raises:
-            ValueError: n < 1.
-        """
+        """Draw n noise vectors from N(0, I), (n, latent_dim)."""
         at_least_one("n", n)
         p = next(self.parameters())
         return torch.randn(n, self.latent_dim, device=p.device, dtype=p.dtype)

@@ -9,8 +9,15 @@ from genlib.adversarial.gan import GAN
 class _SlopePenalty(GAN):
     """The penalty is on the gradient at each example, so outputs must depend on one example each."""
 
+    penalty: float  # by default
+
     def __init__(
-        self, generator: nn.Module, discriminator: nn.Module, *, latent_dim: int, penalty: float
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        *,
+        latent_dim: int,
+        penalty: float | None = None,
     ):
         super().__init__(generator, discriminator, latent_dim=latent_dim)
         if any(
@@ -20,9 +27,9 @@ class _SlopePenalty(GAN):
                 "the critic contains batch norm, which makes its score of one example depend on the "
                 "others: build it with norm=layer_norm (arXiv:1704.00028, section 4)"
             )
-        if penalty < 0:
+        self.penalty = self.penalty if penalty is None else penalty
+        if self.penalty < 0:
             raise ValueError(f"penalty must be 0 or more, not {penalty}")
-        self.penalty = penalty
 
     def _slope(self, x: Tensor, y: Tensor | None) -> Tensor:
         """The gradient of each example's output at that example, (B, values)."""
@@ -46,12 +53,9 @@ class R1GAN(_SlopePenalty):
 
     Args:
         generator, discriminator, latent_dim: as `GAN`.
-        penalty: weight gamma.
+        penalty: weight gamma, 1 by default.
 
     Shapes and errors: as `GAN`.
-
-    Raises:
-        ValueError: the discriminator contains batch norm, or the penalty's weight is negative.
 
     Example:
         >>> model = R1GAN(nn.Linear(1, 2), nn.Linear(2, 1), latent_dim=1)
@@ -60,15 +64,7 @@ class R1GAN(_SlopePenalty):
         True
     """
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        *,
-        latent_dim: int,
-        penalty: float = 1.0,
-    ):
-        super().__init__(generator, discriminator, latent_dim=latent_dim, penalty=penalty)
+    penalty = 1.0
 
     def discriminator_loss(
         self, x: Tensor, *, y: Tensor | None = None, fake: Tensor | None = None
@@ -100,12 +96,9 @@ class WGANGP(_SlopePenalty):
 
     Args:
         generator, discriminator, latent_dim: as `GAN`.
-        penalty: weight lambda of the gradient penalty.
+        penalty: weight lambda of the gradient penalty, 10 by default.
 
     Shapes and errors: as `GAN`; losses are in the units of the critic's score.
-
-    Raises:
-        ValueError: the critic contains batch norm, or the penalty's weight is negative.
 
     Example:
         >>> model = WGANGP(nn.Linear(1, 2), nn.Linear(2, 1), latent_dim=1)
@@ -115,15 +108,7 @@ class WGANGP(_SlopePenalty):
         True
     """
 
-    def __init__(
-        self,
-        generator: nn.Module,
-        discriminator: nn.Module,
-        *,
-        latent_dim: int,
-        penalty: float = 10.0,
-    ):
-        super().__init__(generator, discriminator, latent_dim=latent_dim, penalty=penalty)
+    penalty = 10.0
 
     def discriminator_objective(self, real: Tensor, fake: Tensor) -> Tensor:
         """The fakes' mean score less that of real examples: minus an estimate of the distance."""

@@ -34,9 +34,6 @@ class MLPGenerator(nn.Module):
     Shapes:
         z (B, latent_dim), y (B,) -> (B, C, H, W) in [0, 1], or (B, D)
 
-    Raises:
-        ValueError: a shape that is neither, or depth < 1.
-
     Example:
         >>> MLPGenerator((1, 4, 4), latent_dim=8)(torch.randn(5, 8)).shape
         torch.Size([5, 1, 4, 4])
@@ -85,9 +82,6 @@ class MLPDiscriminator(nn.Module):
 
     Shapes:
         x (B, C, H, W) in [0, 1] or (B, D), y (B,) -> logits (B,)
-
-    Raises:
-        ValueError: a shape that is neither, or depth < 1.
 
     Example:
         >>> MLPDiscriminator((2,))(torch.randn(5, 2)).shape
@@ -194,9 +188,6 @@ class DCGANDiscriminator(nn.Module):
     Shapes:
         x (B, C, H, W) in [0, 1], y (B,) -> logits (B,)
 
-    Raises:
-        ValueError: sides that cannot be halved down to less than 8.
-
     Example:
         >>> DCGANDiscriminator((3, 32, 32))(torch.rand(5, 3, 32, 32)).shape
         torch.Size([5])
@@ -239,18 +230,13 @@ class InstanceNoise(nn.Module):
     then an optimal discriminator exists and its slope points from one to the other.
 
     Paper: Sonderby et al. (2017), Amortised MAP inference for image super-resolution,
-    arXiv:1610.04490; Arjovsky & Bottou (2017), arXiv:1701.04862,
-    section 3.
+    arXiv:1610.04490; Arjovsky & Bottou (2017), arXiv:1701.04862, section 3.
 
     Args:
         discriminator: the network behind the noise.
         std: standard deviation sigma of the noise, in the units of x.
 
-    Shapes:
-        as the discriminator's
-
-    Raises:
-        ValueError: std < 0.
+    Shapes: as the discriminator's.
 
     Example:
         >>> InstanceNoise(MLPDiscriminator((1, 4, 4)), std=0.5)(torch.rand(5, 1, 4, 4)).shape
@@ -317,9 +303,6 @@ def average_weights(average: nn.Module, network: nn.Module, *, decay: float = 0.
         network: the network in training.
         decay: beta, from 0 (a copy) to below 1.
 
-    Raises:
-        ValueError: a decay outside [0, 1).
-
     Example:
         >>> network, average = nn.Linear(1, 1), nn.Linear(1, 1)
         >>> average_weights(average, network, decay=0.0)
@@ -346,9 +329,6 @@ def pick(logits: Tensor, y: Tensor | None) -> Tensor:
 
 def halve(shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """How often the sides of an image can be halved until one is below 8, and what is then left.
-
-    Raises:
-        ValueError: not even once.
 
     Example:
         >>> halve((1, 28, 28)), halve((3, 64, 64))

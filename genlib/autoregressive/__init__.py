@@ -4,16 +4,5 @@ from genlib.autoregressive.diagonal_bilstm import DiagonalBiLSTM
 from genlib.autoregressive.gated_pixelcnn import GatedPixelCNN
 from genlib.autoregressive.pixel_model import PixelModel
 from genlib.autoregressive.pixelcnn import PixelCNN
-from genlib.autoregressive.receptive_field import field_layers, receptive_field, receptive_fields
+from genlib.autoregressive.receptive_field import receptive_field, receptive_fields
 from genlib.autoregressive.row_lstm import RowLSTM
-
-__all__ = [
-    "DiagonalBiLSTM",
-    "GatedPixelCNN",
-    "PixelCNN",
-    "PixelModel",
-    "RowLSTM",
-    "field_layers",
-    "receptive_field",
-    "receptive_fields",
-]

@@ -121,11 +121,9 @@ class GatedPixelCNN(PixelModel):
     convolution; the head has no skip connections. `make results` measures what comes of it.
 
     Args:
-        shape: image shape (C, H, W).
-        levels: number K of values a channel can take; 2 for binary images.
+        shape, levels, n_classes: as `PixelModel`.
         hidden_dim: width F of both stacks, at least C.
         depth: number of gated layers.
-        n_classes: number of labels, 0 for an unconditional model.
         n_logistics: logistics in the mixture that gives the levels their probabilities
             (`genlib.autoregressive.heads`), 0 for a softmax.
 

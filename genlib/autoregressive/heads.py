@@ -113,9 +113,6 @@ def log_discretised_logistic(mean: Tensor, log_scale: Tensor, levels: int) -> Te
 def head(group: Tensor, n_colours: int, levels: int, n_logistics: int) -> nn.Module:
     """The softmax for `n_logistics` = 0, else the mixture of so many logistics.
 
-    Raises:
-        ValueError: a negative number of logistics.
-
     Example:
         >>> type(head(torch.tensor([0, 0]), n_colours=1, levels=17, n_logistics=5)).__name__
         'LogisticMixtureHead'

@@ -45,11 +45,9 @@ class PixelCNN(PixelModel):
     enter as a bias, as in arXiv:1606.05328, equation 4.
 
     Args:
-        shape: image shape (C, H, W).
-        levels: number K of values a channel can take; 2 for binary images.
+        shape, levels, n_classes: as `PixelModel`.
         hidden_dim: width F of the residual stream, at least 2 C.
         depth: number of residual blocks.
-        n_classes: number of labels, 0 for an unconditional model.
         n_logistics: logistics in the mixture that gives the levels their probabilities
             (`genlib.autoregressive.heads`), 0 for a softmax.
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,9 +40,6 @@ def receptive_fields(
 ) -> Tensor:
     """What `receptive_field` computes, of P pixels in one pass: (P, H, W).
 
-    Raises:
-        ValueError: one of the pixels lies outside the image.
-
     Example:
         >>> from genlib.autoregressive import PixelCNN
         >>> receptive_fields(PixelCNN((1, 4, 4), hidden_dim=8, depth=1), [(2, 1), (0, 0)]).shape
@@ -63,26 +59,3 @@ def receptive_fields(
     logits = model(x)[torch.arange(len(x), device=device), :, :, i, j]
     (gradient,) = torch.autograd.grad(logits.sum(), x)
     return gradient.abs().sum(dim=1).unflatten(0, (len(pixels), n_images)).mean(dim=1)
-
-
-def field_layers(field: Tensor, pixel: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """What there is to draw of a receptive field: how strongly a pixel is read, and the blind spot.
-
-    Args:
-        field: (H, W), from `receptive_field`.
-        pixel: (row, column) of the pixel predicted.
-
-    Returns:
-        The logarithm to base 10 of the field over its largest value, NaN where nothing is read; and
-        booleans, true for what comes earlier than the pixel and is never read.
-
-    Example:
-        >>> strength, blind = field_layers(torch.tensor([[0.01, 0.0], [1.0, 0.0]]), (1, 1))
-        >>> strength.tolist(), blind.tolist()
-        ([[-2.0, nan], [0.0, nan]], [[False, True], [False, False]])
-    """
-    height, width = field.shape
-    place = torch.arange(height * width).reshape(height, width)
-    blind = (field == 0) & (place < pixel[0] * width + pixel[1])
-    strength = torch.where(field > 0, field / field.max(), torch.nan).log10()
-    return strength.numpy(), blind.numpy()

@@ -88,11 +88,9 @@ class RowLSTM(PixelRNN):
     the two convolutions of the head are as wide as the layers.
 
     Args:
-        shape: image shape (C, H, W).
-        levels: number K of values a channel can take; 2 for binary images.
+        shape, levels, n_classes: as `PixelModel`.
         hidden_dim: width F of the residual stream, at least 2 C; a state has half of it.
         depth: number of recurrent layers.
-        n_classes: number of labels, 0 for an unconditional model.
 
     Shapes and errors: as `PixelModel`.
 

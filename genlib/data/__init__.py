@@ -16,36 +16,9 @@ from genlib.data.densities import Checkerboard, EightGaussians, Spiral
 from genlib.data.digits import colour_digits, digits
 from genlib.data.folders import cache_folder
 from genlib.data.imageset import ImageSet, bernoulli_pixels, binarise, independent_pixels, is_train
-from genlib.data.letters import pen_line, synthetic_letters
 from genlib.data.real import cifar10, cifar10_subset, fashion_mnist, mnist
 from genlib.data.strokes import FACTORS, cached_strokes, strokes
-from genlib.validation import nearest
-
-__all__ = [
-    "FACTORS",
-    "NAMES",
-    "Checkerboard",
-    "EightGaussians",
-    "ImageSet",
-    "Spiral",
-    "all_images",
-    "bars",
-    "bernoulli_pixels",
-    "binarise",
-    "cache_folder",
-    "cifar10",
-    "cifar10_subset",
-    "colour_digits",
-    "digits",
-    "fashion_mnist",
-    "image_index",
-    "independent_pixels",
-    "load",
-    "mnist",
-    "pen_line",
-    "strokes",
-    "synthetic_letters",
-]
+from genlib.validation import one_of
 
 _FINITE: dict[str, Callable[[str, str | Path | None], ImageSet]] = {
     "bars": lambda split, root: bars(),
@@ -87,21 +60,15 @@ def load(
         >>> x.shape, x.dtype
         (torch.Size([30, 1, 4, 4]), torch.float32)
     """
-    if name not in NAMES:
-        hint = nearest(name, NAMES)
-        raise ValueError(f"no data set is called {name!r}, there are {', '.join(NAMES)}{hint}")
+    one_of("data set", name, NAMES)
     is_train(split)  # refuses what is neither
     if size is not None and size < 1:
         raise ValueError(f"size must be at least 1, not {size}; leave it out to take all images")
     with torch.device("cpu"):  # in memory, also where new tensors are made on another device
-        return _load(name, split, size, root)
-
-
-def _load(name: str, split: str, size: int | None, root: str | Path | None) -> ImageSet:
-    if name == "strokes":
-        folder = Path(root) if root else cache_folder()
-        return cached_strokes(size or STROKES_SIZE[split], STROKES_SEED[split], folder)
-    data = _FINITE[name](split, root)
+        if name == "strokes":
+            folder = Path(root) if root else cache_folder()
+            return cached_strokes(size or STROKES_SIZE[split], STROKES_SEED[split], folder)
+        data = _FINITE[name](split, root)
     if size is not None and size > len(data):
         raise ValueError(
             f"{name} has {len(data)} {split} images, not {size}: leave size out to take all"

@@ -46,10 +46,6 @@ class EightGaussians(_Mixture):
         radius: of the ring.
         std: standard deviation of each Gaussian.
 
-    Shapes:
-        log_prob: x (N, 2) -> (N,), nats, exact
-        sample:   n -> (n, 2)
-
     Example:
         >>> density = EightGaussians()
         >>> x = density.sample(5, generator=torch.Generator().manual_seed(0))
@@ -73,10 +69,6 @@ class Spiral(_Mixture):
     Args:
         std: width of the pen, the standard deviation of each Gaussian.
 
-    Shapes:
-        log_prob: x (N, 2) -> (N,), nats, exact
-        sample:   n -> (n, 2)
-
     Example:
         >>> density = Spiral()
         >>> x = density.sample(4, generator=torch.Generator().manual_seed(0))
@@ -99,10 +91,6 @@ class Checkerboard:
 
     The board covers [-4, 4] x [-4, 4] in squares of side 2, of which 8 of 16 are black, so
     $p(x) = \frac{1}{32}$ on black and 0 on white.
-
-    Shapes:
-        log_prob: x (N, 2) -> (N,), nats, exact; -inf where the density is 0
-        sample:   n -> (n, 2)
 
     Example:
         >>> Checkerboard().log_prob(torch.tensor([[1.0, 1.0], [1.0, 3.0]]))

@@ -15,12 +15,7 @@ NPZ_ERRORS = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.
 
 
 def home_folder() -> Path | None:
-    """The user's home; None where there is none, as for a user of a container without an entry in passwd.
-
-    Example:
-        >>> home_folder() == Path.home()
-        True
-    """
+    """The user's home; None where there is none, as for a user of a container without an entry in passwd."""
     try:
         return Path.home()
     except RuntimeError:
@@ -33,10 +28,6 @@ def cache_folder() -> Path:
     `~/Library/Caches/genlib` on macOS, `%LOCALAPPDATA%/genlib` on Windows, and elsewhere
     `$XDG_CACHE_HOME/genlib`, by default `~/.cache/genlib`. Where no home is known, it is a
     temporary folder of this user's, and a warning says so.
-
-    Example:
-        >>> cache_folder().name
-        'genlib'
     """
     named = {"darwin": None, "win32": os.environ.get("LOCALAPPDATA")}
     base = named.get(sys.platform, os.environ.get("XDG_CACHE_HOME"))
@@ -57,15 +48,7 @@ def cache_folder() -> Path:
 
 
 def data_folder(root: str | Path | None = None) -> Path:
-    """Where real data are looked for: `root`, else `$GENLIB_DATA`, else `cache_folder()`.
-
-    Raises:
-        ValueError: it begins with ~, and there is no home folder.
-
-    Example:
-        >>> data_folder("somewhere").name
-        'somewhere'
-    """
+    """Where real data are looked for: `root`, else `$GENLIB_DATA`, else `cache_folder()`."""
     folder = Path(root or os.environ.get("GENLIB_DATA") or cache_folder())
     try:
         return folder.expanduser()

@@ -149,9 +149,6 @@ class ImageSet:
         Shapes:
             yields x (B, C, H, W) float32 in [0, 1], y (B,) int64
 
-        Raises:
-            ValueError: batch_size is below 1.
-
         Example:
             >>> data = ImageSet(torch.zeros(5, 1, 2, 2, dtype=torch.uint8), torch.arange(5), 2, 5)
             >>> [y.tolist() for x, y in data.batches(3, shuffle=False)]
@@ -161,8 +158,10 @@ class ImageSet:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-        # a generator function would raise only at the first `next`: check first, then hand over
-        return self._batches(batch_size, shuffle, generator, device)
+        n = len(self)
+        order = torch.randperm(n, generator=generator) if shuffle else torch.arange(n)
+        sizes = batch_sizes(n, batch_size)
+        return (self.batch(rows, device=device) for rows in order.split(sizes))
 
     def endless_batches(
         self,
@@ -181,18 +180,6 @@ class ImageSet:
         """
         while True:
             yield from self.batches(batch_size, generator=generator, device=device)
-
-    def _batches(
-        self,
-        batch_size: int,
-        shuffle: bool,
-        generator: torch.Generator | None,
-        device: torch.device | str | None,
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        n = len(self)
-        order = torch.randperm(n, generator=generator) if shuffle else torch.arange(n)
-        for rows in order.split(batch_sizes(n, batch_size)):
-            yield self.batch(rows, device=device)
 
     def batch(
         self, rows: Tensor, *, device: torch.device | str | None = None
@@ -264,9 +251,6 @@ def binarise(data: ImageSet, *, how: str = "threshold", seed: int = 0) -> ImageS
             draws it once as white with probability equal to its value (see `bernoulli_pixels`).
         seed: of the stochastic draw; the same seed gives the same images. "threshold" ignores it.
 
-    Raises:
-        ValueError: `how` is neither.
-
     Example:
         >>> data = ImageSet(torch.tensor([[[[0, 7, 8, 16]]]], dtype=torch.uint8),
         ...                 torch.tensor([0]), levels=17, n_classes=10)
@@ -284,15 +268,7 @@ def binarise(data: ImageSet, *, how: str = "threshold", seed: int = 0) -> ImageS
 
 
 def is_train(split: str) -> bool:
-    """Whether `split` is "train", and not "test".
-
-    Raises:
-        ValueError: it is neither.
-
-    Example:
-        >>> is_train("train"), is_train("test")
-        (True, False)
-    """
+    """Whether `split` is "train", and not "test"; a ValueError if it is neither."""
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", not {split!r}')
     return split == "train"
@@ -302,9 +278,6 @@ def independent_pixels(data: ImageSet) -> Categorical:
     r"""The baseline of independent pixels: every value follows its own histogram.
 
     Counted on the data, plus one for each level, so that none is impossible (Laplace's rule).
-
-    Args:
-        data: the images to count, usually those to train on.
 
     Returns:
         A distribution over levels for each value, batch shape (C, H, W): `log_prob(images.long())`

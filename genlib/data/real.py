@@ -39,10 +39,6 @@ def mnist(split: str = "train", root: str | Path | None = None) -> ImageSet:
     Raises:
         FileNotFoundError: the files are not there and cannot be downloaded.
         ValueError: a file is damaged.
-
-    Example:
-        >>> mnist("test", root="/where/it/is")  # doctest: +SKIP
-        ImageSet(10000 images of shape (1, 28, 28), levels=256, n_classes=10)
     """
     return _mnist_like("MNIST", split, root)
 
@@ -51,10 +47,6 @@ def fashion_mnist(split: str = "train", root: str | Path | None = None) -> Image
     """Fashion-MNIST: ten kinds of clothes in the format of MNIST, from `ROOT/FashionMNIST/raw`.
 
     Xiao, Rasul & Vollgraf (2017), arXiv:1708.07747. Arguments and errors are those of `mnist`.
-
-    Example:
-        >>> fashion_mnist("test", root="/where/it/is")  # doctest: +SKIP
-        ImageSet(10000 images of shape (1, 28, 28), levels=256, n_classes=10)
     """
     return _mnist_like("FashionMNIST", split, root)
 
@@ -64,10 +56,6 @@ def cifar10(split: str = "train", root: str | Path | None = None) -> ImageSet:
 
     Krizhevsky (2009), "Learning multiple layers of features from tiny images". From
     `ROOT/cifar-10-batches-py`; arguments and errors are those of `mnist`.
-
-    Example:
-        >>> cifar10("test", root="/where/it/is")  # doctest: +SKIP
-        ImageSet(10000 images of shape (3, 32, 32), levels=256, n_classes=10)
     """
     from torchvision.datasets import CIFAR10  # here, because it takes a second to import
     from torchvision.datasets.utils import check_integrity
@@ -94,10 +82,6 @@ def cifar10_subset(split: str = "train", root: str | Path | None = None) -> Imag
     Raises:
         FileNotFoundError: the file is not there.
         ValueError: it holds something else.
-
-    Example:
-        >>> cifar10_subset("test", root="/where/it/is")  # doctest: +SKIP
-        ImageSet(500 images of shape (3, 32, 32), levels=256, n_classes=1)
     """
     train = is_train(split)
     path = data_folder(root) / "cifar10-subset" / "images.npz"

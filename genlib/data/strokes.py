@@ -18,7 +18,7 @@ from torch import Tensor
 
 from genlib.data.folders import NPZ_ERRORS, whole_file
 from genlib.data.imageset import ImageSet
-from genlib.validation import nearest
+from genlib.validation import one_of
 
 SIDE = 28  # pixels, as MNIST
 EDGE = 1.5  # width of the grey border of a line, pixels
@@ -36,66 +36,49 @@ FACTORS: dict[str, tuple[float, float]] = {
 HAND = ("tilt", "taper", "waist", "belly", "pressure", "ebb")  # small, unnamed in the result
 WOBBLE = 0.032  # standard deviation of a knot's place, in heights of a digit
 
-# Each knot is "x,y" in hundredths of the digit's height, y downwards. "!" marks a corner, where the
-# pen turns sharply, and ";" lifts the pen.
-STYLES: dict[int, list[str]] = {
-    0: [
-        "46,0 14,16 2,60 26,99 60,84 72,38 52,4 38,2",
-        "58,12 32,0 4,40 12,86 38,100 66,62 58,18 34,6",
-        "40,6 14,20 2,60 24,96 58,88 74,48 62,8 36,0 22,14",
-    ],
-    1: [
-        "30,0 31,50 30,100",
-        "14,22 36,0! 35,50 34,100",
-        "12,20 36,0! 36,50 34,98 ; 8,100 62,97",
-    ],
-    2: [
-        "5,22 30,0 56,22 40,58 4,98! 34,94 68,97",
-        "6,20 32,0 56,22 40,62 12,97 2,85 20,80 44,94 74,90",
-        "2,12 34,0 56,16 34,56 2,98! 36,96 78,92",
-        "2,8 30,2 58,8! 32,56 4,96! 40,90 72,100",
-    ],
-    3: [
-        "6,12 34,0 52,20 22,46! 58,70 34,100 0,88",
-        "6,2 54,4! 26,40! 58,66 34,100 0,90",
-        "4,12 36,0 50,22 28,46 58,70 32,100 -4,86",
-        "0,16 30,0 52,16 30,44 16,50 30,46 56,68 30,100 -8,84",
-    ],
-    4: [
-        "14,0 3,54! 68,48 ; 52,10 46,55 42,100",
-        "42,100 48,0! 2,64! 70,60",
-        "4,2 6,42 30,50 54,36 ; 56,0 52,50 48,100",
-        "20,6 2,46 20,54 66,38 ; 62,0 50,48 40,100",
-    ],
-    5: [
-        "14,4 8,44! 38,38 58,68 34,98 0,90 ; 14,4 64,0",
-        "62,2 20,6! 12,42! 40,42 52,72 26,100 -4,90",
-        "62,0 24,8 16,34 42,50 50,80 22,100 -4,86",
-        "26,10 18,42! 44,46 50,74 26,100 -6,88 ; 26,10 54,8 82,0",
-    ],
-    6: [
-        "48,0 16,36 4,72 24,100 52,84 40,56 6,74",
-        "34,0 8,50 10,90 34,100 56,78 38,56 10,76",
-        "54,8 34,2 8,44 8,84 32,100 54,78 36,58 10,70",
-    ],
-    7: [
-        "2,6 28,6 60,2! 36,46 24,100",
-        "2,4 56,2! 34,50 22,100 ; 8,52 56,48",
-        "2,20 6,4! 36,6 64,2! 40,45 30,100",
-        "0,10 30,4 56,4 52,24 34,58 18,100",
-    ],
-    8: [
-        "54,12 28,0 10,20 30,46 54,76 28,100 6,78 30,48 54,20 44,4",
-        "32,0 10,22 32,45 54,22 30,0 ; 32,45 4,73 30,100 60,73 30,45",
-        "58,6 30,4 16,24 34,48 46,74 22,100 2,84 24,54 60,22 54,4",
-    ],
-    9: [
-        "54,14 32,0 5,26 24,50 50,30 55,12! 52,60 44,100",
-        "52,14 30,0 5,26 24,50 50,30 53,12! 52,70 30,100 6,90",
-        "58,8 22,12 6,36 24,50 58,8! 46,54 36,100",
-        "46,44 14,44 12,10 42,2 54,30 46,66 34,100",
-    ],
-}
+# A digit and one of its styles a line. Each knot is "x,y" in hundredths of the digit's height, y
+# downwards. "!" marks a corner, where the pen turns sharply, and ";" lifts the pen.
+_TABLE = """
+0: 46,0 14,16 2,60 26,99 60,84 72,38 52,4 38,2
+0: 58,12 32,0 4,40 12,86 38,100 66,62 58,18 34,6
+0: 40,6 14,20 2,60 24,96 58,88 74,48 62,8 36,0 22,14
+1: 30,0 31,50 30,100
+1: 14,22 36,0! 35,50 34,100
+1: 12,20 36,0! 36,50 34,98 ; 8,100 62,97
+2: 5,22 30,0 56,22 40,58 4,98! 34,94 68,97
+2: 6,20 32,0 56,22 40,62 12,97 2,85 20,80 44,94 74,90
+2: 2,12 34,0 56,16 34,56 2,98! 36,96 78,92
+2: 2,8 30,2 58,8! 32,56 4,96! 40,90 72,100
+3: 6,12 34,0 52,20 22,46! 58,70 34,100 0,88
+3: 6,2 54,4! 26,40! 58,66 34,100 0,90
+3: 4,12 36,0 50,22 28,46 58,70 32,100 -4,86
+3: 0,16 30,0 52,16 30,44 16,50 30,46 56,68 30,100 -8,84
+4: 14,0 3,54! 68,48 ; 52,10 46,55 42,100
+4: 42,100 48,0! 2,64! 70,60
+4: 4,2 6,42 30,50 54,36 ; 56,0 52,50 48,100
+4: 20,6 2,46 20,54 66,38 ; 62,0 50,48 40,100
+5: 14,4 8,44! 38,38 58,68 34,98 0,90 ; 14,4 64,0
+5: 62,2 20,6! 12,42! 40,42 52,72 26,100 -4,90
+5: 62,0 24,8 16,34 42,50 50,80 22,100 -4,86
+5: 26,10 18,42! 44,46 50,74 26,100 -6,88 ; 26,10 54,8 82,0
+6: 48,0 16,36 4,72 24,100 52,84 40,56 6,74
+6: 34,0 8,50 10,90 34,100 56,78 38,56 10,76
+6: 54,8 34,2 8,44 8,84 32,100 54,78 36,58 10,70
+7: 2,6 28,6 60,2! 36,46 24,100
+7: 2,4 56,2! 34,50 22,100 ; 8,52 56,48
+7: 2,20 6,4! 36,6 64,2! 40,45 30,100
+7: 0,10 30,4 56,4 52,24 34,58 18,100
+8: 54,12 28,0 10,20 30,46 54,76 28,100 6,78 30,48 54,20 44,4
+8: 32,0 10,22 32,45 54,22 30,0 ; 32,45 4,73 30,100 60,73 30,45
+8: 58,6 30,4 16,24 34,48 46,74 22,100 2,84 24,54 60,22 54,4
+9: 54,14 32,0 5,26 24,50 50,30 55,12! 52,60 44,100
+9: 52,14 30,0 5,26 24,50 50,30 53,12! 52,70 30,100 6,90
+9: 58,8 22,12 6,36 24,50 58,8! 46,54 36,100
+9: 46,44 14,44 12,10 42,2 54,30 46,66 34,100
+"""
+STYLES: dict[int, list[str]] = {digit: [] for digit in range(10)}
+for _line in _TABLE.split("\n")[1:-1]:
+    STYLES[int(_line[0])].append(_line[3:])
 
 
 @dataclass(frozen=True)
@@ -160,7 +143,7 @@ def _tangents(v: Tensor) -> Tensor:
 
 
 _COMPILED = {digit: [_read_style(text) for text in texts] for digit, texts in STYLES.items()}
-N_STYLES = torch.tensor([len(STYLES[digit]) for digit in range(10)])
+N_STYLES = torch.tensor([len(texts) for texts in STYLES.values()])
 _MOST_KNOTS = max(len(style.knots) for styles in _COMPILED.values() for style in styles)
 _N_UNIFORMS = 2 + len(FACTORS) + len(HAND) + 2 * _MOST_KNOTS
 
@@ -190,15 +173,10 @@ def _pen_radius(n_points: int, factor: dict[str, Tensor], hand: dict[str, Tensor
 
 
 def _draw(path: Tensor, radius: Tensor, starts: Tensor) -> Tensor:
-    """How far the line covers each pixel, in [0, 1].
+    """How far the line covers each pixel, (n, SIDE, SIDE) in [0, 1].
 
-    Args:
-        path: points of the pen, (n, P, 2) in pixels.
-        radius: half the line's width at each point, (n, P) in pixels.
-        starts: points from which a line goes to the next point, (S,).
-
-    Shapes:
-        -> (n, SIDE, SIDE)
+    The pen's points (n, P, 2) and half the line's width there (n, P) are in pixels; from the points
+    `starts` (S,) a line goes to the next.
     """
     a, b = path[:, starts], path[:, starts + 1]
     v = b - a
@@ -269,7 +247,8 @@ def strokes(
     drawn = {"style": (N_STYLES[digit] * u[:, 1]).floor()}
     for i, (name, (low, high)) in enumerate(FACTORS.items()):
         drawn[name] = low + (high - low) * u[:, 2 + i]
-    _check_names(factors)
+    for name in factors:
+        one_of("factor", name, ("style", *FACTORS))
     drawn |= {name: _one_each(value, n, name) for name, value in factors.items()}
     _check_values(drawn, N_STYLES[digit])
 
@@ -301,14 +280,6 @@ def _one_each(value: float | Tensor, n: int, name: str) -> Tensor:
             f"{name} must be one number or a tensor of shape ({n},), not {tuple(value.shape)}"
         )
     return value.expand(n)
-
-
-def _check_names(factors: Mapping[str, object]) -> None:
-    known = ["style", *FACTORS]
-    for name in factors:
-        if name not in known:
-            hint = nearest(name, known)
-            raise ValueError(f"no factor {name!r}, there are {', '.join(known)}{hint}")
 
 
 def _check_values(factors: Mapping[str, Tensor], n_styles: Tensor) -> None:

@@ -3,5 +3,3 @@
 from genlib.markov.ais import annealed_importance
 from genlib.markov.gsn import GSN
 from genlib.markov.rbm import RBM, PersistentRBM
-
-__all__ = ["GSN", "RBM", "PersistentRBM", "annealed_importance"]

@@ -135,13 +135,6 @@ class GSN(nn.Module):
 
         They follow the model as far as the chains have forgotten their start.
 
-        Args:
-            n: number of images.
-            y: none, for this model is unconditional.
-            steps: steps of each chain.
-
-        Raises:
-            ValueError: n or steps below 1, or labels.
         """
         check_labels(y, n, self.n_classes)
         size = (at_least_one("n", n), *self.shape)

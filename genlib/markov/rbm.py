@@ -106,10 +106,7 @@ class RBM(nn.Module):
 
         The energy treats both layers alike, so the hidden one may be summed over as well: its states
         have a free energy too, with the pixels summed out. Gradients flow, so that a small model can
-        be trained by its exact likelihood.
-
-        Raises:
-            ValueError: both layers have more than 20 units.
+        be trained by its exact likelihood. A ValueError where both layers have more than 20 units.
         """
         own: Tensor = self.visible_bias
         other: Tensor = self.hidden_bias
@@ -168,13 +165,6 @@ class RBM(nn.Module):
         They follow p(x) as far as the chains have forgotten their start. Where the model has found
         separate modes, a chain stays with the one that it meets first, for a very long time.
 
-        Args:
-            n: number of images.
-            y: none, for this model is unconditional.
-            steps: Gibbs steps of each chain.
-
-        Raises:
-            ValueError: n or steps below 1, or labels.
         """
         at_least_one("n", n)
         check_labels(y, n, self.n_classes)

@@ -7,23 +7,3 @@ from genlib.metrics.frechet import frechet_distance, gaussian_frechet
 from genlib.metrics.likelihood import LogLikelihood, bits_per_dim, log_likelihood, log_probs
 from genlib.metrics.modes import mode_counts, mode_coverage
 from genlib.metrics.precision_recall import nearest_neighbours, precision_recall
-
-__all__ = [
-    "FeatureClassifier",
-    "LogLikelihood",
-    "bars_counts",
-    "bars_kl",
-    "bars_report",
-    "bits_per_dim",
-    "format_table",
-    "frechet_distance",
-    "gaussian_frechet",
-    "log_likelihood",
-    "log_probs",
-    "mode_counts",
-    "mode_coverage",
-    "nearest_neighbours",
-    "precision_recall",
-    "report",
-    "train_classifier",
-]

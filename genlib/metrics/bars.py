@@ -65,9 +65,6 @@ def bars_counts(x: Tensor) -> dict[str, float]:
     Shapes:
         x (N, 1, 4, 4) in [0, 1] -> four numbers
 
-    Raises:
-        ValueError: images of another shape, or none.
-
     Example:
         >>> bars = load("bars").floats()
         >>> counts = bars_counts(bars[:15])  # half of them, each once

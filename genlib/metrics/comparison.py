@@ -70,7 +70,13 @@ def report(
             f"n_samples must be at least {len(data)}, the number of images to compare with, "
             f"not {n_samples}"
         )
-    row = _density(model, data, train, k)
+    row: dict[str, str | float | None] = dict.fromkeys(("known", "nats", "gap", "error"))
+    if (likelihood := log_likelihood(model, data, train=train, k=k)) is not None:
+        row["known"], row["error"] = likelihood.known, likelihood.error
+        row["nats"] = nats = (likelihood.scores.mean() - likelihood.log_z).item()
+        if isinstance(model, HasBound):
+            images = data.floats().to(next(model.parameters()).device)
+            row["gap"] = nats - model.elbo(images).mean().item()
     start = time.perf_counter()
     x = model.sample(n_samples).cpu()
     seconds = time.perf_counter() - start
@@ -84,20 +90,6 @@ def report(
         "recall": recall,
         "seconds": seconds,
     }
-
-
-def _density(
-    model: nn.Module, data: ImageSet, train: ImageSet | None, k: int
-) -> dict[str, str | float | None]:
-    row: dict[str, str | float | None] = dict.fromkeys(("known", "nats", "gap", "error"))
-    likelihood = log_likelihood(model, data, train=train, k=k)
-    if likelihood is not None:
-        row["known"], row["error"] = likelihood.known, likelihood.error
-        row["nats"] = nats = (likelihood.scores.mean() - likelihood.log_z).item()
-        if isinstance(model, HasBound):
-            x = data.floats().to(next(model.parameters()).device)
-            row["gap"] = nats - model.elbo(x).mean().item()
-    return row
 
 
 def format_table(rows: Mapping[str, Mapping[str, object]], *, digits: int = 3) -> str:

@@ -86,9 +86,6 @@ def train_classifier(data: ImageSet, *, updates: int = 400, seed: int = 0) -> Fe
         updates: batches of 64 to learn from.
         seed: of the weights it starts from and of the batches.
 
-    Raises:
-        ValueError: updates < 1.
-
     Example:
         >>> from genlib.data import load
         >>> digits = load("digits", "test")

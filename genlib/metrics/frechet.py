@@ -23,11 +23,8 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     Nash equilibrium, arXiv:1706.08500, equation 6; the bias: Chong & Forsyth (2020),
     arXiv:1911.07023.
 
-    Args:
-        real, fake: features of real images and of samples.
-
     Shapes:
-        (N, D), (M, D) -> a number, in squared units of the features
+        features (N, D) of real images, (M, D) of samples -> a number, in their squared units
 
     Raises:
         ValueError: not features of one kind, or fewer than two.

@@ -63,19 +63,12 @@ def log_probs(model: nn.Module, data: ImageSet, *, batch_size: int = 500) -> Ten
 
 
 class LogLikelihood(NamedTuple):
-    """What is known of log p(x), see `log_likelihood`.
+    """What is known of log p(x), see `log_likelihood`."""
 
-    Args:
-        known: "exact", "bound" (from below) or "AIS" (an estimate).
-        scores: nats of each image before normalisation, (N,) on the CPU.
-        log_z: what normalises them: nats are `scores - log_z`. Zero where scores are normalised.
-        error: standard error of `log_z` in nats, if it is an estimate.
-    """
-
-    known: str
-    scores: Tensor
-    log_z: Tensor | float = 0.0
-    error: float | None = None
+    known: str  # "exact", "bound" (from below) or "AIS" (an estimate)
+    scores: Tensor  # nats of each image before normalisation, (N,) on the CPU
+    log_z: Tensor | float = 0.0  # what normalises them, zero if they are
+    error: float | None = None  # standard error of `log_z` in nats, if it is an estimate
 
     @property
     def nats(self) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from genlib.metrics.precision_recall import _distances
+from genlib.metrics.precision_recall import _check_alike, _distances
 
 
 def mode_counts(samples: Tensor, modes: Tensor, *, radius: float) -> Tensor:
@@ -14,15 +14,11 @@ def mode_counts(samples: Tensor, modes: Tensor, *, radius: float) -> Tensor:
     (`x > 0.5`) and a radius of 0.5, which lets only the image itself count.
 
     Args:
-        samples: points or images.
-        modes: points or images of the same shape.
+        samples, modes: points or images of one shape.
         radius: distance (Euclidean) up to which a sample counts.
 
     Shapes:
         (N, ...), (M, ...) -> (M,) int64; their sum is below N where samples fall to no mode
-
-    Raises:
-        ValueError: another shape, or a radius below 0.
 
     Example:
         >>> modes = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
@@ -30,11 +26,7 @@ def mode_counts(samples: Tensor, modes: Tensor, *, radius: float) -> Tensor:
         >>> mode_counts(samples, modes, radius=0.5)
         tensor([2, 1, 0])
     """
-    if samples.shape[1:] != modes.shape[1:]:
-        raise ValueError(
-            f"samples of shape {tuple(samples.shape[1:])} cannot be compared with modes of shape "
-            f"{tuple(modes.shape[1:])}"
-        )
+    _check_alike(samples, modes, "modes")
     if radius < 0:
         raise ValueError(f"radius must be 0 or more, not {radius}")
     distance, mode = _distances(samples.flatten(1), modes.flatten(1)).min(dim=1)

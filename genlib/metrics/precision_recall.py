@@ -68,16 +68,20 @@ def nearest_neighbours(samples: Tensor, data: Tensor, *, k: int = 1) -> tuple[Te
         >>> nearest_neighbours(torch.tensor([[4.0], [0.25]]), data)
         (tensor([[1.0000], [0.2500]]), tensor([[2], [0]]))
     """
-    if samples.shape[1:] != data.shape[1:]:
-        raise ValueError(
-            f"samples of shape {tuple(samples.shape[1:])} cannot be compared with data of shape "
-            f"{tuple(data.shape[1:])}"
-        )
+    _check_alike(samples, data, "data")
     if not 1 <= k <= len(data):
         raise ValueError(f"k must be 1 to {len(data)}, the number of training examples, not {k}")
     x, data = samples.flatten(1), data.flatten(1)
     found = [_distances(part, data).topk(k, dim=1, largest=False) for part in x.split(500)]
     return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+
+
+def _check_alike(samples: Tensor, others: Tensor, what: str) -> None:
+    ours, theirs = tuple(samples.shape[1:]), tuple(others.shape[1:])
+    if ours != theirs:
+        raise ValueError(
+            f"samples of shape {ours} cannot be compared with {what} of shape {theirs}"
+        )
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:

@@ -6,9 +6,8 @@ from Okabe & Ito's palette, which colour-blind readers can tell apart.
 """
 
 from genlib.plots.codes import empty_cells, show_code_grid, show_codes
-from genlib.plots.curves import show_curves, show_panels, show_paths, show_points, show_scatter
+from genlib.plots.curves import show_curves, show_points
 from genlib.plots.images import drawn_so_far, show_images, show_rows
-from genlib.plots.pixels import show_masks, show_predictions, show_receptive_fields
 from genlib.plots.style import (
     BLUE,
     COLOURS,
@@ -16,42 +15,8 @@ from genlib.plots.style import (
     NOT_THERE,
     ORANGE,
     PURPLE,
-    READ,
     RED,
     SKY,
-    STYLE,
     TEN_COLOURS,
 )
 from genlib.plots.tables import show_tables
-from genlib.plots.tree import draw_tree, show_tree
-
-__all__ = [
-    "BLUE",
-    "COLOURS",
-    "GREEN",
-    "NOT_THERE",
-    "ORANGE",
-    "PURPLE",
-    "READ",
-    "RED",
-    "SKY",
-    "STYLE",
-    "TEN_COLOURS",
-    "draw_tree",
-    "drawn_so_far",
-    "empty_cells",
-    "show_code_grid",
-    "show_codes",
-    "show_curves",
-    "show_images",
-    "show_masks",
-    "show_panels",
-    "show_paths",
-    "show_points",
-    "show_predictions",
-    "show_receptive_fields",
-    "show_rows",
-    "show_scatter",
-    "show_tables",
-    "show_tree",
-]

@@ -31,9 +31,6 @@ def show_codes(
         size: width of a panel in inches; its marks grow with it.
         labels: of the two axes.
 
-    Raises:
-        ValueError: codes of another size, or not one value a code.
-
     Example:
         >>> codes, labels = torch.randn(20, 2), torch.arange(20) % 10
         >>> show_codes(codes, {"digit": labels, "slant": torch.rand(20)})

@@ -33,10 +33,6 @@ def show_images(
         title: above the grid.
         size: width of an image in inches.
 
-    Raises:
-        ValueError: the shape is not that of a batch of grey or colour images, or there are more or
-            fewer titles than images.
-
     Example:
         >>> show_images(torch.rand(8, 1, 4, 4), columns=4, title="noise")
         >>> len(plt.gca().images)
@@ -85,10 +81,8 @@ def _draw_rows(
 
     Args:
         rows: each (N, C, H, W).
-        size: width of an image.
         names: of the rows, at the left.
         titles: of the images, above each.
-        title: above all.
     """
     gap, head = 0.04, 0.25 * bool(titles)
     wide = size - gap
@@ -116,7 +110,7 @@ def _draw_rows(
         for j, image in enumerate(images):
             high = wide * image.shape[1] / image.shape[2]
             x, y = j * size, middle - high / 2
-            _imshow(axes, image, extent=(x, x + wide, y + high, y), aspect="auto")
+            imshow(axes, image, extent=(x, x + wide, y + high, y), aspect="auto")
             frames.append(Rectangle((x, y), wide, high))
             if titles:
                 axes.text(x + wide / 2, y - 0.05, next(above), ha="center")
@@ -128,7 +122,7 @@ def _draw_rows(
         figure.suptitle(title)
 
 
-def _imshow(axes: Axes, image: Tensor, **where: Any) -> None:
+def imshow(axes: Axes, image: Tensor, **where: Any) -> None:
     """An image (C, H, W), grey or in colour; what is NaN is "not there"."""
     picture = image.detach().float().cpu().permute(1, 2, 0).numpy()
     if picture.shape[2] == 1:
@@ -136,14 +130,6 @@ def _imshow(axes: Axes, image: Tensor, **where: Any) -> None:
         axes.imshow(np.ma.masked_invalid(picture[:, :, 0]), cmap=grey, vmin=0, vmax=1, **where)
     else:
         axes.imshow(np.where(np.isnan(picture), to_rgb(NOT_THERE), picture), **where)
-
-
-def _draw_image(axes: Axes, image: Tensor) -> None:
-    _imshow(axes, image)
-    axes.set_axis_on()
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():  # a thin frame, or a white image ends nowhere
-        spine.set(visible=True, color="0.6", linewidth=0.5)
 
 
 def drawn_so_far(image: Tensor, pixels: int) -> Tensor:

@@ -1,21 +1,13 @@
 """The one style of all figures, and its colours."""
 
 import matplotlib.pyplot as plt
-from matplotlib.colors import LinearSegmentedColormap
 
-BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#56B4E9",
-    "#CC79A7",
-)
+BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
+RED, SKY, PURPLE = "#D55E00", "#56B4E9", "#CC79A7"
 COLOURS = [BLUE, ORANGE, GREEN, RED, PURPLE, SKY]
 # for labels, which are also written as numbers: six of the palette, and four that differ from them in brightness
 TEN_COLOURS = [*COLOURS, "black", "0.6", "#7B3F00", "#8C8C00"]
 NOT_THERE = "#B7CDE2"
-READ = LinearSegmentedColormap.from_list("read", ["#C6DBEF", "#08306B"])  # its weakest is not white
 # set for good and not in plt.rc_context: leaving that context undoes the choice of the notebook's
 # backend if the first figure made it, and no later figure is shown
 STYLE = {

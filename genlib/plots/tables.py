@@ -16,12 +16,8 @@ def show_tables(
 
     Args:
         tables: name -> (len(rows), len(columns)) of numbers in [0, 1].
-        rows: one name a row, written at the left.
-        columns: one name a column, written below.
+        rows, columns: their names, written at the left and below.
         title: above the tables.
-
-    Raises:
-        ValueError: a table of another size.
 
     Example:
         >>> import torch

@@ -17,14 +17,12 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from genlib.train.recipes import Images, Option, build_model, one_of
-
-__all__ = ["PretrainedError", "Card", "Measured", "card", "load", "names"]
+from genlib.train.builders import Images
+from genlib.train.recipes import Option, build_model
+from genlib.validation import one_of
 
 FOLDER = Path(__file__).parent
 FORMAT = "genlib pretrained 1"
-LARGEST = 3_000_000  # bytes of one file of weights
-LARGEST_TOGETHER = 12_000_000  # of all: everybody who clones the course fetches them
 RESTORE = "put it back with `git checkout -- genlib/pretrained`, or install the course anew"
 
 
@@ -34,17 +32,11 @@ class PretrainedError(Exception):
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure on a card.
-
-    Args:
-        value: the figure.
-        error: its standard error over the images; None where it has none.
-        how: of what, on what, by what.
-    """
+    """A figure on a card."""
 
     value: float
-    error: float | None
-    how: str
+    error: float | None  # its standard error over the images, where it has one
+    how: str  # of what, on what, by what
 
     def __str__(self) -> str:
         if self.error is None:
@@ -58,48 +50,27 @@ class Card:
     """What is known of a pretrained model.
 
     A figure is of the model as it lies there, rounded, unless its `how` says otherwise.
-
-    Args:
-        name: MODEL-DATA, `load` takes it.
-        what: the model, in a line.
-        model: name of its recipe (`genlib.train.RECIPES`).
-        options: all options of the recipe.
-        images: what the images have that it knows: shape, levels, n_classes.
-        data: the data set it was trained on (`genlib.data.load`).
-        binary: whether its pixels were drawn black or white, anew in each batch.
-        parameters: how many it has.
-        dtype: they are stored in, "float16" or "bfloat16".
-        size: of the file in bytes.
-        sha256: checksum of the file.
-        command: what trained it.
-        machine: on what.
-        minutes: of training, in wall-clock time.
-        seed: of weights, order and noise.
-        updates: steps of the optimiser.
-        rounding: what storing the weights in half precision changed.
-        metrics: what was measured, by name.
-        licence: of the weights.
     """
 
     name: str
-    what: str
-    model: str
-    options: dict[str, Option]
+    what: str  # the model, in a line
+    model: str  # name of its recipe, `genlib.train.RECIPES`
+    options: dict[str, Option]  # all that the recipe has
     images: Images
-    data: str
-    binary: bool
+    data: str  # what it was trained on, by its name in `genlib.data.load`
+    binary: bool  # whether each pixel was drawn black or white, anew in each batch
     parameters: int
-    dtype: str
-    size: int
-    sha256: str
-    command: str
-    machine: str
-    minutes: float
-    seed: int
+    dtype: str  # the type they are stored in, "float16" or "bfloat16"
+    size: int  # of the file in bytes
+    sha256: str  # checksum of the file
+    command: str  # what trained it
+    machine: str  # on what
+    minutes: float  # of training, in wall-clock time
+    seed: int  # of weights, order and noise
     updates: int
-    rounding: Measured
+    rounding: Measured  # what storing the weights in half precision changed
     metrics: dict[str, Measured]
-    licence: str
+    licence: str  # of the weights
 
     @property
     def training(self) -> str:
@@ -109,10 +80,7 @@ class Card:
 
 
 def names(folder: Path | None = None) -> tuple[str, ...]:
-    """The models there are.
-
-    Args:
-        folder: of the models; None for the one that comes with the course.
+    """The models there are; `folder` is None for the one that comes with the course.
 
     Raises:
         PretrainedError: models.json is missing or damaged.
@@ -126,10 +94,6 @@ def names(folder: Path | None = None) -> tuple[str, ...]:
 
 def card(name: str, folder: Path | None = None) -> Card:
     """What is known of a model: how it was trained, on what, and how good it is.
-
-    Args:
-        name: of the model.
-        folder: of the models; None for the one that comes with the course.
 
     Raises:
         ValueError: no model has this name.
@@ -152,14 +116,7 @@ def load(name: str, folder: Path | None = None) -> nn.Module:
     """The model of this name; `pretrained.load` is the short way.
 
     The file's checksum is compared before anything is read from it. Random numbers are left as they
-    were.
-
-    Args:
-        name: of the model.
-        folder: of the models; None for the one that comes with the course.
-
-    Returns:
-        The model in eval mode, in float32 and on the CPU.
+    were. The model comes in eval mode, in float32 and on the CPU.
 
     Raises:
         ValueError: no model has this name.
@@ -172,17 +129,13 @@ def load(name: str, folder: Path | None = None) -> nn.Module:
     folder = folder or FOLDER
     about = card(name, folder)
     path = weights_file(name, folder)
+    data = _bytes_of(path)
+    if hashlib.sha256(data).hexdigest() != about.sha256:
+        raise PretrainedError(
+            f"{path} is damaged (its checksum is not that in models.json): {RESTORE}"
+        )
     try:
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != about.sha256:
-            raise PretrainedError(
-                f"{path} is damaged (its checksum is not that in models.json): {RESTORE}"
-            )
         weights = safetensors.torch.load(data)
-    except FileNotFoundError:
-        raise PretrainedError(f"{path} is missing: {RESTORE}") from None
-    except OSError as error:
-        raise PretrainedError(f"cannot read {path}: {error.strerror}") from None
     except SafetensorError as error:
         raise PretrainedError(f"{path} is damaged ({error}): {RESTORE}") from None
     try:
@@ -204,20 +157,26 @@ def weights_file(name: str, folder: Path) -> Path:
     return folder / f"{name}.safetensors"
 
 
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise PretrainedError(f"{path} is missing: {RESTORE}") from None
+    except OSError as error:
+        raise PretrainedError(f"cannot read {path}: {error.strerror}") from None
+
+
 def _catalogue(folder: Path) -> dict[str, Card]:
     path = folder / "models.json"
+    text = _bytes_of(path)
     try:
-        metadata = json.loads(path.read_bytes())
+        metadata = json.loads(text)
         if metadata.get("format") != FORMAT:
             raise PretrainedError(
                 f"{path} is of another version than genlib: its format is not {FORMAT!r}; take both "
                 "from one"
             )
         return {name: from_metadata(name, entry) for name, entry in metadata["models"].items()}
-    except FileNotFoundError:
-        raise PretrainedError(f"{path} is missing: {RESTORE}") from None
-    except OSError as error:
-        raise PretrainedError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PretrainedError(f"{path} is damaged ({error}): {RESTORE}") from None
 
@@ -228,27 +187,10 @@ def from_metadata(name: str, metadata: dict) -> Card:
     Raises:
         KeyError, TypeError, ValueError: something is missing, or of another kind.
     """
-    channels, height, width = metadata["images"]["shape"]
-    images = Images(
-        (channels, height, width), metadata["images"]["levels"], metadata["images"]["n_classes"]
-    )
-    metrics = {key: Measured(**value) for key, value in metadata["metrics"].items()}
-    rounding = Measured(**metadata["rounding"])
-    return Card(
-        **{**metadata, "name": name, "images": images, "metrics": metrics, "rounding": rounding}
-    )
-
-
-def as_metadata(about: Card) -> dict[str, object]:
-    """The same, as JSON can hold it; its name is the key it stands under."""
-    metadata = dict(vars(about))
-    del metadata["name"]
-    images = about.images
-    metadata["images"] = {
-        "shape": list(images.shape),
-        "levels": images.levels,
-        "n_classes": images.n_classes,
+    read = {
+        "name": name,
+        "images": Images.from_json(metadata["images"]),
+        "rounding": Measured(**metadata["rounding"]),
+        "metrics": {key: Measured(**value) for key, value in metadata["metrics"].items()},
     }
-    metadata["rounding"] = dict(vars(about.rounding))
-    metadata["metrics"] = {key: dict(vars(value)) for key, value in about.metrics.items()}
-    return metadata
+    return Card(**{**metadata, **read})

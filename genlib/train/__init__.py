@@ -4,29 +4,7 @@
 import, so they are imported where a training begins.
 """
 
-from genlib.train.config import Config, load_model, read_settings
+from genlib.train.builders import Images, images_of
+from genlib.train.config import Config, load_model, read_run
 from genlib.train.folder import RunError, RunFolder
-from genlib.train.recipes import (
-    RECIPES,
-    Images,
-    Recipe,
-    build_model,
-    images_of,
-    read_options,
-    recipe,
-)
-
-__all__ = [
-    "RECIPES",
-    "Config",
-    "Images",
-    "Recipe",
-    "RunError",
-    "RunFolder",
-    "build_model",
-    "images_of",
-    "load_model",
-    "read_options",
-    "read_settings",
-    "recipe",
-]
+from genlib.train.recipes import RECIPES, Recipe, build_model, read_options, recipe

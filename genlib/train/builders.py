@@ -1,8 +1,9 @@
 """How each model is built for the images of a data set, from the options of its recipe."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,29 +27,27 @@ from genlib.variational import MLP, VAE, Autoencoder, ConvDecoder, ConvEncoder, 
 
 @dataclass(frozen=True)
 class Images:
-    """What a model must know of the images it is built for.
-
-    Args:
-        shape: (C, H, W).
-        levels: number of values a channel can take.
-        n_classes: number of labels, 0 for an unconditional model.
-        mean: the mean image, (C, H, W) in [0, 1], where a model about to be trained may start from;
-            None if weights are to be loaded anyway.
-    """
+    """What a model must know of the images it is built for."""
 
     shape: Shape
-    levels: int
-    n_classes: int = 0
+    levels: int  # values a channel can take
+    n_classes: int = 0  # 0 for an unconditional model
+    # the mean image, (C, H, W) in [0, 1], from which training may start
     mean: Tensor | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """What a file holds of it: all but the mean, from which training has started."""
+        return {"shape": list(self.shape), "levels": self.levels, "n_classes": self.n_classes}
+
+    @classmethod
+    def from_json(cls, held: Mapping[str, Any]) -> "Images":
+        """The same again."""
+        channels, height, width = held["shape"]
+        return cls((channels, height, width), held["levels"], held["n_classes"])
 
 
 def images_of(data: ImageSet, conditional: bool = False, binary: bool = False) -> Images:
-    """What a model that is to learn this data must know of it.
-
-    Args:
-        data: the training images.
-        conditional: with labels.
-        binary: as they are when each pixel is drawn black or white.
+    """What a model that is to learn this data must know of it; if `binary`, drawn black or white.
 
     Example:
         >>> from genlib.data import load
@@ -63,20 +62,12 @@ def images_of(data: ImageSet, conditional: bool = False, binary: bool = False) -
     return Images(data.shape, levels, data.n_classes if conditional else 0, mean.clamp(0, 1))
 
 
-def pixel_model(family: Callable[..., PixelModel]) -> Callable[..., nn.Module]:
-    """Builds a model of one of the four families that go pixel by pixel."""
-
-    def build(images: Images, hidden_dim: int, depth: int, colours: str) -> nn.Module:
-        model = family(
-            images.shape,
-            levels=images.levels,
-            hidden_dim=hidden_dim,
-            depth=depth,
-            n_classes=images.n_classes,
-        )
-        return without_colour_order(model) if colours == "independent" else model
-
-    return build
+def pixel_model(
+    family: Callable[..., PixelModel], images: Images, *, colours: str, **sizes: int
+) -> nn.Module:
+    """A model of one of the four families that go pixel by pixel."""
+    model = family(images.shape, levels=images.levels, n_classes=images.n_classes, **sizes)
+    return without_colour_order(model) if colours == "independent" else model
 
 
 def without_colour_order(model: PixelModel) -> PixelModel:
@@ -107,7 +98,14 @@ def without_colour_order(model: PixelModel) -> PixelModel:
 
 
 def networks(
-    images: Images, network: str, out_dim: int, latent_dim: int, hidden_dim: int, depth: int, p: int
+    images: Images,
+    out_dim: int,
+    latent_dim: int,
+    p: int,
+    *,
+    network: str,
+    hidden_dim: int,
+    depth: int,
 ) -> tuple[nn.Module, nn.Module]:
     """An encoder to `out_dim` numbers, and a decoder to p numbers a value of the image."""
     size, n_classes = math.prod(images.shape), images.n_classes
@@ -131,26 +129,13 @@ def networks(
 
 
 def vae(
-    images: Images,
-    latent_dim: int,
-    network: str,
-    hidden_dim: int,
-    depth: int,
-    likelihood: str,
-    kl_weight: float,
+    images: Images, *, latent_dim: int, likelihood: str, kl_weight: float, **network: Any
 ) -> nn.Module:
     """A VAE; by default black-and-white pixels are Bernoulli, all others categorical."""
-    per_value = {
-        "bernoulli": 1,
-        "categorical": images.levels,
-        "gaussian": 2,
-        "dequantised_gaussian": 2,
-    }
     if likelihood == "auto":
         likelihood = "bernoulli" if images.levels == 2 else "categorical"
-    encoder, decoder = networks(
-        images, network, 2 * latent_dim, latent_dim, hidden_dim, depth, per_value[likelihood]
-    )
+    per_value = {"bernoulli": 1, "categorical": images.levels}.get(likelihood, 2)
+    encoder, decoder = networks(images, 2 * latent_dim, latent_dim, per_value, **network)
     return VAE(
         images.shape,
         latent_dim=latent_dim,
@@ -163,57 +148,41 @@ def vae(
     )
 
 
-def autoencoder(
-    images: Images, latent_dim: int, network: str, hidden_dim: int, depth: int
+def autoencoder(images: Images, *, latent_dim: int, **network: Any) -> nn.Module:
+    encoder, decoder = networks(images, latent_dim, latent_dim, 1, **network)
+    decoder = nn.Sequential(decoder, nn.Sigmoid())
+    return Autoencoder(images.shape, latent_dim=latent_dim, encoder=encoder, decoder=decoder)
+
+
+def gan(
+    objective: Callable[..., GAN],
+    images: Images,
+    *,
+    network: str,
+    latent_dim: int,
+    hidden_dim: int,
+    **options: float,
 ) -> nn.Module:
-    encoder, decoder = networks(images, network, latent_dim, latent_dim, hidden_dim, depth, 1)
-    return Autoencoder(
-        images.shape,
-        latent_dim=latent_dim,
-        encoder=encoder,
-        decoder=nn.Sequential(decoder, nn.Sigmoid()),
-    )
+    """A GAN of this objective, with DCGAN's maps or with perceptrons of four times as many units."""
+    _, height, width = shape = images.shape
+    labels = {"n_classes": images.n_classes}
+    halves = min(height, width) >= 8 and height % 2 == width % 2 == 0
+    generator: nn.Module
+    discriminator: nn.Module
+    if network == "dcgan" or (network == "auto" and halves):
+        norm = layer_norm if objective is WGANGP else nn.BatchNorm2d
+        generator = DCGANGenerator(shape, latent_dim=latent_dim, hidden_dim=hidden_dim, **labels)
+        discriminator = DCGANDiscriminator(shape, hidden_dim=hidden_dim, norm=norm, **labels)
+    else:  # a map has many pixels, a unit one number: as many of these would be too few
+        generator = MLPGenerator(shape, latent_dim=latent_dim, hidden_dim=4 * hidden_dim, **labels)
+        discriminator = MLPDiscriminator(shape, hidden_dim=4 * hidden_dim, **labels)
+    return objective(generator, discriminator, latent_dim=latent_dim, **options)
 
 
-def gan(objective: Callable[..., GAN]) -> Callable[..., nn.Module]:
-    """Builds a GAN of this objective, with DCGAN's maps or with perceptrons of four times as many units."""
-
-    def build(
-        images: Images,
-        network: str,
-        latent_dim: int,
-        hidden_dim: int,
-        **options: float,
-    ) -> nn.Module:
-        _, height, width = shape = images.shape
-        halves = min(height, width) >= 8 and height % 2 == width % 2 == 0
-        if network == "dcgan" or (network == "auto" and halves):
-            norm = layer_norm if objective is WGANGP else nn.BatchNorm2d
-            generator: nn.Module = DCGANGenerator(
-                shape, latent_dim=latent_dim, hidden_dim=hidden_dim, n_classes=images.n_classes
-            )
-            discriminator: nn.Module = DCGANDiscriminator(
-                shape, hidden_dim=hidden_dim, n_classes=images.n_classes, norm=norm
-            )
-        else:  # a map has many pixels, a unit one number: as many of these would be too few
-            units = 4 * hidden_dim
-            generator = MLPGenerator(
-                shape, latent_dim=latent_dim, hidden_dim=units, n_classes=images.n_classes
-            )
-            discriminator = MLPDiscriminator(shape, hidden_dim=units, n_classes=images.n_classes)
-        return objective(generator, discriminator, latent_dim=latent_dim, **options)
-
-    return build
+def boltzmann_machine(family: Callable[..., RBM], images: Images, **options: int) -> nn.Module:
+    """An RBM, whose visible biases start from the mean image."""
+    return family(images.shape, pixel_mean=images.mean, **options)
 
 
-def boltzmann_machine(family: Callable[..., RBM]) -> Callable[..., nn.Module]:
-    """Builds an RBM, whose visible biases start from the mean image."""
-
-    def build(images: Images, hidden_dim: int, **options: int) -> nn.Module:
-        return family(images.shape, hidden_dim=hidden_dim, pixel_mean=images.mean, **options)
-
-    return build
-
-
-def gsn(images: Images, hidden_dim: int, noise: float, walkback: int) -> nn.Module:
-    return GSN(images.shape, hidden_dim=hidden_dim, noise=noise, walkback=walkback)
+def gsn(images: Images, **options: float) -> nn.Module:
+    return GSN(images.shape, **options)  # type: ignore[arg-type]

@@ -16,26 +16,43 @@ def training_state(
     All processes must ask together, since each adds its random numbers.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    packed = pack([o.state_dict() for o in optimizers], "optimizer", tensors)
-    tensors |= random_state(fabric)
+    groups = []
+    for k, optimizer in enumerate(optimizers):
+        state = optimizer.state_dict()
+        groups.append(state["param_groups"])
+        for i, values in state["state"].items():  # averages of the i-th parameter
+            tensors |= {f"optimizer.{k}.{i}.{name}": value for name, value in values.items()}
     scaler = fabric.strategy.precision.state_dict()
-    return tensors, {"optimizers": packed, "scaler": scaler}
+    return tensors | random_state(fabric), {"optimizers": groups, "scaler": scaler}
 
 
 def restore_training(
     optimizers: Sequence[Optimizer], fabric: Fabric, tensors: dict[str, Tensor], metadata: Mapping
 ) -> None:
-    """Put back what `training_state` has taken, but for the weights.
-
-    Raises:
-        KeyError, TypeError, ValueError, RuntimeError: something is missing, or of another training.
-    """
-    states: list = unpack(metadata["optimizers"], tensors)  # type: ignore[assignment]
-    for optimizer, state in zip(optimizers, states, strict=True):
-        restore_optimizer(optimizer, state)
+    """Put back what `training_state` has taken, but for the weights."""
+    states: list[dict[int, dict[str, Tensor]]] = [{} for _ in optimizers]
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, k, i, what = name.split(".")
+            states[int(k)].setdefault(int(i), {})[what] = value
+    for optimizer, state, groups in zip(optimizers, states, metadata["optimizers"], strict=True):
+        restore_optimizer(optimizer, {"state": state, "param_groups": groups})
     if metadata["scaler"]:
         fabric.strategy.precision.load_state_dict(metadata["scaler"])
     restore_random_state(fabric, tensors)
+
+
+def restore_optimizer(optimizer: Optimizer, state: dict) -> None:
+    """Give an optimiser the state that it had, laid out in memory as its parameters are.
+
+    A fused optimiser walks over a parameter and its averages as they lie in memory. A file holds
+    numbers in plain order, so those of a parameter that is channels last must be put in its order.
+    """
+    optimizer.load_state_dict(state)
+    for p, of in optimizer.state.items():
+        for name, value in of.items():
+            if isinstance(value, Tensor) and value.shape == p.shape:
+                of[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)
 
 
 # Random numbers. ------------------------------------------------------------------------------------
@@ -63,61 +80,3 @@ def restore_random_state(fabric: Fabric, tensors: Mapping[str, Tensor]) -> None:
     if device.type != "cpu":
         state = tensors[f"random.{device.type}"][rank].clone()
         torch.get_device_module(device).set_rng_state(state)
-
-
-# Optimisers as tensors and text. --------------------------------------------------------------------
-
-
-def pack(state: object, name: str, tensors: dict[str, Tensor]) -> object:
-    """A nested state as JSON can hold it; its tensors go into `tensors`, under names that start with `name`.
-
-    Example:
-        >>> import json
-        >>> tensors = {}
-        >>> packed = pack({"state": {0: {"step": torch.tensor(3.0)}}, "lr": 0.1}, "adam", tensors)
-        >>> list(tensors)
-        ['adam.state.0.step']
-        >>> unpack(json.loads(json.dumps(packed)), tensors)
-        {'state': {0: {'step': tensor(3.)}}, 'lr': 0.1}
-    """
-    if isinstance(state, Tensor):
-        tensors[name] = state
-        return {"tensor": name}
-    if isinstance(state, Mapping):  # as pairs: keys may be numbers, which JSON would make text
-        return {"dict": [[k, pack(v, f"{name}.{k}", tensors)] for k, v in state.items()]}
-    if isinstance(state, list | tuple):
-        kind = "list" if isinstance(state, list) else "tuple"
-        return {kind: [pack(v, f"{name}.{i}", tensors) for i, v in enumerate(state)]}
-    if state is None or isinstance(state, bool | int | float | str):
-        return state
-    raise TypeError(f"{name} is a {type(state).__name__}, which is neither a tensor nor JSON")
-
-
-def unpack(packed: object, tensors: Mapping[str, Tensor]) -> object:
-    """The state that `pack` has taken apart.
-
-    Raises:
-        KeyError: a tensor is missing.
-    """
-    if not isinstance(packed, dict):
-        return packed
-    ((kind, value),) = packed.items()
-    if kind == "tensor":
-        return tensors[value]
-    if kind == "dict":
-        return {k: unpack(v, tensors) for k, v in value}
-    parts = [unpack(v, tensors) for v in value]
-    return parts if kind == "list" else tuple(parts)
-
-
-def restore_optimizer(optimizer: Optimizer, state: dict) -> None:
-    """Give an optimiser the state that it had, laid out in memory as its parameters are.
-
-    A fused optimiser goes over a parameter and its averages as they lie in memory. A file holds
-    numbers in plain order, so those of a parameter that is channels last must be put in its order.
-    """
-    optimizer.load_state_dict(state)
-    for p, of in optimizer.state.items():
-        for name, value in of.items():
-            if isinstance(value, Tensor) and value.shape == p.shape:
-                of[name] = torch.empty_like(p, dtype=value.dtype).copy_(value)

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from genlib.train.cli_train import train
+from genlib.train.folder import RunError
 from genlib.train.settings import SEEDS, Setting
-from genlib.train.terminal import Refused, console, one_line_errors
+from genlib.train.terminal import one_line_errors
 
 app = typer.Typer(
     add_completion=False,
@@ -73,7 +72,7 @@ def sample(
         check_can_sample(model)
         n_classes = n_classes_of(model)
         if label is not None and not 0 <= label < n_classes:
-            raise Refused(
+            raise RunError(
                 f"--label must be 0 to {n_classes - 1}, not {label}"
                 if n_classes
                 else "this model has learnt no labels: leave --label out, or train it --conditional"
@@ -90,7 +89,7 @@ def sample(
             with whole_file(path) as unfinished:
                 plt.savefig(unfinished, format="png")
         except OSError as error:
-            raise Refused(f"cannot write {path}: {error.strerror}") from None
+            raise RunError(f"cannot write {path}: {error.strerror}") from None
         finally:
             plt.close("all")
         typer.echo(f"{n} images drawn with seed {seed}: {path}")
@@ -127,7 +126,7 @@ def evaluate(
         from genlib.train import measure
 
         if likelihood and samples:
-            raise Refused("--likelihood and --samples: each says only that, so leave one out")
+            raise RunError("--likelihood and --samples: each says only that, so leave one out")
         for flag, number in (("--codes", codes), ("--n", n), ("--size", size or 1)):
             COUNT.check(flag, number)
         SEED.check("--seed", seed)
@@ -136,7 +135,7 @@ def evaluate(
         name = data or config.data
         images = load(name, split, size=size)
         if images.shape != train_set.shape or (images.levels != train_set.levels):
-            raise Refused(
+            raise RunError(
                 f"{name} has images {images.shape} of {images.levels} levels, and the model was made "
                 f"for {train_set.shape} of {train_set.levels}"
             )
@@ -190,40 +189,29 @@ def in_words(measured: Any, shape: tuple[int, int, int]) -> str:
 def info(folder: Folder) -> None:
     """Print the settings of the run in DIR, how far it is, and its last metrics."""
     with one_line_errors():
-        from genlib.train import RunFolder, load_model, read_settings
+        from genlib.train import RunFolder
 
-        run = RunFolder(folder)
-        config = read_settings(run)
-        model, metadata = load_model(run)
-        rows = run.rows()[-5:]
-        images = run.read_config()["images"]
-        settings = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-        for name, value in dataclasses.asdict(config).items():
-            if value is None or value is False:
-                continue
-            text = " ".join(f"{k}={v}" for k, v in value.items()) if name == "options" else value
-            settings.add_row(name.replace("_", " "), escape(str(text)))
+        model, config, metadata = load_run(folder, "cpu")
+        rows = RunFolder(folder).rows()[-5:]
+        images = RunFolder(folder).read_config()["images"]
+        asked = dataclasses.asdict(config).items()
+        shown = {name: value for name, value in asked if value is not None and value is not False}
+        shown["options"] = " ".join(f"{k}={v}" for k, v in config.options.items())
         parameters = sum(p.numel() for p in model.parameters())
-        settings.add_row(
-            "images",
-            f"{images['number']:,} of shape {tuple(images['shape'])}, {images['levels']} levels",
-        )
-        settings.add_row("parameters", f"{parameters:,} in {type(model).__name__}")
-        settings.add_row("updates", f"{metadata['step']:,}")
-        settings.add_row(
-            "time",
-            f"{metadata['seconds'] / 60:.1f} min of wall-clock time, "
+        shown |= {
+            "images": f"{images['number']:,} of shape {tuple(images['shape'])}, "
+            f"{images['levels']} levels",
+            "parameters": f"{parameters:,} in {type(model).__name__}",
+            "updates": f"{metadata['step']:,}",
+            "time": f"{metadata['seconds'] / 60:.1f} min of wall-clock time, "
             f"{metadata['cpu_seconds'] / 60:.1f} of processor time",
-        )
-        console.print(settings)
-        if rows:
-            metrics = Table(box=None, padding=(0, 2, 0, 0))
-            for name in rows[0]:
-                metrics.add_column(name.replace("_", " "), justify="right")
-            for row in rows:
-                metrics.add_row(*(f"{value:.5g}" for value in row.values()))
-            console.print()
-            console.print(metrics)
+        }
+        for name, value in shown.items():
+            typer.echo(f"{name.replace('_', ' '):15} {value}")
+        width = {name: max(len(name), 9) for row in rows[:1] for name in row}
+        typer.echo("  ".join(f"{name.replace('_', ' '):>{n}}" for name, n in width.items()))
+        for row in rows:
+            typer.echo("  ".join(f"{value:{width[name]}.5g}" for name, value in row.items()))
 
 
 @app.command()
@@ -242,14 +230,14 @@ def load_run(folder: Path, accelerator: str) -> tuple[Any, Any, dict]:
     """The model of a run on a device, its settings, and the metadata of its checkpoint."""
     import torch
 
-    from genlib.train import RunFolder, load_model, read_settings
+    from genlib.train import RunFolder, load_model, read_run
 
     run = RunFolder(folder)
-    config = read_settings(run)
+    config, _ = read_run(run)
     model, metadata = load_model(run)
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     there = accelerator == "cpu" or torch.get_device_module(accelerator).is_available()
     if not there:
-        raise Refused(f"there is no such device: {accelerator}; take --accelerator cpu")
+        raise RunError(f"there is no such device: {accelerator}; take --accelerator cpu")
     return model.to(accelerator), config, metadata

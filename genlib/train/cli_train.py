@@ -6,12 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from genlib.train.config import EPOCHS, Checkpoints, Config, read_settings
-from genlib.train.folder import RunFolder
+from genlib.train.config import EPOCHS, Checkpoints, Config, read_run
+from genlib.train.folder import RunError, RunFolder
 from genlib.train.recipes import read_options, recipe
 from genlib.train.settings import flag_of, settings_of
 from genlib.train.terminal import (
-    Refused,
     command_line,
     one_line_errors,
     progress_bar,
@@ -47,7 +46,7 @@ def train(
     """
     with one_line_errors():
         if out is None:
-            raise Refused("say where the run is to be kept: --out DIR")
+            raise RunError("say where the run is to be kept: --out DIR")
         asked = {name: value for name, value in given.items() if value is not None}
         when = {name: asked.pop(name) for name in settings_of(Checkpoints) if name in asked}
         _train(asked, set_ or [], out, resume, Checkpoints(**when))
@@ -63,7 +62,7 @@ def _train(
     if "accelerator" in given:
         given["accelerator"] = devices.choose_accelerator(given["accelerator"])
     if resume:
-        config = read_settings(folder)
+        config, _ = read_run(folder)
         refuse_changes(config, given, options)
     else:
         config = new_settings(given, options)
@@ -95,20 +94,16 @@ def _train(
 
 
 def new_settings(given: dict[str, Any], options: list[str]) -> Config:
-    """The settings of a new run: what was given, and defaults for the rest.
-
-    Raises:
-        Refused, ValueError: something is missing or impossible.
-    """
+    """The settings of a new run: what was given, and defaults for the rest; refuses the impossible."""
     from genlib.train import devices
 
     for name, hint in (("model", "MODEL"), ("data", "--data NAME")):
         if name not in given:
-            raise Refused(f"say what to train, and on what: {hint} is missing")
+            raise RunError(f"say what to train, and on what: {hint} is missing")
     budget = [name for name in BUDGETS if name in given]
     if len(budget) > 1:
         flags = ", ".join(map(flag_of, budget))
-        raise Refused(f"a run has one budget, not {len(budget)}: choose one of {flags}")
+        raise RunError(f"a run has one budget, not {len(budget)}: choose one of {flags}")
     how = recipe(given["model"])
     defaults: dict[str, Any] = {"batch_size": how.batch_size, "learning_rate": how.learning_rate}
     if not budget:
@@ -124,11 +119,7 @@ def new_settings(given: dict[str, Any], options: list[str]) -> Config:
 
 
 def refuse_changes(config: Config, given: dict[str, Any], options: list[str]) -> None:
-    """A run goes on as it began; whatever else is asked for would make it another run.
-
-    Raises:
-        Refused: with each setting that differs.
-    """
+    """A run goes on as it began: each setting that is asked for and differs is refused."""
     was = dataclasses.asdict(config)
     changed = [
         f"{flag_of(name)} was {was[name]}, not {value}"
@@ -143,7 +134,7 @@ def refuse_changes(config: Config, given: dict[str, Any], options: list[str]) ->
             if value != held[name]
         ]
     if changed:
-        raise Refused(
+        raise RunError(
             f"--resume goes on with the settings the run began with: {'; '.join(changed)}. Leave "
             "them out, or begin a new run in another --out"
         )

@@ -3,40 +3,32 @@
 import dataclasses
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import nn
 
 from genlib.data import ImageSet
+from genlib.train.builders import Images
 from genlib.train.folder import FORMAT, RunError, RunFolder
-from genlib.train.recipes import Images, Option, build_model, images_of, recipe
+from genlib.train.recipes import Option, build_model, recipe
 from genlib.train.settings import SEEDS, check_options, check_settings, setting
 
 EPOCHS = 10.0  # of a run that was given no budget
 MOST = 1e9  # passes or minutes: whatever is counted from them stays a finite number
-PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
-ACCELERATORS = ("auto", "cpu", "cuda", "mps")
+
+
+# a number above zero, at first not given
+budget = partial(setting, None, low=0, above=True, high=MOST, panel="Budget")
+training = partial(setting, panel="Training")
+machine = partial(setting, panel="Machine")
 
 
 @dataclass(frozen=True)
 class Config:
-    """The settings of a run, from which the options of `python -m genlib train` are made.
+    """The settings of a run: here once, with their defaults, limits and help.
 
-    Args:
-        model: name of a recipe.
-        data: name of a data set (`genlib.data.load`).
-        options: of the model, all of them.
-        epochs, minutes, cpu_minutes: the budget, one of the three: passes over the data, minutes of
-            wall-clock time, or minutes of processor time summed over threads and processes.
-        batch_size: images an update, over all devices together.
-        learning_rate: the highest that is reached.
-        seed: of weights, order and noise.
-        size: take only the first images of the data set, None for all.
-        conditional: give the model the labels.
-        binary: draw each pixel black or white, with its value as the probability, anew in each batch.
-        accelerator: "cpu", "cuda" or "mps".
-        devices, nodes: how many in a machine, and how many machines.
-        precision: "32-true", "bf16-mixed" or "16-mixed".
-        compile, channels_last, tf32: ways to be faster, all off by default.
+    The options of `python -m genlib train` are made from these lines. `options` are the model's, all of
+    them; the command line sets them by `--set`.
 
     Raises:
         ValueError: a setting or an option that is not allowed, as the command line calls it.
@@ -53,45 +45,35 @@ class Config:
     model: str = setting(help="what to train; `models` lists them")
     data: str = setting(help="bars, digits, colour_digits, strokes, mnist, ...", metavar="NAME")
     options: dict[str, Option] = field(default_factory=dict)
-    epochs: float | None = setting(
-        None, low=0, above=True, high=MOST, panel="Budget", help="passes over the data",
-        default_text=f"{EPOCHS:g}",
-    )  # fmt: skip
-    minutes: float | None = setting(
-        None, low=0, above=True, high=MOST, panel="Budget", help="or minutes of wall-clock time"
+    epochs: float | None = budget(help="passes over the data", default_text=f"{EPOCHS:g}")
+    minutes: float | None = budget(help="or minutes of wall-clock time")
+    cpu_minutes: float | None = budget(help="or minutes of processor time, all threads together")
+    batch_size: int = training(
+        64, low=1, help="images an update, on all devices", default_text="the model's"
     )
-    cpu_minutes: float | None = setting(
-        None, low=0, above=True, high=MOST, panel="Budget",
-        help="or minutes of processor time, all threads together",
-    )  # fmt: skip
-    batch_size: int = setting(
-        64, low=1, panel="Training", help="images an update, on all devices",
-        default_text="the model's",
-    )  # fmt: skip
-    learning_rate: float = setting(
-        2e-3, low=0, above=True, panel="Training", help="the highest reached",
-        default_text="the model's",
-    )  # fmt: skip
-    seed: int = setting(
-        0, low=SEEDS[0], high=SEEDS[1], panel="Training", help="of weights, order and noise"
+    learning_rate: float = training(
+        2e-3, low=0, above=True, help="the highest reached", default_text="the model's"
     )
-    size: int | None = setting(None, low=1, panel="Training", help="take only the first images")
+    seed: int = training(0, low=SEEDS[0], high=SEEDS[1], help="of weights, order and noise")
+    size: int | None = training(None, low=1, help="take only the first images")
     conditional: bool = setting(False, panel="Model", help="give it the labels")
     binary: bool = setting(
         False, panel="Model", help="draw each pixel black or white, anew in each batch"
     )
-    accelerator: str = setting(
-        "cpu", choices=ACCELERATORS, panel="Machine", help="what computes",
+    accelerator: str = machine(
+        "cpu",
+        choices=("auto", "cpu", "cuda", "mps"),
+        help="what computes",
         default_text="auto, a GPU if there is one",
-    )  # fmt: skip
-    devices: int = setting(1, low=1, panel="Machine", help="in this machine")
-    nodes: int = setting(1, low=1, panel="Machine", help="machines")
-    precision: str = setting(
-        "32-true", choices=PRECISIONS, panel="Machine", help="of the arithmetic"
     )
-    compile: bool = setting(False, panel="Machine", help="networks, by torch.compile")
-    channels_last: bool = setting(False, panel="Machine", help="lay images out pixel by pixel")
-    tf32: bool = setting(False, panel="Machine", help="short products on an NVIDIA GPU")
+    devices: int = machine(1, low=1, help="in this machine")
+    nodes: int = machine(1, low=1, help="machines")
+    precision: str = machine(
+        "32-true", choices=("32-true", "bf16-mixed", "16-mixed"), help="of the arithmetic"
+    )
+    compile: bool = machine(False, help="networks, by torch.compile")
+    channels_last: bool = machine(False, help="lay images out pixel by pixel")
+    tf32: bool = machine(False, help="short products on an NVIDIA GPU")
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -113,24 +95,15 @@ class Config:
 class Checkpoints:
     """When a checkpoint is written, which changes nothing of how a run ends.
 
-    Args:
-        checkpoint_minutes: between checkpoints.
-        checkpoint_steps: updates between checkpoints, in place of minutes.
-
-    Raises:
-        ValueError: a setting that is not allowed, as the command line calls it.
-
     Example:
         >>> Checkpoints().seconds
         300.0
     """
 
-    checkpoint_minutes: float = setting(
-        5.0, low=0, above=True, high=MOST, panel="Machine", help="between checkpoints"
+    checkpoint_minutes: float = machine(
+        5.0, low=0, above=True, high=MOST, help="between checkpoints"
     )
-    checkpoint_steps: int | None = setting(
-        None, low=1, panel="Machine", help="or updates between checkpoints"
-    )
+    checkpoint_steps: int | None = machine(None, low=1, help="or updates between checkpoints")
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -141,65 +114,27 @@ class Checkpoints:
         return 60 * self.checkpoint_minutes
 
 
-def run_metadata(config: Config, data: ImageSet) -> dict[str, object]:
-    """What config.json holds: the settings, and what a model built from them must know of the data.
-
-    Example:
-        >>> from genlib.data import load
-        >>> metadata = run_metadata(Config("vae", "bars", epochs=3), load("bars"))
-        >>> metadata["settings"]["model"], metadata["images"]["shape"]
-        ('vae', [1, 4, 4])
-    """
-    images = images_of(data, config.conditional, config.binary)
+def run_metadata(config: Config, data: ImageSet, images: Images) -> dict[str, object]:
+    """What config.json holds: the settings, and what tells the images from others."""
     return {
         "format": FORMAT,
         "settings": dataclasses.asdict(config),
-        "images": {
-            "shape": list(images.shape),
-            "levels": images.levels,
-            "n_classes": images.n_classes,
-            "number": len(data),
-            "sha256": fingerprint(data),
-        },
+        "images": {**images.as_json(), "number": len(data), "sha256": fingerprint(data)},
     }
 
 
 def fingerprint(data: ImageSet) -> str:
-    """Tells a data set from any other: a checksum of its images and labels.
-
-    Example:
-        >>> from genlib.data import load
-        >>> fingerprint(load("bars"))[:8] == fingerprint(load("bars")[:29])[:8]
-        False
-    """
+    """Tells a data set from any other: a checksum of its images and labels."""
     checksum = hashlib.sha256(data.images.contiguous().numpy().data)
     checksum.update(data.labels.contiguous().numpy().data)
     return checksum.hexdigest()
 
 
-def read_settings(folder: RunFolder) -> Config:
-    """The settings of the run in a folder.
-
-    Raises:
-        RunError: there is none, or its config.json is damaged.
-    """
+def read_run(folder: RunFolder) -> tuple[Config, Images]:
+    """The settings of the run in a folder, and what its model knows of its images, or a RunError."""
     held = folder.read_config()
     try:
-        return Config(**held["settings"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(f"{folder.config} is damaged ({error}): restore it from a copy") from None
-
-
-def images_in(folder: RunFolder) -> Images:
-    """What the run's model knows of its images.
-
-    Raises:
-        RunError: config.json is damaged.
-    """
-    try:
-        images = folder.read_config()["images"]
-        channels, height, width = images["shape"]
-        return Images((channels, height, width), images["levels"], images["n_classes"])
+        return Config(**held["settings"]), Images.from_json(held["images"])
     except (KeyError, TypeError, ValueError) as error:
         raise RunError(f"{folder.config} is damaged ({error}): restore it from a copy") from None
 
@@ -210,7 +145,7 @@ def load_model(folder: RunFolder) -> tuple[nn.Module, dict]:
     Raises:
         RunError: there is no run or no checkpoint, or one of them is damaged.
     """
-    config, images = read_settings(folder), images_in(folder)
+    config, images = read_run(folder)
     tensors, metadata = folder.load()
     model = build_model(config.model, images, config.options)
     load_weights(model, tensors, folder)
@@ -218,11 +153,7 @@ def load_model(folder: RunFolder) -> tuple[nn.Module, dict]:
 
 
 def load_weights(model: nn.Module, tensors: dict, folder: RunFolder) -> None:
-    """Give a model the weights of a checkpoint.
-
-    Raises:
-        RunError: they are another model's.
-    """
+    """Give a model the weights of a checkpoint, or a RunError if they are another model's."""
     prefix = "model."
     weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     try:

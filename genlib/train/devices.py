@@ -3,7 +3,6 @@
 import os
 
 import torch
-import torch.distributed
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 from lightning_fabric.plugins.environments import (
@@ -13,6 +12,7 @@ from lightning_fabric.plugins.environments import (
 )
 from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce  # a sum over processes, with its gradient
 
 from genlib.adversarial import WGANGP
 from genlib.autoregressive import PixelModel
@@ -24,12 +24,7 @@ from genlib.train.recipes import recipe
 
 
 def variable(name: str) -> int:
-    """A whole number from the environment; 0 where there is none, also where the variable is empty.
-
-    Example:
-        >>> variable("GENLIB_NEVER_SET")
-        0
-    """
+    """A whole number from the environment; 0 where there is none, also where the variable is empty."""
     text = os.environ.get(name, "").strip()
     return int(text) if text.isdigit() else 0
 
@@ -60,12 +55,7 @@ def first_process(config: Config) -> bool:
 
 
 def choose_accelerator(name: str) -> str:
-    """What "auto" means on this machine: a GPU if there is one.
-
-    Example:
-        >>> choose_accelerator("cpu")
-        'cpu'
-    """
+    """What "auto" means on this machine: a GPU if there is one. Other names stay what they are."""
     if name != "auto":
         return name
     if torch.cuda.is_available():
@@ -74,11 +64,7 @@ def choose_accelerator(name: str) -> str:
 
 
 def check_devices(config: Config) -> None:
-    """Refuse devices that are not there, and processes of another number than was started.
-
-    Raises:
-        RunError: with what there is.
-    """
+    """Refuse, by a RunError, devices that are not there, and another number of processes than was started."""
     what = config.accelerator
     there = {
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
@@ -110,11 +96,7 @@ class _Mixed(MixedPrecision):
 
 
 def make_fabric(config: Config) -> Fabric:
-    """Fabric for the devices and the precision of a run; the processes are not launched yet.
-
-    Raises:
-        RunError: Fabric refuses, with its reason.
-    """
+    """Fabric for the devices and the precision of a run; the processes are not launched yet."""
     use_tf32(config.tf32)
     strategy: str | DDPStrategy = "auto"
     if config.world_size > 1:
@@ -146,20 +128,6 @@ def make_fabric(config: Config) -> Fabric:
 # Batch norm over several processes. -----------------------------------------------------------------
 
 
-class _SumOverProcesses(torch.autograd.Function):
-    @staticmethod
-    def forward(context, x: Tensor) -> Tensor:
-        x = x.clone()
-        torch.distributed.all_reduce(x)
-        return x
-
-    @staticmethod
-    def backward(context, gradient: Tensor) -> Tensor:
-        gradient = gradient.clone()
-        torch.distributed.all_reduce(gradient)
-        return gradient
-
-
 class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm with the means and variances of the whole batch, also where processes share it.
 
@@ -173,11 +141,11 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         dims, shape = [0, *range(2, x.ndim)], (1, -1, *[1] * (x.ndim - 2))
         dtype, x = x.dtype, x.float()
         count = x.new_tensor([x.numel() / x.shape[1]])
-        total = _SumOverProcesses.apply(torch.cat([x.sum(dims), count]))
+        total = all_reduce(torch.cat([x.sum(dims), count]))
         n = total[-1].detach()
         mean = total[:-1] / n
         centred = x - mean.view(shape)
-        variance = _SumOverProcesses.apply(centred.square().sum(dims)) / n
+        variance = all_reduce(centred.square().sum(dims)) / n
         with torch.no_grad():
             momentum = self.momentum or 0.0
             self.running_mean.lerp_(mean, momentum)  # type: ignore[union-attr]
@@ -204,11 +172,6 @@ def use_tf32(on: bool) -> None:
     """Whether float32 products on a GPU may be rounded to TF32's 10 bits, convolutions included.
 
     Torch allows it in convolutions and nowhere else by default.
-
-    Example:
-        >>> use_tf32(False)
-        >>> torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        ('highest', False)
     """
     torch.set_float32_matmul_precision("high" if on else "highest")
     torch.backends.cudnn.allow_tf32 = on
@@ -219,9 +182,6 @@ def compile_networks(model: nn.Module) -> None:
 
     A module forgets what was compiled for it when it is copied, so a copy computes with its own
     weights, and a pixel model draws with a copy that is not compiled.
-
-    Raises:
-        RunError: the model has none that could gain by it.
     """
     if isinstance(model, PixelModel):
         model.compile()  # the call of the whole model: its parts are called one by one in cached sampling

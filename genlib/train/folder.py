@@ -60,38 +60,26 @@ class RunFolder:
     # What was asked for. --------------------------------------------------------------------------
 
     def create(self, config: Mapping[str, object]) -> None:
-        """Make the folder, and write down what was asked for.
-
-        Raises:
-            RunError: there is something in it already, or it cannot be written.
-        """
+        """Make the folder, and write down what was asked for; one with something in it is refused."""
         if self.config.exists():
             raise RunError(
                 f"there is a run in {self.path} already: go on with it by --resume, "
                 "or choose another --out"
             )
-        try:
+        with _reading(self.path):
             if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
                 raise RunError(f"{self.path} is not an empty folder: choose another --out")
-        except OSError as error:
-            raise _cannot_read(self.path, error) from None
         self._write(self.config, json.dumps(config, indent=2).encode() + b"\n")
 
     def read_config(self) -> dict:
-        """What was asked for.
-
-        Raises:
-            RunError: no run is here, or the file is damaged.
-        """
-        try:
-            config = json.loads(self.config.read_bytes())
-        except FileNotFoundError:
+        """What was asked for; a RunError where no run is, or the file is damaged."""
+        if not self.config.exists():
             raise RunError(
                 f"there is no run in {self.path}: it has no config.json. "
                 "`python -m genlib train` makes one"
-            ) from None
-        except OSError as error:
-            raise _cannot_read(self.config, error) from None
+            )
+        try:
+            config = json.loads(_bytes_of(self.config))
         except ValueError as error:
             raise RunError(
                 f"{self.config} is damaged ({error}): restore it from a copy, or train anew"
@@ -113,21 +101,9 @@ class RunFolder:
 
         Raises:
             RunError: another process trains this run.
-
-        Example:
-            >>> import tempfile
-            >>> folder = RunFolder(Path(tempfile.mkdtemp()) / "run")
-            >>> folder.create({"model": "vae"})
-            >>> with folder.lock(), RunFolder(folder.path).lock():
-            ...     pass
-            Traceback (most recent call last):
-                ...
-            genlib.train.folder.RunError: another process is training the run in ...
         """
-        try:
+        with _writing(self.config):
             file = self.config.open("rb+")  # a network disk locks only what may be written
-        except OSError as error:
-            raise _cannot_write(self.config, error) from None
         with file:
             try:
                 if fcntl is not None:
@@ -143,14 +119,10 @@ class RunFolder:
     # The checkpoint. ------------------------------------------------------------------------------
 
     def save(self, tensors: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
-        """Replace the checkpoint; if that fails, the one before is still there, whole.
-
-        Args:
-            tensors: by name, on any device.
-            metadata: whatever JSON can hold.
+        """Replace the checkpoint by tensors, on any device, and what JSON can hold.
 
         Raises:
-            RunError: it cannot be written; the disk is full, for instance.
+            RunError: the disk is full, for instance; then the checkpoint before is still there, whole.
         """
         held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         text = json.dumps({**metadata, "run": self.fingerprint()})
@@ -158,12 +130,9 @@ class RunFolder:
         data = safetensors.torch.save(held, notes)
         data = data.replace(UNKNOWN.encode(), hashlib.sha256(data).hexdigest().encode(), 1)
         # rows first: a checkpoint never knows of rows that are not on the disk
-        try:
-            if self.metrics.exists():
-                with self.metrics.open("rb+") as file:
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise _cannot_write(self.metrics, error) from None
+        if self.metrics.exists():
+            with _writing(self.metrics), self.metrics.open("rb+") as file:
+                os.fsync(file.fileno())
         self._write(self.checkpoint, data)
 
     def load(self) -> tuple[dict[str, Tensor], dict]:
@@ -173,8 +142,13 @@ class RunFolder:
             RunError: there is none, it is damaged, or it is another run's.
         """
         advice = "restore it from a copy, or train anew with another --out"
+        if not self.checkpoint.exists():
+            raise RunError(
+                f"{self.path} has no checkpoint yet: go on with `python -m genlib train --out "
+                f"{shlex.quote(str(self.path))} --resume`"
+            )
+        data = _bytes_of(self.checkpoint)
         try:
-            data = self.checkpoint.read_bytes()
             size = int.from_bytes(data[:8], "little")
             notes = json.loads(data[8 : 8 + size]).get("__metadata__", {})
             if notes.get("format") != FORMAT:
@@ -183,13 +157,6 @@ class RunFolder:
             if hashlib.sha256(blank).hexdigest() != notes["checksum"]:
                 raise ValueError("its checksum is wrong")
             tensors, metadata = safetensors.torch.load(data), json.loads(notes["metadata"])
-        except FileNotFoundError:
-            raise RunError(
-                f"{self.path} has no checkpoint yet: go on with `python -m genlib train --out "
-                f"{shlex.quote(str(self.path))} --resume`"
-            ) from None
-        except OSError as error:
-            raise _cannot_read(self.checkpoint, error) from None
         except (ValueError, KeyError, AttributeError, SafetensorError) as error:
             raise RunError(f"{self.checkpoint} is damaged ({error}): {advice}") from None
         if metadata["run"] != self.fingerprint():
@@ -202,20 +169,13 @@ class RunFolder:
     # The metrics. ---------------------------------------------------------------------------------
 
     def append(self, row: Mapping[str, float]) -> None:
-        """Add a row; the first one brings the names of the columns with it.
-
-        Raises:
-            RunError: it cannot be written.
-        """
-        try:
-            new = not self.metrics.exists()
-            with self.metrics.open("a", newline="") as file:
-                writer = csv.DictWriter(file, list(row))
-                if new:
-                    writer.writeheader()
-                writer.writerow(row)
-        except OSError as error:
-            raise _cannot_write(self.metrics, error) from None
+        """Add a row; the first one brings the names of the columns with it."""
+        new = not self.metrics.exists()
+        with _writing(self.metrics), self.metrics.open("a", newline="") as file:
+            writer = csv.DictWriter(file, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow(row)
 
     def rows(self) -> list[dict[str, float]]:
         """All whole rows so far; the last one may have been cut short by a kill, and is left out."""
@@ -229,11 +189,7 @@ class RunFolder:
         ]
 
     def forget_after(self, step: int) -> None:
-        """Cut off the rows of updates after this one: the run goes on from there, and writes them anew.
-
-        Raises:
-            RunError: the file is not a table of steps, or cannot be written.
-        """
+        """Cut off the rows of updates after this one: the run goes on from there, and writes them anew."""
         if not self.metrics.exists():
             return
         lines = _bytes_of(self.metrics).decode(errors="replace").splitlines(keepends=True)
@@ -252,41 +208,40 @@ class RunFolder:
         if kept:
             self._write(self.metrics, "".join(lines[:1] + kept).encode())
         else:
-            self._remove(self.metrics)
+            with _writing(self.metrics):
+                self.metrics.unlink()
 
     def clean(self) -> None:
         """Remove what writes that were killed have left: files that never got their real name."""
         for path in (self.checkpoint, self.metrics, self.config):
             for unfinished in self.path.glob(f"{path.stem}-????????{path.suffix}"):
-                self._remove(unfinished)
-
-    def _remove(self, path: Path) -> None:
-        try:
-            path.unlink()
-        except OSError as error:
-            raise _cannot_write(path, error) from None
+                with _writing(unfinished):
+                    unfinished.unlink()
 
     def _write(self, path: Path, data: bytes) -> None:
-        try:
-            with whole_file(path) as unfinished:
-                unfinished.write_bytes(data)
-        except OSError as error:
-            raise _cannot_write(path, error) from None
+        with _writing(path), whole_file(path) as unfinished:
+            unfinished.write_bytes(data)
 
 
-def _cannot_write(path: Path, error: OSError) -> RunError:
-    return RunError(
-        f"cannot write {path}: {error.strerror}. What was there before is untouched: make room, or "
-        "mend the folder, and go on with --resume"
-    )
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write {path}: {error.strerror}. What was there before is untouched: make room, "
+            "or mend the folder, and go on with --resume"
+        ) from None
 
 
-def _cannot_read(path: Path, error: OSError) -> RunError:
-    return RunError(f"cannot read {path}: {error.strerror}")
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"cannot read {path}: {error.strerror}") from None
 
 
 def _bytes_of(path: Path) -> bytes:
-    try:
+    with _reading(path):
         return path.read_bytes()
-    except OSError as error:
-        raise _cannot_read(path, error) from None

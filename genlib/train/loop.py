@@ -16,59 +16,38 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from genlib.data import ImageSet, bernoulli_pixels
+from genlib.execution import ExecutionContext
+from genlib.train.builders import images_of
 from genlib.train.checkpoint import restore_training, training_state
 from genlib.train.config import Checkpoints, Config, load_weights, run_metadata
-from genlib.train.devices import (
-    compile_networks,
-    first_process,
-    make_fabric,
-    share_batch_norm,
-)
+from genlib.train.devices import compile_networks, first_process, make_fabric, share_batch_norm
 from genlib.train.folder import RunError, RunFolder
 from genlib.train.guards import check, go_back_to_checkpoint, stop_when_asked
 from genlib.train.order import Order, seed_for
-from genlib.train.recipes import build_model, images_of, recipe
-from genlib.training import ExecutionContext
+from genlib.train.recipes import build_model, recipe
 
 ROW_EVERY = 100  # updates, or an epoch, if that is less ...
 ROWS = 1000  # ... but no more rows than this; with a budget of time, one a second at most
 
 
-class Diverged(RunError):
-    """The loss or a weight is no longer a number."""
-
-
 @dataclass
 class Callbacks:
-    """Callbacks during a training; by default they do nothing.
+    """Who is told how a training goes; by default nobody is."""
 
-    Args:
-        progress: called after every update with the share that is done, in [0, 1], and the last row.
-        say: called with a line to read, now and then.
-    """
-
+    # after every update: the share that is done, in [0, 1], and the last row
     progress: Callable[[float, dict[str, float]], None] = lambda done, row: None
+    # now and then: a line to read
     say: Callable[[str], None] = lambda line: None
 
 
 class Training:
     """A run on its way: everything that a checkpoint holds, and what is needed to go on.
 
-    Args:
-        config: the settings.
-        data: the training images, all of them.
-        folder: where the run is kept.
-        fabric: launched.
-        model: to be trained; built from the recipe by default.
+    The data are all of the training images, Fabric is launched, and the model has its first weights.
     """
 
     def __init__(
-        self,
-        config: Config,
-        data: ImageSet,
-        folder: RunFolder,
-        fabric: Fabric,
-        model: nn.Module | None = None,
+        self, config: Config, data: ImageSet, folder: RunFolder, fabric: Fabric, model: nn.Module
     ):
         self.started, self.cpu_started = time.perf_counter(), time.process_time()
         self.config, self.data, self.folder, self.fabric = config, data, folder, fabric
@@ -80,16 +59,7 @@ class Training:
         self.before = {"seconds": 0.0, "cpu_seconds": 0.0}  # spent before this process began
         self.sums: dict[str, float] = {}  # since the last row, over examples
         self.share = 1.0
-
-        torch.manual_seed(config.seed)
-        if model is None:
-            images = images_of(data, config.conditional, config.binary)
-            model = build_model(config.model, images, config.options)
         self.model = model
-        if config.channels_last:
-            model.to(memory_format=torch.channels_last)
-        if config.compile:
-            compile_networks(model)
         if config.world_size > 1:
             share_batch_norm(model)
         self.wrapped = fabric.setup_module(model)
@@ -145,6 +115,11 @@ class Training:
             return None
         return max(1, int(self.config.epochs * self.order.batches / self.batches_an_update))
 
+    @property
+    def epoch(self) -> float:
+        """Passes over the data so far."""
+        return self.step * self.batches_an_update / self.order.batches
+
     def spent(self) -> dict[str, float]:
         """Seconds of this run in wall-clock time, and of this process's processor time."""
         return {
@@ -165,8 +140,8 @@ class Training:
         """Train until the budget is used up, or is stopped: returns "done" or "stopped".
 
         Raises:
-            Diverged: the loss or a weight is not a number; the last checkpoint is from before.
-            RunError: a file cannot be written; the last checkpoint is whole.
+            RunError: the loss or a weight is not a number, or a file cannot be written; the last
+                checkpoint is whole, and from before.
         """
         first = self.fabric.is_global_zero
         clock = "seconds" if self.config.cpu_minutes is None else "cpu_seconds"
@@ -242,7 +217,7 @@ class Training:
         self.sums = {}
         return {
             "step": self.step,
-            "epoch": self.step * self.batches_an_update / self.order.batches,
+            "epoch": self.epoch,
             **averages,
             "learning_rate": self.optimizers[0].param_groups[0]["lr"],
             **{name: round(seconds, 3) for name, seconds in spent.items()},
@@ -251,14 +226,12 @@ class Training:
     def describe(self, row: dict[str, float], spent: dict[str, float]) -> str:
         """A line of progress."""
         losses = "".join(f", {k} {v:.4g}" for k, v in row.items() if "loss" in k)
-        epoch = self.step * self.batches_an_update / self.order.batches
-        return (
-            f"step {self.step}, epoch {epoch:.2f}{losses}, {spent['seconds'] / 60:.1f} min: saved"
-        )
+        minutes = spent["seconds"] / 60
+        return f"step {self.step}, epoch {self.epoch:.2f}{losses}, {minutes:.1f} min: saved"
 
-    def _diverged(self, what: str) -> Diverged:
+    def _diverged(self, what: str) -> RunError:
         rate = self.config.learning_rate
-        return Diverged(
+        return RunError(
             f"{what} is no longer a finite number at update {self.step}, with learning rate {rate:g}: "
             f"the last good checkpoint is kept. Train anew with a lower rate (--learning-rate "
             f"{rate / 3:.1g}), or with --precision 32-true if it was a lower one"
@@ -271,11 +244,7 @@ class Training:
     # The checkpoint. ------------------------------------------------------------------------------
 
     def attempt(self, write: Callable[[], None]) -> None:
-        """Write in the first process; if it fails, all of them stop.
-
-        Raises:
-            RunError: it has failed.
-        """
+        """Write in the first process; if it fails, all of them stop by a RunError."""
         problem = ""
         if self.fabric.is_global_zero:
             try:
@@ -288,12 +257,7 @@ class Training:
             raise RunError(problem)
 
     def save(self) -> None:
-        """Replace the checkpoint.
-
-        Raises:
-            Diverged: a weight is not a number, and the checkpoint stays what it was.
-            RunError: it cannot be written.
-        """
+        """Replace the checkpoint, unless a weight is not a number."""
         self._refuse_what_is_not_finite()
         tensors, metadata = training_state(self.model, self.optimizers, self.fabric)
         own = self.spent()
@@ -307,11 +271,7 @@ class Training:
         self.attempt(lambda: self.folder.save(tensors, metadata))
 
     def load(self) -> None:
-        """Go on from the checkpoint; from the beginning if the run was killed before its first.
-
-        Raises:
-            RunError: it is damaged, or another run's.
-        """
+        """Go on from the checkpoint; from the beginning if the run was killed before its first."""
         if not self.folder.checkpoint.exists():
             return
         tensors, metadata = self.folder.load()
@@ -345,12 +305,9 @@ def train(
     here; only the first prepares and writes.
 
     Args:
-        config: the settings.
-        data: the training images.
-        folder: where the run is kept.
+        config, data, folder: the settings, the training images, and where the run is kept.
         resume: go on with what is in the folder.
-        callbacks: called as it goes.
-        checkpoints: when they are written.
+        callbacks, checkpoints: who is told how it goes, and when it is saved.
         model: a model that is not built from the recipe, but trained by it.
 
     Returns:
@@ -368,11 +325,19 @@ def train(
         >>> train(config, load("bars"), folder)[0], folder.rows()[-1]["step"]
         ('done', 6.0)
     """
+    images = images_of(data, config.conditional, config.binary)
+    torch.manual_seed(config.seed)
+    if model is None:
+        model = build_model(config.model, images, config.options)
+    if config.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if config.compile:
+        compile_networks(model)
     with contextlib.ExitStack() as stack:
         if first_process(config):
-            check(config, data, model)
+            check(config, len(data), model)
             if not resume:
-                folder.create(run_metadata(config, data))
+                folder.create(run_metadata(config, data, images))
             stack.enter_context(folder.lock())
             if resume:
                 go_back_to_checkpoint(config, data, folder)

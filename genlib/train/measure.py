@@ -26,17 +26,11 @@ BINARISE_SEED = {"test": 0, "train": 1}
 
 @dataclass(frozen=True)
 class Measurement:
-    """A number that was measured.
-
-    Args:
-        value: the number.
-        error: its standard error; None where it has none, or none is known.
-        unit: what it counts; "share" for a part of a whole.
-    """
+    """A number that was measured."""
 
     value: float
-    error: float | None = None
-    unit: str = ""
+    error: float | None = None  # its standard error, where it has one that is known
+    unit: str = ""  # what it counts; "share" for a part of a whole
 
 
 def as_trained(data: ImageSet, config: Config, split: str) -> ImageSet:
@@ -53,12 +47,7 @@ def as_trained(data: ImageSet, config: Config, split: str) -> ImageSet:
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """The mean of some numbers, and its standard error.
-
-    Example:
-        >>> mean_and_error(torch.tensor([1.0, 3.0]))
-        (2.0, 1.0)
-    """
+    """The mean of some numbers, and its standard error."""
     values = values.double()
     return values.mean().item(), values.std().item() / len(values) ** 0.5
 
@@ -70,13 +59,9 @@ def likelihood(
     """Negative log-likelihoods: exact, a bound, or an estimate, each called by its name.
 
     Args:
-        model: on any device.
-        train: what it was trained on.
+        model: on any device, trained on `train`.
         data: the images.
         codes: codes an image for a VAE's bounds, one number a bound; one code gives the ELBO.
-
-    Raises:
-        RunError: the model has no likelihood.
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
@@ -93,7 +78,11 @@ def likelihood(
                 f"{type(model).__name__} has no likelihood: how probable an image is, it cannot "
                 "say. Judge it by its samples (--samples)"
             )
-        name = {"exact": "exact", "bound": bound_name(k), "AIS": ESTIMATE}[known.known]
+        name = {
+            "exact": "exact",
+            "bound": bound_name(k),
+            "AIS": "estimated (AIS, tends to flatter)",
+        }[known.known]
         mean, error = mean_and_error(-known.nats)
         if known.error is not None:  # of log Z, the same for all images
             error = (error**2 + known.error**2) ** 0.5
@@ -103,36 +92,21 @@ def likelihood(
     return found
 
 
-ESTIMATE = "estimated (AIS, tends to flatter)"
-
-
 def bound_name(k: int) -> str:
-    """What a VAE's bound from k codes an image is called.
-
-    Example:
-        >>> bound_name(1), bound_name(50)
-        ('at most (ELBO)', 'at most (importance bound, 50 codes)')
-    """
+    """What a VAE's bound from k codes an image is called."""
     return f"at most ({'ELBO' if k == 1 else f'importance bound, {k} codes'})"
 
 
 def compare_samples(
     model: nn.Module, train: ImageSet, data: ImageSet, n: int
 ) -> dict[str, dict[str, float]]:
-    """How the model's samples compare with real images, as a classifier trained on these sees them.
+    """How `n` of the model's samples compare with as many images of `data`, as a classifier sees them.
 
-    Args:
-        model: on any device.
-        train: what it was trained on; the classifier is, too.
-        data: real images to compare with.
-        n: how many samples, and how many images.
+    The classifier is trained on `train`, as the model was.
 
     Returns:
         Fréchet distance, precision and recall (the share of real images that the samples cover), each
         of `samples` and, to compare with, of as many `training images`.
-
-    Raises:
-        RunError: the model cannot sample, or there are too few images or no labels.
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
@@ -170,11 +144,7 @@ def compare_samples(
 
 
 def check_can_sample(model: nn.Module) -> CanSample:
-    """The model, if it can draw.
-
-    Raises:
-        RunError: the model has no `sample`.
-    """
+    """The model; a RunError if it has no `sample`."""
     if not isinstance(model, CanSample):
         raise RunError(
             f"{type(model).__name__} cannot sample: it has no distribution of codes. "
@@ -196,11 +166,9 @@ def measure(
     """All measures of a model on some images, by name.
 
     Args:
-        model: on any device, in eval mode.
-        config: of its run.
-        train: what it was trained on, as it knows it.
-        data: what to measure on, as it knows it.
-        only: "likelihood" or "samples"; None for everything the model can compute.
+        model, config: of a run; on any device, in eval mode.
+        train, data: what it was trained on, and what to measure on, as it knows them (`as_trained`).
+        only: "likelihood" or "samples"; None for everything the model can honour.
         n: samples to compare, at most as many as there are images.
         codes: codes an image for a VAE's bound, which comes beside the ELBO.
 
@@ -217,7 +185,7 @@ def measure(
     if isinstance(model, Autoencoder) and only is None:
         return _restored(model, train, data)
     found: dict[str, Measurement] = {}
-    if only == "likelihood" or (only is None and _has_likelihood(model)):
+    if only == "likelihood" or (only is None and (isinstance(model, HasLogProb | HasBound))):
         for name, measured in likelihood(model, train, data, sorted({1, codes})).items():
             known = "" if name.startswith("independent") else "negative log-likelihood, "
             found[known + name] = measured
@@ -254,7 +222,3 @@ def _bars(model: nn.Module) -> dict[str, Measurement]:
     found["images among 6000 samples"] = Measurement(report["covered"], None, "of 30")
     found["samples that are one of them"] = Measurement(report["valid"], None, "share")
     return found
-
-
-def _has_likelihood(model: nn.Module) -> bool:
-    return isinstance(model, HasLogProb | HasBound)

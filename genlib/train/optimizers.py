@@ -4,8 +4,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.adamw import adamw
+from torch.optim import AdamW
 
 
 def orthogonalise(g: Tensor) -> Tensor:
@@ -25,7 +24,7 @@ def orthogonalise(g: Tensor) -> Tensor:
     return x
 
 
-class Muon(Optimizer):
+class Muon(AdamW):
     """Momentum whose update is orthogonalised, for some groups of parameters; AdamW for the others.
 
     A group with a `momentum` holds weights of one shape, and is done at once: a convolution is the
@@ -48,8 +47,8 @@ class Muon(Optimizer):
     """
 
     def __init__(self, groups: Iterable[dict]):
-        # with `fused` a restored count of steps comes back to the device of its parameter
-        super().__init__(groups, {"lr": 1e-3, "fused": True})
+        super().__init__(groups, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+        self._step_supports_amp_scaling = False  # gradients come unscaled, as Muon needs them
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -57,43 +56,21 @@ class Muon(Optimizer):
             weights = [w for w in group["params"] if w.grad is not None]
             if "momentum" in group and weights:
                 self._muon(weights, group["lr"], group["momentum"])
-            elif weights:
-                self._adamw(weights, group["lr"])
+                for w in weights:
+                    w.grad = None  # which AdamW passes over
+        super().step()
 
     def _muon(self, weights: list[nn.Parameter], lr: float, beta: float) -> None:
         g = torch.stack([w.grad.flatten(1) for w in weights])  # type: ignore[union-attr]  # (N, out, in * taps)
         state = self.state[weights[0]]  # of the whole group, kept with its first weight
+        state.setdefault("step", torch.zeros((), device=g.device)).add_(
+            1
+        )  # AdamW restores no state without
         m = state.setdefault("momentum_buffer", torch.zeros_like(g)).lerp_(g, 1 - beta)
         update = orthogonalise(g.lerp(m, beta))  # Nesterov: look ahead along the momentum
         rate = lr * max(1, g.shape[1] / g.shape[2]) ** 0.5
         for w, u in zip(weights, update, strict=True):
             w.sub_(u.view_as(w), alpha=rate)
-
-    def _adamw(self, weights: list[nn.Parameter], lr: float) -> None:
-        for w in weights:
-            if not self.state[w]:
-                self.state[w] = {
-                    "step": torch.zeros((), device=w.device),
-                    "exp_avg": torch.zeros_like(w),
-                    "exp_avg_sq": torch.zeros_like(w),
-                }
-        states = [self.state[w] for w in weights]
-        adamw(
-            weights,  # type: ignore[arg-type]
-            [w.grad for w in weights],  # type: ignore[misc]
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            max_exp_avg_sqs=[],
-            state_steps=[state["step"] for state in states],
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.95,
-            lr=lr,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
 
 
 def muon_for_convolutions(model: nn.Module, learning_rate: float) -> tuple[Muon]:

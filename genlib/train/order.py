@@ -1,4 +1,4 @@
-"""The order in which a training sees its images: a function of the seed and nothing else."""
+"""The order in which a training sees its images."""
 
 import zlib
 from dataclasses import dataclass, field
@@ -11,10 +11,6 @@ def seed_for(*what: object) -> int:
     """A seed for a purpose, so that two purposes never share their random numbers by accident.
 
     32 bits: the generator of a CPU looks at no more of its seed.
-
-    Example:
-        >>> seed_for(0, "order", 1) == seed_for(0, "order", 2)
-        False
     """
     return zlib.crc32(repr(what).encode())
 
@@ -27,14 +23,6 @@ class Order:
     that stopped in the middle of an epoch goes on with the image that comes next, and of several
     processes each takes its share of every batch, without a word between them.
 
-    Args:
-        n: number of images.
-        batch_size: images a batch, at most; of all processes together.
-        seed: of the orders.
-
-    Raises:
-        ValueError: there is no image, or batch_size is below 1.
-
     Example:
         >>> order = Order(n=10, batch_size=4, seed=0)
         >>> [len(order.batch(i)) for i in range(order.batches)]  # of the first epoch
@@ -45,8 +33,8 @@ class Order:
         (tensor([...]), tensor([...]))
     """
 
-    n: int
-    batch_size: int
+    n: int  # images
+    batch_size: int  # at most; of all processes together
     seed: int
     # of the epoch asked for last, since the next question is usually about the same
     _last: dict[int, tuple[Tensor, ...]] = field(default_factory=dict, repr=False, compare=False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -11,16 +12,12 @@ from genlib.adversarial import GAN, LSGAN, WGANGP, MinimaxGAN
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.markov import RBM, PersistentRBM
 from genlib.train import builders
-from genlib.train.builders import Images, images_of
+from genlib.train.builders import Images
 from genlib.train.optimizers import muon_for_convolutions
-from genlib.train.settings import Setting, Value, check_options, one_of
+from genlib.train.settings import Setting, Value, check_options
 from genlib.train.updates import CriticUpdate, GANUpdate, LossUpdate, VAEUpdate
 from genlib.training import fall_in_second_half, gan_optimizers, warm_up_then_cosine
-
-__all__ = [
-    "RECIPES", "Images", "Option", "Recipe", "build_model", "images_of", "one_of", "read_options",
-    "recipe",
-]  # fmt: skip
+from genlib.validation import one_of
 
 Option = Value
 
@@ -29,32 +26,21 @@ Option = Value
 class Recipe:
     """How to build a model, and how to train it.
 
-    Args:
-        what: the model, in a line.
-        build: takes `Images` and a value for each option in `built_from`.
-        built_from: the options of `build`, with what they are by default and what they may be.
-        update: how the model is updated once; it brings options of its own.
-        batch_size: images an update, by default.
-        learning_rate: the highest that is reached, by default.
-        schedule: the factor on it, given the share of the training that is done.
-        conditional: whether it can be built with labels.
-        binary: whether it is for black-and-white images only.
-        optimizers: for a model and a learning rate, in the order that `update` takes them in.
-
     Example:
         >>> recipe("gsn").options
-        {'hidden_dim': 400, 'noise': 0.2, 'walkback': 1}
+        {'hidden_dim': 400, 'walkback': 1, 'noise': 0.2}
     """
 
-    what: str
-    build: Callable[..., nn.Module]
+    what: str  # the model, in a line
+    build: Callable[..., nn.Module]  # takes `Images` and a value for each option in `built_from`
     built_from: Mapping[str, Setting]
-    update: type[LossUpdate] = LossUpdate
+    update: type[LossUpdate] = LossUpdate  # once; it brings options of its own
     batch_size: int = 64
-    learning_rate: float = 2e-3
-    schedule: Callable[[float], float] = warm_up_then_cosine
-    conditional: bool = True
-    binary: bool = False
+    learning_rate: float = 2e-3  # the highest that is reached
+    schedule: Callable[[float], float] = warm_up_then_cosine  # factor on it, given the share done
+    conditional: bool = True  # whether it can be built with labels
+    binary: bool = False  # whether it is for black-and-white images only
+    # for a model and a learning rate, in the order that `update` takes them in
     optimizers: Callable[[nn.Module, float], tuple[Optimizer, ...]] = lambda model, rate: (
         AdamW(model.parameters(), lr=rate, fused=True),
     )
@@ -70,29 +56,29 @@ class Recipe:
         return {name: declared.default for name, declared in self.settings.items()}  # type: ignore[misc]
 
 
-COUNT: dict[str, Any] = {"low": 1}
-_PIXEL_OPTIONS = {
-    "hidden_dim": Setting(64, **COUNT),
-    "depth": Setting(7, **COUNT),
-    "colours": Setting("ordered", choices=("ordered", "independent")),
-}
-_RECURRENT_OPTIONS = {**_PIXEL_OPTIONS, "depth": Setting(2, **COUNT)}
-_CODE_OPTIONS = {
-    "latent_dim": Setting(16, **COUNT),
-    "network": Setting("mlp", choices=("mlp", "conv")),
-    "hidden_dim": Setting(400, **COUNT),
-    "depth": Setting(1, **COUNT),
-}
+def counts(**defaults: int) -> dict[str, Setting]:
+    """Options that count something: at least 1."""
+    return {name: Setting(default, low=1) for name, default in defaults.items()}
+
+
+def word(*choices: str) -> Setting:
+    """An option that is one of some words, the first by default."""
+    return Setting(choices[0], choices=choices)
+
+
+_COLOURS = {"colours": word("ordered", "independent")}
+_RECURRENT_OPTIONS = {**counts(hidden_dim=64, depth=2), **_COLOURS}
+_CODE_OPTIONS = {**counts(latent_dim=16, hidden_dim=400, depth=1), "network": word("mlp", "conv")}
 _GAN_OPTIONS = {
-    "network": Setting("auto", choices=("auto", "mlp", "dcgan")),
-    "latent_dim": Setting(64, **COUNT),
-    "hidden_dim": Setting(32, **COUNT),
+    **counts(latent_dim=64, hidden_dim=32),
+    "network": word("auto", "mlp", "dcgan"),
 }
-_RBM_OPTIONS = {"hidden_dim": Setting(100, **COUNT), "cd_steps": Setting(1, **COUNT)}
+_RBM_OPTIONS = counts(hidden_dim=100, cd_steps=1)
 
 # chosen on held-out images of MNIST, see benchmarks/results.py; the recurrent models fared better with AdamW
 _PIXELS: dict[str, Any] = {"batch_size": 32, "learning_rate": 4e-3}
 _GANS: dict[str, Any] = {
+    "update": GANUpdate,
     "learning_rate": 1e-3,
     "schedule": fall_in_second_half,
     "optimizers": gan_optimizers,
@@ -102,27 +88,27 @@ _BLACK_AND_WHITE: dict[str, Any] = {"conditional": False, "binary": True}
 RECIPES: dict[str, Recipe] = {
     "pixelcnn": Recipe(
         "PixelCNN: masked convolutions, exact likelihood, a blind spot",
-        builders.pixel_model(PixelCNN),
-        _PIXEL_OPTIONS,
+        partial(builders.pixel_model, PixelCNN),
+        {**counts(hidden_dim=64, depth=7), **_COLOURS},
         optimizers=muon_for_convolutions,
         **_PIXELS,
     ),
     "gated_pixelcnn": Recipe(
         "GatedPixelCNN: two stacks and gates, exact likelihood",
-        builders.pixel_model(GatedPixelCNN),
-        {**_PIXEL_OPTIONS, "hidden_dim": Setting(32, **COUNT)},
+        partial(builders.pixel_model, GatedPixelCNN),
+        {**counts(hidden_dim=32, depth=7), **_COLOURS},
         optimizers=muon_for_convolutions,
         **_PIXELS,
     ),
     "row_lstm": Recipe(
         "RowLSTM: a PixelRNN that goes row by row, exact likelihood",
-        builders.pixel_model(RowLSTM),
+        partial(builders.pixel_model, RowLSTM),
         _RECURRENT_OPTIONS,
         **_PIXELS,
     ),
     "diagonal_bilstm": Recipe(
         "DiagonalBiLSTM: a PixelRNN along the diagonals, exact likelihood",
-        builders.pixel_model(DiagonalBiLSTM),
+        partial(builders.pixel_model, DiagonalBiLSTM),
         _RECURRENT_OPTIONS,
         **_PIXELS,
     ),
@@ -131,9 +117,8 @@ RECIPES: dict[str, Recipe] = {
         builders.vae,
         {
             **_CODE_OPTIONS,
-            "likelihood": Setting(
-                "auto",
-                choices=("auto", "bernoulli", "categorical", "gaussian", "dequantised_gaussian"),
+            "likelihood": word(
+                "auto", "bernoulli", "categorical", "gaussian", "dequantised_gaussian"
             ),
             "kl_weight": Setting(1.0, low=0),
         },
@@ -148,69 +133,53 @@ RECIPES: dict[str, Recipe] = {
     ),
     "gan": Recipe(
         "GAN: the non-saturating objective; network=mlp or dcgan",
-        builders.gan(GAN),
+        partial(builders.gan, GAN),
         _GAN_OPTIONS,
-        GANUpdate,
         **_GANS,
     ),
     "minimax_gan": Recipe(
         "MinimaxGAN: the objective as first written",
-        builders.gan(MinimaxGAN),
+        partial(builders.gan, MinimaxGAN),
         _GAN_OPTIONS,
-        GANUpdate,
         **_GANS,
     ),
     "lsgan": Recipe(
         "LSGAN: least squares in place of logarithms",
-        builders.gan(LSGAN),
+        partial(builders.gan, LSGAN),
         _GAN_OPTIONS,
-        GANUpdate,
         **_GANS,
     ),
     "wgan_gp": Recipe(
         "WGANGP: a critic under a gradient penalty, five of its steps to one of the generator",
-        builders.gan(WGANGP),
+        partial(builders.gan, WGANGP),
         {**_GAN_OPTIONS, "penalty": Setting(10.0, low=0)},
-        CriticUpdate,
-        **_GANS,
+        **{**_GANS, "update": CriticUpdate},
     ),
     "rbm": Recipe(
         "RBM: contrastive divergence, likelihood up to a constant; black and white",
-        builders.boltzmann_machine(RBM),
+        partial(builders.boltzmann_machine, RBM),
         _RBM_OPTIONS,
         learning_rate=1e-2,
         **_BLACK_AND_WHITE,
     ),
     "persistent_rbm": Recipe(
         "PersistentRBM: chains that never start anew; black and white",
-        builders.boltzmann_machine(PersistentRBM),
-        {**_RBM_OPTIONS, "chains": Setting(100, **COUNT)},
+        partial(builders.boltzmann_machine, PersistentRBM),
+        {**_RBM_OPTIONS, **counts(chains=100)},
         learning_rate=1e-2,
         **_BLACK_AND_WHITE,
     ),
     "gsn": Recipe(
         "GSN: a Markov chain that corrupts and restores; black and white",
         builders.gsn,
-        {
-            "hidden_dim": Setting(400, **COUNT),
-            "noise": Setting(0.2, low=0, high=1, above=True),
-            "walkback": Setting(1, **COUNT),
-        },
+        {**counts(hidden_dim=400, walkback=1), "noise": Setting(0.2, low=0, high=1, above=True)},
         **_BLACK_AND_WHITE,
     ),
 }
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe of this name.
-
-    Raises:
-        ValueError: there is none.
-
-    Example:
-        >>> recipe("rbm").binary
-        True
-    """
+    """The recipe of this name, or a ValueError that names the nearest."""
     return RECIPES[one_of("model", name, tuple(RECIPES))]
 
 
@@ -233,12 +202,7 @@ def read_options(name: str, given: list[str]) -> dict[str, Option]:
 
 
 def build_model(name: str, images: Images, options: Mapping[str, Option]) -> nn.Module:
-    """A model with new weights, drawn from torch's random numbers.
-
-    Args:
-        name: of a recipe.
-        images: what it is built for.
-        options: as in the recipe; those not given are its defaults.
+    """A model with new weights, drawn from torch's random numbers; options not given are the recipe's.
 
     Raises:
         ValueError: an unknown name or option, labels for a model that takes none, grey images for

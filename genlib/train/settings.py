@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genlib.validation import nearest
+from genlib.validation import nearest, one_of
 
 Value = int | float | str
 SEEDS = (0, 2**63 - 1)  # what torch takes on every device
@@ -19,16 +19,6 @@ SEEDS = (0, 2**63 - 1)  # what torch takes on every device
 class Setting:
     """A default, and the values that may take its place.
 
-    Args:
-        default: None where there is none.
-        low, high: the least and the greatest number; infinity itself and NaN are never taken.
-        above: the number must be greater than `low`, not equal to it.
-        choices: the words there are; empty for a number.
-        help: what it is, in a few words.
-        default_text: the default as help shows it, where that is another than `default`.
-        panel: of the help page.
-        flag, metavar: on the command line, where they do not follow from the name.
-
     Example:
         >>> Setting(0.2, low=0, high=1, above=True).check("noise", 0.0)
         Traceback (most recent call last):
@@ -37,22 +27,17 @@ class Setting:
     """
 
     default: Value | bool | None = None
-    low: float = -math.inf
+    low: float = -math.inf  # the least number and the greatest; infinity and NaN are never taken
     high: float = math.inf
-    above: bool = False
-    choices: tuple[str, ...] = ()
+    above: bool = False  # greater than `low`, not equal to it
+    choices: tuple[str, ...] = ()  # the words there are; empty for a number
     help: str = ""
-    default_text: str | None = None
-    panel: str | None = None
-    flag: str | None = None
+    default_text: str | None = None  # as help shows it, where that is another than `default`
+    panel: str | None = None  # of the help page
     metavar: str | None = None
 
     def check(self, name: str, value: object) -> None:
-        """Refuse a value that is not allowed.
-
-        Raises:
-            ValueError: with the values that are.
-        """
+        """Refuse a value that is not allowed, by a ValueError that says which are."""
         if self.choices:
             if value not in self.choices:
                 raise ValueError(
@@ -70,10 +55,7 @@ class Setting:
             raise ValueError(f"{name} must be {self.range}, not {value}")
 
     def read(self, name: str, text: str) -> Value:
-        """The value that stands in a text, of the type that the default has, and allowed.
-
-        Raises:
-            ValueError: it is of another type, or not allowed.
+        """The value that stands in a text, of the type that the default has; refused as in `check`.
 
         Example:
             >>> Setting(64, low=1).read("hidden_dim", "8")
@@ -111,22 +93,12 @@ def setting(default: Any = dataclasses.MISSING, **about: Any) -> Any:
 
 
 def settings_of(kind: type) -> dict[str, Setting]:
-    """The declarations of a dataclass, by the name of the field.
-
-    Example:
-        >>> from genlib.train import Config
-        >>> settings_of(Config)["devices"].range
-        'at least 1'
-    """
+    """The declarations of a dataclass, by the name of the field."""
     return {f.name: f.metadata["setting"] for f in dataclasses.fields(kind) if f.metadata}
 
 
 def check_settings(settings: object) -> None:
-    """Refuse a dataclass one of whose settings is not allowed.
-
-    Raises:
-        ValueError: with the setting as the command line calls it.
-    """
+    """Refuse a dataclass one of whose settings is not allowed, by a ValueError that names the flag."""
     for name, declared in settings_of(type(settings)).items():
         value = getattr(settings, name)
         if value is not None:
@@ -134,39 +106,12 @@ def check_settings(settings: object) -> None:
 
 
 def flag_of(name: str) -> str:
-    """What the command line calls a setting.
-
-    Example:
-        >>> flag_of("batch_size")
-        '--batch-size'
-    """
+    """What the command line calls a setting: "--batch-size", for instance."""
     return "MODEL" if name == "model" else "--" + name.replace("_", "-")
 
 
 def check_options(declared: Mapping[str, Setting], options: Mapping[str, object]) -> None:
-    """Refuse options that a model does not have, and values that they may not take.
-
-    Raises:
-        ValueError: with what there is.
-    """
+    """Refuse options that a model does not have, and values that they may not take, by a ValueError."""
     for name, value in options.items():
         one_of("option", name, tuple(declared))
         declared[name].check(f"--set {name}", value)
-
-
-def one_of(name: str, value: str, choices: tuple[str, ...]) -> str:
-    """The value itself, or a refusal that names what there is, and the nearest of it.
-
-    Raises:
-        ValueError: the value is none of the choices.
-
-    Example:
-        >>> one_of("model", "gatedpixelcnn", ("vae", "gated_pixelcnn"))
-        Traceback (most recent call last):
-            ...
-        ValueError: no model is called 'gatedpixelcnn', there are vae, gated_pixelcnn; did you mean 'gated_pixelcnn'?
-    """
-    if value not in choices:
-        hint = nearest(value, choices)
-        raise ValueError(f"no {name} is called {value!r}, there are {', '.join(choices)}{hint}")
-    return value

@@ -19,10 +19,6 @@ from genlib.train.settings import Setting, flag_of, settings_of
 console = Console(highlight=False)
 
 
-class Refused(Exception):
-    """One line that says what is wrong and what to do."""
-
-
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """What goes wrong for a reason that the user can mend is reported in one line; exit code 2."""
@@ -30,7 +26,7 @@ def one_line_errors() -> Iterator[None]:
         yield
     except BrokenPipeError:  # the reader has closed the pipe
         raise
-    except (Refused, RunError, ValueError, OSError) as error:
+    except (RunError, ValueError, OSError) as error:
         text = str(error)
         if isinstance(error, OSError) and error.filename:  # the system's own words
             text = f"cannot use {error.filename}: {error.strerror}"

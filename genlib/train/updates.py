@@ -6,8 +6,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from genlib.execution import ExecutionContext
 from genlib.train.settings import Setting, Value
-from genlib.training import GAN_RECORD, ExecutionContext, train_epoch, train_gan_epoch
+from genlib.training import GAN_RECORD, train_epoch, train_gan_epoch
 
 
 class LossUpdate:

@@ -4,16 +4,3 @@ from genlib.variational.autoencoder import Autoencoder
 from genlib.variational.bounds import importance_bound, log_prob_by_quadrature, split_kl
 from genlib.variational.networks import MLP, ConvDecoder, ConvEncoder, LevelDecoder
 from genlib.variational.vae import VAE, kl_to_standard_normal
-
-__all__ = [
-    "MLP",
-    "VAE",
-    "Autoencoder",
-    "ConvDecoder",
-    "ConvEncoder",
-    "LevelDecoder",
-    "importance_bound",
-    "kl_to_standard_normal",
-    "log_prob_by_quadrature",
-    "split_kl",
-]

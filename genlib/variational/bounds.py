@@ -37,9 +37,6 @@ def importance_bound(
     Shapes:
         x (N, C, H, W) in [0, 1], y (N,) -> (N,)
 
-    Raises:
-        ValueError: k or at_once below 1; otherwise as the model.
-
     Example:
         >>> from genlib.data import load
         >>> from genlib.variational import VAE
@@ -67,12 +64,7 @@ def importance_bound(
 
 @torch.no_grad()
 def log_prob_by_quadrature(
-    model: HasBound,
-    x: Tensor,
-    *,
-    y: Tensor | None = None,
-    reach: float = 6.0,
-    points: int = 161,
+    model: HasBound, x: Tensor, *, y: Tensor | None = None, reach: float = 6.0, points: int = 161
 ) -> Tensor:
     r"""A VAE's $\log p(x) = \log \int p(x \mid z)\, p(z)\, dz$, by a sum over a grid of codes, in nats.
 
@@ -161,6 +153,3 @@ def split_kl(q: Independent, prior: Independent, *, draws: int = 1) -> tuple[flo
     information = q.log_prob(z).mean() - log_q.mean()
     marginal = log_q.mean() - prior.log_prob(z).mean()
     return information.item(), marginal.item()
-
-
-# What the decoder's numbers mean. -------------------------------------------------------------------

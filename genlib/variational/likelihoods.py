@@ -17,17 +17,13 @@ class Pixels(Protocol):
 
     per_value: int  # P
 
-    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """Log-probability of each value in nats."""
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor: ...  # of each value, in nats
 
-    def distribution(self, parameters: Tensor) -> Distribution:
-        """The same as an object of torch.distributions."""
+    def distribution(self, parameters: Tensor) -> Distribution: ...  # the same, as an object
 
-    def draw(self, parameters: Tensor) -> Tensor:
-        """An image on the grid of levels."""
+    def draw(self, parameters: Tensor) -> Tensor: ...  # an image on the grid of levels
 
-    def mean(self, parameters: Tensor) -> Tensor:
-        """The mean image."""
+    def mean(self, parameters: Tensor) -> Tensor: ...  # the mean image
 
 
 class BernoulliPixels:

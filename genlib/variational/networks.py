@@ -27,9 +27,6 @@ class MLP(nn.Module):
     Shapes:
         x (B, ...) of sizes[0] numbers an image, y (B,) -> (B, sizes[-1])
 
-    Raises:
-        ValueError: fewer than three sizes.
-
     Example:
         >>> import torch
         >>> encoder = MLP((64, 100, 2 * 8))
@@ -38,11 +35,7 @@ class MLP(nn.Module):
     """
 
     def __init__(
-        self,
-        sizes: Sequence[int],
-        *,
-        n_classes: int = 0,
-        activation: type[nn.Module] = nn.GELU,
+        self, sizes: Sequence[int], *, n_classes: int = 0, activation: type[nn.Module] = nn.GELU
     ):
         super().__init__()
         if len(sizes) < 3:

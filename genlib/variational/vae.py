@@ -7,11 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from genlib.validation import Shape, at_least_one, check_images, check_labels, check_sizes
-from genlib.variational.likelihoods import (
-    full_precision,
-    independent,
-    pixels_of,
-)
+from genlib.variational.likelihoods import full_precision, independent, pixels_of
 from genlib.variational.networks import HIDDEN, MLP, LevelDecoder
 
 
@@ -169,9 +165,6 @@ class VAE(nn.Module):
 
         Returns:
             Images in [0, 1]; draws lie on the grid of levels, means need not.
-
-        Raises:
-            ValueError: n < 1.
         """
         at_least_one("n", n)
         check_labels(y, n, self.n_classes)
@@ -222,12 +215,8 @@ def kl_to_standard_normal(mean: Tensor, log_std: Tensor) -> Tensor:
     The KL divergence of a Gaussian from the standard normal prior, appendix B of arXiv:1312.6114.
     Summed over the dimensions of a code, never averaged.
 
-    Args:
-        mean: $\mu$.
-        log_std: $\log \sigma$.
-
     Shapes:
-        (..., latent_dim) twice -> (...), nats
+        mean $\mu$ and log_std $\log \sigma$, both (..., latent_dim) -> (...), nats
 
     Example:
         >>> kl_to_standard_normal(torch.tensor([3.0, 4.0]), torch.zeros(2))

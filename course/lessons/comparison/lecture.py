@@ -24,6 +24,7 @@ import time
 
 import torch
 
+from course import figures
 from genlib import plots
 from genlib.adversarial import GAN, LSGAN, WGANGP, InstanceNoise, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
@@ -341,7 +342,7 @@ print(f"100 hidden: 200 or 1000 temperatures differ by less than 0.4:    {off < 
 
 # %%
 leaf_of = {name: ", ".join(path(place(model))[-2:]) for name, model in models.items()}
-plots.show_scatter(
+figures.show_scatter(
     {name: (rows[name]["frechet"], nats) for name, nats in dense.items()},
     groups=leaf_of, xlabel="Fréchet distance of samples", ylabel="nats an image",
 )
@@ -391,7 +392,7 @@ print(f"the four tractable have more recall than precision:       "
 # before. The chains run as long as they must, and no longer.
 
 # %% tags=["nbval-ignore-output"]
-plots.show_scatter(
+figures.show_scatter(
     {name: (row["seconds"], row["frechet"]) for name, row in rows.items()}, groups=leaf_of,
     xlabel="seconds for 1000 images", ylabel="Fréchet distance of samples", log=True,
 )
@@ -564,7 +565,7 @@ for flip in (1e-4, 1e-3, 0.01, 0.1):
 
 # %%
 best = max(flips, key=copier)
-plots.show_scatter(
+figures.show_scatter(
     {f"{flip:g}": (careless[flip]["frechet"], careless[flip]["nats"]) for flip in flips},
     groups=dict.fromkeys((f"{flip:g}" for flip in flips), "copies with pixels flipped"),
     xlabel="Fréchet distance of samples", ylabel="nats an image",

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from course import explorers
+from course import explorers, figures
 from genlib import plots
 from genlib.adversarial import GAN, InstanceNoise, MLPDiscriminator, MLPGenerator, MinimaxGAN
 from genlib.autoregressive import PixelCNN
@@ -263,7 +263,7 @@ for step in range(0, 401, 25):
     train_gan_epoch(model, batches(50), for_g, for_d, discriminator_steps=2)
 
 # %%
-plots.show_panels(
+figures.show_panels(
     panels, x=middle, xlabel="x", ylabel="density, and D", top=1.05, dashed=["best D"],
     labels={"data": (-3.4, 0.36), "generator": (1.8, 0.55), "D": (-0.8, 0.45), "best D": (-4.6, 0.6)},
 )
@@ -377,7 +377,7 @@ ways = {
     "both at once": trajectory(h), "alternating": trajectory(h, alternating=True),
     "both at once, R1": trajectory(h, penalty=penalty),
 }
-plots.show_paths(
+figures.show_paths(
     {name: (path, partial(field, penalty=penalty * ("R1" in name))) for name, path in ways.items()},
     xlabel=r"$\theta$, the fakes", ylabel=r"$\psi$, the slope of D",
 )

@@ -37,7 +37,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course import explorers
+from course import explorers, figures
 from genlib import plots
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, receptive_field
 from genlib.autoregressive.masks import MaskedConv2d
@@ -93,7 +93,7 @@ for name, value in bits.items():
 
 # %%
 one = torch.zeros(1, dtype=torch.long)  # one grey channel: a single colour group
-plots.show_masks({
+figures.show_masks({
     "mask A, 7 x 7": MaskedConv2d(one, one, kernel_size=(4, 7), mask="A"),
     "mask B, 3 x 3": MaskedConv2d(one, one, kernel_size=(2, 3), mask="B"),
 })
@@ -211,7 +211,7 @@ print(f"at least 0.4 bits/dim better than independent pixels: {gain > 0.4}")
 
 # %%
 large = {"PixelCNN": PixelCNN((1, 16, 16), hidden_dim=16, depth=10)}
-plots.show_receptive_fields(large, pixel=(10, 5))
+figures.show_receptive_fields(large, pixel=(10, 5))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Why a wedge? Follow one path backwards through the layers. A 3 x 3 layer with mask B moves at most one column to the
@@ -273,7 +273,7 @@ print(f"16 to 16.5 bits per image, where the truth is 12: {15.99 < bits_per_imag
 
 # %%
 large["GatedPixelCNN"] = GatedPixelCNN((1, 16, 16), hidden_dim=16, depth=10)
-plots.show_receptive_fields(large, pixel=(10, 5))
+figures.show_receptive_fields(large, pixel=(10, 5))
 
 # %%
 field = receptive_field(large["GatedPixelCNN"], pixel=(10, 5))

@@ -28,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from course import explorers
+from course import explorers, figures
 from genlib import plots
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM, receptive_field
 from genlib.autoregressive.masks import MaskedConv2d
@@ -317,7 +317,7 @@ fields = {
     "PixelCNN": PixelCNN((1, 16, 16), hidden_dim=16, depth=8),
     "GatedPixelCNN": GatedPixelCNN((1, 16, 16), hidden_dim=16, depth=6),
 }
-plots.show_receptive_fields(fields, pixel=(10, 8))
+figures.show_receptive_fields(fields, pixel=(10, 8))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Darker blue is a larger gradient, on a logarithmic scale over four powers of ten. The two on the right come in the next
@@ -429,7 +429,7 @@ picture = test.floats()[21].to(DEVICE)
 rows, columns = test.shape[1:]
 top, middle, bottom = rows // 8, rows // 2, rows - 2
 spots = [(top, columns // 2), (2 * top, columns // 4), (middle, columns // 2), (bottom, columns // 8)]
-plots.show_predictions(models["DiagonalBiLSTM"], picture, spots)
+figures.show_predictions(models["DiagonalBiLSTM"], picture, spots)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Beside the digit, where pixels are nearly always empty, the prediction is narrow. On a stroke the probability spreads over

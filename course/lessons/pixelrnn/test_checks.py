@@ -352,7 +352,8 @@ bank.right("draw", by_scalars, by_searching)
 bank.wrong(
     "draw",
     {
-        "draws random numbers of its own": lambda logits, temperature, u: Categorical(logits=logits / temperature).sample(),
+        "draws random numbers of its own":
+            lambda logits, temperature, u: Categorical(logits=logits / temperature).sample(),
         "your probabilities are lost": softmax_by_hand,
         "has the shape": lambda logits, temperature, u: draw(logits[:1], temperature, u[:1]),
         "your level may be K": with_the_last_sum,

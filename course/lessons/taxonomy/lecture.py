@@ -28,12 +28,13 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal
 
-from course import explorers
+from course import explorers, figures
+from course.lessons.taxonomy.letters import pen_line, synthetic_letters
 from genlib import plots, pretrained
 from genlib.adversarial import GAN, InstanceNoise, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.bayes import GenerativeClassifier, auroc, n_parameters
-from genlib.data import independent_pixels, load, pen_line, synthetic_letters
+from genlib.data import independent_pixels, load
 from genlib.markov import GSN, PersistentRBM
 from genlib.metrics import FeatureClassifier, bars_kl, bars_report, bits_per_dim, format_table
 from genlib.taxonomy import leaves, path, place
@@ -113,7 +114,7 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 
 # %%
 classes = {kind.__name__: kind for leaf in leaves() for kind in leaf.classes}
-plots.show_tree(classes | {"Autoencoder": Autoencoder})
+figures.show_tree(classes | {"Autoencoder": Autoencoder})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The models are not placed by hand. A name is a promise in this course: `log_prob` is exact, `elbo` is a lower bound, `sample`
