@@ -48,6 +48,7 @@ def explain(
     wanted: Sequence[Sequence[Tensor]],
     results: Sequence[str],
     numbers: Numbers = frozenset(),
+    reveal: bool = True,
 ) -> str:
     """What to say about results that are wrong, and that no table knows.
 
@@ -56,6 +57,7 @@ def explain(
         cases, given, wanted: the calls, what came and what should have come.
         results: what the results are.
         numbers: that stand in the student's code.
+        reveal: whether a number may say what would have been right.
 
     Example:
         >>> case, x = Case("three numbers", {}), torch.rand(3)
@@ -86,19 +88,19 @@ def explain(
         )
     if odd.any():
         return f"{start} contains NaN: look for {_where_from(case)}."
+    at, a, b = _largest(got, want)
+    not_b = f", not {b}" if reveal else ""
     if ordinary and len(right) == len(ordinary):  # only extreme inputs are wrong
-        at, a, b = _largest(got, want)
         return (
-            f"right for ordinary numbers, but for {case.label} {at}{a}, not {b}: a small number (`+ 1e-8`) or a clamp "
+            f"right for ordinary numbers, but for {case.label} {at}{a}{not_b}: a small number (`+ 1e-8`) or a clamp "
             "in your code changes it, or a number is rounded on its way."
         )
     chosen = [pairs[i] for i in ordinary or range(len(cases))]
     if all(a.shape == b.shape for a, b in chosen):
-        words = _related(chosen, [cases[i] for i in ordinary or range(len(cases))])
+        words = _related(chosen, [cases[i] for i in ordinary or range(len(cases))], reveal)
         if words:
             return f"{of}{words}"
-    at, a, b = _largest(got, want)
-    return f"{start} is wrong: {at}{a}, not {b}.{_stands(cases, first, numbers, fits)}"
+    return f"{start} is wrong: {at}{a}{not_b}.{_stands(cases, first, numbers, fits)}"
 
 
 def number(x: Any) -> Any:
@@ -159,7 +161,9 @@ def _where_from(case: Case) -> str:
     return "0/0, inf/inf, or inf - inf, as after an exp that overflows, or the root of a negative number"
 
 
-def _related(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> str | None:
+def _related(
+    pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case], reveal: bool
+) -> str | None:
     """How what came is made of what was wanted, for all inputs alike."""
     got, want = (
         cat([x.double().flatten() for x in several])
@@ -178,7 +182,7 @@ def _related(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> s
     for words, function in FUNCTIONS.items():
         if torch.allclose(got, function(want), rtol=1e-4, atol=1e-5, equal_nan=False):
             return words
-    return _moved(pairs) or _times(pairs, cases) or _plus(pairs, cases)
+    return _moved(pairs) or _times(pairs, cases, reveal) or _plus(pairs, cases, reveal)
 
 
 def _moved(pairs: Sequence[tuple[Tensor, Tensor]]) -> str | None:
@@ -230,7 +234,9 @@ def _constant_of(found: Sequence[Tensor]) -> list[float] | None:
     return means
 
 
-def _times(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> str | None:
+def _times(
+    pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case], reveal: bool
+) -> str | None:
     ratios = []
     for a, b in pairs:
         a, b = a.double().flatten(), b.double().flatten()
@@ -260,11 +266,14 @@ def _times(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> str
                 minus = "minus " if sign < 0 else ""
                 return f"your result is {minus}the right one " + words.format(what)
     if all(math.isclose(x, factors[0], rel_tol=3e-4) for x in factors) and factors[0]:
-        return f"your result is {factors[0]:.5g} times the right one, for all inputs: look at the factors."
+        times = f"{factors[0]:.5g}" if reveal else "a constant"
+        return f"your result is {times} times the right one, for all inputs: look at the factors."
     return None
 
 
-def _plus(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> str | None:
+def _plus(
+    pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case], reveal: bool
+) -> str | None:
     found = [(a.double() - b.double()).flatten() for a, b in pairs]
     means = [float(x.mean()) for x in found]
     if any(float((x - x.mean()).abs().max()) > 1e-4 * (1 + float(b.abs().max()))
@@ -289,7 +298,7 @@ def _plus(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> str 
             (0.5, "1/2"),
         ]
         what = [words for x, words in known if math.isclose(x, size, rel_tol=1e-3)] or [
-            f"{size:.5g}"
+            f"{size:.5g}" if reveal else "a constant"
         ]
         much = "large" if means[0] > 0 else "small"
         return f"your result is {what[0]} too {much}, for all inputs: look at the constants."

@@ -21,6 +21,7 @@ r"""One form for a step: the right function, inputs that decide, and wrong funct
  4. where the values are right: the dtype, properties of the answer, a gradient, and the seed of random numbers.
 """
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -78,6 +79,7 @@ class Step:
     Attributes:
         wrong: words -> the function of a student who needs them. It returns what the right one does; where
             there are several results, None in the place of those that it says nothing of.
+        reveal: whether words may say what would have been right, as for exercises.
 
     Example:
         >>> @step(lambda g: [tame("two numbers", x=torch.rand(2, generator=g))], passes="e to the x.")
@@ -118,6 +120,7 @@ class Step:
         self.view, self.told, self.play = view, told, play
         self.properties, self.live = tuple(properties), tuple(live)
         self.wrong: dict[str, Callable[..., Any]] = {}
+        self.reveal = True
 
     def __call__(self, answer: Answer, *, seed: int = 0) -> None:
         """Check an answer: print one line, or raise `Wrong` with the likely mistake."""
@@ -171,7 +174,7 @@ class Step:
         """
         with own_random_numbers(0):
             self.judge_values(cases, outcomes, numbers)
-            self.judge_gradient(cases, outcomes)
+            self.judge_gradient(cases, outcomes, but="the values are right, but ")
 
     def as_answer(self, function: Callable[..., Any]) -> Answer:
         """The right function or a wrong one as a student would write it, for the tests."""
@@ -188,13 +191,33 @@ class Step:
 
         return answer
 
+    def of_result(self, n: int) -> "Step":
+        """The step of one of several results, which is judged by itself.
+
+        Example:
+            >>> both = Step(lambda x: (x, -x), lambda g: [tame("one", x=torch.ones(1))], results=("x", "-x"))
+            >>> both.of_result(1).right(torch.ones(1))
+            tensor([-1.])
+        """
+
+        def one(function: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda *arguments: several(function(*arguments))[n]
+
+        made = copy.copy(self)
+        made.results, made.properties = (self.results[n],), ()
+        made.right = one(self.right)
+        made.wrong = {words: one(wrong) for words, wrong in self.wrong.items()}
+        # zeros in one of several results have a reason, which the table may know
+        made._constant = lambda given, wanted: None  # type: ignore[method-assign]
+        return made
+
     # ------------------------------------------------------------ the halves of `judge`
 
     def judge_values(
         self, cases: Sequence[Question], outcomes: Sequence[Outcome], numbers: Numbers = frozenset()
     ) -> None:
         """The part of `judge` that is about what came back."""
-        given = [self._tensors(outcome) for outcome in outcomes]
+        given = [self.tensors(outcome) for outcome in outcomes]
         if self.random:
             cases, given, again = cases[:-1], given[:-1], given[-1]
         told = [self._arguments(case) for case in cases]
@@ -204,7 +227,9 @@ class Step:
             _raise(self._known(cases, told, given, wanted))
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
-            _raise(explain(self.name, cases, given, wanted, self.results, numbers))
+            _raise(
+                explain(self.name, cases, given, wanted, self.results, numbers, reveal=self.reveal)
+            )
         self._check_kinds(given, wanted)
         if not self.compared:
             same_shapes = [
@@ -212,7 +237,17 @@ class Step:
                 for x, y in zip(given, wanted, strict=True)
             ]  # fmt: skip
             if not all(map(all_same, same_shapes, wanted)):
-                _raise(explain(self.name, cases, same_shapes, wanted, self.results, numbers))
+                _raise(
+                    explain(
+                        self.name,
+                        cases,
+                        same_shapes,
+                        wanted,
+                        self.results,
+                        numbers,
+                        reveal=self.reveal,
+                    )
+                )
         for case, results_given in zip(cases, given, strict=True):
             for question in self.properties:
                 _raise(question(case, *results_given))
@@ -222,7 +257,9 @@ class Step:
             )
         self._check_dtypes(given, wanted)
 
-    def judge_gradient(self, cases: Sequence[Question], outcomes: Sequence[Outcome]) -> None:
+    def judge_gradient(
+        self, cases: Sequence[Question], outcomes: Sequence[Outcome], but: str = ""
+    ) -> None:
         """The part that is about gradients: of a weighted sum of the results, whose constants do not matter."""
         for case, outcome in zip(cases, outcomes, strict=True):
             if not case.trained:
@@ -247,8 +284,8 @@ class Step:
                 )
                 if not close:
                     raise Wrong(
-                        f"the values are right, but the gradient of `{key}` is not (for {case.label}): is something "
-                        "on its way detached, or rounded?"
+                        f"{but}the gradient of `{key}` is not right (for {case.label}): is something on its way "
+                        "detached, or rounded?"
                     )
 
     # ------------------------------------------------------------ the questions
@@ -267,7 +304,8 @@ class Step:
                 f"`{self.name}{signature}`, and stops with TypeError."
             ) from None
 
-    def _tensors(self, outcome: Outcome) -> tuple[Tensor, ...]:
+    def tensors(self, outcome: Outcome) -> tuple[Tensor, ...]:
+        """The results that came, as many as there should be."""
         if outcome.words is not None:
             raise Wrong(outcome.words)
         n, came = len(self.results), len(outcome.tensors)
