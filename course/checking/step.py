@@ -211,6 +211,27 @@ class Step:
         made._constant = lambda given, wanted: None  # type: ignore[method-assign]
         return made
 
+    def fits(self, case: Question, outcome: Outcome) -> bool:
+        """Whether the values that came of one call are right; asks nothing of those that are not."""
+        try:
+            given = self.tensors(outcome)
+            if not all_same(given, several(self.right(*self._arguments(case).values()))):
+                return False
+            self.judge_values([case], [outcome])
+        except Wrong:
+            return False
+        return True
+
+    def known(self, cases: Sequence[Question], outcomes: Sequence[Outcome]) -> str | None:
+        """The words of the table, if an entry agrees with what came; calls that stopped are left out."""
+        came = [(a, b) for a, b in zip(cases, outcomes, strict=True) if b.words is None]
+        told = [self._arguments(case) for case, _ in came]
+        wanted = [several(self.right(*arguments.values())) for arguments in told]
+        given = [self.tensors(outcome) for _, outcome in came]
+        if all(map(all_same, given, wanted)):
+            return None
+        return self._known([case for case, _ in came], told, given, wanted)
+
     # ------------------------------------------------------------ the halves of `judge`
 
     def judge_values(
