@@ -284,16 +284,16 @@ def compared(
             step = step if result is None else step.of_result(result)
             pairs = list(zip(questions, outcomes, strict=True))
             fits = [step.fits(*pair) for pair in pairs]
-            if all(
-                right for right, question in zip(fits, questions, strict=True) if only(question)
-            ):
-                return
-            # what explains all that came explains this part best
-            if words := step.known(questions, outcomes):
-                raise Wrong(words)
+            asked = [pair for pair in pairs if only(pair[0])]
             # with what is right elsewhere, which says where the mistake begins
             told = [p for p, right in zip(pairs, fits, strict=True) if right or only(p[0])]
-            step.judge_values(*map(list, zip(*told, strict=True)))
+            if len(told) == sum(fits):
+                return
+            # what explains all that came explains this part best
+            for some in (pairs, asked):
+                if words := step.known(*zip(*some, strict=True)):
+                    raise Wrong(words)
+            step.judge_values(*zip(*told, strict=True))
 
         return Part(points, title, judge, only, whole=True)
 
