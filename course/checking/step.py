@@ -72,6 +72,8 @@ class Step:
             shorter.
         told: a case that was asked -> the same, where they depend on what a model that the check handed out has
             recorded. May raise `Wrong`. `play` must then say what answer goes wrong like a wrong function.
+        guess: the results of a call and the right ones -> words or None, for a wrong answer that no entry of the table
+            fits: "near, as an average over draws is".
         properties: a case and its results -> words or None. They are asked before values are compared.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
             `judge`. For what must call the answer in its own way.
@@ -108,6 +110,7 @@ class Step:
         view: Callable[..., Mapping[str, Any]] | None = None,
         told: Callable[[Case], Mapping[str, Any]] | None = None,
         play: Callable[[Callable[..., Any]], Answer] | None = None,
+        guess: Callable[..., str | None] = lambda *results: None,
         properties: Sequence[Property] = (),
         live: Sequence[Property] = (),
     ):
@@ -118,7 +121,7 @@ class Step:
         self.results, self.dtype, self.random = tuple(results), dtype, random
         self.compared = not random if compared is None else compared
         self.view, self.told, self.play = view, told, play
-        self.properties, self.live = tuple(properties), tuple(live)
+        self.guess, self.properties, self.live = guess, tuple(properties), tuple(live)
         self.wrong: dict[str, Callable[..., Any]] = {}
         self.reveal = True
 
@@ -205,6 +208,7 @@ class Step:
 
         made = copy.copy(self)
         made.results, made.properties = (self.results[n],), ()
+        made.guess = lambda *results: None
         made.right = one(self.right)
         made.wrong = {words: one(wrong) for words, wrong in self.wrong.items()}
         # zeros in one of several results have a reason, which the table may know
@@ -248,6 +252,9 @@ class Step:
             _raise(self._known(cases, told, given, wanted))
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
+            for a, b in zip(given, wanted, strict=True):
+                if not all_same(a, b) and [x.shape for x in a] == [x.shape for x in b]:
+                    _raise(self.guess(*a, *b))
             _raise(
                 explain(self.name, cases, given, wanted, self.results, numbers, reveal=self.reveal)
             )
