@@ -1,8 +1,8 @@
-"""What the graders of every problem set must do, asked of a bank of wrong and right answers.
+"""What the graders of every problem set must do. Their tables test themselves; a bank adds what no table knows.
 
     bank = GraderBank("ps2_vae")
 
-    @bank.right("elbo")
+    @bank.right("elbo")             # in another style than the notebook's solution, which is there already
     def in_one_line(v): ...         # v: the constants of the variant; returns the function
 
     @bank.wrong("elbo", loses=3, says="part of the message")
@@ -11,8 +11,7 @@
     class TestGraders(GradersOfAProblemSet):
         bank = bank
 
-A wrong answer is what a student writes, so none of them calls the grader's own code. Every task needs six
-wrong answers and two right ones, written differently.
+A wrong answer is what a student writes, so none of them calls the grader's own code.
 """
 
 import os
@@ -27,6 +26,7 @@ from course.assignments import Verdict, grade_here, problem_set
 from course.assignments.core import table_of
 from course.checking.core import Wrong, own_random_numbers
 from course.checking.questions import Outcome
+from course.checking.suite import solutions
 from course.publish.build import ROOT
 
 Answer = Callable[..., object]
@@ -41,15 +41,19 @@ class GraderBank:
 
     Args:
         name: of the problem set.
+        trained: tasks that train, apart by spaces: the bank brings all their answers, since the notebook's takes long.
     """
 
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self, name: str, *, trained: str = ""):
+        self.name, self.trained = name, trained.split()
         self.where: dict[Factory, Callable[[Mapping], bool]] = {}
         self.graders = problem_set(name)
         self.source = ROOT / "course" / "assignments" / name / "notebook.py"
         self.wrongs: list[tuple[str, float, str, Factory]] = []
         self.rights: list[tuple[str, Factory]] = []
+        source = self.source.read_text()
+        self.functions = dict(re.findall(rf'^hand_in\("{name}", "(\w+)", (\w+)', source, re.M))
+        self.solutions = solutions(source)
         self._first: dict[tuple[str, Factory], Verdict] = {}
 
     def wrong(
@@ -76,6 +80,31 @@ class GraderBank:
 
         return remember
 
+    def solution(self, task: str) -> Factory:
+        """The notebook's own, in any variant."""
+
+        def solution(v: Mapping) -> Answer:
+            self.solutions.update(v)
+            return self.solutions[self.functions[task]]
+
+        return solution
+
+    def known(self, task: str) -> dict[str, Factory]:
+        """The wrong functions of the table, as answers."""
+        make = self.graders.tasks[task].step
+
+        def factory(words: str) -> Factory:
+            return lambda v: make(v).as_answer(make(v).wrong[words])
+
+        variants = (self.graders.variant(seed) for seed in VARIANTS)
+        return {words: factory(words) for v in variants for words in make(v).wrong} if make else {}
+
+    def own(self, task: str) -> list[Factory]:
+        """Right answers that nobody has to write: the grader's, and the notebook's."""
+        if task in self.trained or self.graders.tasks[task].step is None:
+            return []
+        return [self.graders.tasks[task].right, self.solution(task)]
+
     def verdict(self, task: str, factory: Factory, variant: int = 0, seed: int = 0):
         answer = factory(self.graders.variant(variant))
         return grade_here(self.name, task, answer, variant, seed)
@@ -93,6 +122,11 @@ def graded_points(notebook) -> dict[str, float]:
     return {x["grade_id"]: x["points"] for x in about if x.get("grade") and not x.get("solution")}
 
 
+def words_of(verdict: Verdict) -> set[str]:
+    """What a verdict says, without titles and points."""
+    return {message.split("): ", 1)[-1] for message in verdict.messages}
+
+
 class GradersOfAProblemSet:
     """The tests; a subclass names the bank."""
 
@@ -102,7 +136,6 @@ class GradersOfAProblemSet:
         bank = self.bank
         for name, entries in (
             ("wrong", bank.wrongs),
-            ("right", bank.rights),
             ("task", list(bank.graders.tasks)),
         ):
             if name in metafunc.fixturenames:
@@ -152,18 +185,47 @@ class GradersOfAProblemSet:
             pytest.skip("no table of mistakes to read")
         assert not silent, "\n".join(map(str, sorted(silent)))
 
-    def test_a_right_answer_gets_full_marks(self, right):
-        task, factory = right
-        for seed in range(2 * RUNS):
-            verdict = self.bank.verdict(task, factory, seed % len(VARIANTS), seed)
-            assert verdict.points == verdict.max_points, (seed, str(verdict))
+    def test_each_wrong_function_of_the_table_gets_its_own_words(self, task):
+        """In every variant in which it is wrong, whatever the inputs; and there is one."""
+        missed, points = [], {}
+        for words, factory in self.bank.known(task).items():
+            for seed in range(RUNS + 1):
+                variant = seed % len(VARIANTS)
+                table = self.bank.graders.tasks[task].step(self.bank.graders.variant(variant)).wrong
+                if words not in table:
+                    continue
+                verdict = self.bank.verdict(task, factory, variant, seed)
+                points.setdefault(words, {}).setdefault(variant, set()).add(verdict.points)
+                told = words_of(verdict)
+                if told and words not in told or told & table.keys() > {words}:
+                    missed.append(f"{words}\n    variant {variant}, seed {seed}: {verdict}")
+        assert not missed, "\n".join(missed)
+        full = {self.bank.graders.tasks[task].max_points}
+        luck = [words for words, by in points.items() if any(len(x) > 1 for x in by.values())]
+        right = [words for words, by in points.items() if all(x == full for x in by.values())]
+        assert not luck and not right, (luck, right)
+
+    def test_no_wrong_answer_of_the_bank_is_known_to_the_table(self, wrong):
+        """It would be written twice."""
+        task, _, _, factory = wrong
+        assert not words_of(self.bank.first_verdict(task, factory)) & self.bank.known(task).keys()
+
+    def test_a_right_answer_gets_full_marks(self, task):
+        rights = [factory for name, factory in self.bank.rights if name == task]
+        for factory in self.bank.own(task) + rights:
+            for seed in range(2 * RUNS):
+                verdict = self.bank.verdict(task, factory, seed % len(VARIANTS), seed)
+                assert verdict.points == verdict.max_points, (factory, seed, str(verdict))
 
     def test_there_are_enough_answers_to_trust_the_grader(self, task):
-        assert len([w for w in self.bank.wrongs if w[0] == task]) >= 6
-        assert len([r for r in self.bank.rights if r[0] == task]) >= 2
+        wrongs = [w for w in self.bank.wrongs if w[0] == task]
+        rights = [r for r in self.bank.rights if r[0] == task]
+        assert len(wrongs) + len(self.bank.known(task)) >= 6
+        assert len(rights) + len(self.bank.own(task)) >= 2
 
     def test_verdicts_do_not_depend_on_the_run(self, task):
-        factory = next(w[-1] for w in self.bank.wrongs if w[0] == task)
+        wrongs = [w[-1] for w in self.bank.wrongs if w[0] == task]
+        factory = [*wrongs, *self.bank.known(task).values()][0]
         assert len({str(self.bank.verdict(task, factory, 1, 1)) for _ in range(2)}) == 1
 
     def test_what_is_no_answer_gets_nothing_and_stops_nothing(self, task):
@@ -193,8 +255,13 @@ class GradersOfAProblemSet:
             for line in part.splitlines()
         ]
         lines = {line.removeprefix("return ") for line in solutions if len(line) > 20}
-        for task, _, _, factory in self.bank.wrongs:
-            message = str(self.bank.first_verdict(task, factory))
+        told = [
+            str(self.bank.first_verdict(task, factory)) for task, _, _, factory in self.bank.wrongs
+        ]
+        for message in [
+            *told,
+            *(words for task in self.bank.graders.tasks for words in self.bank.known(task)),
+        ]:
             assert not [line for line in lines if line in message]
 
     def test_the_points_are_those_of_the_notebook(self):

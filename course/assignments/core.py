@@ -7,7 +7,7 @@ that fails costs its points and says why; it never says what would have been rig
 
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,8 +24,10 @@ from course.checking.core import (
     own_random_numbers,
 )
 from course.checking.questions import Outcome, Question, answer_questions, pack, unpack
+from course.checking.step import Step
 
 Variant = Mapping[str, Any]
+MakeStep = Callable[[Variant], Step]
 Judge = Callable[[str, Sequence[Question], Sequence[Outcome], Variant], None]
 Table = Sequence[tuple[str, Callable[..., tuple[Tensor, ...]]]]  # words, and what deserves them
 
@@ -39,12 +41,14 @@ class Part:
         title: what it is about, for the feedback: "the values".
         judge: the task's name, questions, outcomes and variant -> raises `Wrong`, or returns.
         only: whether a question concerns this part; all do without. An outcome with words fails the part.
+        whole: whether the judge is shown all questions, those that do not concern it too.
     """
 
     points: float
     title: str
     judge: Judge
     only: Callable[[Question], bool] = lambda question: True
+    whole: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,22 @@ class Task:
         questions: a generator and the variant -> what to ask. Called anew for every submission, so the
             inputs are random and the same for nobody.
         parts: what is judged.
+        step: a variant -> what is known about the task's function; None where `parts` know it all.
     """
 
     questions: Callable[[torch.Generator, Variant], Sequence[Question]]
     parts: Sequence[Part]
+    step: MakeStep | None = None
 
     @property
     def max_points(self) -> float:
         return sum(part.points for part in self.parts)
+
+    def right(self, variant: Variant) -> Answer:
+        """The right function of a step, called as the students' are."""
+        assert self.step is not None
+        step = self.step(variant)
+        return step.as_answer(step.right)
 
 
 @dataclass(frozen=True)
@@ -153,6 +165,7 @@ def grade(
                 if (words_found := outcomes[i].words) is not None:
                     raise Wrong(words_found)
             # right answers are computed with gradients on and random numbers of their own, as the student's were
+            about = [*range(len(questions))] if part.whole else about
             with own_random_numbers(0):
                 part.judge(
                     name, [questions[i] for i in about], [outcomes[i] for i in about], variant
@@ -187,7 +200,150 @@ def grade_here(
     return grade(task, task_name, questions, outcomes, constants)
 
 
+# ---------------------------------------------------------------- tasks that are steps
+
+
+def task(*parts: Part | Callable[[MakeStep], Part]) -> Callable[[MakeStep], Task]:
+    """Make a `Task` of the function below, which takes a variant and returns a `Step`.
+
+    Args:
+        parts: of `compared` and `trained`, or with judges of their own.
+
+    Example:
+        >>> from course.checking.step import extreme, step, tame
+        >>> @task(compared(2, "the values", only=is_ordinary), compared(1, "an extreme case", only=is_extreme))
+        ... def scaled(v):
+        ...     @step(lambda g: [tame("two", x=torch.ones(2)), extreme("large", x=torch.full((1,), 1e30))])
+        ...     def scaled(x):
+        ...         return v["SCALE"] * x
+        ...
+        ...     scaled.wrong = {"SCALE says by how much.": lambda x: x}
+        ...     return scaled
+        >>> questions = scaled.questions(torch.Generator(), {"SCALE": 3.0})
+        >>> outcomes = answer_questions("scaled", lambda x: x, questions)
+        >>> print(grade(scaled, "scaled", questions, outcomes, {"SCALE": 3.0}))
+        0 of 3 points
+        the values and an extreme case (-3): SCALE says by how much.
+    """
+
+    def made(make: MakeStep) -> Task:
+        def questions(generator: torch.Generator, variant: Variant) -> Sequence[Question]:
+            return make(variant).cases(generator)
+
+        return Task(questions, [x if isinstance(x, Part) else x(make) for x in parts], make)
+
+    return made
+
+
+def always(question: Question) -> bool:
+    return True
+
+
+def is_extreme(question: Question) -> bool:
+    """Whether a question is about an extreme case: for `Part.only`."""
+    return question.kind == "extreme"
+
+
+def is_ordinary(question: Question) -> bool:
+    """Whether it is about any other."""
+    return not is_extreme(question)
+
+
+def labelled(word: str) -> Callable[[Question], bool]:
+    """Whether a question's label begins with a word: for `Part.only`."""
+    return lambda question: question.label.startswith(word)
+
+
+def compared(
+    points: float, title: str, result: int | None = None, only: Callable[[Question], bool] = always
+) -> Callable[[MakeStep], Part]:
+    """A part for values that are those of the step's right function.
+
+    Args:
+        points, title, only: as in `Part`.
+        result: which of several results is judged; all if None.
+    """
+
+    def made(make: MakeStep) -> Part:
+        def judge(
+            name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], v: Variant
+        ) -> None:
+            step = make(v)
+            step.reveal, many = False, len(step.results) > 1
+
+            def seen(outcome: Outcome) -> Outcome:
+                if len(outcome.tensors) == 1:
+                    outcome = replace(outcome, several=many)
+                try:
+                    tensors = step.tensors(outcome)
+                except Wrong as error:  # it stopped, or returned another number of results
+                    return Outcome(words=str(error))
+                return outcome if result is None else Outcome(tensors=tensors[result : result + 1])
+
+            outcomes = [seen(outcome) for outcome in outcomes]
+            step = step if result is None else step.of_result(result)
+            pairs = list(zip(questions, outcomes, strict=True))
+            fits = [step.fits(*pair) for pair in pairs]
+            asked = [pair for pair in pairs if only(pair[0])]
+            # with what is right elsewhere, which says where the mistake begins
+            told = [p for p, right in zip(pairs, fits, strict=True) if right or only(p[0])]
+            if len(told) == sum(fits):
+                return
+            # what explains all that came explains this part best; no entry explains what is not finite in one part
+            finite = all(x.isfinite().all() for _, outcome in asked for x in outcome.tensors)
+            for some in (pairs, asked) if finite else (pairs,):
+                if words := step.known(*zip(*some, strict=True)):
+                    raise Wrong(words)
+            step.judge_values(*zip(*told, strict=True))
+
+        return Part(points, title, judge, only, whole=True)
+
+    return made
+
+
+def trained(
+    points: float, title: str, only: Callable[[Question], bool] = is_ordinary
+) -> Callable[[MakeStep], Part]:
+    """A part for the gradients that the step asks for: of a weighted sum of the results, so a wrong constant in them
+    costs the values' points and not these. Where a wrong function of the table explains both, it is named."""
+
+    def made(make: MakeStep) -> Part:
+        def judge(
+            name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], v: Variant
+        ) -> None:
+            step = make(v)
+            try:
+                step.judge_gradient(questions, outcomes)
+            except Wrong as error:
+                raise Wrong(explained(step, questions, outcomes) or str(error)) from None
+
+        return Part(points, title, judge, only)
+
+    return made
+
+
+def explained(step: Step, questions: Sequence[Question], outcomes: Sequence[Outcome]) -> str | None:
+    """The words of a wrong function whose values and gradients are those that came."""
+    for words, wrong in step.wrong.items():
+        other = Step(step.as_answer(wrong), step.inputs, results=step.results)
+        try:
+            other.judge_values(questions, outcomes)
+            other.judge_gradient(questions, outcomes)
+        except Wrong:
+            continue
+        return words
+    return None
+
+
 # ---------------------------------------------------------------- judges that most tasks use
+
+
+def extreme(question: Question) -> bool:
+    return question.label.startswith("extreme")
+
+
+def ordinary(question: Question) -> bool:
+    return not extreme(question)
 
 
 def with_table(judge: Judge, table: Callable[[Variant], Table]) -> Judge:
@@ -219,16 +375,6 @@ def all_results(
         return tuple(result if i == place else torch.zeros(()) for i in range(n))
 
     return made
-
-
-def extreme(question: Question) -> bool:
-    """Whether a question is about an extreme case, as its label says: for `Part.only`."""
-    return question.label.startswith("extreme")
-
-
-def ordinary(question: Question) -> bool:
-    """Whether it is about any other."""
-    return not extreme(question)
 
 
 def values(

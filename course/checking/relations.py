@@ -100,7 +100,7 @@ def explain(
         )
     chosen = [pairs[i] for i in ordinary or range(len(cases))]
     if all(a.shape == b.shape for a, b in chosen):
-        words = _related(chosen, [cases[i] for i in ordinary or range(len(cases))])
+        words = _related(chosen, [cases[i] for i in ordinary or range(len(cases))], reveal)
         if words:
             return f"{of}{words}"
     words = probe(case, got, want) if probe is not None else None
@@ -167,7 +167,9 @@ def _where_from(case: Case) -> str:
     return "0/0, inf/inf, or inf - inf, as after an exp that overflows, or the root of a negative number"
 
 
-def _related(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> str | None:
+def _related(
+    pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case], reveal: bool
+) -> str | None:
     """How what came is made of what was wanted, for all inputs alike."""
     got, want = (
         cat([x.double().flatten() for x in several])
@@ -188,7 +190,7 @@ def _related(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> s
             return words
     if allclose(got.abs(), want.abs(), rtol=1e-4, atol=1e-5) and (got != -want).any():
         return "the size of each number is right, but not every sign: is there an `abs`, or a root of a square?"
-    return _moved(pairs) or _times(pairs, cases) or _plus(pairs, cases)
+    return _moved(pairs) or _times(pairs, cases, reveal) or _plus(pairs, cases, reveal)
 
 
 def _moved(pairs: Sequence[tuple[Tensor, Tensor]]) -> str | None:
@@ -240,7 +242,9 @@ def _constant_of(found: Sequence[Tensor]) -> list[float] | None:
     return means
 
 
-def _times(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> str | None:
+def _times(
+    pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case], reveal: bool
+) -> str | None:
     ratios = []
     for a, b in pairs:
         a, b = a.double().flatten(), b.double().flatten()
@@ -274,11 +278,14 @@ def _times(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> str
                 minus = "minus " if sign < 0 else ""
                 return f"your result is {minus}the right one " + words.format(what)
     if all(math.isclose(x, factors[0], rel_tol=3e-4) for x in factors) and factors[0]:
-        return f"your result is {factors[0]:.5g} times the right one, for all inputs: look at the factors."
+        times = f"{factors[0]:.5g}" if reveal else "a constant"
+        return f"your result is {times} times the right one, for all inputs: look at the factors."
     return None
 
 
-def _plus(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> str | None:
+def _plus(
+    pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case], reveal: bool
+) -> str | None:
     found = [(a.double() - b.double()).flatten() for a, b in pairs]
     means = [float(x.mean()) for x in found]
     if any(float((x - x.mean()).abs().max()) > 1e-4 * (1 + float(b.abs().max()))
@@ -303,7 +310,7 @@ def _plus(pairs: Sequence[tuple[Tensor, Tensor]], cases: Sequence[Case]) -> str 
             (0.5, "1/2"),
         ]
         what = [words for x, words in known if math.isclose(x, size, rel_tol=1e-3)] or [
-            f"{size:.5g}"
+            f"{size:.5g}" if reveal else "a constant"
         ]
         much = "large" if means[0] > 0 else "small"
         return f"your result is {what[0]} too {much}, for all inputs: look at the constants."

@@ -23,6 +23,7 @@ r"""One form for a step: the right function, inputs that decide, and wrong funct
  4. where the values are right: the dtype, properties of the answer, a gradient, and the seed of random numbers.
 """
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -86,6 +87,8 @@ class Step:
         probes: a case and its results -> words or None; asked where values are wrong, but finite and of the right
             shapes, and no entry of the table fits; of extreme cases only if the others are right.
         zeros: what to add for an answer that is 0 or False everywhere.
+        guess: the results of a call and the right ones -> words or None, for a wrong answer that no entry of the table
+            fits: "near, as an average over draws is".
         properties: a case and its results -> words or None; asked once values are right, or not compared.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
             `judge`. For what must call the answer in its own way.
@@ -93,6 +96,7 @@ class Step:
     Attributes:
         wrong: words -> the function of a student who needs them. It returns what the right one does; where
             there are several results, None in the place of those that it says nothing of.
+        reveal: whether words may say what would have been right, as for exercises.
 
     Example:
         >>> @step(lambda g: [tame("two numbers", x=torch.rand(2, generator=g))], passes="e to the x.")
@@ -125,6 +129,7 @@ class Step:
         read: Callable[..., Any] | None = None,
         probes: Sequence[Property] = (),
         zeros: str = "",
+        guess: Callable[..., str | None] = lambda *results: None,
         properties: Sequence[Property] = (),
         probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
         changed: str | None = None,
@@ -140,7 +145,9 @@ class Step:
         self.around, self.read, self.zeros, self.changed = around, read, zeros, changed
         self.probe, self.probes = probe, tuple(probes)
         self.properties, self.live = tuple(properties), tuple(live)
+        self.guess = guess
         self.wrong: dict[str, Callable[..., Any]] = {}
+        self.reveal = True
 
     def __call__(self, answer: Answer, *, seed: int = 0) -> None:
         """Check an answer: print one line, or raise `Wrong` with the likely mistake."""
@@ -206,7 +213,6 @@ class Step:
         cases: Sequence[Question],
         outcomes: Sequence[Outcome],
         numbers: Numbers = frozenset(),
-        reveal: bool = True,
     ) -> None:
         """Return when every outcome is right; else raise `Wrong` with the best diagnosis there is.
 
@@ -214,11 +220,10 @@ class Step:
             cases: the calls made, from `cases`.
             outcomes: what came of each, from `ask`.
             numbers: that stand in the student's code, if one may look.
-            reveal: whether a last word may say what would have been right, as for exercises.
         """
         with own_random_numbers(0):
-            self.judge_values(cases, outcomes, numbers, reveal)
-            self.judge_gradient(cases, outcomes)
+            self.judge_values(cases, outcomes, numbers)
+            self.judge_gradient(cases, outcomes, but="the values are right, but ")
 
     def as_answer(self, function: Callable[..., Any]) -> Answer:
         """The right function or a wrong one as a student would write it, for the tests."""
@@ -237,6 +242,48 @@ class Step:
 
         return answer
 
+    def of_result(self, n: int) -> "Step":
+        """The step of one of several results, which is judged by itself.
+
+        Example:
+            >>> both = Step(lambda x: (x, -x), lambda g: [tame("one", x=torch.ones(1))], results=("x", "-x"))
+            >>> both.of_result(1).right(torch.ones(1))
+            tensor([-1.])
+        """
+
+        def one(function: Callable[..., Any]) -> Callable[..., Any]:
+            return lambda *arguments: several(function(*arguments))[n]
+
+        made = copy.copy(self)
+        made.results, made.properties = (self.results[n],), ()
+        made.guess = lambda *results: None
+        made.right = one(self.right)
+        made.wrong = {words: one(wrong) for words, wrong in self.wrong.items()}
+        # zeros in one of several results have a reason, which the table may know
+        made._constant = lambda given, wanted: None  # type: ignore[method-assign]
+        return made
+
+    def fits(self, case: Question, outcome: Outcome) -> bool:
+        """Whether the values that came of one call are right; asks nothing of those that are not."""
+        try:
+            given = self.tensors(outcome)
+            if not all_same(given, several(self.right(*self._arguments(case).values()))):
+                return False
+            self.judge_values([case], [outcome])
+        except Wrong:
+            return False
+        return True
+
+    def known(self, cases: Sequence[Question], outcomes: Sequence[Outcome]) -> str | None:
+        """The words of the table, if an entry agrees with what came; calls that stopped are left out."""
+        came = [(a, b) for a, b in zip(cases, outcomes, strict=True) if b.words is None]
+        told = [self._arguments(case) for case, _ in came]
+        wanted = [several(self.right(*arguments.values())) for arguments in told]
+        given = [self.tensors(outcome) for _, outcome in came]
+        if all(map(all_same, given, wanted)):
+            return None
+        return self._known([case for case, _ in came], told, given, wanted)
+
     # ------------------------------------------------------------ the halves of `judge`
 
     def judge_values(
@@ -244,25 +291,29 @@ class Step:
         cases: Sequence[Question],
         outcomes: Sequence[Outcome],
         numbers: Numbers = frozenset(),
-        reveal: bool = True,
     ) -> None:
         """The part of `judge` that is about what came back."""
         stops = next((i for i, outcome in enumerate(outcomes) if outcome.words), None)
         if stops:  # by what came before it may be known: a layer of another size, a missing row
-            self._judge_table(cases[:stops], list(map(self._tensors, outcomes[:stops])))
-        given = [self._tensors(outcome) for outcome in outcomes]
+            self._judge_table(cases[:stops], list(map(self.tensors, outcomes[:stops])))
+        given = [self.tensors(outcome) for outcome in outcomes]
         if self.random:
             cases, given, again = cases[:-1], given[:-1], given[-1]
         wanted = self._judge_table(cases, given)
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
+            for a, b in zip(given, wanted, strict=True):
+                if not all_same(a, b) and [x.shape for x in a] == [x.shape for x in b]:
+                    _raise(self.guess(*a, *b))
             if all(
                 a.shape == b.shape and (isfinite(a) | ~isfinite(b)).all()
                 for a, b, _ in self._triples(given, wanted)
             ):
                 self._all_asked(self.probes, *self._ordinary_first(cases, given, wanted))
             _raise(
-                explain(self.name, cases, given, wanted, self.results, numbers, reveal, self.probe)
+                explain(
+                    self.name, cases, given, wanted, self.results, numbers, self.reveal, self.probe
+                )
             )
         self._check_kinds(given, wanted)
         if not self.compared:
@@ -272,7 +323,9 @@ class Step:
             ]  # fmt: skip
             if not all(map(all_same, same_shapes, wanted)):
                 _raise(
-                    explain(self.name, cases, same_shapes, wanted, self.results, numbers, reveal)
+                    explain(
+                        self.name, cases, same_shapes, wanted, self.results, numbers, self.reveal
+                    )
                 )
         self._all_asked(self.properties, cases, given)
         if self.random and all_same(given[0], again):
@@ -290,7 +343,9 @@ class Step:
             _raise(self._known(cases, told, given, wanted))
         return wanted
 
-    def judge_gradient(self, cases: Sequence[Question], outcomes: Sequence[Outcome]) -> None:
+    def judge_gradient(
+        self, cases: Sequence[Question], outcomes: Sequence[Outcome], but: str = ""
+    ) -> None:
         """The part that is about gradients: of a weighted sum of the results, whose constants do not matter."""
         for case, outcome in zip(cases, outcomes, strict=True):
             if not case.trained:
@@ -317,8 +372,8 @@ class Step:
                 )
                 if not close:
                     raise Wrong(
-                        f"the gradient of `{key}` is not right (for {case.label}): is something on its way detached, "
-                        "rounded, or computed twice?"
+                        f"{but}the gradient of `{key}` is not right (for {case.label}): is something on its way "
+                        "detached, rounded, or computed twice?"
                     )
 
     # ------------------------------------------------------------ the questions
@@ -341,7 +396,8 @@ class Step:
                 f"`{self.name}{signature}`, and stops with TypeError."
             ) from None
 
-    def _tensors(self, outcome: Outcome) -> tuple[Tensor, ...]:
+    def tensors(self, outcome: Outcome) -> tuple[Tensor, ...]:
+        """The results that came, as many as there should be."""
         if outcome.words is not None:
             changes = f"`{self.name}` changes its argument" in outcome.words
             raise Wrong(self.changed if changes and self.changed else outcome.words)

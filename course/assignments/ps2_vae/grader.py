@@ -7,6 +7,7 @@ an active unit come from the variant. So every right function, and every mistake
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,28 +16,27 @@ from torch import Tensor, eye, logsumexp
 from torch.nn.functional import softplus
 
 from course.assignments.core import (
-    Judge,
+    MakeStep,
     Part,
     ProblemSet,
-    Table,
-    Task,
     Variant,
-    all_results,
-    extreme,
-    gradients,
-    ordinary,
-    table_of,
-    values,
-    with_table,
+    compared,
+    is_extreme,
+    is_ordinary,
+    task,
+    trained,
 )
 from course.checking.core import Case, Wrong, as_tensor
 from course.checking.questions import Outcome, Question
+from course.checking.step import Step, extreme, hard, step, tame
 from genlib.data import binarise, load
 
 EULER = 0.5772156649015329  # the mean of the standard Gumbel distribution
 LOG_2PI = math.log(2 * math.pi)
 PI = math.pi
 NOISES = ("laplace", "logistic", "gumbel")
+STANDARD = {"PRIOR_MEAN": 0.0, "PRIOR_SCALE": 1.0}  # the prior of the lesson
+KINDS = {"tame": tame, "hard": hard, "extreme": extreme}
 
 
 def variant(seed: int) -> dict[str, Any]:
@@ -59,193 +59,88 @@ def variant(seed: int) -> dict[str, Any]:
     }
 
 
-def of_variant(make: Callable[[Variant], Judge]) -> Judge:
-    """A judge that is made anew for the variant at hand."""
-
-    def judge(
-        name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], v: Variant
-    ) -> None:
-        make(v)(name, questions, outcomes, v)
-
-    return with_table(judge, lambda v: table_of(make(v), v))
-
-
-def result(n: int, results: Sequence[str], judge: Judge) -> Judge:
-    """A judge of one among several results."""
-
-    def judge_one(
-        name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], v: Variant
-    ) -> None:
-        for outcome in outcomes:
-            if len(outcome.tensors) != len(results):
-                raise Wrong(
-                    f"`{name}` returns {len(outcome.tensors)} results where {len(results)} are wanted: "
-                    f"{', '.join(results)}."
-                )
-        judge(name, questions, [Outcome(tensors=(x.tensors[n],)) for x in outcomes], v)
-
-    def table(v: Variant) -> Table:
-        def placed(wrong: Callable[..., tuple[Tensor, ...]]) -> Callable[..., tuple[Tensor, ...]]:
-            return all_results(lambda **named: wrong(**named)[0], n, len(results))
-
-        return [(words, placed(wrong)) for words, wrong in table_of(judge, v)]
-
-    return with_table(judge_one, table)
-
-
-def one_judge(judges: Callable[[Variant], Sequence[Judge]], n: int, v: Variant) -> Judge:
-    return judges(v)[n]
-
-
-def by_place(
-    right: Callable[..., Tensor],
-    mistakes: Sequence[tuple[str, Callable[..., Tensor]]],
-    probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
-) -> Judge:
-    """`values`, with functions that take their arguments by place and not by name."""
-
-    def placed(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        return lambda **named: function(*named.values())
-
-    def finite(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """No answer agrees with NaN: what overflows is told so, whichever formula overflowed."""
-
-        def kept(*arguments: Tensor) -> Tensor:
-            made = function(*arguments)
-            return made.where(torch.isfinite(made), torch.nan)
-
-        return kept
-
-    named = [(words, placed(finite(mistake))) for words, mistake in mistakes]
-    return values(placed(right), named, probe=probe)
-
-
 def normal(g: torch.Generator, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
     return torch.randn(shape, generator=g, dtype=torch.float64).to(dtype)
-
-
-def not_finite(case: Case, got: Tensor, want: Tensor) -> str | None:
-    """A probe: what to say where numbers under- or overflow."""
-    if torch.isfinite(got).all():
-        return None
-    return (
-        f"for {case.label} a result is not finite: on the way a number is rounded to 0, or grows beyond "
-        "what floating point can hold, before its logarithm is taken."
-    )
 
 
 # ---------------------------------------------------------------- 1. the price of a code
 
 
-def kl_terms(v: Variant, mean: Tensor, log_std: Tensor) -> Tensor:
+def each_divergence(v: Variant, mean: Tensor, log_std: Tensor) -> Tensor:
     """KL(N(mean, std^2) || N(m, s^2)) of each entry by itself."""
     m, s = v["PRIOR_MEAN"], v["PRIOR_SCALE"]
     return math.log(s) - log_std + ((2 * log_std).exp() + (mean - m) ** 2) / (2 * s**2) - 0.5
 
 
-def kl(v: Variant, mean: Tensor, log_std: Tensor) -> Tensor:
-    return kl_terms(v, mean, log_std).sum(dim=-1)
+def divergence(v: Variant, mean: Tensor, log_std: Tensor) -> Tensor:
+    return each_divergence(v, mean, log_std).sum(dim=-1)
 
 
-def kl_questions(g: torch.Generator, v: Variant) -> list[Question]:
+def ask_kl(v: Variant, g: torch.Generator) -> list[Case]:
     m, s = v["PRIOR_MEAN"], v["PRIOR_SCALE"]
 
-    def question(
-        label: str, *shape: int, dtype: torch.dtype = torch.float64, shift: float = 0.0
-    ) -> Question:
+    def codes(
+        label: str,
+        *shape: int,
+        dtype: torch.dtype = torch.float64,
+        kind: str = "tame",
+        shift: float = 0.0,
+    ) -> Case:
         mean = m + 2 * s * normal(g, *shape, dtype=dtype)
         log_std = math.log(s) + 0.7 * normal(g, *shape, dtype=dtype) + shift
-        return Question(label, {"mean": mean, "log_std": log_std}, ("mean", "log_std"))
+        return KINDS[kind](label, mean=mean, log_std=log_std)
 
     return [
-        question("one code of one number", 1, 1),
-        question("five codes of three numbers", 5, 3),
-        question("codes in float32", 4, 8, dtype=torch.float32),
-        question("several codes an image, (2, 3, 4)", 2, 3, 4),
-        question("extremely narrow posteriors", 3, 2, dtype=torch.float32, shift=-60),
+        codes("one code of one number", 1, 1),
+        codes("five codes of three numbers", 5, 3),
+        codes("codes in float32", 4, 8, dtype=torch.float32),
+        codes("several codes an image, (2, 3, 4)", 2, 3, 4, kind="hard"),
+        codes("very narrow posteriors", 3, 2, dtype=torch.float32, kind="extreme", shift=-60),
     ]
 
 
-def kl_judge(v: Variant) -> Judge:
+@task(
+    compared(2, "the values", only=is_ordinary),
+    trained(1, "the gradient"),
+    compared(1, "an extreme case", only=is_extreme),
+)
+def kl(v: Variant) -> Step:
     m, s = v["PRIOR_MEAN"], v["PRIOR_SCALE"]
+    each = partial(each_divergence, v)
+
+    def to(mean: float = m, scale: float = s) -> Callable[..., Tensor]:
+        return partial(divergence, {"PRIOR_MEAN": mean, "PRIOR_SCALE": scale})
+
+    @step(partial(ask_kl, v), gradient="mean log_std")
+    def kl(mean: Tensor, log_std: Tensor) -> Tensor:
+        return divergence(v, mean, log_std)
 
     def swapped(mean: Tensor, log_std: Tensor) -> Tensor:
         spread = s**2 + (mean - m) ** 2
         return (log_std - math.log(s) + spread / (2 * (2 * log_std).exp()) - 0.5).sum(dim=-1)
 
-    return by_place(
-        lambda mean, log_std: kl(v, mean, log_std),
-        [
-            (
-                "you average over the latent dimensions, where the divergence of a code adds them up.",
-                lambda mean, log_std: kl_terms(v, mean, log_std).mean(dim=-1),
-            ),
-            (
-                "you average over the codes as well: every code has a divergence of its own.",
-                lambda mean, log_std: kl(v, mean, log_std).mean(),
-            ),
-            (
-                "you return one number for each latent dimension: the divergence of a code adds them up.",
-                lambda mean, log_std: kl_terms(v, mean, log_std),
-            ),
-            (
-                "this is the divergence from the standard normal distribution, the prior of the lesson, and not "
-                "from the prior of this problem set.",
-                lambda mean, log_std: kl({"PRIOR_MEAN": 0.0, "PRIOR_SCALE": 1.0}, mean, log_std),
-            ),
-            (
-                "you centre the prior where the lesson does: PRIOR_MEAN plays no role.",
-                lambda mean, log_std: kl({**v, "PRIOR_MEAN": 0.0}, mean, log_std),
-            ),
-            (
-                "this is the divergence the other way round: of the prior from the posterior.",
-                swapped,
-            ),
-            (
-                "the divergence is not 0 where the posterior is the prior: is every factor 1/2 in its place?",
-                lambda mean, log_std: (
-                    2 * kl_terms(v, mean, log_std) - (math.log(s) - log_std)
-                ).sum(dim=-1),
-            ),
-            (
-                "this is twice the divergence: the 1/2 in front is missing.",
-                lambda mean, log_std: 2 * kl(v, mean, log_std),
-            ),
-            (
-                "you treat PRIOR_SCALE as a variance: it is a standard deviation.",
-                lambda mean, log_std: kl({**v, "PRIOR_SCALE": math.sqrt(s)}, mean, log_std),
-            ),
-            (
-                "you treat `log_std` as the logarithm of a variance: it is that of a standard deviation.",
-                lambda mean, log_std: kl(v, mean, log_std / 2),
-            ),
-            (
-                "the logarithm of the prior's scale is missing.",
-                lambda mean, log_std: (kl_terms(v, mean, log_std) - math.log(s)).sum(dim=-1),
-            ),
-            (
-                "the sign is wrong: a divergence is never negative.",
-                lambda mean, log_std: -kl(v, mean, log_std),
-            ),
-        ],
-        probe=not_finite,
-    )
-
-
-KL_VALUES = of_variant(kl_judge)  # one judge, so that two parts share its table
-KL = Task(
-    kl_questions,
-    [
-        Part(2, "the values", KL_VALUES, ordinary),
-        Part(
-            1,
-            "the gradient",
-            of_variant(lambda v: gradients(lambda mean, log_std: kl(v, mean, log_std))),
-            ordinary,
-        ),
-        Part(1, "an extreme case", KL_VALUES, extreme),
-    ],
-)
+    kl.wrong = {
+        "you average over the latent dimensions, where the divergence of a code adds them up.":
+            lambda *a: each(*a).mean(-1),
+        "you average over the codes as well: every code has a divergence of its own.": lambda *a: to()(*a).mean(),
+        "you return one number for each latent dimension: the divergence of a code adds them up.": each,
+        "this is the divergence from the standard normal distribution, the prior of the lesson, and not from the prior "
+        "of this problem set.":
+            to(0.0, 1.0),
+        "you centre the prior where the lesson does: PRIOR_MEAN plays no role.": to(mean=0.0),
+        "this is the divergence the other way round: of the prior from the posterior.": swapped,
+        "the divergence is not 0 where the posterior is the prior: is every factor 1/2 in its place?":
+            lambda mean, log_std: (2 * each(mean, log_std) - (math.log(s) - log_std)).sum(-1),
+        "this is twice the divergence: the 1/2 in front is missing.": lambda *a: 2 * to()(*a),
+        "you treat PRIOR_SCALE as a variance: it is a standard deviation.": to(scale=math.sqrt(s)),
+        "you treat `log_std` as the logarithm of a variance: it is that of a standard deviation.":
+            lambda mean, log_std: to()(mean, log_std / 2),
+        "the logarithm of the prior's scale is missing.": lambda *a: (each(*a) - math.log(s)).sum(-1),
+        "the - 1/2 of each latent is missing: where the posterior is the prior, the divergence must be 0.":
+            lambda *a: (each(*a) + 0.5).sum(-1),
+        "the sign is wrong: a divergence is never negative.": lambda *a: -to()(*a),
+    }  # fmt: skip
+    return kl
 
 
 # ---------------------------------------------------------------- 2 to 4. the linear model
@@ -262,129 +157,73 @@ def linear_model(
     return {"x": x, "weight": weight, "bias": bias, "log_noise": noise}
 
 
-def log_gaussian(difference: Tensor, covariance: Tensor) -> Tensor:
-    """log N(difference; 0, covariance), (B, N) and (N, N) -> (B,)."""
-    factor = torch.linalg.cholesky(covariance)
+def covariance_of_x(v: Variant, weight: Tensor, log_noise: Tensor) -> Tensor:
+    identity = eye(len(weight), dtype=weight.dtype)
+    return v["PRIOR_SCALE"] ** 2 * weight @ weight.T + (2 * log_noise).exp() * identity
+
+
+def evidence(v: Variant, x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> Tensor:
+    """log N(x; b + W m, s^2 W W^T + sigma^2 I), (B,)."""
+    factor = torch.linalg.cholesky(covariance_of_x(v, weight, log_noise))
+    difference = x - bias - v["PRIOR_MEAN"] * weight.sum(dim=1)
     white = torch.linalg.solve_triangular(factor, difference.T, upper=False)
     log_det = 2 * factor.diagonal().log().sum()
-    return -0.5 * (white.square().sum(dim=0) + log_det + difference.shape[1] * LOG_2PI)
+    return -0.5 * (white.square().sum(dim=0) + log_det + x.shape[1] * LOG_2PI)
 
 
-def log_evidence(v: Variant, x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> Tensor:
-    m, s = v["PRIOR_MEAN"], v["PRIOR_SCALE"]
-    identity = eye(len(bias), dtype=x.dtype)
-    covariance = s**2 * weight @ weight.T + (2 * log_noise).exp() * identity
-    return log_gaussian(x - bias - m * weight.sum(dim=1), covariance)
-
-
-def evidence_questions(g: torch.Generator, v: Variant) -> list[Question]:
+def ask_evidence(v: Variant, g: torch.Generator) -> list[Case]:
     return [
-        Question("one pixel and one latent", linear_model(g, v, 3, 1, 1, -0.4)),
-        Question("four pixels and two latents", linear_model(g, v, 5, 4, 2, -0.7)),
-        Question("three pixels and five latents", linear_model(g, v, 4, 3, 5, 0.3)),
+        tame("one pixel and one latent", **linear_model(g, v, 3, 1, 1, -0.4)),
+        tame("four pixels and two latents", **linear_model(g, v, 5, 4, 2, -0.7)),
+        tame("three pixels and five latents", **linear_model(g, v, 4, 3, 5, 0.3)),
         # of codes near the prior's mean, where what a wrong scale does to the two terms does not cancel
-        Question("extremely many pixels", linear_model(g, v, 2, 300, 6, -6.0, spread=0.1)),
+        extreme("very many pixels", **linear_model(g, v, 2, 300, 6, -6.0, spread=0.1)),
     ]
 
 
-def evidence_judge(v: Variant) -> Judge:
+@task(compared(3, "the values", only=is_ordinary), compared(1, "an extreme case", only=is_extreme))
+def log_evidence(v: Variant) -> Step:
     m, s = v["PRIOR_MEAN"], v["PRIOR_SCALE"]
+    right = partial(evidence, v)
 
-    def with_prior(mean: float, scale: float) -> Callable[..., Tensor]:
-        other = {"PRIOR_MEAN": mean, "PRIOR_SCALE": scale}
-        return lambda x, weight, bias, log_noise: log_evidence(other, x, weight, bias, log_noise)
+    def of(mean: float = m, scale: float = s) -> Callable[..., Tensor]:
+        return partial(evidence, {"PRIOR_MEAN": mean, "PRIOR_SCALE": scale})
 
-    def at_the_mean(x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> Tensor:
-        return log_evidence({**v, "PRIOR_SCALE": 0.0}, x, weight, bias, log_noise)
+    @step(partial(ask_evidence, v))
+    def log_evidence(x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> Tensor:
+        return right(x, weight, bias, log_noise)
 
-    def no_constant(x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> Tensor:
-        return log_evidence(v, x, weight, bias, log_noise) + 0.5 * x.shape[1] * LOG_2PI
-
-    def one_constant(x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> Tensor:
-        return no_constant(x, weight, bias, log_noise) - 0.5 * LOG_2PI
-
-    def no_root(x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> Tensor:
-        identity = eye(len(bias), dtype=x.dtype)
-        covariance = s**2 * weight @ weight.T + (2 * log_noise).exp() * identity
-        return log_evidence(v, x, weight, bias, log_noise) - 0.5 * torch.logdet(covariance)
-
-    return by_place(
-        lambda x, weight, bias, log_noise: log_evidence(v, x, weight, bias, log_noise),
-        [
-            (
-                "this is the evidence under a standard normal prior, that of the lesson: ours has another mean and "
-                "another scale.",
-                with_prior(0.0, 1.0),
-            ),
-            (
-                "the mean of x is not right: the codes have a mean too, and the weights carry it to the pixels.",
-                with_prior(0.0, s),
-            ),
-            (
-                "the scale of the prior plays no role in your covariance: wider codes spread the images more.",
-                with_prior(m, 1.0),
-            ),
-            (
-                "the scale of the prior stands in your covariance without its square.",
-                with_prior(m, math.sqrt(s)),
-            ),
-            (
-                "your covariance holds twice the prior's scale where its square belongs.",
-                with_prior(m, math.sqrt(2 * s)),
-            ),
-            (
-                "this is the likelihood of one code, the mean of the prior. The evidence counts all codes: they add to "
-                "the covariance.",
-                at_the_mean,
-            ),
-            (
-                "you treat `log_noise` as the logarithm of a variance: it is that of a standard deviation.",
-                lambda x, weight, bias, log_noise: log_evidence(v, x, weight, bias, log_noise / 2),
-            ),
-            (
-                "the constant with 2 pi is missing: your density does not add up to one.",
-                no_constant,
-            ),
-            (
-                "the constant with 2 pi is counted once for an image, where every pixel has one.",
-                one_constant,
-            ),
-            (
-                "the logarithm of the determinant counts twice: mind the root in the density's normaliser.",
-                no_root,
-            ),
-            (
-                "the sign is wrong: a log-density is wanted, not a loss.",
-                lambda *a: -log_evidence(v, *a),
-            ),
-            (
-                "you average over the pixels, where the log-density of an image concerns all of them together.",
-                lambda x, *a: log_evidence(v, x, *a) / x.shape[1],
-            ),
-            (
-                "you return one number for the whole batch: every image has an evidence of its own.",
-                lambda *a: log_evidence(v, *a).sum(),
-            ),
-            (
-                "you return one number for the whole batch: every image has an evidence of its own.",
-                lambda *a: log_evidence(v, *a).mean(),
-            ),
-        ],
-        probe=not_finite,
-    )
+    log_evidence.wrong = {
+        "this is the evidence under a standard normal prior, that of the lesson: ours has another mean and another "
+        "scale.":
+            of(0.0, 1.0),
+        "the mean of x is not right: the codes have a mean too, and the weights carry it to the pixels.": of(mean=0.0),
+        "the scale of the prior plays no role in your covariance: wider codes spread the images more.": of(scale=1.0),
+        "the scale of the prior stands in your covariance without its square.": of(scale=math.sqrt(s)),
+        "your covariance holds twice the prior's scale where its square belongs.": of(scale=math.sqrt(2 * s)),
+        "this is the likelihood of one code, the mean of the prior. The evidence counts all codes: they add to the "
+        "covariance.":
+            of(scale=0.0),
+        "you treat `log_noise` as the logarithm of a variance: it is that of a standard deviation.":
+            lambda x, weight, bias, log_noise: right(x, weight, bias, log_noise / 2),
+        "the constant with 2 pi is missing: your density does not add up to one.":
+            lambda x, *a: right(x, *a) + 0.5 * x.shape[1] * LOG_2PI,
+        "the constant with 2 pi is counted once for an image, where every pixel has one.":
+            lambda x, *a: right(x, *a) + 0.5 * (x.shape[1] - 1) * LOG_2PI,
+        "the logarithm of the determinant counts twice: mind the root in the density's normaliser.":
+            lambda x, weight, bias, log_noise: right(x, weight, bias, log_noise)
+            - 0.5 * torch.logdet(covariance_of_x(v, weight, log_noise)),
+        "the sign is wrong: a log-density is wanted, not a loss.": lambda *a: -right(*a),
+        "you average over the pixels, where the log-density of an image concerns all of them together.":
+            lambda x, *a: right(x, *a) / x.shape[1],
+        "you add up the batch: every image has an evidence of its own.": lambda *a: right(*a).sum(),
+        "you return one number for the whole batch: every image has an evidence of its own.":
+            lambda *a: right(*a).mean(),
+    }  # fmt: skip
+    return log_evidence
 
 
-EVIDENCE_VALUES = of_variant(evidence_judge)  # one judge, so that two parts share its table
-EVIDENCE = Task(
-    evidence_questions,
-    [
-        Part(3, "the values", EVIDENCE_VALUES, ordinary),
-        Part(1, "an extreme case", EVIDENCE_VALUES, extreme),
-    ],
-)
-
-
-def posterior(
+def bayes(
     v: Variant, x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean (B, D) and covariance (D, D) of p(z | x), and log std (D,) of the best diagonal Gaussian."""
@@ -396,121 +235,54 @@ def posterior(
     return mean, covariance, -0.5 * precision.diagonal().log()
 
 
+def ask_posterior(v: Variant, g: torch.Generator) -> list[Case]:
+    return [
+        tame("two pixels and one latent", **linear_model(g, v, 3, 2, 1, -0.4)),
+        tame("four pixels and two latents", **linear_model(g, v, 5, 4, 2, -0.2)),
+        tame("six pixels and three latents", **linear_model(g, v, 4, 6, 3, 0.2)),
+        tame("two pixels and four latents", **linear_model(g, v, 4, 2, 4, 0.1)),
+    ]
+
+
 POSTERIOR = ("the mean", "the covariance", "the log_std of the best diagonal Gaussian")
 
 
-def posterior_questions(g: torch.Generator, v: Variant) -> list[Question]:
-    return [
-        Question("two pixels and one latent", linear_model(g, v, 3, 2, 1, -0.4)),
-        Question("four pixels and two latents", linear_model(g, v, 5, 4, 2, -0.2)),
-        Question("six pixels and three latents", linear_model(g, v, 4, 6, 3, 0.2)),
-        Question("two pixels and four latents", linear_model(g, v, 4, 2, 4, 0.1)),
-    ]
+@task(*(compared(2, title, n) for n, title in enumerate(POSTERIOR)))
+def posterior(v: Variant) -> Step:
+    right = partial(bayes, v)
 
+    @step(partial(ask_posterior, v), results=POSTERIOR)
+    def posterior(x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> tuple[Tensor, ...]:
+        return right(x, weight, bias, log_noise)
 
-def posterior_judges(v: Variant) -> Sequence[Judge]:
-    m, s = v["PRIOR_MEAN"], v["PRIOR_SCALE"]
+    def mean_of(**changed: float) -> Callable[..., tuple[Tensor | None, ...]]:
+        return lambda *a: (bayes({**v, **changed}, *a)[0], None, None)
 
-    def changed(
-        n: int, mean: float = m, scale: float = s, log_noise_times: float = 1.0
-    ) -> Callable[..., Tensor]:
-        other = {"PRIOR_MEAN": mean, "PRIOR_SCALE": scale}
-        return lambda x, weight, bias, log_noise: posterior(
-            other, x, weight, bias, log_noise_times * log_noise
-        )[n]
-
-    def no_bias(x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> Tensor:
-        return posterior(v, x, weight, 0 * bias, log_noise)[0]
-
-    def least_squares(x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> Tensor:
-        return (x - bias) @ torch.linalg.pinv(weight).T
-
-    def precision(x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> Tensor:
-        return torch.linalg.inv(posterior(v, x, weight, bias, log_noise)[1])
-
-    def marginal(x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor) -> Tensor:
-        return 0.5 * posterior(v, x, weight, bias, log_noise)[1].diagonal().log()
-
-    def standard(n: int) -> tuple[str, Callable[..., Tensor]]:
-        return (
-            "this belongs to a standard normal prior, that of the lesson: ours has another mean and another scale.",
-            changed(n, mean=0.0, scale=1.0),
-        )
-
-    def variance(n: int) -> tuple[str, Callable[..., Tensor]]:
-        return (
-            "you treat `log_noise` as the logarithm of a variance: it is that of a standard deviation.",
-            changed(n, log_noise_times=0.5),
-        )
-
-    return [
-        by_place(
-            lambda *a: posterior(v, *a)[0],
-            [
-                standard(0),
-                variance(0),
-                (
-                    "without any pixel the mean of the posterior must be that of the prior, and yours is zero.",
-                    changed(0, mean=0.0),
-                ),
-                ("the bias of the decoder says nothing about the code: take it out of x.", no_bias),
-                (
-                    "this is the code that reconstructs x best, by least squares: the prior has no say in it.",
-                    least_squares,
-                ),
-                ("the scale of the prior plays no role.", changed(0, scale=1.0)),
-                (
-                    "PRIOR_SCALE is a standard deviation: the posterior needs its square.",
-                    changed(0, scale=math.sqrt(s)),
-                ),
-            ],
-        ),
-        by_place(
-            lambda *a: posterior(v, *a)[1],
-            [
-                standard(1),
-                variance(1),
-                ("this is the precision, the inverse of the covariance.", precision),
-                (
-                    "PRIOR_SCALE is a standard deviation: the posterior needs its square.",
-                    changed(1, scale=math.sqrt(s)),
-                ),
-            ],
-        ),
-        by_place(
-            lambda *a: posterior(v, *a)[2],
-            [
-                (
-                    "these are the standard deviations of the posterior's marginals. The Gaussian that minimises this "
-                    "divergence is narrower where latents depend on each other: derive it, do not guess it.",
-                    marginal,
-                ),
-                standard(2),
-                variance(2),
-                (
-                    "these are logarithms of variances: log_std is wanted.",
-                    lambda *a: 2 * posterior(v, *a)[2],
-                ),
-                (
-                    "these are the standard deviations: their logarithms are wanted.",
-                    lambda *a: posterior(v, *a)[2].exp(),
-                ),
-                (
-                    "the sign is wrong: a precise posterior is narrow.",
-                    lambda *a: -posterior(v, *a)[2],
-                ),
-            ],
-        ),
-    ]
-
-
-POSTERIOR_TASK = Task(
-    posterior_questions,
-    [
-        Part(2, title, result(n, POSTERIOR, of_variant(partial(one_judge, posterior_judges, n))))
-        for n, title in enumerate(POSTERIOR)
-    ],
-)
+    posterior.wrong = {
+        "this belongs to a standard normal prior, that of the lesson: ours has another mean and another scale.":
+            partial(bayes, STANDARD),
+        "you treat `log_noise` as the logarithm of a variance: it is that of a standard deviation.":
+            lambda x, weight, bias, log_noise: right(x, weight, bias, log_noise / 2),
+        "without any pixel the mean of the posterior must be that of the prior, and yours is zero.":
+            mean_of(PRIOR_MEAN=0.0),
+        "the bias of the decoder says nothing about the code: take it out of x.":
+            lambda x, weight, bias, log_noise: (right(x, weight, 0 * bias, log_noise)[0], None, None),
+        "this is the code that reconstructs x best, by least squares: the prior has no say in it.":
+            lambda x, weight, bias, log_noise: ((x - bias) @ torch.linalg.pinv(weight).T, None, None),
+        "the scale of the prior plays no role.": mean_of(PRIOR_SCALE=1.0),
+        "PRIOR_SCALE is a standard deviation: the posterior needs its square.":
+            lambda *a: (*bayes({**v, "PRIOR_SCALE": math.sqrt(v["PRIOR_SCALE"])}, *a)[:2], None),
+        "this is the precision, the inverse of the covariance.":
+            lambda *a: (None, torch.linalg.inv(right(*a)[1]), None),
+        "these are the standard deviations of the posterior's marginals. The Gaussian that minimises this divergence "
+        "is narrower where latents depend on each other: derive it, do not guess it.":
+            lambda *a: (None, None, 0.5 * right(*a)[1].diagonal().log()),
+        "these are logarithms of variances: log_std is wanted.": lambda *a: (None, None, 2 * right(*a)[2]),
+        "these are the standard deviations: their logarithms are wanted.":
+            lambda *a: (None, None, right(*a)[2].exp()),
+        "the sign is wrong: a precise posterior is narrow.": lambda *a: (None, None, -right(*a)[2]),
+    }  # fmt: skip
+    return posterior
 
 
 def elbo_terms(
@@ -526,7 +298,7 @@ def elbo_terms(
     precision = (-2 * log_noise).exp()
     at_mean = -0.5 * precision * (x - bias - mean @ weight.T).square() - log_noise - 0.5 * LOG_2PI
     spread = 0.5 * precision * (2 * log_std).exp() @ weight.square().sum(dim=0)
-    return at_mean.sum(dim=1), spread, kl(v, mean, log_std)
+    return at_mean.sum(dim=1), spread, divergence(v, mean, log_std)
 
 
 def elbo(v: Variant, *arguments: Tensor) -> Tensor:
@@ -534,8 +306,8 @@ def elbo(v: Variant, *arguments: Tensor) -> Tensor:
     return at_mean - spread - price
 
 
-def elbo_questions(g: torch.Generator, v: Variant) -> list[Question]:
-    questions = []
+def ask_elbo(v: Variant, g: torch.Generator) -> list[Case]:
+    cases = []
     for label, sizes, log_noise in (
         ("one pixel and one latent", (3, 1, 1), -0.4),
         ("four pixels and two latents", (5, 4, 2), 0.3),
@@ -546,27 +318,37 @@ def elbo_questions(g: torch.Generator, v: Variant) -> list[Question]:
         shape = sizes[0], sizes[2]
         mean = v["PRIOR_MEAN"] + v["PRIOR_SCALE"] * normal(g, *shape)
         log_std = math.log(v["PRIOR_SCALE"]) + 0.5 * normal(g, *shape)
-        trained = ("weight", "bias", "log_noise", "mean", "log_std")
-        questions.append(Question(label, {**model, "mean": mean, "log_std": log_std}, trained))
-    return questions
+        cases.append(tame(label, **model, mean=mean, log_std=log_std))
+    return cases
 
 
-def elbo_judge(v: Variant) -> Judge:
-    standard = {"PRIOR_MEAN": 0.0, "PRIOR_SCALE": 1.0}
+def near_the_bound(got: Tensor, want: Tensor) -> str | None:
+    if not torch.allclose(got.double(), want.double(), rtol=0.15, atol=0.5):
+        return None
+    return (
+        "your result is near the bound and not equal to it, as an average over draws would be: derive the "
+        "expectation."
+    )
 
-    def combine(a: float = 1, b: float = -1, c: float = -1) -> Callable[..., Tensor]:
-        def combined(*arguments: Tensor) -> Tensor:
-            one, two, three = elbo_terms(v, *arguments)
-            return a * one + b * two + c * three
 
-        return combined
+@task(compared(3, "the values"), trained(2, "the gradient"))
+def linear_elbo(v: Variant) -> Step:
+    right = partial(elbo, v)
+
+    @step(partial(ask_elbo, v), gradient="weight bias log_noise mean log_std", guess=near_the_bound)
+    def linear_elbo(
+        x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor, mean: Tensor, log_std: Tensor
+    ) -> Tensor:
+        return right(x, weight, bias, log_noise, mean, log_std)
+
+    def combined(a: float = 1, b: float = -1, c: float = -1) -> Callable[..., Tensor]:
+        return lambda *arguments: sum(
+            n * term for n, term in zip((a, b, c), elbo_terms(v, *arguments), strict=True)
+        )
 
     def pixels(x: Tensor, *a: Tensor) -> Tensor:
         one, two, three = elbo_terms(v, x, *a)
         return (one - two) / x.shape[1] - three
-
-    def no_constant(x: Tensor, *a: Tensor) -> Tensor:
-        return elbo(v, x, *a) + 0.5 * x.shape[1] * LOG_2PI
 
     def rows(
         x: Tensor, weight: Tensor, bias: Tensor, log_noise: Tensor, mean: Tensor, log_std: Tensor
@@ -575,67 +357,25 @@ def elbo_judge(v: Variant) -> Judge:
         spread = ((log_std.exp() @ weight.T).square() * (-2 * log_noise).exp()).sum(dim=1)
         return one - 0.5 * spread - three
 
-    return by_place(
-        lambda *a: elbo(v, *a),
-        [
-            (
-                "you decode the mean of q alone: the other codes that q allows reconstruct x less well, and that "
-                "counts too.",
-                combine(b=0),
-            ),
-            (
-                "the spread of q makes the reconstruction worse: your sign says better.",
-                combine(b=1),
-            ),
-            (
-                "the price of the spread is twice what it should be: a 1/2 is missing.",
-                combine(b=-2),
-            ),
-            (
-                "you add up the spreads of the latents before squaring. Independent noises add their variances.",
-                rows,
-            ),
-            ("this is the reconstruction term alone: codes cost something.", combine(c=0)),
-            ("you add the divergence: a bound pays for it.", combine(c=1)),
-            ("the sign is wrong: this is the loss, not the bound.", combine(-1, 1, 1)),
-            (
-                "the divergence is that from a standard normal prior.",
-                lambda *a: elbo(standard, *a),
-            ),
-            ("you average over the pixels, where a log-likelihood adds them up.", pixels),
-            (
-                "the constant with 2 pi is missing, so this cannot be compared with the evidence.",
-                no_constant,
-            ),
-            (
-                "the constant with 2 pi is counted once for an image, where every pixel has one.",
-                lambda *a: no_constant(*a) - 0.5 * LOG_2PI,
-            ),
-            (
-                "you return one number for the whole batch: every image has a bound of its own.",
-                lambda *a: elbo(v, *a).mean(),
-            ),
-            (
-                "you return one number for the whole batch: every image has a bound of its own.",
-                lambda *a: elbo(v, *a).sum(),
-            ),
-        ],
-        probe=lambda case, got, want: (
-            f"for {case.label} your result is near the bound and not equal to it, as an average over draws would "
-            "be: derive the expectation."
-            if torch.allclose(got.double(), want.double(), rtol=0.15, atol=0.5)
-            else None
-        ),
-    )
-
-
-ELBO = Task(
-    elbo_questions,
-    [
-        Part(3, "the values", of_variant(elbo_judge)),
-        Part(2, "the gradient", of_variant(lambda v: gradients(lambda *a: elbo(v, *a)))),
-    ],
-)
+    linear_elbo.wrong = {
+        "you decode the mean of q alone: the other codes that q allows reconstruct x less well, and that counts too.":
+            combined(b=0),
+        "the spread of q makes the reconstruction worse: your sign says better.": combined(b=1),
+        "the price of the spread is twice what it should be: a 1/2 is missing.": combined(b=-2),
+        "you add up the spreads of the latents before squaring. Independent noises add their variances.": rows,
+        "this is the reconstruction term alone: codes cost something.": combined(c=0),
+        "you add the divergence: a bound pays for it.": combined(c=1),
+        "the sign is wrong: this is the loss, not the bound.": combined(-1, 1, 1),
+        "the divergence is that from a standard normal prior.": partial(elbo, STANDARD),
+        "you average over the pixels, where a log-likelihood adds them up.": pixels,
+        "the constant with 2 pi is missing, so this cannot be compared with the evidence.":
+            lambda x, *a: right(x, *a) + 0.5 * x.shape[1] * LOG_2PI,
+        "the constant with 2 pi is counted once for an image, where every pixel has one.":
+            lambda x, *a: right(x, *a) + 0.5 * (x.shape[1] - 1) * LOG_2PI,
+        "you return one number for the whole batch: every image has a bound of its own.": lambda *a: right(*a).mean(),
+        "you add up the batch: every image has a bound of its own.": lambda *a: right(*a).sum(),
+    }  # fmt: skip
+    return linear_elbo
 
 
 # ---------------------------------------------------------------- 5. which units die
@@ -648,7 +388,7 @@ def spectrum(x: Tensor, correction: int = 0) -> tuple[Tensor, Tensor]:
     return eigenvalues.flip(0), vectors.flip(1)
 
 
-def sweep(
+def swept(
     v: Variant, x: Tensor, latent_dim: int, noises: Tensor, correction: int = 0
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Squared error, KL, active units (K,), and each unit's share of the prior's variance (K, D)."""
@@ -659,16 +399,19 @@ def sweep(
     for noise in noises:
         weight = vectors * (eigenvalues - noise**2).clamp(min=0).sqrt() / s
         bias = x.mean(dim=0) - m * weight.sum(dim=1)
-        mean, _, log_std = posterior(v, x, weight, bias, noise.log())
+        mean, _, log_std = bayes(v, x, weight, bias, noise.log())
         errors.append((x - bias - mean @ weight.T).square().sum(dim=1).mean())
-        prices.append(kl(v, mean, log_std).mean())
+        prices.append(divergence(v, mean, log_std).mean())
         shares.append(mean.var(dim=0, correction=0) / s**2)
     share = torch.stack(shares)
-    active = (share > v["ACTIVE"]).sum(dim=1).double()
-    return torch.stack(errors), torch.stack(prices), active, share
+    return torch.stack(errors), torch.stack(prices), count(share > v["ACTIVE"]), share
 
 
-def sweep_questions(g: torch.Generator, v: Variant) -> list[Question]:
+def count(active: Tensor) -> Tensor:
+    return active.sum(dim=1).double()
+
+
+def ask_sweep(v: Variant, g: torch.Generator) -> list[Case]:
     """Images with a chosen spectrum, so that no unit stands on the edge between dead and active.
 
     The first unit's share of the prior's variance takes values on both sides of the threshold, and of
@@ -681,7 +424,7 @@ def sweep_questions(g: torch.Generator, v: Variant) -> list[Question]:
     shares = [-0.3, -0.02, edges[0] / 2, *between, 0.015, 0.04, 0.07, 0.3, 0.6, 0.9, 0.995]
     shares = [share for share in shares if abs(share / active - 1) > 0.06]
     shares.append(active * math.sqrt(4 / 5))  # of 5 images: dead, but not for who divides by B - 1
-    questions = []
+    cases = []
     for label, b, n, d in (
         ("5 images of 3 pixels, 2 latents", 5, 3, 2),
         ("20 images of 6 pixels, 4 latents", 20, 6, 4),
@@ -695,18 +438,26 @@ def sweep_questions(g: torch.Generator, v: Variant) -> list[Question]:
         noises = [math.sqrt(float(eigenvalues[0]) * (1 - share)) for share in shares]
         order = torch.randperm(len(noises), generator=g)
         stds = torch.tensor(noises, dtype=torch.float64)[order]
-        questions.append(Question(label, {"x": x, "latent_dim": d, "noises": stds}))
-    return questions
+        cases.append(tame(label, x=x, latent_dim=d, noises=stds))
+    return cases
 
 
 SWEEP = ("the squared error", "the divergence", "the number of active units")
 
 
-def sweep_judges(v: Variant) -> Sequence[Judge]:
-    s = v["PRIOR_SCALE"]
+@task(
+    *(
+        compared(points, title, n)
+        for n, (points, title) in enumerate(zip((2, 1, 2), SWEEP, strict=True))
+    )
+)
+def sweep(v: Variant) -> Step:
+    active, s = v["ACTIVE"], v["PRIOR_SCALE"]
+    right = partial(swept, v)
 
-    def per(x: Tensor, d: int, noises: Tensor) -> Tensor:
-        return sweep(v, x, d, noises)[0] / x.shape[1]
+    @step(partial(ask_sweep, v), results=SWEEP)
+    def sweep(x: Tensor, latent_dim: int, noises: Tensor) -> tuple[Tensor, ...]:
+        return right(x, latent_dim, noises)[:3]
 
     def drawn_error(x: Tensor, d: int, noises: Tensor) -> Tensor:
         eigenvalues = spectrum(x)[0][:d]
@@ -714,100 +465,43 @@ def sweep_judges(v: Variant) -> Sequence[Judge]:
             (noise**2 * (eigenvalues - noise**2) / eigenvalues).clamp(min=0).sum()
             for noise in noises
         ]
-        return sweep(v, x, d, noises)[0] + torch.stack(spread)
+        return right(x, d, noises)[0] + torch.stack(spread)
 
-    biased = (
-        "your covariance is divided by one image less than there are: the model of highest likelihood divides by "
-        "all of them, as the text says."
-    )
-    return [
-        by_place(
-            lambda *a: sweep(v, *a)[0],
-            [
-                (biased, lambda x, d, noises: sweep(v, x, d, noises, 1)[0]),
-                (
-                    "you average the squared error over the pixels, where an image adds them up.",
-                    per,
-                ),
-                (
-                    "you return a root: the squared error is wanted.",
-                    lambda *a: sweep(v, *a)[0].sqrt(),
-                ),
-                (
-                    "you add up the images: an average over them is wanted.",
-                    lambda x, *a: sweep(v, x, *a)[0] * len(x),
-                ),
-                ("decode the mean of each posterior, not draws from it.", drawn_error),
-                (
-                    "your error ends where PCA's does, whatever the noise: the posterior mean is no projection.",
-                    lambda x, d, noises: spectrum(x)[0][d:].sum().expand(len(noises)),
-                ),
-            ],
-        ),
-        by_place(
-            lambda *a: sweep(v, *a)[1],
-            [
-                (biased, lambda x, d, noises: sweep(v, x, d, noises, 1)[1]),
-                (
-                    "you average the divergence over the latents, where a code adds them up.",
-                    lambda x, d, noises: sweep(v, x, d, noises)[1] / d,
-                ),
-                (
-                    "you add up the images: an average over them is wanted.",
-                    lambda x, *a: sweep(v, x, *a)[1] * len(x),
-                ),
-            ],
-        ),
-        by_place(
-            lambda *a: sweep(v, *a)[2],
-            [
-                (biased, lambda x, d, noises: sweep(v, x, d, noises, 1)[2]),
-                (
-                    "you count units whose posterior mean varies more than ACTIVE. The threshold is a share of the "
-                    "prior's variance.",
-                    lambda *a: (sweep(v, *a)[3] * s**2 > v["ACTIVE"]).sum(dim=1).double(),
-                ),
-                (
-                    "in the variance of the posterior means you divide by one image less than there are: divide by B "
-                    "here too.",
-                    lambda x, *a: (
-                        (sweep(v, x, *a)[3] * len(x) / (len(x) - 1) > v["ACTIVE"])
-                        .sum(dim=1)
-                        .double()
-                    ),
-                ),
-                (
-                    "you compare standard deviations with a threshold for variances.",
-                    lambda *a: (sweep(v, *a)[3].sqrt() > v["ACTIVE"]).sum(dim=1).double(),
-                ),
-                (
-                    "you count the units that do NOT vary.",
-                    lambda *a: (sweep(v, *a)[3] <= v["ACTIVE"]).sum(dim=1).double(),
-                ),
-                (
-                    "you return the share of active units: their number is wanted.",
-                    lambda x, d, noises: sweep(v, x, d, noises)[2] / d,
-                ),
-                (
-                    "you count with another threshold than ACTIVE.",
-                    lambda *a: (sweep(v, *a)[3] > 0.01).sum(dim=1).double(),
-                ),
-                (
-                    "you count units with any weight at all: measure how much their posterior mean varies.",
-                    lambda *a: (sweep(v, *a)[3] > 1e-9).sum(dim=1).double(),
-                ),
-            ],
-        ),
-    ]
+    def counted(alive: Callable[[Tensor, int], Tensor]) -> Callable[..., tuple[Tensor | None, ...]]:
+        """From the shares of the prior's variance and the number of images."""
+        return lambda x, *a: (None, None, count(alive(right(x, *a)[3], len(x))))
 
-
-SWEEP_TASK = Task(
-    sweep_questions,
-    [
-        Part(points, title, result(n, SWEEP, of_variant(partial(one_judge, sweep_judges, n))))
-        for n, (points, title) in enumerate(zip((2, 1, 2), SWEEP, strict=True))
-    ],
-)
+    sweep.wrong = {
+        "your covariance is divided by one image less than there are: the model of highest likelihood divides by all "
+        "of them, as the text says.":
+            lambda *a: right(*a, 1)[:3],
+        "you average the squared error over the pixels, where an image adds them up.":
+            lambda x, *a: (right(x, *a)[0] / x.shape[1], None, None),
+        "you return a root: the squared error is wanted.": lambda *a: (right(*a)[0].sqrt(), None, None),
+        "you add up the images in the error: an average over them is wanted.":
+            lambda x, *a: (right(x, *a)[0] * len(x), None, None),
+        "decode the mean of each posterior, not draws from it.": lambda *a: (drawn_error(*a), None, None),
+        "your error ends where PCA's does, whatever the noise: the posterior mean is no projection.":
+            lambda x, d, noises: (spectrum(x)[0][d:].sum().expand(len(noises)), None, None),
+        "you average the divergence over the latents, where a code adds them up.":
+            lambda x, d, noises: (None, right(x, d, noises)[1] / d, None),
+        "you add up the images in the divergence: an average over them is wanted.":
+            lambda x, *a: (None, right(x, *a)[1] * len(x), None),
+        "you count units whose posterior mean varies more than ACTIVE. The threshold is a share of the prior's "
+        "variance.":
+            counted(lambda share, n: share * s**2 > active),
+        "in the variance of the posterior means you divide by one image less than there are: divide by B here too.":
+            counted(lambda share, n: share * n / (n - 1) > active),
+        "you compare standard deviations with a threshold for variances.":
+            counted(lambda share, n: share.sqrt() > active),
+        "you count the units that do NOT vary.": counted(lambda share, n: share <= active),
+        "you return the share of active units: their number is wanted.":
+            lambda x, d, noises: (None, None, right(x, d, noises)[2] / d),
+        "you count with another threshold than ACTIVE.": counted(lambda share, n: share > 0.01),
+        "you count units with any weight at all: measure how much their posterior mean varies.":
+            counted(lambda share, n: share > 1e-9),
+    }  # fmt: skip
+    return sweep
 
 
 # ---------------------------------------------------------------- 6. a posterior with heavier tails
@@ -847,131 +541,120 @@ def raw_mean(noise: str) -> float:
     return EULER if noise == "gumbel" else 0.0
 
 
-def draw(v: Variant, mean: Tensor, log_std: Tensor, u: Tensor, euler: float = EULER) -> Tensor:
-    return mean + log_std.exp() * unit_quantile(v["NOISE"], u, euler)
+DIGITS = range(2, 6)  # more of Euler's constant differ by less than is looked for
 
 
-def with_rounded(f: Callable[..., Tensor], v: Variant) -> list[tuple[str, Callable[..., Tensor]]]:
-    """A function with Euler's constant rounded to 2 to 5 digits; more differ by less than is looked for."""
+def rounded(v: Variant, n: int) -> Variant:
+    """With so many digits of Euler's constant, which only the Gumbel distribution asks for."""
+    return {**v, "EULER": round(EULER, n)}
+
+
+def with_rounded(f: Callable[..., Tensor], v: Variant) -> dict[str, Callable[..., Tensor]]:
     words = (
-        "your Euler's constant, the mean of the standard Gumbel distribution, is rounded too much: the table of "
-        "task 7 has more digits."
+        "your Euler's constant, the mean of the standard Gumbel distribution, is rounded too much, to {} digits: the "
+        "table of task 7 has more."
     )
-    digits = range(2, 6) if v["NOISE"] == "gumbel" else ()
-    return [(words, partial(f, v, euler=round(EULER, n))) for n in digits]
+    return {words.format(n): partial(f, rounded(v, n)) for n in DIGITS}
 
 
-def rounded_gradients(f: Callable[..., Tensor], v: Variant) -> Judge:
-    """Of gradients, where a rounded constant costs the values alone."""
-    as_good = [wrong for _, wrong in with_rounded(f, v)]
-    return gradients(lambda *a: f(v, *a), as_good=as_good)
+def nearly_trained(points: float, title: str) -> Callable[[MakeStep], Part]:
+    """As `trained`, where a rounded constant costs the values alone."""
+
+    def made(make: MakeStep) -> Part:
+        part = trained(points, title)(make)
+
+        def judge(
+            name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], v: Variant
+        ) -> None:
+            for n in DIGITS:
+                try:
+                    make(rounded(v, n)).judge_gradient(questions, outcomes)
+                except Wrong:
+                    continue
+                return
+            part.judge(name, questions, outcomes, v)
+
+        return replace(part, judge=judge)
+
+    return made
 
 
-def draw_questions(g: torch.Generator, v: Variant) -> list[Question]:
-    def question(
-        label: str, k: int, b: int, d: int, dtype: torch.dtype = torch.float64
-    ) -> Question:
+def drawn(v: Variant, mean: Tensor, log_std: Tensor, u: Tensor) -> Tensor:
+    return mean + log_std.exp() * unit_quantile(v["NOISE"], u, v.get("EULER", EULER))
+
+
+def ask_draw(v: Variant, g: torch.Generator) -> list[Case]:
+    def draws(label: str, k: int, b: int, d: int, dtype: torch.dtype = torch.float64) -> Case:
         mean, log_std = normal(g, b, d, dtype=dtype), 0.6 * normal(g, b, d, dtype=dtype) - 0.3
         u = 0.02 + 0.96 * torch.rand(k, b, d, generator=g, dtype=torch.float64)
-        arguments = {"mean": mean, "log_std": log_std, "u": u.to(dtype)}
-        return Question(label, arguments, ("mean", "log_std"))
+        return tame(label, mean=mean, log_std=log_std, u=u.to(dtype))
 
-    edge = question("extreme uniform numbers", 2, 2, 3, torch.float32)
-    u = torch.tensor([1e-30, 1e-12, 1 - 2**-24]).expand(2, 2, 3).contiguous()
-    # far from zero, so that a constant rounded to three digits, which the values show, costs nothing here
-    mean = torch.zeros(2, 3)
-    near = question("wide draws near zero", 2, 1, 3)
+    edges = torch.tensor([1e-30, 1e-12, 1 - 2**-24]).expand(2, 2, 3).contiguous()
+    log_std = 0.6 * normal(g, 2, 3, dtype=torch.float32) - 0.3
+    # near zero, where a constant rounded to three digits shows
+    u = 0.02 + 0.96 * torch.rand(2, 1, 3, generator=g, dtype=torch.float64)
     wide = torch.full((1, 3), 2.0, dtype=torch.float64)
-    to_zero = -wide.exp() * unit_quantile(v["NOISE"], near.arguments["u"][0])
+    to_zero = -wide.exp() * unit_quantile(v["NOISE"], u[0])
     return [
-        question("one draw for one image", 1, 1, 1),
-        question("draws for three images", 5, 3, 2),
-        question("draws in float32", 4, 2, 6, torch.float32),
-        Question(edge.label, {**edge.arguments, "mean": mean, "u": u}),
-        Question(near.label, {**near.arguments, "mean": to_zero, "log_std": wide}, near.trained),
+        draws("one draw for one image", 1, 1, 1),
+        draws("draws for three images", 5, 3, 2),
+        draws("draws in float32", 4, 2, 6, torch.float32),
+        extreme(
+            "uniform numbers at the edges of (0, 1)",
+            mean=torch.zeros(2, 3),
+            log_std=log_std,
+            u=edges,
+        ),
+        hard("wide draws near zero", mean=to_zero, log_std=wide, u=u),
     ]
 
 
-def draw_judge(v: Variant) -> Judge:
+@task(
+    compared(2, "the values", only=is_ordinary),
+    nearly_trained(1, "the gradient"),
+    compared(1, "an extreme case", only=is_extreme),
+)
+def draw(v: Variant) -> Step:
     noise = v["NOISE"]
+    right, center, spread = partial(drawn, v), raw_mean(noise), raw_std(noise)
 
-    def standard_form(mean: Tensor, log_std: Tensor, u: Tensor) -> Tensor:
-        return mean + log_std.exp() * (unit_quantile(noise, u) * raw_std(noise) + raw_mean(noise))
+    @step(partial(ask_draw, v), gradient="mean log_std")
+    def draw(mean: Tensor, log_std: Tensor, u: Tensor) -> Tensor:
+        return right(mean, log_std, u)
 
-    def not_centred(mean: Tensor, log_std: Tensor, u: Tensor) -> Tensor:
-        return draw(v, mean, log_std, u) + log_std.exp() * raw_mean(noise) / raw_std(noise)
+    def with_noise(change: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+        return lambda mean, log_std, u: mean + log_std.exp() * change(unit_quantile(noise, u))
 
-    def not_scaled(mean: Tensor, log_std: Tensor, u: Tensor) -> Tensor:
-        return mean + log_std.exp() * unit_quantile(noise, u) * raw_std(noise)
-
-    # without a mean to take away these are the standard form, or right
-    not_standard = [
-        ("the noise has the right standard deviation, but its mean is not 0.", not_centred),
-        ("the noise has mean 0, but its standard deviation is not 1.", not_scaled),
-    ]
-    others = [
-        (
-            f"your noise is {other}, not the one of this problem set.",
-            partial(draw, {"NOISE": other}),
-        )
+    draw.wrong = {
+        "you move and stretch the standard form of the noise, whose standard deviation is not 1: these draws do not "
+        "have the mean and the standard deviation that are asked for.":
+            with_noise(lambda y: y * spread + center),
+        # without a mean to take away these are the standard form, or right
+        "the noise has the right standard deviation, but its mean is not 0.": with_noise(lambda y: y + center / spread),
+        "the noise has mean 0, but its standard deviation is not 1.": with_noise(lambda y: y * spread),
+        **with_rounded(drawn, v),
+        "small u should give small codes: yours fall where u grows.":
+            lambda mean, log_std, u: right(mean, log_std, 1 - u),
+        "you stretch by the variance: the standard deviation is wanted.":
+            lambda mean, log_std, u: right(mean, 2 * log_std, u),
+        "you treat `log_std` as the logarithm of a variance: it is that of a standard deviation.":
+            lambda mean, log_std, u: right(mean, log_std / 2, u),
+        "you stretch by the logarithm of the standard deviation.":
+            lambda mean, log_std, u: mean + log_std * unit_quantile(noise, u),
+        "your noise is Gaussian, not the one of this problem set.":
+            lambda mean, log_std, u: mean + log_std.exp() * torch.special.ndtri(u),
+        "near the edges of (0, 1) your draws are not right, since u is cut off there: the tails of a distribution live "
+        "at the edges.":
+            lambda mean, log_std, u: right(mean, log_std, u.clamp(1e-6, 1 - 1e-6)),
+    }  # fmt: skip
+    if not center:
+        draw.wrong.pop("the noise has mean 0, but its standard deviation is not 1.")
+    draw.wrong |= {
+        f"your noise is {other}, not the one of this problem set.": partial(drawn, {"NOISE": other})
         for other in NOISES
         if other != noise
-    ]
-    return by_place(
-        lambda *a: draw(v, *a),
-        [
-            (
-                "you move and stretch the standard form of the noise, whose standard deviation is not 1: these "
-                "draws do not have the mean and the standard deviation that are asked for.",
-                standard_form,
-            ),
-            *(not_standard if raw_mean(noise) else []),
-            *with_rounded(draw, v),
-            (
-                "small u should give small codes: yours fall where u grows.",
-                lambda mean, log_std, u: draw(v, mean, log_std, 1 - u),
-            ),
-            (
-                "you stretch by the variance: the standard deviation is wanted.",
-                lambda mean, log_std, u: draw(v, mean, 2 * log_std, u),
-            ),
-            (
-                "you treat `log_std` as the logarithm of a variance: it is that of a standard deviation.",
-                lambda mean, log_std, u: draw(v, mean, log_std / 2, u),
-            ),
-            (
-                "you stretch by the logarithm of the standard deviation.",
-                lambda mean, log_std, u: mean + log_std * unit_quantile(noise, u),
-            ),
-            (
-                "your noise is Gaussian, not the one of this problem set.",
-                lambda mean, log_std, u: mean + log_std.exp() * torch.special.ndtri(u),
-            ),
-            *others,
-        ],
-        probe=lambda case, got, want: (
-            "near the edges of (0, 1) your draws are not right: what is rounded there, or cut off? The tails of "
-            "a distribution live at the edges."
-            if case.label.startswith("extreme")
-            else None
-        ),
-    )
-
-
-DRAW_VALUES = of_variant(draw_judge)  # one judge, so that two parts share its table
-DRAW = Task(
-    draw_questions,
-    [
-        Part(2, "the values", DRAW_VALUES, ordinary),
-        Part(
-            1,
-            "the gradient",
-            of_variant(partial(rounded_gradients, draw)),
-            lambda question: bool(question.trained),
-        ),
-        Part(1, "an extreme case", DRAW_VALUES, extreme),
-    ],
-)
+    }
+    return draw
 
 
 # ---------------------------------------------------------------- 7. a tighter bound
@@ -982,41 +665,27 @@ def log_prior(v: Variant, z: Tensor) -> Tensor:
     return (-0.5 * ((z - m) / s) ** 2 - math.log(s) - 0.5 * LOG_2PI).sum(dim=-1)
 
 
-def log_q(v: Variant, z: Tensor, mean: Tensor, log_std: Tensor, euler: float = EULER) -> Tensor:
+def log_q(v: Variant, z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     y = (z - mean) * (-log_std).exp()
-    return (unit_log_density(v["NOISE"], y, euler) - log_std).sum(dim=-1)
+    return (unit_log_density(v["NOISE"], y, v.get("EULER", EULER)) - log_std).sum(dim=-1)
 
 
-def log_weights(
-    v: Variant,
-    likelihood: Tensor,
-    z: Tensor,
-    mean: Tensor,
-    log_std: Tensor,
-    euler: float = EULER,
-) -> Tensor:
-    return likelihood + log_prior(v, z) - log_q(v, z, mean, log_std, euler)
+def log_weights(v: Variant, likelihood: Tensor, z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+    return likelihood + log_prior(v, z) - log_q(v, z, mean, log_std)
 
 
-def mean_in_logs(log_weight: Tensor) -> Tensor:
-    return logsumexp(log_weight, dim=0) - math.log(len(log_weight))
+def mean_in_logs(log_weight: Tensor, dim: int = 0) -> Tensor:
+    return logsumexp(log_weight, dim=dim) - math.log(log_weight.shape[dim])
 
 
-def importance_bound(
-    v: Variant,
-    likelihood: Tensor,
-    z: Tensor,
-    mean: Tensor,
-    log_std: Tensor,
-    euler: float = EULER,
-) -> Tensor:
-    return mean_in_logs(log_weights(v, likelihood, z, mean, log_std, euler))
+def bound(v: Variant, *arguments: Tensor) -> Tensor:
+    return mean_in_logs(log_weights(v, *arguments))
 
 
-def bound_questions(g: torch.Generator, v: Variant) -> list[Question]:
+def ask_bound(v: Variant, g: torch.Generator) -> list[Case]:
     m, s = v["PRIOR_MEAN"], v["PRIOR_SCALE"]
 
-    def question(
+    def draws(
         label: str,
         k: int,
         b: int,
@@ -1025,139 +694,97 @@ def bound_questions(g: torch.Generator, v: Variant) -> list[Question]:
         dtype: torch.dtype = torch.float64,
         tail: float = 0.0,
         vary: float = 0.3,
-    ) -> Question:
+        kind: str = "tame",
+    ) -> Case:
         mean = m + 0.5 * s * normal(g, b, d, dtype=dtype)
         log_std = math.log(0.4 * s) + vary * normal(g, b, d, dtype=dtype)
         u = 0.05 + 0.9 * torch.rand(k, b, d, generator=g, dtype=torch.float64).to(dtype)
-        z = draw(v, mean, log_std, u)
+        z = drawn(v, mean, log_std, u)
         if tail:
             # on the other side of a Gumbel distribution is nothing at all
-            side = (
-                torch.ones(b, 1) if v["NOISE"] == "gumbel" else (-1.0) ** torch.arange(b)[:, None]
-            )
+            gumbel = v["NOISE"] == "gumbel"
+            side = torch.ones(b, 1) if gumbel else (-1.0) ** torch.arange(b)[:, None]
             z = z + tail * side * log_std.exp()
         likelihood = -level + normal(g, k, b, dtype=dtype)
-        arguments = {"log_likelihood": likelihood, "z": z, "mean": mean, "log_std": log_std}
-        return Question(label, arguments, ("log_likelihood", "mean", "log_std"))
+        return KINDS[kind](label, log_likelihood=likelihood, z=z, mean=mean, log_std=log_std)
 
     # bounds of about 0, of codes on one side of q: nothing hides an error in its density
-    near = question("bounds near zero", 2, 3, 5)
-    _, z, mean, log_std = near.arguments.values()
-    z = draw(v, mean, log_std, 0.9 + 0.02 * torch.rand(z.shape, generator=g, dtype=torch.float64))
-    likelihood = log_q(v, z, mean, log_std) - log_prior(v, z) + 0.01 * normal(g, 2, 3)
-    arguments = {**near.arguments, "z": z, "log_likelihood": likelihood}
+    _, z, mean, log_std = draws("", 2, 3, 5).arguments.values()
+    z = drawn(v, mean, log_std, 0.9 + 0.02 * torch.rand(z.shape, generator=g, dtype=torch.float64))
+    near = log_q(v, z, mean, log_std) - log_prior(v, z) + 0.01 * normal(g, 2, 3)
     return [
-        question("one draw for one image", 1, 1, 1),
-        question("four draws for three images", 4, 3, 2),
-        Question(near.label, arguments, near.trained),
-        question("as many draws as images", 3, 3, 4),
-        question("draws in float32", 16, 2, 5, dtype=torch.float32),
-        question("extremely unlikely images", 8, 3, 4, level=5000.0, vary=0.05),
-        question(
-            "extreme codes, far in the tail of q",
+        draws("one draw for one image", 1, 1, 1),
+        draws("four draws for three images", 4, 3, 2),
+        hard("bounds near zero", log_likelihood=near, z=z, mean=mean, log_std=log_std),
+        draws("as many draws as images", 3, 3, 4),
+        draws("draws in float32", 16, 2, 5, dtype=torch.float32),
+        draws("very unlikely images", 8, 3, 4, level=5000.0, vary=0.05, kind="extreme"),
+        draws(
+            "codes far in the tail of q",
             4,
             2,
             2,
             dtype=torch.float32,
             tail=120.0,
             vary=0.05,
+            kind="extreme",
         ),
     ]
 
 
-def bound_judge(v: Variant) -> Judge:
-    standard = {**v, "PRIOR_MEAN": 0.0, "PRIOR_SCALE": 1.0}
-
-    def gaussian(likelihood: Tensor, z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        y = (z - mean) * (-log_std).exp()
-        density = (-0.5 * y**2 - log_std - 0.5 * LOG_2PI).sum(dim=-1)
-        return mean_in_logs(likelihood + log_prior(v, z) - density)
-
-    def unscaled(likelihood: Tensor, z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        return mean_in_logs(log_weights(v, likelihood, z, mean, log_std) - log_std.sum(dim=-1))
-
-    def standard_form(likelihood: Tensor, z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
-        std = raw_std(v["NOISE"])
-        moved = mean + log_std.exp() * raw_mean(v["NOISE"])
-        density = log_q(v, z, moved, log_std + math.log(std))
-        return mean_in_logs(likelihood + log_prior(v, z) - density)
-
-    return by_place(
-        lambda *a: importance_bound(v, *a),
-        [
-            (
-                "the mean of k weights is their sum divided by k: you leave the sum.",
-                lambda *a: logsumexp(log_weights(v, *a), dim=0),
-            ),
-            (
-                "you average the logarithms of the weights, which gives the ELBO again: take the logarithm of the "
-                "average.",
-                lambda *a: log_weights(v, *a).mean(dim=0),
-            ),
-            (
-                "the weight lacks the prior of the codes.",
-                lambda ll, z, mean, log_std: mean_in_logs(ll - log_q(v, z, mean, log_std)),
-            ),
-            (
-                "the weight lacks q: codes that q draws often must count less.",
-                lambda ll, z, mean, log_std: mean_in_logs(ll + log_prior(v, z)),
-            ),
-            (
-                "you average the likelihoods alone: these codes come from q, not from the prior.",
-                lambda ll, z, mean, log_std: mean_in_logs(ll),
-            ),
-            (
-                "the prior and q have changed places.",
-                lambda ll, z, mean, log_std: mean_in_logs(
-                    ll - log_prior(v, z) + log_q(v, z, mean, log_std)
-                ),
-            ),
-            (
-                "the prior in your weight is the standard normal, that of the lesson.",
-                lambda *a: importance_bound(standard, *a),
-            ),
-            ("the q in your weight is Gaussian, not the one that drew these codes.", gaussian),
-            (
-                "the density of q lacks its scale: a narrow density is high.",
-                unscaled,
-            ),
-            (
-                "your q is the standard form of the noise, moved and stretched: `mean` and `log_std` are those of the "
-                "codes, and the standard form has another mean or standard deviation than 0 and 1.",
-                standard_form,
-            ),
-            (
-                "you average over the images as well: every image has a bound of its own.",
-                lambda *a: importance_bound(v, *a).mean(),
-            ),
-            (
-                "you average over the images, where the k draws of one image are meant.",
-                lambda *a: logsumexp(log_weights(v, *a), dim=1) - math.log(a[0].shape[1]),
-            ),
-            (
-                "the sign is wrong: this is the loss, not the bound.",
-                lambda *a: -importance_bound(v, *a),
-            ),
-            *with_rounded(importance_bound, v),
-        ],
-        probe=not_finite,
-    )
-
-
-BOUND_VALUES = of_variant(bound_judge)  # one judge, so that two parts share its table
-BOUND = Task(
-    bound_questions,
-    [
-        Part(3, "the values", BOUND_VALUES, ordinary),
-        Part(
-            1,
-            "the gradient",
-            of_variant(partial(rounded_gradients, importance_bound)),
-            ordinary,
-        ),
-        Part(1, "extreme cases", BOUND_VALUES, extreme),
-    ],
+@task(
+    compared(3, "the values", only=is_ordinary),
+    nearly_trained(1, "the gradient"),
+    compared(1, "extreme cases", only=is_extreme),
 )
+def importance_bound(v: Variant) -> Step:
+    noise = v["NOISE"]
+    weights = partial(log_weights, v)
+
+    @step(partial(ask_bound, v), gradient="log_likelihood mean log_std")
+    def importance_bound(
+        log_likelihood: Tensor, z: Tensor, mean: Tensor, log_std: Tensor
+    ) -> Tensor:
+        return bound(v, log_likelihood, z, mean, log_std)
+
+    def with_q(
+        density: Callable[[Tensor, Tensor, Tensor], Tensor | float],
+    ) -> Callable[..., Tensor]:
+        return lambda ll, z, *q: mean_in_logs(ll + log_prior(v, z) - density(z, *q))
+
+    def gaussian(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        y = (z - mean) * (-log_std).exp()
+        return (-0.5 * y**2 - log_std - 0.5 * LOG_2PI).sum(dim=-1)
+
+    def standard_form(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
+        return log_q(
+            v, z, mean + log_std.exp() * raw_mean(noise), log_std + math.log(raw_std(noise))
+        )
+
+    importance_bound.wrong = {
+        "the mean of k weights is their sum divided by k: you leave the sum.": lambda *a: logsumexp(weights(*a), dim=0),
+        "you average the logarithms of the weights, which gives the ELBO again: take the logarithm of the average.":
+            lambda *a: weights(*a).mean(0),
+        "the weight lacks the prior of the codes.": lambda ll, z, *q: mean_in_logs(ll - log_q(v, z, *q)),
+        "the weight lacks q: codes that q draws often must count less.": with_q(lambda *a: 0.0),
+        "you average the likelihoods alone: these codes come from q, not from the prior.":
+            lambda ll, *a: mean_in_logs(ll),
+        "the prior and q have changed places.":
+            lambda ll, z, *q: mean_in_logs(ll - log_prior(v, z) + log_q(v, z, *q)),
+        "the prior in your weight is the standard normal, that of the lesson.": partial(bound, {**v, **STANDARD}),
+        "the q in your weight is Gaussian, not the one that drew these codes.": with_q(gaussian),
+        "the density of q lacks its scale: a narrow density is high.":
+            lambda *a: mean_in_logs(weights(*a) - a[-1].sum(-1)),
+        "your q is the standard form of the noise, moved and stretched: `mean` and `log_std` are those of the codes, "
+        "and the standard form has another mean or standard deviation than 0 and 1.":
+            with_q(standard_form),
+        "you average over the images as well: every image has a bound of its own.": lambda *a: bound(v, *a).mean(),
+        "you average over the images, where the k draws of one image are meant.":
+            lambda *a: mean_in_logs(weights(*a), dim=1),
+        "the sign is wrong: this is the loss, not the bound.": lambda *a: -bound(v, *a),
+        **with_rounded(bound, v),
+    }  # fmt: skip
+    return importance_bound
 
 
 # ---------------------------------------------------------------- 8. a trained model
@@ -1166,7 +793,7 @@ STEP, RADIUS = 0.15, 4.2  # of the grid of codes, in scales of the prior
 EVIDENCE_WANTED, BOUND_WANTED = -19.3, -20.6  # nats an image, on average over the test images
 
 
-def model_questions(g: torch.Generator, v: Variant) -> list[Question]:
+def ask_model(v: Variant, g: torch.Generator) -> list[Case]:
     """Codes before images, so that the decoder answers before it can know what it will be judged on."""
     m, s = v["PRIOR_MEAN"], v["PRIOR_SCALE"]
     line = torch.arange(-RADIUS, RADIUS, STEP) + STEP * torch.rand((), generator=g)
@@ -1176,10 +803,10 @@ def model_questions(g: torch.Generator, v: Variant) -> list[Question]:
     x = binarise(load("digits", "test")).floats()
     some = torch.randperm(len(x), generator=g)[:20]
     return [
-        Question("codes on a grid", {"what": "codes", "values": codes}),
-        Question("some of these codes again", {"what": "codes", "values": codes[few]}),
-        Question("the test images", {"what": "images", "values": x}),
-        Question("some of these images again", {"what": "images", "values": x[some]}),
+        tame("codes on a grid", what="codes", values=codes),
+        tame("some of these codes again", what="codes", values=codes[few]),
+        tame("the test images", what="images", values=x),
+        tame("some of these images again", what="images", values=x[some]),
     ]
 
 
@@ -1192,7 +819,7 @@ def measure(v: Variant, codes: Tensor, logits: Tensor, x: Tensor, mean: Tensor, 
     evidence = logsumexp(likelihood + log_prior(v, codes)[:, None] + math.log(area), dim=0)
     y = (codes[:, None] - mean) * (-log_std).exp()  # (n, B, D)
     share = (-0.5 * y**2).sum(dim=2).softmax(dim=0)
-    return evidence, (share * likelihood).sum(dim=0) - kl(v, mean, log_std)
+    return evidence, (share * likelihood).sum(dim=0) - divergence(v, mean, log_std)
 
 
 def checked_outcomes(
@@ -1268,44 +895,45 @@ def judge_bound(
     words = (
         " Does the encoder return the logarithm of a standard deviation, and is the KL in the loss?"
     )
-    for change, found in (
-        (
-            log_std / 2,
-            " It would be higher if your `log_std` were half as large: is it a log variance?",
-        ),
-        (
-            log_std.abs().clamp(min=1e-8).log(),
-            " Is your `log_std` a standard deviation, without the logarithm?",
-        ),
-    ):
+    for found, change in {
+        " It would be higher if your `log_std` were half as large: is it a log variance?": log_std
+        / 2,
+        " Is your `log_std` a standard deviation, without the logarithm?": log_std.abs()
+        .clamp(min=1e-8)
+        .log(),
+    }.items():
         if measure(v, codes, logits, x, mean, change)[1].mean() >= BOUND_WANTED:
             words = found
             break
     raise Wrong(f"the bound is {bound:.1f} nats, and at least {BOUND_WANTED} are wanted.{words}")
 
 
-MODEL = Task(
-    model_questions,
-    [
-        Part(1, "the same answer in any company", judge_company),
-        Part(3, "the evidence of test images", judge_evidence),
-        Part(3, "the bound on test images", judge_bound),
-    ],
+@task(
+    Part(1, "the same answer in any company", judge_company),
+    Part(3, "the evidence of test images", judge_evidence),
+    Part(3, "the bound on test images", judge_bound),
 )
+def model(v: Variant) -> Step:
+    @step(partial(ask_model, v))
+    def model(what: str, values: Tensor) -> Tensor:
+        """Any networks will do that pass the judges above."""
+        raise NotImplementedError
+
+    return model
 
 
 PROBLEM_SET = ProblemSet(
     "ps2_vae",
     variant,
     {
-        "kl": KL,
-        "log_evidence": EVIDENCE,
-        "posterior": POSTERIOR_TASK,
-        "linear_elbo": ELBO,
-        "sweep": SWEEP_TASK,
-        "draw": DRAW,
-        "importance_bound": BOUND,
-        "model": MODEL,
+        "kl": kl,
+        "log_evidence": log_evidence,
+        "posterior": posterior,
+        "linear_elbo": linear_elbo,
+        "sweep": sweep,
+        "draw": draw,
+        "importance_bound": importance_bound,
+        "model": model,
     },
     seconds=240,
 )
