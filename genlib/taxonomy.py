@@ -61,7 +61,7 @@ BOLTZMANN = Leaf(
 STOCHASTIC = Leaf(
     "Markov chain",
     (GSN,),
-    frozenset({"loss", "sample", "walk"}),
+    frozenset({"loss", "sample", "chain"}),
     density="none",
     sampling="a chain that must mix",
     opened_by="Bengio, Thibodeau-Laufer, Alain & Yosinski (2014), Deep generative stochastic "

@@ -32,7 +32,7 @@ ROWS = 1000  # ... but no more rows than this; with a budget of time, one a seco
 
 @dataclass
 class Callbacks:
-    """Who is told how a training goes; by default nobody is."""
+    """What is called as a training goes on; by default nothing."""
 
     # after every update: the share that is done, in [0, 1], and the last row
     progress: Callable[[float, dict[str, float]], None] = lambda done, row: None
@@ -307,7 +307,7 @@ def train(
     Args:
         config, data, folder: the settings, the training images, and where the run is kept.
         resume: go on with what is in the folder.
-        callbacks, checkpoints: who is told how it goes, and when it is saved.
+        callbacks, checkpoints: what is called as it goes on, and when it is saved.
         model: a model that is not built from the recipe, but trained by it.
 
     Returns:
