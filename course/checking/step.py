@@ -87,8 +87,6 @@ class Step:
         probes: a case and its results -> words or None; asked where values are wrong, but finite and of the right
             shapes, and no entry of the table fits; of extreme cases only if the others are right.
         zeros: what to add for an answer that is 0 or False everywhere.
-        guess: the results of a call and the right ones -> words or None, for a wrong answer that no entry of the table
-            fits: "near, as an average over draws is".
         properties: a case and its results -> words or None; asked once values are right, or not compared.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
             `judge`. For what must call the answer in its own way.
@@ -129,7 +127,6 @@ class Step:
         read: Callable[..., Any] | None = None,
         probes: Sequence[Property] = (),
         zeros: str = "",
-        guess: Callable[..., str | None] = lambda *results: None,
         properties: Sequence[Property] = (),
         probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
         changed: str | None = None,
@@ -145,7 +142,6 @@ class Step:
         self.around, self.read, self.zeros, self.changed = around, read, zeros, changed
         self.probe, self.probes = probe, tuple(probes)
         self.properties, self.live = tuple(properties), tuple(live)
-        self.guess = guess
         self.wrong: dict[str, Callable[..., Any]] = {}
         self.reveal = True
 
@@ -256,7 +252,7 @@ class Step:
 
         made = copy.copy(self)
         made.results, made.properties = (self.results[n],), ()
-        made.guess = lambda *results: None
+        made.probe = None
         made.right = one(self.right)
         made.wrong = {words: one(wrong) for words, wrong in self.wrong.items()}
         # zeros in one of several results have a reason, which the table may know
@@ -302,9 +298,6 @@ class Step:
         wanted = self._judge_table(cases, given)
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
-            for a, b in zip(given, wanted, strict=True):
-                if not all_same(a, b) and [x.shape for x in a] == [x.shape for x in b]:
-                    _raise(self.guess(*a, *b))
             if all(
                 a.shape == b.shape and (isfinite(a) | ~isfinite(b)).all()
                 for a, b, _ in self._triples(given, wanted)
