@@ -43,6 +43,7 @@ __all__ = [
     "gibbs_step",
     "log_partition",
     "p_on",
+    "persistent",
     "walkback_loss",
 ]
 
@@ -295,16 +296,18 @@ p_on.wrong = {
 # ---------------------------------------------------------------- 4. a Gibbs step
 
 
+def _not_close(u: Tensor, p: Tensor) -> Tensor:
+    return where((u - p).abs() < 0.002, p + 0.002, u)
+
+
 def _numbers(g: torch.Generator, n: int, d: int, j: int, sure: bool = False) -> dict[str, Tensor]:
     """No close calls, which rounding would decide."""
     x, rbm = _bits(g, n, d), _rbm(g, d, j)
     if sure:
         rbm["b"][:2], rbm["c"][:2] = (tensor([SURE, -SURE]).to(x) for _ in range(2))
     u_h, u_x = _uniform(g, n, j), _uniform(g, n, d)
-    p = _p(x, rbm["weight"], rbm["c"])
-    u_h = where((u_h - p).abs() < 0.002, p + 0.002, u_h)
-    p = _p(_draw(u_h, p), rbm["weight"].T, rbm["b"])
-    u_x = where((u_x - p).abs() < 0.002, p + 0.002, u_x)
+    u_h = _not_close(u_h, p := _p(x, rbm["weight"], rbm["c"]))
+    u_x = _not_close(u_x, _p(_draw(u_h, p), rbm["weight"].T, rbm["b"]))
     return {"x": x, **rbm, "u_h": u_h, "u_x": u_x}
 
 
@@ -725,7 +728,170 @@ log_partition.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 8. annealing
+# ---------------------------------------------------------------- 8. persistent chains
+
+Parameters = tuple[Tensor, Tensor, Tensor]
+
+
+def _updates(
+    x: Tensor,
+    chains: Tensor,
+    weight: Tensor,
+    b: Tensor,
+    c: Tensor,
+    rate: float,
+    u_h: Tensor,
+    u_x: Tensor,
+    *,
+    start: Callable[[Tensor, Tensor, Tensor], Tensor] = lambda now, first, x: now,
+    slopes: Callable[..., Parameters] = lambda x, before, ends, *rbm: _cd(x, ends, rbm[0], rbm[2]),
+    moved_by: Callable[[Parameters, Parameters], Parameters] = lambda now, first: now,
+) -> tuple[Tensor, ...]:
+    """T updates, with what may go wrong: where a chain starts, the slopes, and the RBM that moves the chains."""
+    now, rbm = chains, (weight, b, c)
+    for one_h, one_x in zip(u_h, u_x, strict=True):
+        before = start(now, chains, x)
+        now = _gibbs(before, *moved_by(rbm, (weight, b, c)), one_h, one_x)
+        made = slopes(x, before, now, *rbm)
+        rbm = tuple(p - rate * slope for p, slope in zip(rbm, made, strict=True))
+    return now, *rbm
+
+
+def _chains(
+    g: torch.Generator, n: int, m: int, d: int, j: int, updates: int, sure: bool = False
+) -> dict[str, Any]:
+    """Numbers of some updates, and no close calls on the right way."""
+    x, chains, rbm, rate = _bits(g, n, d), _bits(g, m, d), _rbm(g, d, j), 0.7
+    x[0], chains[0] = 0, 1
+    if sure:
+        rbm["b"][:2], rbm["c"][:2] = (tensor([SURE, -SURE]).to(x) for _ in range(2))
+    now, last, u_h, u_x = chains, tuple(rbm.values()), [], []
+    for _ in range(updates):
+        u_h.append(_not_close(_uniform(g, m, j), p := _p(now, last[0], last[2])))
+        u_x.append(_not_close(_uniform(g, m, d), _p(_draw(u_h[-1], p), last[0].T, last[1])))
+        now, *last = _updates(x, now, *last, rate, u_h[-1][None], u_x[-1][None])
+    return {"x": x, "chains": chains, **rbm, "rate": rate, "u_h": stack(u_h), "u_x": stack(u_x)}
+
+
+@step(
+    lambda g: [
+        tame("three updates", **_chains(g, 6, 6, 4, 3, 3)),
+        tame("more chains than images", **_chains(g, 5, 9, 3, 4, 4)),
+        hard("fewer chains than images", **_chains(g, 7, 2, 5, 2, 2)),
+        hard("a single update", **_chains(g, 4, 5, 3, 2, 1)),
+        extreme("units that are sure", **_chains(g, 5, 4, 4, 3, 2, sure=True)),
+    ],
+    results=("the chains", "weight", "b", "c"),
+    dtype="same",
+    passes="the chains go on from where they stopped, and the RBM follows them.",
+)  # fmt: skip
+def persistent(
+    x: Tensor, chains: Tensor, weight: Tensor, b: Tensor, c: Tensor, rate: float, u_h: Tensor, u_x: Tensor
+) -> tuple[Tensor, ...]:  # fmt: skip
+    r"""Check `persistent(x, chains, weight, b, c, rate, u_h, u_x)`: T updates by persistent contrastive divergence.
+
+    x (B, D) are data, chains (M, D) the images where chains stopped before, u_h (T, M, J) and u_x (T, M, D)
+    uniform random numbers -> the chains (M, D), then weight (D, J), b (D,) and c (J,) after the last update.
+
+    Example:
+        >>> from course import checks
+        >>> def persistent(x, chains, weight, b, c, rate, u_h, u_x):
+        ...     return chains, weight, b, c
+        >>> checks.markov_chains.persistent(persistent)
+        Traceback (most recent call last):
+            ...
+        course.checking.core.Wrong: your chains stand still: ...
+    """
+    return _updates(x, chains, weight, b, c, rate, u_h, u_x)
+
+
+def _after(
+    change: Callable[[Parameters, Parameters], Parameters],
+) -> Callable[..., tuple[Tensor, ...]]:
+    """The right chains, and parameters made of the first and of the last ones."""
+
+    def wrong(x: Tensor, chains: Tensor, *others: Any) -> tuple[Tensor, ...]:
+        now, *last = _updates(x, chains, *others)
+        return now, *change(others[:3], tuple(last))
+
+    return wrong
+
+
+def _other(**other: Any) -> Callable[..., tuple[Tensor, ...]]:
+    return lambda *given: _updates(*given, **other)
+
+
+def _of_all(made: Callable[[Tensor, Tensor, Tensor, Parameters], Any]) -> Callable[..., Any]:
+    """Updates with wrong slopes, which f of the data, the chains before and after, and the RBM gives."""
+    return _other(slopes=lambda x, before, ends, *rbm: made(x, before, ends, rbm))
+
+
+def _from_the_data(*given: Any) -> tuple[Tensor | None, ...]:
+    x, chains = given[:2]
+    again = x.repeat(-(-len(chains) // len(x)), 1)[: len(chains)]
+    return _updates(*given, start=lambda now, first, x: again)
+
+
+def _no_update(*given: Any) -> tuple[Tensor, ...]:
+    x, chains, weight, b, c, rate, u_h, u_x = given
+    return _updates(x, chains, weight, b, c, 0.0, u_h, u_x)
+
+
+def _after_the_update(*given: Any) -> tuple[Tensor, ...]:
+    """The RBM changes first, by the chains as they stand, and then they move."""
+    x, now, *rbm, rate, u_h, u_x = given
+    for one_h, one_x in zip(u_h, u_x, strict=True):
+        rbm = [p - rate * slope for p, slope in zip(rbm, _cd(x, now, rbm[0], rbm[2]), strict=True)]
+        now = _gibbs(now, *rbm, one_h, one_x)
+    return now, *rbm
+
+
+def _one_by_one(*given: Any) -> tuple[Tensor, ...]:
+    """Each parameter changes before the slope of the next is known."""
+    x, now, weight, b, c, rate, u_h, u_x = given
+    for one_h, one_x in zip(u_h, u_x, strict=True):
+        now = _gibbs(now, weight, b, c, one_h, one_x)
+        weight = weight - rate * _cd(x, now, weight, c)[0]
+        b, c = b - rate * _cd(x, now, weight, c)[1], c - rate * _cd(x, now, weight, c)[2]
+    return now, weight, b, c
+
+
+persistent.wrong = {
+    "your chains stand still: move them by a Gibbs step before each update, and return where they stopped.":
+        lambda x, chains, weight, b, c, *others: (chains, weight, b, c),
+    "your chains go back to where they stood at first, update by update: start each Gibbs step from the ends of the "
+    "last one.":
+        _other(start=lambda now, first, x: first),
+    "your chains start at the data, which is CD-1: start them where they stopped.": _from_the_data,
+    "your RBM never changes: go downhill on L after each Gibbs step.": _no_update,
+    "you go uphill on L, so data become less probable: subtract the rate times the slopes of step 6.":
+        _of_all(lambda x, before, ends, rbm: tuple(-slope for slope in _cd(x, ends, rbm[0], rbm[2]))),
+    "the rate is missing: the slopes are multiplied by it.":
+        lambda x, chains, weight, b, c, rate, u_h, u_x: _updates(x, chains, weight, b, c, 1.0, u_h, u_x),
+    "you divide the slopes by the rate: multiply by it.":
+        lambda x, chains, weight, b, c, rate, u_h, u_x: _updates(x, chains, weight, b, c, 1 / rate, u_h, u_x),
+    "your slopes hold the chains before the Gibbs step: move them first, then take the slopes at their ends.":
+        _of_all(lambda x, before, ends, rbm: _cd(x, before, rbm[0], rbm[2])),
+    "you update the RBM before the chains have moved: the Gibbs step comes first.": _after_the_update,
+    "the RBM that moves the chains stays the first one: each Gibbs step takes the parameters of the last update.":
+        _other(moved_by=lambda now, first: first),
+    "the slopes of b and c belong to the RBM before the update: all three slopes first, then all three changes.":
+        _one_by_one,
+    "you return the chains as they came: return where they stopped, or the next call starts them anew.":
+        lambda x, chains, *others: (chains, *_updates(x, chains, *others)[1:]),
+    "this is the first update alone: one for each of the T numbers in u_h is asked for.":
+        lambda *given: _updates(*given[:6], given[6][:1], given[7][:1]),
+    "you stop one update too early: there are T of them.":
+        lambda *given: _updates(*given[:6], given[6][:-1], given[7][:-1]),
+    "only the weights change in your updates: b and c have slopes too.":
+        _of_all(lambda x, before, ends, rbm: (_cd(x, ends, rbm[0], rbm[2])[0], 0 * rbm[1], 0 * rbm[2])),
+    "you return how much the RBM has changed: return the new parameters.":
+        _after(lambda first, last: tuple(b - a for a, b in zip(first, last, strict=True))),
+    "you return the first parameters: return those after the last update.": _after(lambda first, last: first),
+}  # fmt: skip
+
+
+# ---------------------------------------------------------------- 9. annealing
 
 
 def _way(g: torch.Generator, n: int, betas: tuple[float, ...], d: int, j: int) -> dict[str, Tensor]:
@@ -821,7 +987,7 @@ ais_log_weights.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 9. log Z from weights
+# ---------------------------------------------------------------- 10. log Z from weights
 
 
 def _weights(g: torch.Generator, n: int, centre: float, spread: float = 1.5) -> Tensor:
@@ -834,62 +1000,95 @@ def _log_mean(log_w: Tensor) -> Tensor:
     return log_w.logsumexp(0) - math.log(len(log_w))
 
 
+def _scaled(log_w: Tensor) -> Tensor:
+    """Weights, the largest being 1."""
+    return (log_w - log_w.max()).exp()
+
+
+def _error(w: Tensor) -> Tensor:
+    """Of the logarithm of the mean of w, by the delta method."""
+    return w.std() / (w.mean() * math.sqrt(len(w)))
+
+
 @step(
     lambda g: [
         tame("five chains", log_w=_weights(g, 5, 1.0), n_visible=4, n_hidden=3),
         tame("eight chains", log_w=_weights(g, 8, -2.0), n_visible=3, n_hidden=6),
-        hard("a single chain", log_w=_weights(g, 1, 0.0), n_visible=2, n_hidden=5),
+        hard("two chains", log_w=_weights(g, 2, 0.0), n_visible=2, n_hidden=5),
         extreme("large weights", log_w=_weights(g, 4, SURE), n_visible=5, n_hidden=2),
         extreme("small weights", log_w=_weights(g, 6, -SURE), n_visible=2, n_hidden=4),
         extreme("weights of all sizes", log_w=_weights(g, 5, 0.0, spread=2 * SURE), n_visible=3, n_hidden=3),
     ],
-    passes="the logarithm of the mean, and the start where Z is known.",
+    results=("log Z", "the error of log Z"),
+    passes="the logarithm of the mean, the start where Z is known, and how far the mean may be off.",
 )  # fmt: skip
-def ais_log_z(log_w: Tensor, n_visible: int, n_hidden: int) -> Tensor:
-    r"""Check `ais_log_z(log_w, n_visible, n_hidden)`: log of the mean weight, plus $(D + J) \log 2$.
+def ais_log_z(log_w: Tensor, n_visible: int, n_hidden: int) -> tuple[Tensor, Tensor]:
+    r"""Check `ais_log_z(log_w, n_visible, n_hidden)`: log of the mean weight, plus $(D + J) \log 2$, and its error.
 
-    log_w (n,) -> one number.
+    log_w (n,), at least two -> two numbers, the second being the standard error of the mean weight over the mean.
 
     Example:
         >>> from course import checks
-        >>> checks.markov_chains.ais_log_z(lambda log_w, d, j: log_w.mean() + (d + j) * math.log(2))
+        >>> checks.markov_chains.ais_log_z(lambda log_w, d, j: (log_w.mean() + (d + j) * math.log(2), log_w.std()))
         Traceback (most recent call last):
             ...
         course.checking.core.Wrong: you average the logarithms: ...
     """
-    return _log_mean(log_w) + (n_visible + n_hidden) * LOG_2
+    return _log_mean(log_w) + (n_visible + n_hidden) * LOG_2, _error(_scaled(log_w))
 
 
 ais_log_z.wrong = {
     "you average the logarithms: that is always too low. Average the weights, and take the logarithm after.":
-        lambda log_w, d, j: log_w.mean() + (d + j) * LOG_2,
+        lambda log_w, d, j: (log_w.mean() + (d + j) * LOG_2, None),
     "this is the sum of the weights: take their mean, so subtract log n.":
-        lambda log_w, d, j: log_w.logsumexp(0) + (d + j) * LOG_2,
+        lambda log_w, d, j: (log_w.logsumexp(0) + (d + j) * LOG_2, None),
     "you divide the logarithm by n: divide the sum of the weights, which is to subtract log n.":
-        lambda log_w, d, j: log_w.logsumexp(0) / len(log_w) + (d + j) * LOG_2,
+        lambda log_w, d, j: (log_w.logsumexp(0) / len(log_w) + (d + j) * LOG_2, None),
     "the start is missing: the weights give Z / Z_0, so add log Z_0 = (D + J) log 2.":
-        lambda log_w, d, j: _log_mean(log_w),
+        lambda log_w, d, j: (_log_mean(log_w), None),
     "your Z_0 counts the images alone: each comes with 2^J hidden states, so add J log 2.":
-        lambda log_w, d, j: _log_mean(log_w) + d * LOG_2,
+        lambda log_w, d, j: (_log_mean(log_w) + d * LOG_2, None),
     "your Z_0 counts the hidden states alone: each comes with 2^D images, so add D log 2.":
-        lambda log_w, d, j: _log_mean(log_w) + j * LOG_2,
+        lambda log_w, d, j: (_log_mean(log_w) + j * LOG_2, None),
     "you multiply the numbers of units: 2^D images times 2^J hidden states are 2^(D + J).":
-        lambda log_w, d, j: _log_mean(log_w) + d * j * LOG_2,
+        lambda log_w, d, j: (_log_mean(log_w) + d * j * LOG_2, None),
     "you subtract log Z_0: the weights give Z / Z_0, so add it.":
-        lambda log_w, d, j: _log_mean(log_w) - (d + j) * LOG_2,
-    "you add D + J: the logarithm of 2^(D + J) is (D + J) log 2.": lambda log_w, d, j: _log_mean(log_w) + d + j,
+        lambda log_w, d, j: (_log_mean(log_w) - (d + j) * LOG_2, None),
+    "you add D + J: the logarithm of 2^(D + J) is (D + J) log 2.": lambda log_w, d, j: (_log_mean(log_w) + d + j, None),
     "this is the largest weight alone: take the mean of all of them.":
-        lambda log_w, d, j: log_w.max() + (d + j) * LOG_2,
+        lambda log_w, d, j: (log_w.max() + (d + j) * LOG_2, None),
     "this is the middle weight: the median is not the mean, and only the mean is unbiased.":
-        lambda log_w, d, j: log_w.median() + (d + j) * LOG_2,
-    "the sign is turned: this is -log Z.": lambda log_w, d, j: -_log_mean(log_w) - (d + j) * LOG_2,
+        lambda log_w, d, j: (log_w.median() + (d + j) * LOG_2, None),
+    "the sign is turned: this is -log Z.": lambda log_w, d, j: (-_log_mean(log_w) - (d + j) * LOG_2, None),
     "large or small weights make yours infinite: they overflow, or round to 0, before the mean. Stay with logarithms, "
     "`logsumexp` is log of the sum of exponentials.":
-        lambda log_w, d, j: log_w.exp().mean().log() + (d + j) * LOG_2,
+        lambda log_w, d, j: (log_w.exp().mean().log() + (d + j) * LOG_2, None),
+    "this is how far a single weight scatters, over the mean: the mean of n of them is known better, by the root of n.":
+        lambda log_w, d, j: (None, _scaled(log_w).std() / _scaled(log_w).mean()),
+    "you divide by n: the standard error of a mean falls with the root of n.":
+        lambda log_w, d, j: (None, _error(_scaled(log_w)) / len(log_w) ** 0.5),
+    "this is the error of the mean of the logarithms: it is the weights whose mean is taken.":
+        lambda log_w, d, j: (None, log_w.std() / len(log_w) ** 0.5),
+    "this is how the logarithms scatter: take the standard deviation of the weights, over their mean and root n.":
+        lambda log_w, d, j: (None, log_w.std()),
+    "this is the error of the mean weight: an error of its logarithm is smaller or larger by the slope 1 / mean.":
+        lambda log_w, d, j: (None, log_w.exp().std() / len(log_w) ** 0.5),
+    "this is the logarithm of the error of the mean weight: divide the error by the mean instead.":
+        lambda log_w, d, j: (None, (_error(_scaled(log_w)).log() + _log_mean(log_w))),
+    "this is the error of the mean weight with the largest set to 1: divide by the mean of these weights too.":
+        lambda log_w, d, j: (None, _scaled(log_w).std() / len(log_w) ** 0.5),
+    "this is the square of the error: take the root.": lambda log_w, d, j: (None, _error(_scaled(log_w)).square()),
+    "you divide the squares by n: to estimate s from the same weights as their mean, divide by n - 1.":
+        lambda log_w, d, j: (None, _error(_scaled(log_w)) * ((len(log_w) - 1) / len(log_w)) ** 0.5),
+    "you divide the error by log Z: only the weights have part in it, s over their mean and root n.":
+        lambda log_w, d, j: (None, log_w.exp().std() / len(log_w) ** 0.5 / (_log_mean(log_w) + (d + j) * LOG_2)),
+    "large or small weights make your error infinite or NaN: divide all weights by the largest first, which changes "
+    "nothing in a quotient.":
+        lambda log_w, d, j: (None, _error(log_w.exp())),
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 10. walkback
+# ---------------------------------------------------------------- 11. walkback
 
 
 def _walk(

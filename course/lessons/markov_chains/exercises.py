@@ -11,10 +11,10 @@
 #
 # **Can you train a model whose likelihood you cannot compute, and then compute it all the same?**
 #
-# Ten steps take you there, from a table of twelve numbers to a restricted Boltzmann machine of your own, whose
+# Eleven steps take you there, from a table of twelve numbers to a restricted Boltzmann machine of your own, whose
 # $\log Z$ you know in two ways. They belong to lesson [{{markov_chains}} Markov chains](../notebooks/{{markov_chains}}_markov_chains.ipynb), which
-# explains the ideas; read it first, or beside this. You need one course in probability and one in PyTorch. All ten
-# steps take about 145 minutes, and putting them together at the end 15 more; stop after any of them.
+# explains the ideas; read it first, or beside this. You need one course in probability and one in PyTorch. All eleven
+# steps take about 165 minutes, and putting them together at the end 15 more; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
 # gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
@@ -539,7 +539,97 @@ print(f"and is at least 0.4 nats better than by CD-1: {cd1 - cd10 > 0.4}")
 # leaves them probable. None of this showed in the losses, which rise again while the divergence falls.
 
 # %% [markdown]
-# ## Step 8. Annealing
+# ## Step 8. Persistent chains
+#
+# *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
+#
+# Ten times the work for CD-10. Is there a cheaper way to long chains? An update changes the RBM only a little. So the
+# ends of the last chains nearly follow the new model as well. **Persistent contrastive divergence** (PCD, Tieleman,
+# 2008) keeps them: the chains have no other start than the place where they stopped. At update $t$, with the parameters
+# $\theta = (W, b, c)$, the data $x$, and the rate $\eta$,
+#
+# $$x'_{t+1} = \text{one Gibbs step from } x'_t \text{ under } \theta_t, \qquad
+# \theta_{t+1} = \theta_t - \eta\, \nabla_\theta L(x, x'_{t+1}),$$
+#
+# with the slopes of step 6 at $\theta_t$. After a thousand updates each chain has taken a thousand steps, for the price
+# of CD-1. The data never enter the chains.
+#
+# **Write** `persistent(x, chains, weight, b, c, rate, u_h, u_x)`. The data x are (B, D), and `chains` (M, D) are images
+# where M chains stopped before. u_h (T, M, J) and u_x (T, M, D) hold the uniform numbers of T updates. It returns four
+# tensors after the last update: the chains (M, D), then weight, b and c.
+#
+# <details><summary>Hint</summary>
+#
+# Two of your functions make an update, `gibbs_step` and `cd_gradient`. Which of the tensors does the next update take
+# over from this one?
+#
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# for now_h, now_x in zip(u_h, u_x):  # (M, J) and (M, D)
+#     chains = gibbs_step(chains, weight, b, c, now_h, now_x)
+# ```
+# </details>
+
+# %%
+def persistent(x, chains, weight, b, c, rate, u_h, u_x):
+    """x (B, D), chains (M, D), u_h (T, M, J), u_x (T, M, D) -> chains, weight, b, c after T updates."""
+    ### BEGIN SOLUTION
+    for now_h, now_x in zip(u_h, u_x, strict=True):
+        chains = gibbs_step(chains, weight, b, c, now_h, now_x)
+        by_weight, by_b, by_c = cd_gradient(x, chains, weight, b, c)
+        weight, b, c = weight - rate * by_weight, b - rate * by_b, c - rate * by_c
+    return chains, weight, b, c
+    ### END SOLUTION
+
+
+# %%
+checks.markov_chains.persistent(persistent)
+
+# %% [markdown]
+# Does it matter where the chains start? Below, one thing changes. Both runs have 90 chains and take one Gibbs step an
+# update. In the first, the chains are put back on the data before each update. That is CD-1, by your new function. In
+# the second they go on. A third run goes on too, at three times the rate.
+#
+# **Predict before you run.** Chains must keep up with the model. Which of the three ends nearest to `bars`, and which
+# farthest?
+
+# %%
+def learn_on(rate, persists, updates=2000):
+    """The exact KL from bars, every 50 updates."""
+    start = flat.repeat(3, 1)  # (90, 16)
+    chains, rbm, values = start, (0.1 * torch.randn(16, 12), torch.zeros(16), torch.zeros(12)), []
+    for update in range(updates + 1):
+        if update % 50 == 0:
+            values.append(kl(rbm))
+        u_h, u_x = torch.rand(1, 90, 12), torch.rand(1, 90, 16)
+        chains, *rbm = persistent(flat, chains if persists else start, *rbm, rate, u_h, u_x)
+    return values
+
+
+curves_of = {
+    "CD-1, rate 0.1": learn_on(0.1, persists=False),
+    "PCD, rate 0.1": learn_on(0.1, persists=True),
+    "PCD, rate 0.3": learn_on(0.3, persists=True),
+}
+plots.show_curves(
+    curves_of, x=range(0, 2001, 50), xlabel="updates", ylabel="exact KL from bars, nats",
+    baselines={"independent pixels": baseline},
+)
+by_cd, by_pcd, too_fast = (sum(values[-10:]) / 10 for values in curves_of.values())
+print("in the mean of the last 500 updates")
+print(f"PCD is at least 0.15 nats below CD-1:           {by_pcd < by_cd - 0.15}")
+print(f"at three times the rate, more than 1 nat above: {too_fast > by_cd + 1}")
+
+# %% [markdown]
+# The chains that go on find images that are probable under the model and far from the data, as those of CD-10 do, in
+# one step an update. But they lag behind the model. At the high rate it runs away from where they are, and the same
+# chains lead it astray. So PCD wants a small rate, or one that falls.
+
+# %% [markdown]
+# ## Step 9. Annealing
 #
 # *Difficulty 4 of 5 · importance 4 of 5 · 15 minutes*
 #
@@ -613,23 +703,32 @@ plots.show_curves(
 )
 
 # %% [markdown]
-# ## Step 9. The estimate
+# ## Step 10. The estimate and its error bar
 #
-# *Difficulty 2 of 5 · importance 4 of 5 · 10 minutes*
+# *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
 #
 # It is the weight, not its logarithm, that is right on average: $\mathbb{E}[w] = Z / Z_0$. So with $n$ chains
 #
-# $$\log Z \approx \log \frac{1}{n} \sum_{i=1}^n w_i + \log Z_0, \qquad \log Z_0 = (D + J) \log 2.$$
+# $$\log Z \approx \log \bar w + \log Z_0, \qquad \bar w = \frac{1}{n} \sum_{i=1}^n w_i, \qquad
+# \log Z_0 = (D + J) \log 2.$$
 #
 # ($Z_0$ counts the states, for at $\beta = 0$ each has $e^{-E} = 1$.) The mean of the logarithms would be smaller,
 # always.
 #
-# **Write** `ais_log_z(log_w, n_visible, n_hidden)`, with log weights (n,) and the whole numbers D and J. It returns the
-# estimate of $\log Z$, one number. Weights may be too large or too small to be written down.
+# How far may it be off? The mean of $n$ independent weights has the standard error $s / \sqrt n$, where
+# $s^2 = \frac{1}{n - 1} \sum_i (w_i - \bar w)^2$. Near $\bar w$ the logarithm is a straight line of slope $1 / \bar w$,
+# so an error of $\bar w$ becomes $1 / \bar w$ times as large. This is the **delta method**:
+#
+# $$\text{error of } \log Z \approx \frac{s}{\bar w \sqrt n}.$$
+#
+# **Write** `ais_log_z(log_w, n_visible, n_hidden)`, with log weights (n,), at least two, and the whole numbers D and J.
+# It returns two numbers: the estimate of $\log Z$, and its error. Weights may be too large or too small to be written
+# down.
 #
 # <details><summary>Hint</summary>
 #
-# The logarithm of a mean is that of the sum, less $\log n$. Stay with logarithms, as in step 7.
+# The logarithm of a mean is that of the sum, less $\log n$. Stay with logarithms, as in step 7. The error is a quotient:
+# dividing all weights by the largest does not change it.
 #
 # </details>
 #
@@ -637,15 +736,18 @@ plots.show_curves(
 #
 # ```python
 # log_of_sum = log_w.logsumexp(dim=0)  # of the weights
+# w = (log_w - log_w.max()).exp()  # the largest is 1
 # ```
 # </details>
 
 # %%
 def ais_log_z(log_w, n_visible, n_hidden):
-    """log_w (n,), whole numbers n_visible and n_hidden -> log Z, one number."""
+    """log_w (n,), whole numbers n_visible and n_hidden -> log Z and its error, two numbers."""
     ### BEGIN SOLUTION
     log_mean = log_w.logsumexp(dim=0) - math.log(len(log_w))
-    return log_mean + (n_visible + n_hidden) * math.log(2)
+    w = (log_w - log_w.max()).exp()
+    error = w.std() / (w.mean() * math.sqrt(len(w)))
+    return log_mean + (n_visible + n_hidden) * math.log(2), error
     ### END SOLUTION
 
 
@@ -654,11 +756,11 @@ checks.markov_chains.ais_log_z(ais_log_z)
 
 # %% [markdown]
 # How far is it off, and how far is the mean of the logarithms? This is a luxury: for an RBM of real size there is no
-# dashed line, and no such figure. The weights of 1000 steps agree so well that both means would do. With fewer steps
+# exact $\log Z$, and no such figure. The weights of 1000 steps agree so well that both means would do. With fewer steps
 # the mean of the logarithms is far too low.
 
 # %%
-estimate = {steps: ais_log_z(w, 16, 12) for steps, w in log_w.items()}
+estimate = {steps: ais_log_z(w, 16, 12)[0] for steps, w in log_w.items()}
 means = {steps: w.mean() + log_z_0 for steps, w in log_w.items()}
 plots.show_curves(
     {
@@ -677,7 +779,33 @@ lower = all(means[steps] < estimate[steps] for steps in ways)
 print(f"the mean of the logarithms is smaller in every case:     {lower}")
 
 # %% [markdown]
-# ## Step 10. Walkback
+# Is the error bar honest? Estimate $\log Z$ a hundred times, each time with 100 new chains. If it is, it agrees with how
+# the hundred estimates scatter, and about 95 of them lie within two error bars of the exact value.
+#
+# **Predict before you run.** With 100 steps, and with a single one: how many of the hundred will?
+
+# %%
+bars_of = {}
+for steps in (1, 100):
+    many = ais_log_weights(*anneal(rbm, steps, n=10_000), *rbm)
+    estimates, errors = torch.stack([torch.stack(ais_log_z(w, 16, 12)) for w in many.split(100)]).T
+    within = ((estimates - exact).abs() < 2 * errors).float().mean()
+    bars_of[steps] = (estimates.std(), errors.mean(), within)
+scatter, error, within = bars_of[100]
+print(f"100 steps: the error bar is the scatter, within a factor of 1.5: {2 / 3 < error / scatter < 1.5}")
+print(f"100 steps: at least 85 of 100 within two error bars:             {within >= 0.85}")
+scatter, error, within = bars_of[1]
+print(f"1 step: the scatter is more than 1.3 error bars:                 {scatter > 1.3 * error}")
+print(f"1 step: at most 50 of 100 within two error bars:                 {within <= 0.5}")
+
+# %% [markdown]
+# With one step the bar deceives you. It knows only the weights that were drawn, and hardly any chain has found the images
+# that make up $Z$. It cannot even warn you: whatever the weights are, it is never above 1 nat, which it reaches when one
+# chain outweighs all others. So a small error bar says that the chains agree. It does not say that they are right. Take more
+# steps, and see whether the estimate stays.
+
+# %% [markdown]
+# ## Step 11. Walkback
 #
 # *Difficulty 4 of 5 · importance 3 of 5 · 20 minutes*
 #
@@ -855,13 +983,12 @@ print(f"with walkback 3 at least 50 fewer:              {traps[1] <= traps[0] - 
 # %% [markdown]
 # ## What you have built
 #
-# A Gibbs sampler, an RBM that learns by contrastive divergence, its exact $\log Z$, the estimate in use when
-# there is no exact one, and a network that is a Markov chain. You have also measured what these chains cost.
+# A Gibbs sampler, an RBM that learns by contrastive divergence, with chains that start at the data or go on, its exact
+# $\log Z$, the estimate in use when there is no exact one, with an error bar, and a network that is a Markov chain. You have also measured what these chains cost.
 #
 # Where to go on:
 #
-# - Let the chains in `learn` go on from where they stopped instead of from the data, `ends = chain(ends, rbm, k)` with
-#   `ends = flat.repeat(3, 1)` before the loop: persistent CD. Take a smaller `rate`. Is one step enough now?
+# - Let the rate of PCD fall from 0.3 to zero over the updates. How near to `bars` does it come now?
 # - Give the RBM 4 hidden units, or 30. Which sum does your `log_partition` take, and how does the KL change?
 # - In `gibbs_step`, pass the probabilities of h on instead of drawing it, and look at the figure of step 4 again.
 # - Multiply the parameters of `rbm` by 3, and estimate its $\log Z$ by AIS. How many steps do you need now?

@@ -12,9 +12,25 @@ bank = Bank("markov_chains")
 gibbs_matrix, free_energy, p_on, gibbs_step = (
     bank.solutions[name] for name in ("gibbs_matrix", "free_energy", "p_on", "gibbs_step")
 )
-effective_size, log_partition, ais_log_weights, ais_log_z, walkback_loss = (
+(
+    effective_size,
+    cd_gradient,
+    log_partition,
+    persistent,
+    ais_log_weights,
+    ais_log_z,
+    walkback_loss,
+) = (
     bank.solutions[name]
-    for name in ("effective_size", "log_partition", "ais_log_weights", "ais_log_z", "walkback_loss")
+    for name in (
+        "effective_size",
+        "cd_gradient",
+        "log_partition",
+        "persistent",
+        "ais_log_weights",
+        "ais_log_z",
+        "walkback_loss",
+    )  # fmt: skip
 )
 bce = F.binary_cross_entropy_with_logits
 
@@ -228,7 +244,57 @@ bank.wrong(
 )
 
 
-# ---------------------------------------------------------------- 8. ais_log_weights
+# ---------------------------------------------------------------- 8. persistent
+
+
+def by_index(x, chains, weight, b, c, rate, u_h, u_x):
+    rbm, state = [weight.clone(), b.clone(), c.clone()], chains.clone()
+    for t in range(len(u_h)):
+        state = gibbs_step(state, *rbm, u_h[t], u_x[t])
+        slopes = by_autograd(x, state, *rbm)
+        for p, slope in zip(rbm, slopes, strict=True):
+            p -= rate * slope
+    return [state, *rbm]
+
+
+def by_recursion(x, chains, weight, b, c, rate, u_h, u_x):
+    if len(u_h) == 0:
+        return chains, weight, b, c
+    ends = gibbs_step(chains, weight, b, c, u_h[0], u_x[0])
+    slopes = cd_gradient(x, ends, weight, b, c)
+    rbm = (p.sub(slope, alpha=rate) for p, slope in zip((weight, b, c), slopes, strict=True))
+    return by_recursion(x, ends, *rbm, rate, u_h[1:], u_x[1:])
+
+
+def in_place_of_the_old(x, chains, weight, b, c, rate, u_h, u_x):
+    for now_h, now_x in zip(u_h, u_x, strict=True):
+        chains = gibbs_step(chains, weight, b, c, now_h, now_x)
+        for p, slope in zip((weight, b, c), cd_gradient(x, chains, weight, b, c), strict=True):
+            p -= rate * slope
+    return chains, weight, b, c
+
+
+def with_own_numbers(x, chains, weight, b, c, rate, u_h, u_x):
+    u_h, u_x = torch.rand_like(u_h), torch.rand_like(u_x)
+    return persistent(x, chains, weight, b, c, rate, u_h, u_x)
+
+
+bank.right("persistent", by_index, by_recursion)
+bank.wrong(
+    "persistent",
+    {
+        "changes its argument": in_place_of_the_old,
+        "draws random numbers of its own": with_own_numbers,
+        "return 4 tensors": lambda *given: persistent(*given)[1:],
+        "in each other's place|another order": lambda *given: (
+            *persistent(*given)[1:],
+            persistent(*given)[0],
+        ),
+    },
+)
+
+
+# ---------------------------------------------------------------- 9. ais_log_weights
 
 
 def in_a_loop(states, betas, weight, b, c):
@@ -254,20 +320,24 @@ bank.wrong(
 )
 
 
-# ---------------------------------------------------------------- 9. ais_log_z
+# ---------------------------------------------------------------- 10. ais_log_z
 
 
 def by_the_largest(log_w, n_visible, n_hidden):
     largest = log_w.max()
-    mean = (log_w - largest).exp().mean()
-    return largest + mean.log() + math.log(2**n_visible) + math.log(2**n_hidden)
+    w = (log_w - largest).exp()
+    variance = (w - w.mean()).square().sum() / (len(w) - 1) / len(w)
+    log_z = largest + w.mean().log() + math.log(2**n_visible) + math.log(2**n_hidden)
+    return log_z, variance.sqrt() / w.mean()
 
 
 def one_by_one(log_w, n_visible, n_hidden):
     total = log_w[0].double()
     for one in log_w[1:]:
         total = torch.logaddexp(total, one.double())
-    return total + math.log(2 ** (n_visible + n_hidden) / len(log_w))
+    shares = (log_w - total).exp()  # they add up to one
+    error = (((len(log_w) * shares - 1) ** 2).sum() / len(log_w) / (len(log_w) - 1)) ** 0.5
+    return [total + math.log(2 ** (n_visible + n_hidden) / len(log_w)), error]
 
 
 def around(centre):
@@ -276,21 +346,41 @@ def around(centre):
     def answer(log_w, n_visible, n_hidden):
         middle = centre(log_w)
         log_mean = middle + (log_w - middle).exp().mean().log()
-        return log_mean + (n_visible + n_hidden) * math.log(2)
+        return log_mean + (n_visible + n_hidden) * math.log(2), ais_log_z(log_w, 1, 1)[1]
+
+    return answer
+
+
+def error_around(centre):
+    def answer(log_w, n_visible, n_hidden):
+        w = (log_w - centre(log_w)).exp()
+        error = w.std() / w.mean() / len(w) ** 0.5
+        return ais_log_z(log_w, n_visible, n_hidden)[0], error
 
     return answer
 
 
 bank.right(
-    "ais_log_z", by_the_largest, one_by_one, lambda *given: ais_log_z(*given).item(), around(max)
+    "ais_log_z",
+    by_the_largest,
+    one_by_one,
+    lambda *given: tuple(x.item() for x in ais_log_z(*given)),
+    around(max),
+    error_around(lambda log_w: log_w.logsumexp(0)),
 )
 bank.wrong(
     "ais_log_z",
-    {"of all sizes .* is infinite": around(torch.mean), "of all sizes .*is infinite": around(min)},
+    {
+        "of all sizes .* is infinite": around(torch.mean),
+        "of all sizes .*is infinite": around(min),
+        "of all sizes .* contains NaN": error_around(torch.mean),
+        "another order": lambda *given: ais_log_z(*given)[::-1],
+        "return 2 tensors": lambda *given: ais_log_z(*given)[0],
+    },
 )
 
 
-# ---------------------------------------------------------------- 10. walkback_loss
+# ---------------------------------------------------------------- 11. walkback_loss
 
 
 def by_softplus(network, x, noise, u):
@@ -415,9 +505,24 @@ def test_annealing_finds_the_partition_function():
         u_h, u_x = torch.rand(n, 4).double(), torch.rand(n, 6).double()
         states.append(gibbs_step(states[-1], *(beta * p for p in rbm), u_h, u_x))
     log_w = ais_log_weights(torch.stack(states), betas, *rbm)
-    error = log_w.exp().std() / log_w.exp().mean() / math.sqrt(n)
-    assert (ais_log_z(log_w, 6, 4) - log_partition(*rbm)).abs() < 4 * error
+    log_z, error = ais_log_z(log_w, 6, 4)
+    assert (log_z - log_partition(*rbm)).abs() < 4 * error
     assert 0 < error < 0.1
+
+
+def test_the_error_bar_is_how_estimates_scatter():
+    """Log-normal weights, whose mean is known: E[w] = e^(1/8)."""
+    torch.manual_seed(0)
+    many = 0.5 * torch.randn(1000, 200).double()
+    log_z, error = torch.stack([torch.stack(ais_log_z(log_w, 0, 0)) for log_w in many]).T
+    assert log_z.std().item() == pytest.approx(error.mean().item(), rel=0.1)
+    assert ((log_z - 1 / 8).abs() < 2 * error).double().mean() > 0.92
+
+
+def test_the_error_bar_never_exceeds_one():
+    for spread in (1, 10, 1000):
+        assert ais_log_z(spread * torch.randn(50).double(), 2, 2)[1] <= 1 + 1e-9
+    assert ais_log_z(torch.tensor([0.0, -800.0, -900.0]), 2, 2)[1].item() == pytest.approx(1)
 
 
 def test_functions_of_torch_rebound_by_the_student_do_not_help(monkeypatch):

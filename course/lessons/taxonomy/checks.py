@@ -40,6 +40,7 @@ __all__ = [
     "log_joint",
     "place",
     "shares",
+    "typical",
     "white",
 ]
 
@@ -621,7 +622,98 @@ draw.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 7. refuse
+# ---------------------------------------------------------------- 7. probable is not typical
+
+
+def _mean(p: Tensor) -> Tensor:
+    return (p * p.log() + (1 - p) * (1 - p).log()).sum(1)
+
+
+def _variances(p: Tensor) -> Tensor:
+    """Of what each pixel adds, (K, D)."""
+    return p * (1 - p) * (p.log() - (1 - p).log()).square()
+
+
+def _std(p: Tensor) -> Tensor:
+    return _variances(p).sum(1).sqrt()
+
+
+def _between(g: torch.Generator, k: int, d: int) -> dict[str, Tensor]:
+    return {"white": 0.05 + 0.9 * _uniform(g, k, d)}
+
+
+@step(
+    lambda g: [
+        tame("three classes of 6 pixels", **_between(g, 3, 6)),
+        tame("five classes of 4 pixels", **_between(g, 5, 4)),
+        hard("a single class", **_between(g, 1, 7)),
+        hard("a single pixel", **_between(g, 4, 1)),
+        hard("pixels of probability 1/2", white=full_like(_uniform(g, 2, 5), 0.5)),
+        extreme("pixels that are hardly ever white", white=1e-6 * (1 + _uniform(g, 3, 5))),
+    ],
+    results=("the mean", "the standard deviation"),
+    passes="means add up, variances add up, and the root comes last.",
+)
+def typical(white: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Check `typical(white)`: mean and standard deviation of $\log p(x \mid y)$ of images drawn from each class.
+
+    white (K, D), probabilities of independent pixels inside (0, 1) -> (K,), (K,), nats.
+
+    Example:
+        >>> from course import checks
+        >>> def typical(white):
+        ...     return white.maximum(1 - white).log().sum(1), torch.ones(len(white))
+        >>> checks.taxonomy.typical(typical)
+        Traceback (most recent call last):
+            ...
+        course.checking.core.Wrong: your mean is log p(x) of the most probable image...
+    """
+    return _mean(white), _std(white)
+
+
+typical.wrong = {
+    "your mean is log p(x) of the most probable image: weigh both values of a pixel by how often they are drawn.":
+        lambda p: (p.maximum(1 - p).log().sum(1), None),
+    "your mean is the entropy, which is minus what is asked for: log p(x) is never above 0.":
+        lambda p: (-_mean(p), None),
+    "only the white pixels count in your mean: a pixel adds log (1 - p) with probability 1 - p.":
+        lambda p: ((p * p.log()).sum(1), None),
+    "only the black pixels count in your mean: a pixel adds log p with probability p.":
+        lambda p: (((1 - p) * (1 - p).log()).sum(1), None),
+    "your mean is that of one pixel: the terms of log p(x) add up.": lambda p: (_mean(p) / p.shape[1], None),
+    "your mean weighs white and black alike, as fair coins would: white comes with probability p.":
+        lambda p: ((p.log() + (1 - p).log()).sum(1) / 2, None),
+    "your mean weighs a white pixel by 1 - p and a black one by p: turn them round.":
+        lambda p: (((1 - p) * p.log() + p * (1 - p).log()).sum(1), None),
+    "your mean is the logarithm of the mean of p(x): the mean of the logarithm is asked for.":
+        lambda p: ((p.square() + (1 - p).square()).log().sum(1), None),
+    "you sum over the classes: sum over the pixels, axis 1.":
+        lambda p: (_mean(p.T), _variances(p).sum(0).sqrt()),
+    "you add up what each pixel adds over all classes too: one number a class.":
+        lambda p: (_mean(p).sum(), None),
+    "this is the variance: take its root.": lambda p: (None, _variances(p).sum(1)),
+    "you take the root before the sum: variances add up, standard deviations do not.":
+        lambda p: (None, _variances(p).sqrt().sum(1)),
+    "this is the standard deviation of how many pixels are white: each counts with the square of log p - log (1 - p).":
+        lambda p: (None, (p * (1 - p)).sum(1).sqrt()),
+    "the square is missing: the variance of a pixel has (a - b) squared.":
+        lambda p: (None, (p * (1 - p) * p.logit().abs()).sum(1).sqrt()),
+    "the square is missing, so that white and black pixels cancel: the variance of a pixel has (a - b) squared.":
+        lambda p: (None, (p * (1 - p) * p.logit()).sum(1).sqrt()),
+    "the factor p (1 - p) is missing from your variance: a pixel that is nearly always black hardly varies.":
+        lambda p: (None, p.logit().square().sum(1).sqrt()),
+    "your variance has p in the place of p (1 - p).": lambda p: (None, (p * p.logit().square()).sum(1).sqrt()),
+    "the square of the mean is missing from your variance: it is E[a^2] - E[a]^2 for each pixel.":
+        lambda p: (None, (p * p.log().square() + (1 - p) * (1 - p).log().square()).sum(1).sqrt()),
+    "you average the variances over the pixels: they add up.": lambda p: (None, _variances(p).mean(1).sqrt()),
+    "you divide by the number of pixels: this is the standard deviation of log p(x) a pixel.":
+        lambda p: (None, _std(p) / p.shape[1]),
+    "your second result is how the means of the pixels differ: it should be how log p(x) differs from draw to draw.":
+        lambda p: (None, (p * p.log() + (1 - p) * (1 - p).log()).std(1, correction=0)),
+}  # fmt: skip
+
+
+# ---------------------------------------------------------------- 8. refuse
 
 
 def _some_refused(
@@ -793,7 +885,7 @@ decide.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 8. the area under the curve
+# ---------------------------------------------------------------- 9. the area under the curve
 
 
 def _pairs(in_scores: Tensor, out_scores: Tensor) -> Tensor:
@@ -871,7 +963,7 @@ auroc.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 9. on the tree
+# ---------------------------------------------------------------- 10. on the tree
 
 NOWHERE = "nowhere"
 Methods = AbstractSet[str]

@@ -11,10 +11,10 @@
 #
 # **Can you build a classifier that refuses images of no class, by counting?**
 #
-# Nine small steps give you one. It learns $p(x \mid y)$, turns it into $p(y \mid x)$ by Bayes' rule, draws digits, and
+# Ten small steps give you one. It learns $p(x \mid y)$, turns it into $p(y \mid x)$ by Bayes' rule, draws digits, and
 # refuses images that no class explains. No network and no training, so you see every number come about. The steps
 # belong to lesson [{{taxonomy}} Learning p(x)](../notebooks/{{taxonomy}}_taxonomy.ipynb), which explains the ideas; read it first, or
-# beside this. You need one course in probability and one in PyTorch. The nine steps take about 100 minutes, and the
+# beside this. You need one course in probability and one in PyTorch. The ten steps take about 115 minutes, and the
 # classifier that you make of them at the end another 20; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
@@ -79,7 +79,7 @@ checks.taxonomy.shares(shares)
 
 # %% [markdown]
 # The data are scikit-learn's handwritten digits, 8 by 8 pixels. We make them black and white: a pixel is 1 where it is
-# at least half white. You learn from 1137 of the training images; the other 300 are **held out** for step 7. Classes are
+# at least half white. You learn from 1137 of the training images; the other 300 are **held out** for step 8. Classes are
 # about equally common, so the prior alone is a poor classifier. It is the baseline.
 
 # %%
@@ -406,7 +406,120 @@ print(f"what you draw, in more than half as many again: {yours > 1.5 * real}")
 print(f"noise, in more than three times as many as that: {of_noise > 3 * yours}")
 
 # %% [markdown]
-# ## Step 7. Refuse
+# ## Step 7. Probable is not typical
+#
+# *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
+#
+# Which image of a class is the most probable? Each pixel takes its more frequent value. But you will hardly ever draw
+# that image, nor one as probable. What is $\log p(x)$ of an image that you *do* draw? Take one class, with
+# $p_i = p(x_i = 1)$. Pixel $i$ adds $\log p_i$ with probability $p_i$, and $\log (1 - p_i)$ otherwise. So $\log p(x)$ is a
+# sum of $D$ independent terms. Means of such terms add up, and so do variances. A variable that takes the value $a$ with
+# probability $p$ and else the value $b$ has the variance $p (1 - p) (a - b)^2$. Hence
+#
+# $$\mathbb{E}[\log p(x)] = \sum_{i=1}^{D} \Big( p_i \log p_i + (1 - p_i) \log (1 - p_i) \Big), \qquad
+# \text{std}[\log p(x)] = \sqrt{\sum_{i=1}^{D} p_i (1 - p_i) \Big( \log \frac{p_i}{1 - p_i} \Big)^2}.$$
+#
+# The mean is minus the **entropy**. Draws lie around it, nearly all within a few standard deviations: this is the
+# **typical set**. With more pixels the mean grows like $D$ and the standard deviation like $\sqrt{D}$ only.
+#
+# **Write** `typical(white)`, with white (K, D), the table from step 2, all entries above 0 and below 1. It returns two
+# tensors, the mean and the standard deviation of $\log p(x \mid y)$, in nats, (K,) each.
+#
+# <details><summary>Hint</summary>
+#
+# Work out what each pixel adds, a table (K, D), and sum over the pixels. The root comes after the sum.
+#
+# <details><summary>Code</summary>
+#
+# `a, b = white.log(), (1 - white).log()` are the two values of each pixel. What each adds to the variance is
+# `white * (1 - white) * (a - b) ** 2`.
+#
+# </details></details>
+
+# %%
+def typical(white):
+    """white (K, D), inside (0, 1) -> mean and standard deviation of log p(x | y) of draws, (K,) each."""
+    ### BEGIN SOLUTION
+    a, b = white.log(), (1 - white).log()
+    mean = (white * a + (1 - white) * b).sum(dim=1)
+    variance = (white * (1 - white) * (a - b) ** 2).sum(dim=1)
+    return mean, variance.sqrt()
+    ### END SOLUTION
+
+
+# %%
+checks.taxonomy.typical(typical)
+
+# %% [markdown]
+# Draw 1000 images of each class, and count. Then find the most probable image of each. How far above the mean does it
+# lie, in standard deviations?
+#
+# **Predict before you run.** Every pixel of it is as it should be. How many of the 10,000 draws are as probable as it is?
+
+# %%
+mean, std = typical(p_white)  # (K,)
+most_probable = (p_white > 0.5).float()
+log_most = log_joint(most_probable, torch.ones(K), p_white).diagonal()  # a prior of 1 leaves log p(x | y)
+
+classes = torch.arange(K).repeat_interleave(1000)
+drawn = (torch.rand(len(classes), D) < p_white[classes]).float()
+
+
+def log_own(x, y):
+    """log p(x | y) of each image in its own class, (N,)."""
+    return log_joint(x, torch.ones(K), p_white)[torch.arange(len(x)), y]
+
+
+def within_two(x, y):
+    return ((log_own(x, y) - mean[y]).abs() < 2 * std[y]).float().mean()
+
+
+bins = torch.arange(-40, 0.0)
+counts = torch.histc(log_own(drawn, classes)[classes == 8], 40, -40, 0) / 1000
+plots.show_curves(
+    {"drawn from class 8": counts}, x=bins + 0.5,
+    xlabel="log p(x | y = 8), nats", ylabel="share of the images",
+    marks={"mean": mean[8].item(), "most probable": log_most[8].item()},
+)
+plots.show_rows(
+    {"most probable": as_images(most_probable), "drawn": as_images(drawn[::1000])}, size=0.6
+)
+
+# %%
+above = (log_most - mean) / std
+as_probable = (log_own(drawn, classes) > log_most[classes] - 1e-3).sum()
+print(f"of the draws, 94 to 98 % lie within two standard deviations: {0.94 < within_two(drawn, classes) < 0.98}")
+print(f"the most probable lie {above.min():.1f} to {above.max():.1f} standard deviations above the mean")
+print(f"of 10,000 draws, fewer than 10 are as probable: {as_probable < 10}")
+finer = p_white.repeat(1, 16)  # 1024 pixels: each one 16 times, drawn independently
+mean_finer, std_finer = typical(finer)
+above = (torch.maximum(finer, 1 - finer).log().sum(dim=1) - mean_finer) / std_finer
+print(f"with 16 times as many pixels, {above.min():.1f} to {above.max():.1f} standard deviations")
+
+# %% [markdown]
+# There is one most probable image, and there are very many of the others. Each has less, and together they have nearly
+# all. The more pixels, the farther out lies the most probable one.
+#
+# And real digits? Their pixels depend on each other, so the terms of the sum rise and fall together, and variances no
+# longer just add up. To see that this is the reason, **exchange** pixels: each pixel of a test image is taken from another
+# test image of the same class. All pixels stay as frequent as they were, and nothing ties them together any more.
+
+# %%
+def exchanged(x, y):
+    mixed = x.clone()
+    for k in range(K):
+        own = x[y == k]
+        order = torch.rand(own.shape).argsort(dim=0)  # an order of its own for each pixel
+        mixed[y == k] = own.gather(0, order)
+    return mixed
+
+
+print(f"test images within two standard deviations: {100 * within_two(x_test, test.labels):.0f} %")
+mixed = within_two(exchanged(x_test, test.labels), test.labels)
+print(f"with their pixels exchanged, at least 3 % more: {mixed > within_two(x_test, test.labels) + 0.03}")
+
+# %% [markdown]
+# ## Step 8. Refuse
 #
 # *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
 #
@@ -485,7 +598,7 @@ for name, chosen in {"answered": labels >= 0, "refused": labels == -1}.items():
     print(f"{name:<9} {chosen.sum():>3} images, {100 * right:.0f} % would be right")
 
 # %% [markdown]
-# ## Step 8. All thresholds at once
+# ## Step 9. All thresholds at once
 #
 # *Difficulty 2 of 5 · importance 4 of 5 · 10 minutes*
 #
@@ -540,7 +653,7 @@ for name, images in out_of_distribution.items():
           f"refused {100 * (labels == -1).float().mean():3.0f} %")
 
 # %% [markdown]
-# ## Step 9. A place on the tree
+# ## Step 10. A place on the tree
 #
 # *Difficulty 2 of 5 · importance 3 of 5 · 10 minutes*
 #
@@ -667,27 +780,16 @@ print(f"yours refuses {100 * (model.predict(noise, share=0.05) == -1).float().me
 #
 # - the **blank** image, all black;
 # - what your model **draws** itself. You saw that these are poor;
-# - **exchanged** pixels: each pixel of a test image comes from another test image of the same class, so pixels fit the
-#   class and not each other.
+# - **exchanged** pixels, from step 7, which fit the class and not each other.
 #
-# And a fourth, the ten images that your model finds most probable of all in their class: **white where $p_{yi}$ is
-# above one half**.
+# And a fourth, the **most probable** image of each class, from step 7.
 
 # %%
-def exchanged(x, y):
-    mixed = x.clone()
-    for k in range(K):
-        own = x[y == k]
-        order = torch.rand(own.shape).argsort(dim=0)  # an order of its own for each pixel
-        mixed[y == k] = own.gather(0, order)
-    return mixed
-
-
 strange = {
     "blank": torch.zeros(1, D),
     "drawn": model.sample(360),
     "exchanged": exchanged(x_test, test.labels),
-    "most probable": (model.p_white > 0.5).float(),
+    "most probable": most_probable,
 }
 shown = {"digits": x_test[:10]} | strange
 plots.show_rows({name: as_images(images[:10]) for name, images in shown.items()}, size=0.6)
@@ -716,12 +818,11 @@ print(format_table(rows, digits=2))
 # pixels, so it hardly tells them from digits.
 #
 # And with the ten most probable images the score has it the wrong way round: nearly every real digit has a lower $p(x)$
-# than they have. Each pixel has its most common value, and hardly any hand writes all of these at once. **Probable is
-# not typical**, and a high $p(x)$ is no proof of a good image.
+# than they have. You know why from step 7. A high $p(x)$ is no proof of a good image.
 #
 # Where to go on:
 #
-# - Read `genlib/bayes.py`. `GenerativeClassifier` is your steps 3, 4 and 7 for any model with `log_prob(x, y)`.
+# - Read `genlib/bayes.py`. `GenerativeClassifier` is your steps 3, 4 and 8 for any model with `log_prob(x, y)`.
 # - Learn from 50 images, then from 200. Which of the two needs fewer? Try it with ten choices of the images: one
 #   choice is chance.
 # - Take another number for Laplace's 1, say 0.1 or 10. Which has the fewest bits on the held-out images?

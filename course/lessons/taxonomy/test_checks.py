@@ -15,7 +15,7 @@ from genlib.metrics import bits_per_dim
 from genlib.variational import Autoencoder
 
 bank = Bank("taxonomy", whole="place")
-shares, white, log_joint, bayes, bits, draw, decide, auroc, place = (
+shares, white, log_joint, bayes, bits, draw, typical, decide, auroc, place = (
     bank.solutions[step] for step in bank.steps
 )
 
@@ -209,7 +209,54 @@ bank.wrong("draw", {
 })  # fmt: skip
 
 
-# ---------------------------------------------------------------- 7. decide
+# ---------------------------------------------------------------- 7. typical
+
+
+def typical_by_distributions(white):
+    pixels = torch.distributions.Bernoulli(probs=white)
+    return -pixels.entropy().sum(dim=1), (pixels.variance * pixels.logits.square()).sum(
+        dim=1
+    ) ** 0.5
+
+
+def typical_by_moments(white):
+    p = torch.stack([white, 1 - white])
+    mean = (p * p.log()).sum(dim=0)
+    return mean.sum(dim=1), (p * (p.log() - mean).square()).sum(dim=0).sum(dim=1).sqrt()
+
+
+def typical_by_all_images(white):
+    means, stds = [], []
+    every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * white.shape[1]).to(white)
+    for p in white:
+        log_p = (every.reshape(-1, len(p)) * p.logit()).sum(dim=1) + (1 - p).log().sum()
+        means.append(log_p.exp() @ log_p)
+        stds.append((log_p.exp() @ (log_p - means[-1]).square()).sqrt())
+    return [torch.stack(means), torch.stack(stds)]
+
+
+def typical_of_draws(white):
+    x = torch.bernoulli(white.expand(2000, *white.shape))
+    log_p = (x * white.log() + (1 - x) * (1 - white).log()).sum(dim=2)
+    return log_p.mean(dim=0), log_p.std(dim=0)
+
+
+def with_a_small_number_in_the_logarithms(white):
+    a, b = (white + 1e-5).log(), (1 - white + 1e-5).log()
+    return (white * a + (1 - white) * b).sum(1), (white * (1 - white) * (a - b) ** 2).sum(1).sqrt()
+
+
+bank.right("typical", typical_by_distributions, typical_by_moments, typical_by_all_images)
+bank.wrong("typical", {
+    "come in another order": lambda white: typical(white)[::-1],
+    "draws random numbers of its own": typical_of_draws,
+    "hardly ever white.* a clamp": lambda white: typical(white.clamp(1e-4, 1 - 1e-4)),
+    "hardly ever white.* small number": with_a_small_number_in_the_logarithms,
+    "bits where nats": lambda white: tuple(result / math.log(2) for result in typical(white)),
+})  # fmt: skip
+
+
+# ---------------------------------------------------------------- 8. decide
 
 
 def labels_at(threshold, log_p, posterior):
@@ -262,7 +309,7 @@ bank.wrong("decide", {
 })  # fmt: skip
 
 
-# ---------------------------------------------------------------- 8. AUROC
+# ---------------------------------------------------------------- 9. AUROC
 
 
 def auroc_by_ranks(in_scores, out_scores):
@@ -297,7 +344,7 @@ bank.wrong("auroc", {
 })  # fmt: skip
 
 
-# ---------------------------------------------------------------- 9. place
+# ---------------------------------------------------------------- 10. place
 
 
 def place_with_a_default(methods, leaves):
@@ -396,6 +443,14 @@ def test_samples_follow_the_joint():
             expected = log_joint(torch.tensor([image]), prior, table)[0, k].exp()
             found = ((y == k) & (x == torch.tensor(image)).all(dim=1)).float().mean()
             assert abs(found - expected) < 4 * (expected / n).sqrt()
+
+
+def test_log_p_of_draws_is_as_wide_as_it_should_be():
+    table, n = 0.05 + 0.9 * torch.rand(1, 12), 100_000
+    _, x = draw(torch.ones(1), table, torch.rand(n), torch.rand(n, 12))
+    log_p, (mean, std) = log_joint(x, torch.ones(1), table)[:, 0], typical(table)
+    assert abs(log_p.mean() - mean) < 4 * std / math.sqrt(n)
+    assert log_p.std().item() == pytest.approx(std.item(), rel=0.02)
 
 
 def test_laplaces_rule_is_the_mean_of_a_uniform_prior():
