@@ -15,6 +15,7 @@ from torch import (
     acos,
     allclose,
     cat,
+    cdist,
     cov,
     equal,
     isfinite,
@@ -43,6 +44,7 @@ __all__ = [
     "initialize",
     "joined",
     "least_squares",
+    "nearness",
     "sides",
     "slerp",
     "wasserstein",
@@ -1053,4 +1055,116 @@ frechet.wrong = {
         _other_cross(lambda a, b: 2 * (_root(a) @ _root(b)).trace()),
     "you compare the covariances entry by entry: their roots and traces are compared.":
         lambda real, fake: _means(real, fake) + (_both(real, fake)[0] - _both(real, fake)[1]).square().sum(),
+}  # fmt: skip
+
+
+# ---------------------------------------------------------------- 10. memorised images
+
+
+def _three_sets(
+    g: torch.Generator, n: int, known: int, m: int, d: int, offset: float = 0.0
+) -> dict[str, Tensor]:
+    """At most 25 of each: above, `torch.cdist` rounds small distances."""
+    train, fresh = offset + normal(g, known, d), offset + normal(g, m, d)
+    scale = linspace(0.1, 1.5, n).to(train)[:, None]  # from near copies to bad images
+    samples = train[torch.arange(n) % known] + scale * normal(g, n, d)
+    return {"samples": samples, "train": train, "fresh": fresh}
+
+
+def _where_squares_cancel() -> float:
+    """So far away that rounding the square of a feature moves it by about 1."""
+    return torch.finfo(torch.get_default_dtype()).eps ** -0.5
+
+
+def _with_copies(g: torch.Generator) -> dict[str, Tensor]:
+    """On a grid of whole numbers, where distances are often equal, and often 0."""
+    sizes = {"samples": 9, "train": 5, "fresh": 7}
+    made = {key: randint(0, 4, (n, 2), generator=g) for key, n in sizes.items()}
+    made["samples"][:2], made["fresh"][1:3] = made["train"][:2], made["train"][2:4]
+    return {key: x.to(torch.get_default_dtype()) for key, x in made.items()}
+
+
+def _nearest(x: Tensor, train: Tensor, p: float = 2.0) -> Tensor:
+    return cdist(x, train, p).amin(1)
+
+
+def _rank(ours: Tensor, theirs: Tensor, tie: float = 0.5) -> Tensor:
+    """ours (n,), theirs (m,) -> share of theirs that is larger, (n,)."""
+    larger, equal = theirs > ours[:, None], theirs == ours[:, None]
+    return (larger.to(ours) + tie * equal.to(ours)).mean(1)
+
+
+def _ranked_by(
+    distance: Callable[[Tensor, Tensor], Tensor],
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    return lambda samples, train, fresh: _rank(distance(samples, train), distance(fresh, train))
+
+
+def _by_products(x: Tensor, train: Tensor) -> Tensor:
+    squares = x.square().sum(1)[:, None] + train.square().sum(1) - 2 * x @ train.T
+    return squares.amin(1)
+
+
+@step(
+    lambda g: [
+        tame("10 samples", **_three_sets(g, 10, 12, 15, 3)),
+        tame("20 samples", **_three_sets(g, 20, 7, 9, 5)),
+        hard("exact copies and equal distances", **_with_copies(g)),
+        hard("a single sample", **_three_sets(g, 1, 4, 6, 2)),
+        hard("a single training image", **_three_sets(g, 5, 1, 8, 4)),
+        extreme("features far from zero", **_three_sets(g, 12, 8, 9, 3, offset=_where_squares_cancel())),
+    ],
+    passes="a half on average for fresh images, and 1 for copies.",
+)  # fmt: skip
+def nearness(samples: Tensor, train: Tensor, fresh: Tensor) -> Tensor:
+    r"""Check `nearness(samples, train, fresh)`: how many held-out images are farther from the training data.
+
+    samples (n, d), train (N, d), fresh (m, d) -> (n,), ties by half.
+
+    Example:
+        >>> from course import checks
+        >>> checks.gan_architectures.nearness(lambda samples, train, fresh: torch.cdist(samples, train).amin(1))
+        Traceback (most recent call last):
+            ...
+        course.checking.core.Wrong: these are the distances...
+    """
+    return _rank(_nearest(samples, train), _nearest(fresh, train))
+
+
+nearness.wrong = {
+    "these are the distances to the nearest training image: compare each with those of all held-out images.":
+        lambda samples, train, fresh: _nearest(samples, train),
+    "this is the share of held-out images that are nearer: count those that are farther.":
+        lambda samples, train, fresh: 1 - _rank(_nearest(samples, train), _nearest(fresh, train)),
+    "equal distances count nothing: count them by half, or copies of copies look harmless.":
+        lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, train), tie=0),
+    "equal distances count in full: count them by half.":
+        lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, train), tie=1),
+    "you compare with the median of the held-out distances: count how many of them are larger.":
+        lambda samples, train, fresh: (_nearest(samples, train) < _nearest(fresh, train).median()).to(samples),
+    "you compare with the mean of the held-out distances: count how many of them are larger.":
+        lambda samples, train, fresh: (_nearest(samples, train) < _nearest(fresh, train).mean()).to(samples),
+    "you divide distances: count how many of the held-out ones are larger.":
+        lambda samples, train, fresh: _nearest(samples, train) / _nearest(fresh, train).median(),
+    "you count: divide by the number of held-out images.":
+        lambda samples, train, fresh: len(fresh) * _rank(_nearest(samples, train), _nearest(fresh, train)),
+    "you return one number, the mean over the samples: return r of each.":
+        lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, train)).mean(),
+    "you return one number for each held-out image: average over these, and keep the samples.":
+        lambda samples, train, fresh: 1 - _rank(_nearest(fresh, train), _nearest(samples, train)),
+    "you return every comparison, (n, m): average over the held-out images.":
+        lambda samples, train, fresh: (_nearest(fresh, train) > _nearest(samples, train)[:, None]).to(samples),
+    "you average the distances to all training images: take the nearest.":
+        _ranked_by(lambda x, train: cdist(x, train).mean(1)),
+    "you take the farthest training image: take the nearest.": _ranked_by(lambda x, train: cdist(x, train).amax(1)),
+    "you add up absolute differences: take the Euclidean distance.": _ranked_by(lambda x, train: _nearest(x, train, 1)),
+    "you look for the sample nearest to a held-out image: look for its nearest training image.":
+        lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, samples)),
+    "you look for the held-out image nearest to a sample: look for its nearest training image.":
+        lambda samples, train, fresh: _rank(_nearest(samples, fresh), _nearest(fresh, train)),
+    "you count the held-out images farther from the sample than its nearest training image: compare nearest distances.":
+        lambda samples, train, fresh: (cdist(samples, fresh) > _nearest(samples, train)[:, None]).to(samples).mean(1),
+    "your distances come from |a|^2 + |b|^2 - 2 a b, which cancels where features are far from zero: subtract first, "
+    "then square.":
+        _ranked_by(_by_products),
 }  # fmt: skip

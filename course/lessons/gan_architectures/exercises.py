@@ -11,11 +11,11 @@
 #
 # **Can you build the parts that made GANs work, and measure what comes out?**
 #
-# Nine steps give you a kit: networks for images and where their weights start, two losses beside the logarithm, a
-# gradient penalty, labels, interpolation between two codes, and a distance between sets of images. At the end it trains a
-# WGAN-GP and a conditional DCGAN. The steps belong to lesson
+# Ten steps give you a kit: networks for images and where their weights start, two losses beside the logarithm, a
+# gradient penalty, labels, interpolation between two codes, a distance between sets of images, and a test for memorised ones. At
+# the end it trains a WGAN-GP and a conditional DCGAN. The steps belong to lesson
 # [{{gan_architectures}} GAN architectures](../notebooks/{{gan_architectures}}_gan_architectures.ipynb), which explains the ideas; read it first, or beside
-# this. You need one course in probability and one in PyTorch. All nine steps take about 125 minutes, and the two
+# this. You need one course in probability and one in PyTorch. All ten steps take about 140 minutes, and the two
 # GANs at the end another 20; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
@@ -676,6 +676,84 @@ print(f"40 fresh images look twice as bad as 360:             {few > 2 * best}")
 # The last line is a warning. The distance needs many images, and fewer look worse. Compare at one number of them.
 
 # %% [markdown]
+# ## Step 10. Memorised?
+#
+# *Difficulty 2 of 5 · importance 4 of 5 · 15 minutes*
+#
+# A generator that hands out its training images would score best of all in step 9. To find it out, look at how far a sample $s$ is
+# from the **nearest training image**, $d(s) = \min_k \lVert s - t_k \rVert$. Is that near? Something always is. The yardstick are
+# **held-out** images $h_1, \dots, h_m$, which no generator can have memorised. For each sample count how many of them lie farther
+# from the training images, and ties by half:
+#
+# $$r(s) = \frac{1}{m} \sum_{j=1}^{m} [\, d(h_j) > d(s) \,] + \tfrac{1}{2} [\, d(h_j) = d(s) \,].$$
+#
+# If samples and held-out images follow one distribution, either of $d(s)$ and $d(h_j)$ is as likely to be the smaller one, whatever
+# the distances look like. So $r$ is $\frac{1}{2}$ on average. Copies have $d = 0$ and $r = 1$. The mean of $r$ over all samples
+# is the statistic of Mann and Whitney, which Meehan et al. (2020, arXiv:2004.05675) take for this test.
+#
+# **Write** `nearness(samples, train, fresh)`, with pixels or features (n, d), (N, d) and (m, d). It returns $r$ of each sample, (n,).
+#
+# <details><summary>Hint</summary>
+#
+# The distance to the nearest training image is needed for samples and for held-out images, in the same way. Then compare all n of
+# the first with all m of the second: an axis of length 1 in the right place makes that (n, m).
+#
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# of_samples = torch.cdist(samples, train).amin(dim=1)[:, None]  # (n, 1)
+# share = (of_fresh > of_samples).float().mean(dim=1)  # (n,); ties are still to come
+# ```
+# </details>
+
+# %%
+def nearness(samples, train, fresh):
+    """samples (n, d), training images (N, d), held-out ones (m, d) -> share of those farther than each sample, (n,)."""
+    ### BEGIN SOLUTION
+    of_samples = torch.cdist(samples, train).amin(dim=1)[:, None]  # (n, 1)
+    of_fresh = torch.cdist(fresh, train).amin(dim=1)  # (m,)
+    farther, as_far = of_fresh > of_samples, of_fresh == of_samples
+    return farther.float().mean(dim=1) + as_far.float().mean(dim=1) / 2
+    ### END SOLUTION
+
+
+# %%
+checks.gan_architectures.nearness(nearness)
+
+# %% [markdown]
+# Three generators that need no training: one copies training images and adds a little noise, one draws independent pixels, and
+# the third draws half of its images from each of these two. For comparison, half of the fresh images is measured against the other half. **Predict
+# before you run the cell:** what is the mean of $r$ for each of the four?
+
+# %%
+one_half, other_half = fresh[::2], fresh[1::2]
+copies = (train.floats()[:180] + 0.02 * torch.randn(180, 1, 8, 8)).clamp(0, 1)
+generators = {
+    "fresh images": one_half, "copies": copies, "independent pixels": pixels[:180],
+    "half copies, half pixels": torch.cat([copies[:90], pixels[:90]]),
+}
+near = {
+    name: nearness(judge.features(x), features, judge.features(other_half))
+    for name, x in generators.items()
+}
+plots.show_curves(
+    {name: r.sort().values for name, r in near.items()}, x=torch.linspace(0, 1, 180),
+    xlabel="share of the images, the farthest first", ylabel="nearness r",
+)
+means = {name: r.mean().item() for name, r in near.items()}
+print(f"fresh images have a mean of 1/2, within 0.05:         {abs(means['fresh images'] - 0.5) < 0.05}")
+print(f"copies have more than 0.95:                           {means['copies'] > 0.95}")
+print(f"independent pixels less than 0.15:                    {means['independent pixels'] < 0.15}")
+print(f"and the third generator is within 0.1 of 1/2 as well: {abs(means['half copies, half pixels'] - 0.5) < 0.1}")
+
+# %% [markdown]
+# The mean alone takes a copier for a perfect generator, if the rest of its images is bad enough. The curve does not: for
+# fresh images it is a straight line, since every $r$ is as likely. So look at all of $r$. And below a half is no praise, as
+# independent pixels show.
+
+# %% [markdown]
 # ## All together: your WGAN-GP
 #
 # *10 minutes*
@@ -844,6 +922,18 @@ print(f"and larger than that of as many fresh images:            {scores[-1] > b
 print(f"the judge reads the digit asked for 8 times in 10:       {obeyed > 0.8}")
 
 # %% [markdown]
+# Has it memorised anything? Here are the ten of its images that come nearest to a training image, with the original below.
+
+# %%
+at_hand = judge.features(drawn)
+r = nearness(at_hand, features, judge.features(fresh))
+nearest = torch.cdist(at_hand, features)
+ten = nearest.amin(dim=1).argsort()[:10]
+plots.show_rows({"drawn": drawn[ten], "nearest original": train.floats()[nearest[ten].argmin(dim=1)]})
+print(f"on average its images are no nearer than fresh ones, r below 0.5: {r.mean() < 0.5}")
+print(f"at most 1 in 10 is nearer than 95 of 100 fresh ones:              {(r > 0.95).float().mean() <= 0.1}")
+
+# %% [markdown]
 # Last, interpolate from one code to another: along the straight line, and on the sphere. The label stays. Then let the code
 # stay and change the label.
 
@@ -866,8 +956,8 @@ plots.show_rows(
 # ## What you have built
 #
 # A kit for GANs: maps whose sides fit, first weights, three objectives with that of lesson {{gan}}, a penalty that keeps a
-# slope at 1, labels, interpolation between codes, and a distance between sets of images. The pictures are small,
-# and so are the networks; the parts are those of the papers.
+# slope at 1, labels, interpolation between codes, a distance between sets of images, and a test for memorised ones. The pictures
+# are small, and so are the networks; the parts are those of the papers.
 #
 # Where to go on:
 #

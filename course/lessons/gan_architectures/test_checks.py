@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from course.checking.suite import Bank, StepsOfALesson
@@ -14,9 +15,9 @@ from genlib.adversarial.networks import initialize as initialize_of_genlib
 from genlib.metrics import frechet_distance
 
 bank = Bank("gan_architectures", whole="sides")
-sides, least_squares, wasserstein, between, gradient_penalty, joined, slerp, frechet = (
+sides, least_squares, wasserstein, between, gradient_penalty, joined, slerp, frechet, nearness = (
     bank.solutions[name]
-    for name in "sides least_squares wasserstein between gradient_penalty joined slerp frechet".split()
+    for name in "sides least_squares wasserstein between gradient_penalty joined slerp frechet nearness".split()
 )
 
 
@@ -405,6 +406,37 @@ bank.wrong(
 )
 
 
+# ---------------------------------------------------------------- 10. nearness
+
+
+def nearness_by_loops(samples, train, fresh):
+    def nearest(x):
+        return min(math.dist(x, t) for t in train.tolist())
+
+    theirs, shares = [nearest(h) for h in fresh.tolist()], []
+    for sample in samples.tolist():
+        own = nearest(sample)
+        shares.append(sum((d > own) + (d == own) / 2 for d in theirs) / len(theirs))
+    return torch.tensor(shares)
+
+
+def nearness_by_sorting(samples, train, fresh):
+    def nearest(x):  # its square keeps the order
+        return (x[:, None] - train).square().sum(-1).min(1).values
+
+    own, theirs = nearest(samples), nearest(fresh).sort().values
+    below, up_to = (torch.searchsorted(theirs, own, right=right) for right in (False, True))
+    return 1 - (below + up_to) / (2 * len(theirs))
+
+
+bank.right("nearness", nearness_by_loops, nearness_by_sorting)
+bank.wrong("nearness", {
+    "percentages": lambda *arguments: 100 * nearness(*arguments),
+    "shape": lambda samples, train, fresh: nearness(samples, train, fresh)[:, None],
+    "returns 0 everywhere": lambda samples, train, fresh: 0 * nearness(samples, train, fresh),
+})  # fmt: skip
+
+
 class TestSteps(StepsOfALesson):
     bank = bank
 
@@ -470,6 +502,14 @@ def test_on_the_sphere_the_length_stays_and_the_turn_is_steady(degrees):
     assert torch.allclose(way.norm(dim=1), torch.full((11,), 5.0).double())
     steps = way.diff(dim=0).norm(dim=1)
     assert torch.allclose(steps, steps[:1].expand_as(steps), atol=1e-5)
+
+
+def test_the_mean_nearness_is_the_statistic_of_mann_and_whitney():
+    samples, train, fresh = (torch.randint(0, 4, (n, 2)).double() for n in (30, 6, 20))
+    own, theirs = (torch.cdist(x, train).amin(1) for x in (samples, fresh))
+    farther = torch.cat([torch.zeros(30), torch.ones(20)])  # the fresh ones should be
+    area = roc_auc_score(farther, torch.cat([own, theirs]))
+    assert nearness(samples, train, fresh).mean().item() == pytest.approx(area, abs=1e-6)
 
 
 def test_functions_of_torch_rebound_by_the_student_do_not_help(monkeypatch):

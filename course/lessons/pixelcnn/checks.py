@@ -18,8 +18,10 @@ from torch import (
     rand,
     randint,
     roll,
+    sigmoid,
     softmax,
     stack,
+    tanh,
     where,
     zeros,
 )
@@ -36,6 +38,7 @@ __all__ = [
     "colour_mask",
     "complete",
     "conditionals",
+    "gate",
     "look_up",
     "mask",
     "masked_conv",
@@ -524,7 +527,119 @@ look_up.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 7. the likelihood
+# ---------------------------------------------------------------- 7. the gate and the label
+
+
+def _to_gate(
+    g: torch.Generator, f: int, size: tuple[int, int], labels: list[int], classes: int, scale=1.0
+) -> dict[str, Tensor]:
+    y = torch.tensor(labels)
+    features = scale * normal(g, len(y), 2 * f, *size)
+    return {"features": features, "bias": 1 + normal(g, classes, 2 * f), "y": y}
+
+
+def _halves(features: Tensor, bias: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    f, g = (features + bias[y][:, :, None, None]).chunk(2, dim=1)
+    return f, g
+
+
+def _gated(features: Tensor, bias: Tensor, y: Tensor) -> Tensor:
+    f, g = _halves(features, bias, y)
+    return tanh(f) * sigmoid(g)
+
+
+def _joined_by(
+    join: Callable[[Tensor, Tensor], Tensor],
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    return lambda features, bias, y: join(*_halves(features, bias, y))
+
+
+def _half(bias: Tensor, first: bool) -> Tensor:
+    """A bias of zeros but for one half of the channels."""
+    n = bias.shape[1] // 2
+    return cat([bias[:, :n] * first, bias[:, n:] * (not first)], 1)
+
+
+def _late(features: Tensor, bias: Tensor, y: Tensor) -> Tensor:
+    f, g = features.chunk(2, dim=1)
+    of_f, of_g = bias[y][:, :, None, None].chunk(2, dim=1)
+    return (tanh(f) + of_f) * (sigmoid(g) + of_g)
+
+
+def _apart(x: Tensor) -> Tensor:
+    """Channels of two kinds that take turns, one kind after the other."""
+    return cat([x[:, ::2], x[:, 1::2]], 1)
+
+
+@step(
+    lambda g: [
+        tame("3 images with 2 features", **_to_gate(g, 2, (3, 2), [4, 0, 2], 5)),
+        tame("4 images of two classes", **_to_gate(g, 3, (2, 5), [1, 1, 0, 1], 2)),
+        hard("a single image", **_to_gate(g, 4, (2, 3), [2], 3)),
+        hard("images of one pixel", **_to_gate(g, 1, (1, 1), [3, 1, 0, 2, 3], 4)),
+        extreme("gates wide open or shut", **_to_gate(g, 2, (4, 4), [1, 2], 3, scale=1000.0)),
+    ],
+    gradient="features bias",
+    passes="one half proposes, the other lets pass, and the label shifts both.",
+)  # fmt: skip
+def gate(features: Tensor, bias: Tensor, y: Tensor) -> Tensor:
+    r"""Check `gate(features, bias, y)`: $\tanh(f + b_y) \odot \sigma(g + b_y)$, equation 4 of Gated PixelCNN.
+
+    features (B, 2F, H, W), the halves f and g; bias (K, 2F), a row for each label; y (B,) -> (B, F, H, W).
+
+    Example:
+        >>> from course import checks
+        >>> checks.pixelcnn.gate(lambda features, bias, y: features.chunk(2, 1)[0])
+        Traceback (most recent call last):
+            ...
+        course.checking.core.Wrong: for 3 images with 2 features the result of `gate` is wrong: ...
+    """
+    return _gated(features, bias, y)
+
+
+gate.wrong = {
+    "the halves are the wrong way round: the first F channels are f, for tanh, and the others g, for sigma.":
+        _joined_by(lambda f, g: tanh(g) * sigmoid(f)),
+    "the label is missing: add row y of the bias.": lambda features, bias, y: _gated(features, 0 * bias, y),
+    "the label shifts f alone: g gets its half of the row too.":
+        lambda features, bias, y: _gated(features, _half(bias, True), y),
+    "the label shifts g alone: f gets its half of the row too.":
+        lambda features, bias, y: _gated(features, _half(bias, False), y),
+    "the halves of the bias are the wrong way round: the first F of a row belong to f.":
+        lambda features, bias, y: _gated(features, roll(bias, bias.shape[1] // 2, 1), y),
+    "every image gets the label of the first: each has its own.":
+        lambda features, bias, y: _gated(features, bias, y[:1].expand(len(y))),
+    "every image gets the bias of label 0: take the row of its own label.":
+        lambda features, bias, y: _gated(features, bias, 0 * y),
+    "you average the bias over the labels: each image takes the row of its own.":
+        lambda features, bias, y: _gated(features, bias.mean(0, keepdim=True), 0 * y),
+    "you take the rows in the order of the images: image i gets row y[i].":
+        lambda features, bias, y: _gated(features, bias, arange(len(y)) % len(bias)),
+    "you subtract the bias: add it.": lambda features, bias, y: _gated(features, -bias, y),
+    "you multiply by the bias: add it.":
+        lambda features, bias, y: _gated(features * bias[y][:, :, None, None], 0 * bias, y),
+    "you add the bias after the squashing: add it to f and g themselves.":
+        _late,
+    "f and g take turns in your channels: the first F channels are f, the others g.":
+        lambda features, bias, y: _gated(_apart(features), _apart(bias), y),
+    "both halves pass through sigma: features may be negative, so f takes tanh.":
+        _joined_by(lambda f, g: sigmoid(f) * sigmoid(g)),
+    "both halves pass through tanh: a gate is between 0 and 1, so g takes sigma.":
+        _joined_by(lambda f, g: tanh(f) * tanh(g)),
+    "the tanh of f is missing.": _joined_by(lambda f, g: f * sigmoid(g)),
+    "the sigma of g is missing.": _joined_by(lambda f, g: tanh(f) * g),
+    "nothing is squashed: f takes tanh, and g takes sigma.": _joined_by(lambda f, g: f * g),
+    "nothing is gated: multiply tanh(f) by sigma(g).": _joined_by(lambda f, g: tanh(f)),
+    "this is the gate alone: multiply it by tanh(f).": _joined_by(lambda f, g: sigmoid(g)),
+    "you add the halves: multiply them, so that a gate can shut.": _joined_by(lambda f, g: tanh(f) + sigmoid(g)),
+    "f passes through a ReLU: the paper takes tanh.": _joined_by(lambda f, g: f.relu() * sigmoid(g)),
+    "tanh(f) is 2 sigma(2 f) - 1: the inner 2 is missing.": _joined_by(lambda f, g: tanh(f / 2) * sigmoid(g)),
+    "your gate opens where it should shut: it is sigma(g), not 1 - sigma(g).":
+        _joined_by(lambda f, g: tanh(f) * sigmoid(-g)),
+}  # fmt: skip
+
+
+# ---------------------------------------------------------------- 8. the likelihood
 
 
 def _picked(scores: Tensor, level: Tensor) -> Tensor:
@@ -612,7 +727,7 @@ nll.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 8. drawing an image
+# ---------------------------------------------------------------- 9. drawing an image
 
 
 class _Chain:
@@ -826,7 +941,7 @@ sample.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 9. completing an image
+# ---------------------------------------------------------------- 10. completing an image
 
 
 def _to_complete(g: torch.Generator, label: str, shape: Shape) -> Case:
@@ -912,7 +1027,7 @@ complete.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 10. the order of the colours
+# ---------------------------------------------------------------- 11. the order of the colours
 
 
 def _reads(kind: str, in_group: Tensor, out_group: Tensor) -> Tensor:

@@ -11,9 +11,9 @@
 #
 # **Can you build a PixelCNN from nothing but tensors?**
 #
-# Ten steps take you there, from the chain rule to a network that draws. They belong to lesson
+# Eleven steps take you there, from the chain rule to a network that draws. They belong to lesson
 # [{{pixelcnn}} PixelCNN](../notebooks/{{pixelcnn}}_pixelcnn.ipynb), which explains the ideas; read it first, or beside this. You need
-# one course in probability and one in PyTorch. All ten steps take about 140 minutes, and
+# one course in probability and one in PyTorch. All eleven steps take about 155 minutes, and
 # putting them together at the end 15 more; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
@@ -385,7 +385,106 @@ plots.show_images(
 print(f"blind spot: {int(hidden.sum())} pixels with one stack, {int(hidden_from_two.sum())} with two")
 
 # %% [markdown]
-# ## Step 7. The likelihood
+# ## Step 7. The gate and the label
+#
+# *Difficulty 2 of 5 · importance 4 of 5 · 15 minutes*
+#
+# A ReLU is a gate, $\max(a, 0) = a \cdot [a > 0]$, but one number is both the feature and what opens it. Gated PixelCNN takes two
+# (van den Oord et al., 2016, arXiv:1606.05328, equation 2). A layer makes $2F$ channels: the first $F$ of them, $f$, propose
+# features, and the others, $g$, say how far each may pass, from 0 to 1. A gate that is shut lets no gradient pass either.
+#
+# A network that should draw *what you ask for* gets a **label** $y$. With $h$ the one-hot vector of the label, 1 at place $y$
+# and 0 elsewhere, equation 4 of the paper is
+#
+# $$\text{out} = \tanh(f + V_f^{\top} h) \odot \sigma(g + V_g^{\top} h), \qquad V_f^{\top} h = \text{row } y \text{ of } V_f.$$
+#
+# So a label is one more bias, learned, for each class and channel. It is the same at every pixel: it says what to draw, not
+# where.
+#
+# **Write** `gate(features, bias, y)`, with features (B, 2F, H, W), whose axis 1 holds $f$ and then $g$, bias (K, 2F), the rows of
+# $V_f$ and $V_g$ side by side, and labels y (B,), whole numbers from 0 to K - 1. The result is (B, F, H, W).
+#
+# <details><summary>Hint</summary>
+#
+# No one-hot vector is needed: pick a row for each image. It wants two more axes before it can be added to an image. Add it
+# first, then cut axis 1 into halves.
+#
+# </details>
+#
+# <details><summary>Code</summary>
+#
+# ```python
+# of_label = bias[y][:, :, None, None]  # (B, 2F, 1, 1)
+# f, g = (features + of_label).chunk(2, dim=1)  # (B, F, H, W) each
+# ```
+# </details>
+
+# %%
+def gate(features, bias, y):
+    """features (B, 2F, H, W), the halves f and g; bias (K, 2F); labels y (B,) -> (B, F, H, W)."""
+    ### BEGIN SOLUTION
+    f, g = (features + bias[y][:, :, None, None]).chunk(2, dim=1)
+    return f.tanh() * g.sigmoid()
+    ### END SOLUTION
+
+
+# %%
+checks.pixelcnn.gate(gate)
+
+# %% [markdown]
+# What is a label worth? The 30 images of `bars` are columns, rows, and two that are both, all black and all white. These are
+# their labels. An image determines its label, so $p(x) = p(y)\, p(x \mid y)$, and on average the label saves just what it would
+# cost to send, its entropy,
+#
+# $$\mathbb E[-\log p(x)] - \mathbb E[-\log p(x \mid y)] = \mathbb E[-\log p(y)] = H(y).$$
+#
+# Two networks with gates, trained alike; for one of them all labels are 0. **Predict before you run the cell:** there are two large
+# classes, as likely as each other. Will the label save a bit, which is $\ln 2 = 0.69$ nats, or more, or less?
+
+# %%
+class Gated(nn.Module):
+    def __init__(self, classes, channels=24):
+        super().__init__()
+        self.first = nn.Conv2d(1, 2 * channels, 7)
+        self.middle = nn.Conv2d(channels, 2 * channels, 3)
+        self.bias = nn.Parameter(torch.zeros(2, classes, 2 * channels))  # a label starts by saying nothing
+        self.last = nn.Conv2d(channels, 2, 1)
+
+    def forward(self, x, y):
+        h = masked_conv(2 * x - 1, self.first.weight, mask("A", 7), self.first.bias)
+        h = gate(h, self.bias[0], y)
+        more = masked_conv(h, self.middle.weight, mask("B", 3), self.middle.bias)
+        return self.last(h + gate(more, self.bias[1], y))
+
+
+def nats_of(labels, steps=150):
+    """Train on bars with these labels; -log p(x | y) at the end, averaged over the images."""
+    model, images = Gated(classes=3), bars.floats()
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=steps)
+    for _ in range(steps):
+        loss = F.cross_entropy(model(images, labels), images[:, 0].long(), reduction="sum") / len(images)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+    return loss.item()
+
+
+bars = load("bars")
+without, with_label = nats_of(torch.zeros_like(bars.labels)), nats_of(bars.labels)
+share = bars.labels.bincount() / len(bars)
+entropy = -(share * share.log()).sum().item()
+print(f"entropy of the label: {entropy:.2f} nats; of an image: ln 30 = {math.log(30):.2f} nats")
+print(f"without labels the network comes within 0.1 nats of ln 30: {without - math.log(30) < 0.1}")
+print(f"the label saves its entropy, within 0.05 nats:             {abs(without - with_label - entropy) < 0.05}")
+print(f"on an image of a large class {-share[0].log():.2f} nats, on each of the two rare ones {-share[2].log():.2f}")
+
+# %% [markdown]
+# More than a bit, for the label also names the third class. It is rare, and so to be told of it is worth much.
+
+# %% [markdown]
+# ## Step 8. The likelihood
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
 #
@@ -438,7 +537,7 @@ nats, bits = nll(torch.zeros(5, 17, 1, 8, 8), digits.images.long())
 print(f"knowing nothing costs {nats[0]:.1f} nats an image, {bits[0]:.2f} bits/dim; log2(17) = {math.log2(17):.2f}")
 
 # %% [markdown]
-# ## Step 8. Draw an image
+# ## Step 9. Draw an image
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
 #
@@ -483,7 +582,7 @@ def sample(logits_of, n, shape, levels):
 checks.pixelcnn.sample(sample)
 
 # %% [markdown]
-# ## Step 9. Complete an image
+# ## Step 10. Complete an image
 #
 # *Difficulty 3 of 5 · importance 3 of 5 · 15 minutes*
 #
@@ -528,7 +627,7 @@ def complete(logits_of, known, mask, levels):
 checks.pixelcnn.complete(complete)
 
 # %% [markdown]
-# ## Step 10. Red, then green, then blue
+# ## Step 11. Red, then green, then blue
 #
 # *Difficulty 3 of 5 · importance 3 of 5 · 15 minutes*
 #
@@ -605,7 +704,6 @@ class MyPixelCNN(nn.Module):
 
 
 # %%
-bars = load("bars")
 x = bars.floats()
 model = MyPixelCNN(bars.levels)
 optimizer = torch.optim.Adam(model.parameters(), lr=2e-2)
@@ -670,7 +768,8 @@ plots.show_rows({
 #
 # - Read `genlib/autoregressive/pixelcnn.py`. You will know every line: it is your model, with residual blocks that
 #   carry colours and labels.
-# - `genlib/autoregressive/gated_pixelcnn.py` has your two stacks, with gates. `VerticalConv` there is your `look_up`.
+# - `genlib/autoregressive/gated_pixelcnn.py` has your two stacks, with gates and labels. `VerticalConv` there is your `look_up`.
 # - Put `two_stacks` in the place of the layers of `MyPixelCNN`. Does it learn `bars` in fewer steps?
+# - Let `sample` draw from a `Gated` network of step 7 that keeps its label. Are rows drawn when rows are asked for?
 # - Back to the lesson, [{{pixelcnn}} PixelCNN](../notebooks/{{pixelcnn}}_pixelcnn.ipynb), for digits, for what the blind spot costs, and
 #   for sampling that does only the new work.

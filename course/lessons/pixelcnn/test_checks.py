@@ -12,7 +12,7 @@ from course.checking.suite import Bank, StepsOfALesson
 
 bank = Bank("pixelcnn", whole="mask colour_mask")
 (
-    conditionals, mask, masked_conv, receptive_field, blind_spot, look_up, nll, sample, complete, colour_mask,
+    conditionals, mask, masked_conv, receptive_field, blind_spot, look_up, gate, nll, sample, complete, colour_mask,
 ) = (bank.solutions[step] for step in bank.steps)  # fmt: skip
 
 
@@ -203,7 +203,50 @@ bank.wrong(
 )  # fmt: skip
 
 
-# ---------------------------------------------------------------- 7. nll
+# ---------------------------------------------------------------- 7. gate
+
+
+def gate_by_one_hot(features, bias, y):
+    of_label = F.one_hot(y, len(bias)).to(bias) @ bias  # (B, 2F)
+    n = features.shape[1] // 2
+    out = features + of_label.unflatten(1, (-1, 1, 1))
+    return torch.tanh(out[:, :n]) / (1 + torch.exp(-out[:, n:]))
+
+
+def gate_image_by_image(features, bias, y):
+    made = []
+    for image, label in zip(features, y.tolist(), strict=True):
+        f, g = (image + bias[label, :, None, None]).split(len(image) // 2)
+        made.append((2 * (2 * f).sigmoid() - 1) * g.sigmoid())
+    return torch.stack(made)
+
+
+def tanh_by_exp(features, bias, y):
+    f, g = (features + bias[y][:, :, None, None]).chunk(2, dim=1)
+    return (f.exp() - (-f).exp()) / (f.exp() + (-f).exp()) * g.sigmoid()
+
+
+bank.right("gate", gate_by_one_hot, gate_image_by_image)
+bank.wrong("gate", {
+    "no gradient reaches `bias`": lambda features, bias, y: gate(features, bias.detach(), y),
+    "no gradient reaches `features`": lambda features, bias, y: gate(features.detach(), bias, y),
+    "wide open or shut .* (is infinite|NaN)": tanh_by_exp,
+    "shape": lambda features, bias, y: gate(features.mT, bias, y),
+    "half precision": lambda features, bias, y: gate(features, bias, y).bfloat16(),
+})  # fmt: skip
+
+
+def test_the_gate_of_the_exercise_is_the_gate_of_genlib():
+    """genlib's weights absorb a factor of two in f, which makes one sigmoid do for both."""
+    from genlib.autoregressive.gated_pixelcnn import gate as ours
+
+    features, bias, y = torch.randn(3, 4, 2, 5), torch.randn(6, 4), torch.tensor([5, 0, 2])
+    inner = torch.tensor([2.0, 2, 1, 1])[:, None, None]
+    given = inner * (features + bias[y][:, :, None, None])
+    assert torch.allclose(gate(features, bias, y), ours(given), atol=1e-6)
+
+
+# ---------------------------------------------------------------- 8. nll
 
 
 def nll_by_categorical(logits, level):
@@ -235,7 +278,7 @@ bank.wrong(
 )  # fmt: skip
 
 
-# ---------------------------------------------------------------- 8. sample
+# ---------------------------------------------------------------- 9. sample
 
 
 def raster(shape):
@@ -321,7 +364,7 @@ bank.wrong(
 )  # fmt: skip
 
 
-# ---------------------------------------------------------------- 9. complete
+# ---------------------------------------------------------------- 10. complete
 
 
 def fill_in(logits_of, x, levels, keep, known, order=None):
@@ -393,7 +436,7 @@ bank.wrong(
 )  # fmt: skip
 
 
-# ---------------------------------------------------------------- 10. colour_mask
+# ---------------------------------------------------------------- 11. colour_mask
 
 
 def colour_mask_by_loops(kind, in_group, out_group):

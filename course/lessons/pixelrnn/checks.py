@@ -37,7 +37,6 @@ __all__ = [
     "plain_scan",
     "right_to_left",
     "skew",
-    "unskew",
 ]
 
 # ---------------------------------------------------------------- 1. counting
@@ -437,7 +436,7 @@ plain_scan.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 5. and 6. skewing
+# ---------------------------------------------------------------- 5. skewing
 
 
 def _shear(x: Tensor, shifts: list[int], width: int) -> Tensor:
@@ -507,65 +506,12 @@ def _width(x: Tensor) -> int:
     return x.shape[3] - x.shape[2] + 1
 
 
-def _rows_from(x: Tensor, starts: list[int], width: int) -> Tensor:
-    around = cat([x, x], 3)  # a row that runs out begins again
-    return stack([around[:, :, i, n : n + width] for i, n in enumerate(starts)], 2)
+def _unskew(x: Tensor) -> Tensor:
+    """Row i from column i on."""
+    return stack([x[:, :, i, i : i + _width(x)] for i in range(x.shape[2])], 2)
 
 
-def _unskew(x: Tensor, wider: int = 0, first: int = 0) -> Tensor:
-    """Row i from column `first` + i on."""
-    return _rows_from(x, [*range(first, first + x.shape[2])], _width(x) + wider)
-
-
-def _wide(g: torch.Generator, label: str, b: int, f: int, h: int, w: int) -> Case:
-    return (hard if 1 in (h, w) else tame)(label, x=normal(g, b, f, h, w + h - 1))
-
-
-@step(
-    lambda g: [
-        _wide(g, "a 3 x 3 map", 1, 1, 3, 3),
-        _wide(g, "a 3 x 5 map", 2, 4, 3, 5),
-        _wide(g, "a 5 x 3 map", 3, 2, 5, 3),
-        _wide(g, "a map of one row", 2, 3, 1, 4),
-        _wide(g, "a map of one column", 2, 3, 4, 1),
-    ],
-    gradient="x",
-    dtype="same",
-    passes="every row is back in its place, and the padding is gone.",
-)
-def unskew(x: Tensor) -> Tensor:
-    r"""Check `unskew(x)`: row i moved back by i places, (B, F, H, W + H - 1) -> (B, F, H, W).
-
-    What stands in the padding of x does not matter, and is not zero here.
-
-    Example:
-        >>> from course import checks
-        >>> checks.pixelrnn.unskew(lambda x: x)
-        Traceback (most recent call last):
-            ...
-        course.checking.core.Wrong: right for a map of one row, but for a 3 x 3 map ...
-    """
-    return _unskew(x)
-
-
-unskew.wrong = {
-    "you cut the map without moving the rows back: row i begins at column i.": lambda x: x[..., : _width(x)],
-    "you keep the last W columns of every row: row i begins at column i.": lambda x: x[..., x.shape[2] - 1 :],
-    "you undo a skew the other way round, with the top row furthest to the right: row i begins at column i.":
-        lambda x: _unskew(x.flip(2)).flip(2),
-    "you are one column too far to the right: counted from 0, row i begins at column i.":
-        lambda x: _unskew(x, first=1),
-    "a column is lost: the skewed map has W + H - 1 columns, so W is that minus H, plus 1.": lambda x: _unskew(x, -1),
-    "the rows are back in place, but the map is still wide: keep only the first W columns.":
-        lambda x: _unskew(x, x.shape[2] - 1),
-    "you move the rows further to the right, as `skew` does: move them back.":
-        lambda x: _rows_from(x, [-i % x.shape[3] for i in range(x.shape[2])], _width(x)),
-    "you keep as many columns as there are rows: a map need not be square, W is the width minus H, plus 1.":
-        lambda x: _rows_from(x, [*range(x.shape[2])], x.shape[2]),
-}  # fmt: skip
-
-
-# ---------------------------------------------------------------- 7. a diagonal at a time
+# ---------------------------------------------------------------- 6. a diagonal at a time
 
 
 class _CountSquashing(TorchFunctionMode):
@@ -675,7 +621,7 @@ diagonal_scan.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 8. the other direction
+# ---------------------------------------------------------------- 7. the other direction
 
 
 class _Spread:
@@ -781,7 +727,7 @@ right_to_left.wrong = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- 9. drawing a level
+# ---------------------------------------------------------------- 8. drawing a level
 
 
 def _warm(logits: Tensor, temperature: float = 1) -> Tensor:

@@ -11,9 +11,9 @@
 #
 # **Can you build a recurrent network for images from nothing but tensors?**
 #
-# Nine steps take you there, from counting levels to a network that reads an image from two corners and draws its own.
+# Eight steps take you there, from counting levels to a network that reads an image from two corners and draws its own.
 # They belong to lesson [{{pixelrnn}} PixelRNN](../notebooks/{{pixelrnn}}_pixelrnn.ipynb), which explains the ideas; read it first, or
-# beside this. You need one course in probability and one in PyTorch. All nine steps take about 130 minutes, and putting
+# beside this. You need one course in probability and one in PyTorch. All eight steps take about 120 minutes, and putting
 # them together at the end 15 more; stop after any of them.
 #
 # **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
@@ -373,47 +373,22 @@ skewed = torch.where(skewed == 0, torch.nan, skewed)
 plots.show_rows({"map": F.pad(diagonals, (0, 5), value=torch.nan), "skewed": skewed}, size=2.2)
 
 # %% [markdown]
-# ## Step 6. And back again
-#
-# *Difficulty 2 of 5 · importance 3 of 5 · 10 minutes*
-#
-# The states will come out as columns of a skewed map. Move every row back by its number, and drop the padding,
-# whatever stands in it:
-#
-# $$\text{unskewed}_{ij} = x_{i,\, i + j}, \qquad j = 0, \dots, W - 1.$$
-#
-# **Write** `unskew(x)`, with x (B, F, H, W + H - 1). The result is (B, F, H, W).
-#
-# <details><summary>Hint</summary>
-#
-# You can work out W from the shape of x. Row $i$ is a slice of W columns: at which column does it begin?
-#
-# </details>
-#
-# <details><summary>Code</summary>
-#
-# ```python
-# row = x[:, :, i, i : i + width]  # with width = x.shape[3] - x.shape[2] + 1
-# ```
-# </details>
+# The states will come out as columns of a skewed map. So you need the way back, too: row $i$ is the slice of $W$ columns that
+# begins at column $i$, and the padding is dropped, whatever stands in it. It is written for you.
 
 # %%
 def unskew(x):
     """x (B, F, H, W + H - 1) -> (B, F, H, W)."""
-    ### BEGIN SOLUTION
     height = x.shape[2]
     width = x.shape[3] - height + 1
     return torch.stack([x[:, :, i, i : i + width] for i in range(height)], dim=2)
-    ### END SOLUTION
 
 
-# %%
-checks.pixelrnn.unskew(unskew)
 x = torch.randn(2, 3, 4, 5)
 print(f"skewed and moved back, a map is as it was: {torch.equal(unskew(skew(x)), x)}")
 
 # %% [markdown]
-# ## Step 7. A diagonal at a time
+# ## Step 6. A diagonal at a time
 #
 # *Difficulty 4 of 5 · importance 5 of 5 · 20 minutes*
 #
@@ -477,7 +452,7 @@ print(f"28 x 28 pixels in {28 + 28 - 1} steps instead of {28 * 28}")
 print(f"faster by {seconds[0] / seconds[1]:.0f} times, in processor time")
 
 # %% [markdown]
-# ## Step 8. From the other corner
+# ## Step 7. From the other corner
 #
 # *Difficulty 4 of 5 · importance 5 of 5 · 20 minutes*
 #
@@ -566,7 +541,7 @@ for name, matrix in zip(others, matrices):
     print(f"{name:<20} reads {ahead} values too early, and misses {missed} of {int(before.sum())}")
 
 # %% [markdown]
-# ## Step 9. Draw a level
+# ## Step 8. Draw a level
 #
 # *Difficulty 2 of 5 · importance 4 of 5 · 10 minutes*
 #
@@ -718,7 +693,7 @@ print(f"at T = 4 at least 10 of 100 are broken:                 {wild <= 0.9}")
 #
 # Where to go on:
 #
-# - Read `genlib/autoregressive/diagonal_bilstm.py`. `diagonal_step` there is the line you wrote in step 7. It sorts the
+# - Read `genlib/autoregressive/diagonal_bilstm.py`. `diagonal_step` there is the line you wrote in step 6. It sorts the
 #   pixels by diagonal instead of skewing them, which saves the padding.
 # - `genlib/autoregressive/row_lstm.py` reads three states of the row above, a whole row at a time. Write its scan: it
 #   needs $H$ steps, no skew and no mirror. Which pixels does it never read? Your `reads` can tell.

@@ -40,6 +40,7 @@ __all__ = [
     "log_evidence",
     "reparameterise",
     "sample",
+    "weighted_loss",
 ]
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -1010,4 +1011,111 @@ grey_bits.wrong = {
         lambda f, level, u, K: -_bits(f, (level + u) / K, 1 / K),
     "you average over the images: return one number for each.":
         lambda f, level, u, K: _bits(f, (level + u) / K, 1 / K).mean(),
+}  # fmt: skip
+
+
+# ---------------------------------------------------------------- 11. the weight of the KL
+
+
+def _batch(g: torch.Generator, b: int, d: int, weight: float, narrow: float = 0.0) -> dict:
+    """What a batch of images says; the last of the latents is dead."""
+    mean, log_std = normal(g, b, d), 0.5 * normal(g, b, d) - narrow
+    mean[:, d - 1], log_std[:, d - 1] = 0.0, 0.0
+    log_likelihood = 3 * normal(g, b) - 20
+    return {"log_likelihood": log_likelihood, "mean": mean, "log_std": log_std, "weight": weight}
+
+
+def _gradient_of_the_loss(answer: Answer, g: torch.Generator) -> str | None:
+    """Of the loss alone: what is only reported may be detached."""
+    given = _batch(g, 5, 3, weight=3.0, narrow=0.5)
+    trained = [given[key].requires_grad_() for key in ("log_likelihood", "mean", "log_std")]
+    loss = call("weighted_loss", answer, Case("a batch to train on", given))[0]
+    if not isinstance(loss, Tensor) or not loss.requires_grad:
+        return "no gradient comes through the loss: leave out `.item()`, `.detach()` and `torch.no_grad()`."
+    got = grad(loss, trained, allow_unused=True, materialize_grads=True)
+    wanted = grad(_weigh(*given.values())[0], trained)
+    for key, a, b in zip(given, got, wanted, strict=False):
+        if not same(100 * a, 100 * b):
+            return f"the loss is right, but its gradient with respect to {key} is not: is something detached?"
+    return None  # fmt: skip
+
+
+def _weigh(
+    log_likelihood: Tensor, mean: Tensor, log_std: Tensor, weight: float
+) -> tuple[Tensor, Tensor]:
+    each = _kl(mean, log_std)
+    return weight * each.sum(1).mean() - log_likelihood.mean(), each.mean(0)
+
+
+@step(
+    lambda g: [
+        tame("6 images and 3 latents", **_batch(g, 6, 3, weight=4.0)),
+        tame("5 images and 4 latents", **_batch(g, 5, 4, weight=0.5)),
+        hard("a weight of 0", **_batch(g, 3, 5, weight=0.0)),
+        hard("a single image", **_batch(g, 1, 3, weight=2.0)),
+        extreme("very narrow q", **_batch(g, 4, 2, weight=3.0, narrow=40.0)),
+    ],
+    results=("the loss", "the KL of each latent"),
+    live=[_gradient_of_the_loss],
+    passes="the weight stands on the KL alone, and a dead latent shows as 0 nats.",
+)
+def weighted_loss(
+    log_likelihood: Tensor, mean: Tensor, log_std: Tensor, weight: float
+) -> tuple[Tensor, Tensor]:
+    r"""Check `weighted_loss(log_likelihood, mean, log_std, weight)`: the loss of a batch, and what each latent costs.
+
+    log_likelihood (B,), mean and log_std (B, D), weight a number -> $\beta KL - \log p(x|z)$ averaged over the
+    images, one number, and the KL of each latent averaged over them, (D,).
+
+    Example:
+        >>> from course import checks
+        >>> checks.vae.weighted_loss(lambda likelihood, mean, log_std, weight: (-likelihood.mean(), mean[0]))
+        Traceback (most recent call last):
+            ...
+        course.checking.core.Wrong: the KL is missing from your loss.
+    """
+    return _weigh(log_likelihood, mean, log_std, weight)
+
+
+weighted_loss.wrong = {
+    "the KL is missing from your loss.": lambda ll, mean, log_std, w: (-ll.mean(), None),
+    "the weight is missing from your loss.": lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, 1)[0], None),
+    "the KL has the wrong sign in your loss: both are costs, the KL and minus the log-likelihood.":
+        lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, -w)[0], None),
+    "this is the weighted bound: a loss to be minimised is minus that.":
+        lambda ll, mean, log_std, w: (-_weigh(ll, mean, log_std, w)[0], None),
+    "your log-likelihood has the wrong sign: a loss falls when it rises.":
+        lambda ll, mean, log_std, w: (_weigh(-ll, mean, log_std, w)[0], None),
+    "your weight stands on the log-likelihood: it belongs on the KL.":
+        lambda ll, mean, log_std, w: (_weigh(w * ll, mean, log_std, 1)[0], None),
+    "your weight stands on both terms: it belongs on the KL alone.":
+        lambda ll, mean, log_std, w: (w * _weigh(ll, mean, log_std, 1)[0], None),
+    "you divide the log-likelihood by the number of latents too: the loss averages over images alone.":
+        lambda ll, mean, log_std, w: (_weigh(ll / mean.shape[1], mean, log_std, w / mean.shape[1])[0], None),
+    "the KL of your loss is averaged over the latents: it must be summed, as in `kl`.":
+        lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, w / mean.shape[1])[0], None),
+    "the KL of your loss is summed over the images, while the log-likelihood is averaged: average both.":
+        lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, w * len(ll))[0], None),
+    "your loss is summed over the images: average over them.":
+        lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, w)[0] * len(ll), None),
+    "your loss is one number an image: average over them.":
+        lambda ll, mean, log_std, w: (w * _kl(mean, log_std).sum(1) - ll, None),
+    "you take log_std for the log of the variance: the variance is exp(2 log_std), its logarithm 2 log_std.":
+        lambda ll, mean, log_std, w: _weigh(ll, mean, 0.5 * log_std, w),
+    "the KL of each latent carries the weight: what is reported carries none.":
+        lambda ll, mean, log_std, w: (None, w * _kl(mean, log_std).mean(0)),
+    "your second result has one number an image: average over the images, axis 0, and keep the latents.":
+        lambda ll, mean, log_std, w: (None, _kl(mean, log_std).sum(1)),
+    "your second result is averaged over the latents: average over the images, axis 0.":
+        lambda ll, mean, log_std, w: (None, _kl(mean, log_std).mean(1)),
+    "your second result is the KL of each latent of each image: average over the images, axis 0.":
+        lambda ll, mean, log_std, w: (None, _kl(mean, log_std)),
+    "your second result is the whole KL: keep its parts, one a latent.":
+        lambda ll, mean, log_std, w: (None, _kl(mean, log_std).sum(1).mean()),
+    "your second result is summed over the images: average over them.":
+        lambda ll, mean, log_std, w: (None, _kl(mean, log_std).sum(0)),
+    "you average mean and log_std over the images before you take the KL: the means of a busy latent cancel.":
+        lambda ll, mean, log_std, w: (None, _kl(mean.mean(0), log_std.mean(0))),
+    "your second result says which latents are in use: return their KL itself.":
+        lambda ll, mean, log_std, w: (None, (_kl(mean, log_std).mean(0) > 0.1).to(ll)),
 }  # fmt: skip

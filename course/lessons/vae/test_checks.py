@@ -11,7 +11,7 @@ from course.checking.suite import Bank, StepsOfALesson
 bank = Bank("vae")
 (
     bernoulli_log_prob, gaussian_log_prob, log_evidence, reparameterise, kl, elbo, gap, importance_bound, sample,
-    grey_bits,
+    grey_bits, weighted_loss,
 ) = (bank.solutions[step] for step in bank.steps)  # fmt: skip
 
 
@@ -112,6 +112,19 @@ def grey_bits_by_base_two(log_density, level, u, levels):
     return math.log2(levels) - log_density(x) / math.log(2) / level.flatten(1).shape[1]
 
 
+def weighted_loss_by_your_kl(log_likelihood, mean, log_std, weight):
+    with torch.no_grad():  # only reported
+        parts = torch.stack(
+            [kl(mean[:, [d]], log_std[:, [d]]).mean() for d in range(mean.shape[1])]
+        )
+    return (weight * kl(mean, log_std) - log_likelihood).mean(), parts
+
+
+def weighted_loss_by_distributions(log_likelihood, mean, log_std, weight):
+    each = kl_divergence(Normal(mean, log_std.exp()), Normal(torch.zeros_like(mean), 1.0)).mean(0)
+    return weight * each.sum() - log_likelihood.sum() / len(log_likelihood), each
+
+
 bank.right(
     "bernoulli_log_prob",
     bernoulli_by_cross_entropy,
@@ -134,6 +147,7 @@ bank.right("gap", evidence_minus_elbo, gap_of_masses)
 bank.right("importance_bound", importance_bound_draw_by_draw, importance_bound_with_repeated_images)
 bank.right("sample", sample_by_distributions, sample_in_batches)
 bank.right("grey_bits", grey_bits_by_base_two)
+bank.right("weighted_loss", weighted_loss_by_your_kl, weighted_loss_by_distributions)
 
 
 # ---------------------------------------------------------------- wrong answers
@@ -295,6 +309,14 @@ bank.wrong("sample", {
     "given 4000 codes for n = 2000": lambda decode, n, latent_dim: sample(decode, 2 * n, latent_dim)[:n],
     "with the latent dimensions last": drawn_from(lambda n, latent_dim: torch.randn(latent_dim, n)),
     r"the shape \(1, 3, 2\)": lambda decode, n, latent_dim: sample(decode, 1, latent_dim)[0],
+})  # fmt: skip
+bank.wrong("weighted_loss", {
+    "no gradient comes through the loss": torch.no_grad()(weighted_loss),
+    "with respect to log_std": lambda ll, mean, log_std, w: weighted_loss(ll, mean, log_std.detach(), w),
+    "with respect to log_likelihood": lambda ll, mean, log_std, w: weighted_loss(ll.detach(), mean, log_std, w),
+    "results .* other way round|swapped|order": lambda *arguments: weighted_loss(*arguments)[::-1],
+    "bits where nats": lambda *arguments: [x / math.log(2) for x in weighted_loss(*arguments)],
+    "small number|clamp": lambda ll, mean, log_std, w: weighted_loss(ll, mean, log_std.clamp(min=-20), w),
 })  # fmt: skip
 
 
