@@ -255,13 +255,19 @@ def labelled(word: str) -> Callable[[Question], bool]:
 
 
 def compared(
-    points: float, title: str, result: int | None = None, only: Callable[[Question], bool] = always
+    points: float,
+    title: str,
+    result: int | None = None,
+    only: Callable[[Question], bool] = always,
+    *,
+    probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
 ) -> Callable[[MakeStep], Part]:
     """A part for values that are those of the step's right function.
 
     Args:
         points, title, only: as in `Part`.
         result: which of several results is judged; all if None.
+        probe: of this part, as that of a `Step`.
     """
 
     def made(make: MakeStep) -> Part:
@@ -282,6 +288,7 @@ def compared(
 
             outcomes = [seen(outcome) for outcome in outcomes]
             step = step if result is None else step.of_result(result)
+            step.probe = probe or step.probe
             pairs = list(zip(questions, outcomes, strict=True))
             fits = [step.fits(*pair) for pair in pairs]
             asked = [pair for pair in pairs if only(pair[0])]

@@ -188,7 +188,7 @@ def _related(
     for words, function in FUNCTIONS.items():
         if allclose(got, function(want), rtol=1e-4, atol=1e-5, equal_nan=False):
             return words
-    if allclose(got.abs(), want.abs(), rtol=1e-4, atol=1e-5) and (got != -want).any():
+    if allclose(got.abs(), want.abs(), rtol=1e-4, atol=1e-5) and not same(got, -want):
         return "the size of each number is right, but not every sign: is there an `abs`, or a root of a square?"
     return _moved(pairs) or _times(pairs, cases, reveal) or _plus(pairs, cases, reveal)
 

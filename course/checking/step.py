@@ -518,8 +518,9 @@ class Step:
         for a, b, what in self._triples(given, wanted):
             needed = b.dtype if self.dtype == "same" else self.dtype
             if needed is not None and a.dtype != needed:
+                needs = "the next cell needs" if self.reveal else "the task asks for"
                 raise Wrong(
-                    f"the values are right, but {what} of `{self.name}` is {a.dtype}, and the next cell needs {needed}."
+                    f"the values are right, but {what} of `{self.name}` is {a.dtype}, and {needs} {needed}."
                 )
 
     def _triples(self, given: Sequence, wanted: Sequence) -> Iterator[tuple[Tensor, Tensor, str]]:
