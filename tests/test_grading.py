@@ -162,13 +162,13 @@ for address in [("127.0.0.1", 22), ("1.1.1.1", 80), ("localhost", 8888)]:
 """
 PATCH = """
 import builtins, torch, numpy
-import course.checking.core, course.checking.hand_in
+import course.checking.core, course.checking.hand_in, course.checking.step
 yes = lambda *a, **k: True
 torch.allclose = torch.equal = torch.isclose = torch.testing.assert_close = numpy.allclose = yes
 torch.Tensor.__eq__ = yes
 builtins.all = builtins.abs = yes
 course.checking.hand_in.rebound = lambda: []
-course.checking.core.same = course.checking.core.judge = yes
+course.checking.core.same = course.checking.step.same = yes
 AssertionError = Exception
 """
 FORGE = """

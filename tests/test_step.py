@@ -179,5 +179,6 @@ def test_asking_and_judging_stand_alone():
     cases = about.cases(7)
     assert isinstance(cases[0], Case) and [case.kind for case in cases][-1] == "extreme"
     about.judge(cases, about.ask(right, cases))
+    about.reveal = False
     with pytest.raises(Wrong, match="at .* it is [^,]*$"):
-        about.judge(cases, about.ask(lambda x: right(x) + x[:, 0], cases), reveal=False)
+        about.judge(cases, about.ask(lambda x: right(x) + x[:, 0], cases))

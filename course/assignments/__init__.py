@@ -9,11 +9,11 @@ from course.assignments.core import (
     ProblemSet,
     Task,
     Verdict,
+    compared,
     grade,
     grade_here,
-    gradients,
     problem_set,
-    values,
+    task,
 )
 
 __all__ = [
@@ -21,9 +21,9 @@ __all__ = [
     "ProblemSet",
     "Task",
     "Verdict",
+    "compared",
     "grade",
     "grade_here",
-    "gradients",
     "problem_set",
-    "values",
+    "task",
 ]

@@ -23,9 +23,6 @@ import pytest
 import torch
 
 from course.assignments import Verdict, grade_here, problem_set
-from course.assignments.core import table_of
-from course.checking.core import Wrong, own_random_numbers
-from course.checking.questions import Outcome
 from course.checking.suite import solutions
 from course.publish.build import ROOT
 
@@ -157,33 +154,6 @@ class GradersOfAProblemSet:
                 continue
             assert verdict.max_points - verdict.points == loses, (seed, str(verdict))
             assert says in str(verdict), (seed, str(verdict))
-
-    def test_every_known_mistake_is_told_in_its_own_words(self, task):
-        """The wrong functions in a judge's table, fed back to it. Where parts share a judge, one is enough."""
-        about, silent, tables = self.bank.graders.tasks[task], set(), 0
-        for seed in range(RUNS):
-            v = self.bank.graders.variant(seed % len(VARIANTS))
-            questions = about.questions(torch.Generator().manual_seed(seed), v)
-            for judge in {part.judge: None for part in about.parts}:
-                table = table_of(judge, v)
-                tables += bool(table)
-                for words, mistake in table:
-                    diagnoses = set()
-                    for part in about.parts:
-                        if part.judge is not judge:
-                            continue
-                        asked = [question for question in questions if part.only(question)]
-                        with own_random_numbers(0):
-                            outcomes = [Outcome(tensors=mistake(**x.arguments)) for x in asked]
-                            try:
-                                judge(task, asked, outcomes, v)
-                            except Wrong as error:
-                                diagnoses.add(str(error))
-                    if words not in diagnoses:
-                        silent.add((seed, words, *diagnoses))
-        if not tables:
-            pytest.skip("no table of mistakes to read")
-        assert not silent, "\n".join(map(str, sorted(silent)))
 
     def test_each_wrong_function_of_the_table_gets_its_own_words(self, task):
         """In every variant in which it is wrong, whatever the inputs; and there is one."""

@@ -16,11 +16,7 @@ from torch import Tensor
 from course.checking.core import (
     Answer,
     Case,
-    Mistakes,
-    Right,
     Wrong,
-    as_tensor,
-    judge,
     own_random_numbers,
 )
 from course.checking.questions import Outcome, Question, answer_questions, pack, unpack
@@ -29,7 +25,6 @@ from course.checking.step import Step
 Variant = Mapping[str, Any]
 MakeStep = Callable[[Variant], Step]
 Judge = Callable[[str, Sequence[Question], Sequence[Outcome], Variant], None]
-Table = Sequence[tuple[str, Callable[..., tuple[Tensor, ...]]]]  # words, and what deserves them
 
 
 @dataclass(frozen=True)
@@ -144,15 +139,18 @@ def grade(
         variant: the constants of the notebook's variant.
 
     Example:
+        >>> def positive(name, questions, outcomes, v):
+        ...     if not all((outcome.tensors[0] > 0).all() for outcome in outcomes):
+        ...         raise Wrong("there are numbers below 0.")
         >>> task = Task(
-        ...     lambda generator, v: [Question("a number", {"x": torch.rand(3, generator=generator)})],
-        ...     [Part(2, "the values", values(torch.exp, [("that is 1 too little.", torch.expm1)]))],
+        ...     lambda generator, v: [Question("three numbers", {"x": torch.rand(3, generator=generator)})],
+        ...     [Part(2, "the sign", positive)],
         ... )
         >>> questions = task.questions(torch.Generator(), {})
-        >>> outcomes = answer_questions("f", torch.expm1, questions)
+        >>> outcomes = answer_questions("f", torch.neg, questions)
         >>> print(grade(task, "f", questions, outcomes, {}))
         0 of 2 points
-        the values (-2): that is 1 too little.
+        the sign (-2): there are numbers below 0.
     """
     lost: dict[str, list[Part]] = {}  # the same words for two parts are said once
     if len(outcomes) != len(questions):
@@ -340,128 +338,3 @@ def explained(step: Step, questions: Sequence[Question], outcomes: Sequence[Outc
             continue
         return words
     return None
-
-
-# ---------------------------------------------------------------- judges that most tasks use
-
-
-def extreme(question: Question) -> bool:
-    return question.label.startswith("extreme")
-
-
-def ordinary(question: Question) -> bool:
-    return not extreme(question)
-
-
-def with_table(judge: Judge, table: Callable[[Variant], Table]) -> Judge:
-    """The judge, with its table of mistakes to read: a test feeds each of them back.
-
-    Args:
-        judge: of values.
-        table: the variant -> words, and the wrong function that they are for: arguments by name -> all the
-            results, zeros where this judge does not look.
-    """
-    judge.mistakes = table  # type: ignore[attr-defined]
-    return judge
-
-
-def table_of(judge: Judge, variant: Variant) -> Table:
-    """The mistakes that a judge knows in a variant; none where it has no table."""
-    return getattr(judge, "mistakes", lambda v: ())(variant)
-
-
-def all_results(
-    wrong: Callable[..., Tensor | Sequence[Tensor]], place: int = 0, n: int = 1
-) -> Callable[..., tuple[Tensor, ...]]:
-    """A function of one result as one of n, with zeros for the others."""
-
-    def made(**arguments: Any) -> tuple[Tensor, ...]:
-        result = wrong(**arguments)
-        if not isinstance(result, Tensor):
-            return tuple(result)
-        return tuple(result if i == place else torch.zeros(()) for i in range(n))
-
-    return made
-
-
-def values(
-    right: Right,
-    mistakes: Mistakes,
-    *,
-    probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
-    results: Sequence[str] = ("the result",),
-    kind: str = "float",
-) -> Judge:
-    """A judge of values: the right function, and the wrong ones that students write, as in `checks.core.judge`.
-
-    Args:
-        right: what should have come.
-        mistakes: words, and the function of a student who needs them.
-        probe: a case, the first wrong tensor and the right one -> words, or None.
-        results: what the tensors are, where the function returns several.
-        kind: of numbers, as in `checks.core.as_tensor`.
-    """
-
-    def judge_values(
-        name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], variant: Variant
-    ) -> None:
-        given = []
-        for outcome in outcomes:
-            if len(outcome.tensors) != len(results):
-                raise Wrong(
-                    f"`{name}` returns {len(outcome.tensors)} results where {len(results)} "
-                    f"{'is' if len(results) == 1 else 'are'} wanted."
-                )
-            given.append(tuple(as_tensor(name, x, kind) for x in outcome.tensors))
-        judge(name, questions, given, right, mistakes, probe=probe, results=results, reveal=False)
-
-    return with_table(
-        judge_values, lambda v: [(words, all_results(wrong)) for words, wrong in mistakes]
-    )
-
-
-def gradients(right: Right, *, as_good: Sequence[Right] = ()) -> Judge:
-    """A judge of gradients, for questions that ask for some: of a weighted sum of the results, so a wrong
-    constant in them costs the values' points and not these.
-
-    Args:
-        right: the right function, written so that gradients flow as they should.
-        as_good: functions whose values are wrong by a constant, and whose gradients are let pass.
-    """
-
-    def close(given: Tensor, wanted: Tensor) -> bool:
-        atol = 1e-4 * (float(wanted.abs().max()) or 1.0)
-        return torch.allclose(given.double(), wanted.double(), rtol=1e-3, atol=atol)
-
-    def agrees(given: Outcome, wanted: Outcome) -> bool:
-        pairs = zip(given.gradients, wanted.gradients, strict=True)
-        return all(x.shape == y.shape and close(x, y) for (_, x), (_, y) in pairs)
-
-    def judge_gradients(
-        name: str, questions: Sequence[Question], outcomes: Sequence[Outcome], variant: Variant
-    ) -> None:
-        for question, outcome in zip(questions, outcomes, strict=True):
-            if [key for key, _ in outcome.gradients] != list(question.trained):
-                raise Wrong(
-                    f"the gradients that came (for {question.label}) are not the ones asked for."
-                )
-            if any(agrees(outcome, answer_questions(name, f, [question])[0]) for f in as_good):
-                continue
-            [wanted] = answer_questions(name, right, [question])
-            for (key, given), (_, gradient) in zip(
-                outcome.gradients, wanted.gradients, strict=True
-            ):
-                if given.shape != gradient.shape:
-                    raise Wrong(f"the gradient of `{key}` has another shape than `{key}`.")
-                if not given.any() and gradient.any():
-                    raise Wrong(
-                        f"no gradient reaches `{key}`, so nothing could learn: look for `.detach()`, "
-                        "`.data`, `.item()` and `torch.no_grad()`."
-                    )
-                if not close(given, gradient):
-                    raise Wrong(
-                        f"the gradient of `{key}` is not right (for {question.label}): is a sign wrong "
-                        "on its way, or something detached, or computed twice?"
-                    )
-
-    return judge_gradients

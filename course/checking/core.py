@@ -1,8 +1,4 @@
-"""What all checks share: call a student's function with care, compare, and name the mistake.
-
-A check of a deterministic function is a table: some cases, the right function, and the wrong ones that
-students write, each with the words that help. `collect` calls the answer, `judge` compares. A check of
-a sampler looks at properties instead, and uses `call` and `as_tensor` directly.
+"""What all checks share: call a student's function with care, compare, and say what is wrong.
 
 A student's code shares the process with the check. So what the comparison needs from torch is
 bound here at import, inputs are drawn from a generator of the check's own, and the global random
@@ -14,20 +10,15 @@ import copy
 import inspect
 import linecache
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, allclose, equal, get_rng_state, isnan, set_rng_state, stack
-from torch.autograd import grad
+from torch import Tensor, allclose, equal, get_rng_state, set_rng_state
 
 Answer = Callable[..., Any]
-Right = Callable[..., Tensor | Sequence[Tensor]]
-Mistakes = Sequence[
-    tuple[str, Right]
-]  # the words that help, and the function of a student who needs them
 NOT_YET = "\x1b[1;31mNot yet:\x1b[0m"
 
 
@@ -189,74 +180,25 @@ def _as_photographed(value: Any, photo: Any) -> bool:
     return same_values and value.requires_grad == requires_grad and (value.grad is None) == no_grad
 
 
-def as_tensor(name: str, result: Any, kind: str = "float", what: str = "") -> Tensor:
-    """The result as a detached tensor of the right kind of numbers.
+def as_tensor(name: str, result: Any) -> Tensor:
+    """The result as a detached tensor of floating-point numbers.
 
     Args:
         name: of the student's function.
         result: what it returned.
-        kind: "float", "bool", or "any".
-        what: which of several results it is.
 
     Raises:
         Wrong: it is no tensor, or one of other numbers.
     """
-    of = f" as {what}" if what else ""
     if result is None:
-        raise Wrong(f"`{name}` returns None{of}: is there a `return` at its end?")
+        raise Wrong(f"`{name}` returns None: is there a `return` at its end?")
     if not isinstance(result, Tensor):
-        raise Wrong(f"`{name}` returns a {type(result).__name__}{of}: return a tensor.")
-    if kind == "float" and not result.is_floating_point():
+        raise Wrong(f"`{name}` returns a {type(result).__name__}: return a tensor.")
+    if not result.is_floating_point():
         raise Wrong(
-            f"`{name}` returns {result.dtype}{of}: return floating-point numbers, "
-            "as its inputs are (`.float()`)."
-        )
-    if kind == "bool" and result.dtype != torch.bool:
-        raise Wrong(
-            f"`{name}` returns {result.dtype}{of}: return True or False for each pixel, "
-            "as a comparison does (`... != 0`)."
+            f"`{name}` returns {result.dtype}: return floating-point numbers, as its inputs are (`.float()`)."
         )
     return result.detach()
-
-
-def collect(
-    name: str,
-    answer: Answer,
-    cases: Sequence[Case],
-    *,
-    kind: str = "float",
-    results: Sequence[str] = ("",),
-    changed: str | None = None,
-) -> list[tuple[Tensor, ...]]:
-    """What the answer returns for every case: one tensor, or as many as there are `results`.
-
-    Args:
-        name, answer, changed: as in `call`.
-        cases: the calls to make; the first is the example of the exercise.
-        kind: as in `as_tensor`.
-        results: what the tensors are, where the function returns several.
-
-    Raises:
-        Wrong: as `call` and `as_tensor`, or the number of results is another.
-    """
-    collected = []
-    for case in cases:
-        result = call(name, answer, case, changed)
-        if len(results) == 1:
-            result = (result,)
-        if not isinstance(result, tuple | list) or len(result) != len(results):
-            got = f"{len(result)}" if isinstance(result, tuple | list) else "one thing"
-            if result is None:
-                got = "None"
-            raise Wrong(f"`{name}` returns {got}: return {len(results)} tensors, {_list(results)}.")
-        collected.append(
-            tuple(as_tensor(name, x, kind, what) for x, what in zip(result, results, strict=True))
-        )
-    return collected
-
-
-def _list(words: Sequence[str]) -> str:
-    return ", ".join(words[:-1]) + " and " + words[-1]
 
 
 # ---------------------------------------------------------------- comparing
@@ -272,143 +214,3 @@ def same(a: Tensor, b: Tensor) -> bool:
         False
     """
     return a.shape == b.shape and allclose(a.double(), b.double(), rtol=1e-4, atol=1e-5)
-
-
-def judge(
-    name: str,
-    cases: Sequence[Case],
-    given: Sequence[Sequence[Tensor]],
-    right: Right,
-    mistakes: Mistakes,
-    *,
-    probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
-    results: Sequence[str] = ("the result",),
-    reveal: bool = True,
-) -> None:
-    """Return when every given tensor is right; else raise `Wrong` with the best diagnosis there is.
-
-    Args:
-        name: of the student's function.
-        cases: the calls made; the first is the example of the exercise.
-        given: what `collect` brought back for each.
-        right: what should have come: a tensor, or several.
-        mistakes: words, and the function that a student with this mistake writes. The first that
-            agrees with the answer in all cases gives its words.
-        probe: a case, the first wrong tensor (of the right shape) and the right one -> words, or
-            None. Asked when no mistake fits as a whole.
-        results: what the tensors are, where there are several.
-        reveal: whether a last word may say what would have been right, as for exercises.
-    """
-    wanted = [_several(right(**case.arguments)) for case in cases]
-    fits = [_all_same(a, b) for a, b in zip(given, wanted, strict=True)]
-    if all(fits):
-        return
-    for words, mistake in mistakes:
-        made = (_several(mistake(**case.arguments)) for case in cases)
-        if all(_all_same(a, b) for a, b in zip(given, made, strict=True)):
-            raise Wrong(words)
-    first = fits.index(False)
-    case = cases[first]
-    got, want, what = next(
-        (a, b, c)
-        for a, b, c in zip(given[first], wanted[first], results, strict=True)
-        if not same(a, b)
-    )
-    but = f"right for {cases[0].label}, but " if fits[0] else ""
-    ask = " Does a number of the example stand in your code?" if fits[0] else ""
-    start = f"{but}for {case.label} {what} of `{name}`"
-    if got.shape != want.shape:
-        raise Wrong(
-            f"{start} has the shape {tuple(got.shape)} where {tuple(want.shape)} is wanted.{ask}"
-        )
-    if isnan(got).any():
-        raise Wrong(f"{start} contains NaN: look for 0/0, or for infinities that meet.{ask}")
-    words_found = probe(case, got, want) if probe is not None else None
-    if words_found:
-        raise Wrong(words_found)
-    gap = (got.double() - want.double()).abs()
-    place = np.unravel_index(int(gap.argmax()), tuple(gap.shape))
-    where = f"at {[int(i) for i in place]} it is " if place else "it is "
-    instead = f", not {want[place].item():.4g}" if reveal else ""
-    raise Wrong(f"{start} is wrong: {where}{got[place].item():.4g}{instead}.{ask}")
-
-
-def judge_parts(
-    name: str,
-    cases: Sequence[Case],
-    given: Sequence[tuple[Tensor, ...]],
-    parts: Sequence[tuple[Right, Mistakes]],
-    results: Sequence[str],
-) -> None:
-    """Judge several results one after the other, each with mistakes of its own.
-
-    Args:
-        name, cases, given, results: as in `judge`.
-        parts: for each result the right function and its mistakes.
-
-    Raises:
-        Wrong: as `judge`, for the first result that is not right.
-
-    Example:
-        >>> case = Case("ones", {"x": torch.ones(2)})
-        >>> given = [(-torch.ones(2), torch.ones(2).expm1())]
-        >>> parts = [(torch.neg, []), (torch.exp, [("1 is missing.", torch.expm1)])]
-        >>> judge_parts("both", [case], given, parts, ["minus x", "e to the x"])
-        Traceback (most recent call last):
-            ...
-        course.checking.core.Wrong: 1 is missing.
-    """
-    for n, (right, mistakes) in enumerate(parts):
-        one = [(several[n],) for several in given]
-        judge(name, cases, one, right, mistakes, results=results[n : n + 1])
-
-
-def judge_gradient(
-    name: str, answer: Answer, case: Case, right: Right, trained: Sequence[str]
-) -> None:
-    """Return when training through the answer works as through the right function.
-
-    Args:
-        name, answer, right: as in `judge`; the values are right already.
-        case: a call.
-        trained: names of the arguments that should get a gradient.
-
-    Raises:
-        Wrong: no gradient arrives, backward stops, or the gradient is another.
-    """
-    leaves = {key: case.arguments[key].detach().clone().requires_grad_() for key in trained}
-    learning = Case(case.label, {**case.arguments, **leaves})
-    names = " and ".join(f"`{key}`" for key in trained)
-
-    def gradients(results: Any) -> Sequence[Tensor]:
-        total = stack([x.square().sum() for x in _several(results)]).sum()
-        return grad(total, list(leaves.values()), allow_unused=True, materialize_grads=True)
-
-    results = call(name, answer, learning)
-    if not all(x.requires_grad for x in _several(results)):
-        raise Wrong(
-            f"no gradient reaches {names}, so nothing could learn: leave out `.detach()`, `.data`, "
-            "`.item()` and `torch.no_grad()`."
-        )
-    try:
-        given = gradients(results)
-    except RuntimeError as error:
-        if "inplace" not in str(error):
-            raise Wrong(f"the values are right, but backward stops: {str(error)[:120]}") from None
-        raise Wrong(
-            "the values are right, but backward stops: you write into a tensor that it still needs "
-            "(`+=`, `*=`, or a slice on the left of `=`). Compute a new one."
-        ) from None
-    if not _all_same(given, gradients(right(**learning.arguments))):
-        raise Wrong(
-            f"the values are right, but the gradient of {names} is not: is something on its way "
-            "detached?"
-        )
-
-
-def _several(result: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
-    return (result,) if isinstance(result, Tensor) else result
-
-
-def _all_same(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
-    return all(same(x, y) for x, y in zip(a, b, strict=True))

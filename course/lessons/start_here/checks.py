@@ -2,12 +2,19 @@
 
 from torch import Tensor, rand
 
-from course.checking.core import Answer, Case, Mistakes, collect, judge, own_random_numbers
+from course.checking.step import step, tame
 
 __all__ = ["brightness"]
 
 
-def brightness(answer: Answer, *, seed: int = 0) -> None:
+@step(
+    lambda g: [
+        tame(f"{n} images of shape {shape}", x=rand(n, *shape, generator=g))
+        for n, shape in ((3, (1, 2, 2)), (2, (3, 4, 5)))
+    ],
+    passes="one number for each image.",
+)
+def brightness(x: Tensor) -> Tensor:
     """Check `brightness(x)`: the mean of the pixels of each image, (B, C, H, W) -> (B,).
 
     Example:
@@ -19,33 +26,13 @@ def brightness(answer: Answer, *, seed: int = 0) -> None:
             ...
         course.checking.core.Wrong: this is the sum over the pixels: divide by their number...
     """
+    return x.mean(dim=(1, 2, 3))
 
-    def right(x: Tensor) -> Tensor:
-        return x.mean(dim=(1, 2, 3))
 
-    mistakes: Mistakes = [
-        (
-            "this is the mean over all images together: return one number for each image.",
-            lambda x: x.mean(),
-        ),
-        (
-            "this is the sum over the pixels: divide by their number.",
-            lambda x: x.sum(dim=(1, 2, 3)),
-        ),
-        (
-            "this is the mean over the images, axis 0: average over the other axes.",
-            lambda x: x.mean(dim=0),
-        ),
-        (
-            "you average over the last axis only: channels, rows and columns all belong to the image.",
-            lambda x: x.mean(dim=-1),
-        ),
-    ]
-    with own_random_numbers(seed) as generator:
-        cases = [
-            Case(f"for {n} images of shape {shape}", {"x": rand(n, *shape, generator=generator)})
-            for n, shape in ((3, (1, 2, 2)), (2, (3, 4, 5)))
-        ]
-        given = collect("brightness", answer, cases)
-        judge("brightness", cases, given, right, mistakes)
-    print("Right: one number for each image.")
+brightness.wrong = {
+    "this is the mean over all images together: return one number for each image.": lambda x: x.mean(),
+    "this is the sum over the pixels: divide by their number.": lambda x: x.sum(dim=(1, 2, 3)),
+    "this is the mean over the images, axis 0: average over the other axes.": lambda x: x.mean(dim=0),
+    "you average over the last axis only: channels, rows and columns all belong to the image.":
+        lambda x: x.mean(dim=-1),
+}  # fmt: skip
