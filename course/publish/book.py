@@ -23,6 +23,7 @@ from nbformat import NotebookNode
 
 import genlib
 from course import syllabus
+from course.checking.step import Step
 from course.publish import build, glossary, pages
 from course.publish.student import imported
 from genlib.taxonomy import TREE, Branch, Leaf
@@ -245,16 +246,20 @@ def public_modules() -> list[str]:
 
 
 def members(name: str) -> str:
-    """The option that documents what a module itself defines, and not what it takes from others."""
+    """What documents all that a module itself defines, and not what it takes from others."""
     module = importlib.import_module(name)
-    own = [
-        key
+    own = {
+        key: value
         for key, value in vars(module).items()
         if not key.startswith("_")
         and getattr(value, "__module__", None) == name
         and callable(value)
-    ]
-    return f"   :members: {', '.join(own)}\n" if own else ""
+    }
+    steps = [key for key, value in own.items() if isinstance(value, Step)]
+    others = ", ".join(key for key in own if key not in steps)
+    # a check stands for a function, which Sphinx does not see by itself
+    functions = "".join(f"\n.. autofunction:: {name}.{key}\n" for key in steps)
+    return (f"   :members: {others}\n" if others else "") + functions
 
 
 def write_reference(source: Path) -> None:

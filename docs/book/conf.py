@@ -2,10 +2,6 @@
 
 import re
 
-from sphinx.ext.autodoc import FunctionDocumenter
-
-from course.checking.step import Step
-
 project = "Deep generative models"
 author = "the authors of the course"
 html_title = project
@@ -83,18 +79,7 @@ def not_ours(app, what, name, obj, skip, options):
     )
 
 
-class StepDocumenter(FunctionDocumenter):
-    """A check is a `Step` that stands for a function, and reads like one."""
-
-    priority = FunctionDocumenter.priority + 10
-
-    @classmethod
-    def can_document_member(cls, member, membername, isattr, parent):
-        return isinstance(member, Step)
-
-
 def setup(app):
-    app.add_autodocumenter(StepDocumenter)
     app.connect("autodoc-skip-member", not_ours)
     app.connect(
         "autodoc-process-docstring", as_rest, priority=400
