@@ -225,7 +225,7 @@ def of_samples(found: dict[str, dict[str, float]], n: str, where: str) -> dict[s
     metrics = {}
     for kind, prefix in (("samples", ""), ("training images", "real_")):
         for name, values in found.items():
-            key = name.lower().removesuffix(" distance")
+            key = name.lower().replace("é", "e").removesuffix(" distance")
             if key in words:
                 metrics[prefix + key] = Measured(values[kind], None, f"{words[key]}, of {n} {kind}")
     return metrics

@@ -224,7 +224,7 @@ def test_drawing_grey_images_multiplies_no_more_than_one_whole_pass(family: type
 
 
 @FAMILIES
-@pytest.mark.parametrize("hidden_dim", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3])
 def test_the_work_grows_with_the_number_of_pixels(family: type[PixelModel], channels: int):
     """As many multiplications for four more rows, or columns, whatever there is already."""
     tall = [random_model(family, (channels, height, 5)) for height in (4, 8, 12)]

@@ -68,4 +68,4 @@ def test_a_lesson_that_asks_for_all_images_gets_so_many_of_the_other_data(tmp_pa
         assert len(load("digits", size=70)) == 70
         assert len(load("colour_digits")) > 20
     finally:
-        space["genlib"].data.load = space["few"].__defaults__[-1]
+        space["genlib"].data.load = space["few"].__kwdefaults__["load"]

@@ -387,7 +387,7 @@ def test_what_is_too_large_is_refused(runs, opened, monkeypatch):
     refused("takes .* MB, and a pretrained model at most", run, "vae-digits", opened)
     monkeypatch.setattr(packer, "LARGEST", size)
     monkeypatch.setattr(packer, "LARGEST_TOGETHER", together - 1)
-    refused("with vae-digits the box takes", run, "vae-digits", opened)
+    refused("with vae-digits all models take", run, "vae-digits", opened)
     monkeypatch.setattr(packer, "LARGEST_TOGETHER", together)
     packer.pack(run, "vae-digits", opened, **FAST)  # in its own place it takes nothing more
     refused("with another-digits all models take", run, "another-digits", opened)
