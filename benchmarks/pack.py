@@ -217,17 +217,19 @@ def measured(
 
 def of_samples(found: dict[str, dict[str, float]], n: str, where: str) -> dict[str, Measured]:
     """What `compare_samples` has found, as a card has it: of samples, and `real_` of training images."""
-    words = {
-        "frechet": "Fréchet distance to as many test images, in features of a small classifier",
-        "precision": "share of them that lie among as many test images",
-        "recall": "share of as many test images that lie among them",
-    }
+    entries = {
+        "Fréchet distance": (
+            "frechet", "Fréchet distance to as many test images, in features of a small classifier"
+        ),
+        "precision": ("precision", "share of them that lie among as many test images"),
+        "recall": ("recall", "share of as many test images that lie among them"),
+    }  # fmt: skip
     metrics = {}
     for kind, prefix in (("samples", ""), ("training images", "real_")):
         for name, values in found.items():
-            key = name.lower().replace("é", "e").removesuffix(" distance")
-            if key in words:
-                metrics[prefix + key] = Measured(values[kind], None, f"{words[key]}, of {n} {kind}")
+            if name in entries:
+                key, how = entries[name]
+                metrics[prefix + key] = Measured(values[kind], None, f"{how}, of {n} {kind}")
     return metrics
 
 
