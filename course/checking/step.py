@@ -154,9 +154,8 @@ class Step:
             )
         cases = self.cases(seed)
         self._takes(answer, cases[0])
-        plain = [
-            replace(case, trained=()) for case in cases
-        ]  # gradients are for those whose values are right
+        # gradients are for those whose values are right
+        plain = [replace(case, trained=()) for case in cases]
         outcomes = self.ask(answer, plain, seed)
         with own_random_numbers(0):
             try:
@@ -263,7 +262,7 @@ class Step:
         """Whether the values that came of one call are right; asks nothing of those that are not."""
         try:
             given = self.tensors(outcome)
-            if not all_same(given, several(self.right(*self._arguments(case).values()))):
+            if not all_same(given, self._wanted([case])[1][0]):
                 return False
             self.judge_values([case], [outcome])
         except Wrong:
@@ -273,8 +272,7 @@ class Step:
     def known(self, cases: Sequence[Question], outcomes: Sequence[Outcome]) -> str | None:
         """The words of the table, if an entry agrees with what came; calls that stopped are left out."""
         came = [(a, b) for a, b in zip(cases, outcomes, strict=True) if b.words is None]
-        told = [self._arguments(case) for case, _ in came]
-        wanted = [several(self.right(*arguments.values())) for arguments in told]
+        told, wanted = self._wanted([case for case, _ in came])
         given = [self.tensors(outcome) for _, outcome in came]
         if all(map(all_same, given, wanted)):
             return None
@@ -329,8 +327,7 @@ class Step:
 
     def _judge_table(self, cases: Sequence[Question], given: Sequence) -> list[tuple]:
         """What is wanted; `Wrong` if the table knows what was given instead."""
-        told = [self._arguments(case) for case in cases]
-        wanted = [self._results(self.right, *both) for both in zip(cases, told, strict=True)]
+        told, wanted = self._wanted(cases)
         if not all(map(all_same, given, wanted)):
             _raise(self._constant(given, wanted))
             _raise(self._known(cases, told, given, wanted))
@@ -414,6 +411,11 @@ class Step:
 
     def _reading(self, answer: Answer) -> Answer:
         return answer if self.read is None else _Reading(answer, self.read)
+
+    def _wanted(self, cases: Sequence[Case]) -> tuple[list[Mapping[str, Any]], list[tuple]]:
+        """For each case what the right function is given, and what it returns."""
+        told = [self._arguments(case) for case in cases]
+        return told, [self._results(self.right, *both) for both in zip(cases, told, strict=True)]
 
     def _results(
         self, function: Callable[..., Any], case: Case, told: Mapping[str, Any]
