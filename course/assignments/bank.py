@@ -16,13 +16,14 @@ A wrong answer is what a student writes, so none of them calls the grader's own 
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import jupytext
 import pytest
 import torch
 
 from course.assignments import Verdict, grade_here, problem_set
+from course.checking.questions import Question
 from course.checking.suite import solutions
 from course.publish.build import ROOT
 
@@ -51,6 +52,7 @@ class GraderBank:
         source = self.source.read_text()
         self.functions = dict(re.findall(rf'^hand_in\("{name}", "(\w+)", (\w+)', source, re.M))
         self.solutions = solutions(source)
+        self._questions: dict[tuple, Sequence[Question]] = {}  # the same for all answers
         self._first: dict[tuple[str, Factory], Verdict] = {}
 
     def wrong(
@@ -103,8 +105,12 @@ class GraderBank:
         return [self.graders.tasks[task].right, self.solution(task)]
 
     def verdict(self, task: str, factory: Factory, variant: int = 0, seed: int = 0):
-        answer = factory(self.graders.variant(variant))
-        return grade_here(self.name, task, answer, variant, seed)
+        constants, about = self.graders.variant(variant), self.graders.tasks[task]
+        key = task, variant, seed
+        if key not in self._questions:
+            generator = torch.Generator().manual_seed(seed)
+            self._questions[key] = about.questions(generator, constants)
+        return grade_here(self.name, task, factory(constants), variant, seed, self._questions[key])
 
     def first_verdict(self, task: str, factory: Factory):
         """With the first inputs of the repository's own variant, asked for once."""
