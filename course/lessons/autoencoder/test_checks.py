@@ -318,7 +318,7 @@ bank.wrong("draw_codes", {
     "many of your draws are the same": lambda codes, n: draw_codes(codes, n // 2 + 1).repeat(2, 1)[:n],
     r"has the shape \(400, 3\) where \(7, 3\)": lambda codes, n: draw_codes(codes, len(codes)),
     "right, their mean is not": lambda codes, n: draw_codes(codes, n) + codes.mean(0),
-    r"(4|3.9.|4.0.) times that of the codes": lambda codes, n: 2 * draw_codes(codes, n) - codes.mean(0),
+    "times that of the codes": lambda codes, n: 2 * draw_codes(codes, n) - codes.mean(0),
     "right, their covariance is not": lambda codes, n: draw_codes(codes, n) + noise_for(codes, n),
     "subtract the mean before": lambda codes, n: draw_codes(codes, n) + noise_for(codes, n)[:, :1] * codes.mean(0),
     "root of the correlations": lambda codes, n: codes.mean(0) + (draw_codes(codes, n) - codes.mean(0)) / codes.std(0),
