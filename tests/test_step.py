@@ -91,6 +91,7 @@ class Rounds(torch.autograd.Function):
         ("added up", lambda x: right(x).cumsum(0)),
         ("another order", lambda x: right(x).sort().values),
         ("half precision", lambda x: right(x).bfloat16()),
+        ("right to three digits: .* half precision", lambda x: right(x) * (1 + 1e-3 * x[:, 0].sign())),
         ("changes its argument `x`", in_place),
         ("no gradient reaches `x`", lambda x: right(x.detach())),
         ("gradient of `x` is not right", lambda x: Rounds.apply(right(x))),
@@ -102,6 +103,25 @@ def test_a_cheap_question_explains(says, answer, seed):
     words = told(make(), answer, seed)
     assert words is not None and re.search(says, words), words
     assert len(words) <= 250
+
+
+@pytest.mark.parametrize(
+    ("says", "cut"), [("below 0 and above 1", (0, 1)), ("negative", (0, None))]
+)
+def test_numbers_that_are_cut_off_are_named(says, cut):
+    @step(lambda g: [tame("5 numbers", x=torch.tensor([-2.0, 0.5, -0.3, 0.7, 3.0]))])
+    def same(x):
+        return 1 * x
+
+    assert says in told(same, lambda x: x.clamp(*cut))
+
+
+def test_labels_of_zero_are_no_reason_for_nan():
+    @step(lambda g: [tame("three labels", x=normal(g, 3), y=torch.tensor([0, 1, 0]))])
+    def picked(x, y):
+        return x[y]
+
+    assert "inf - inf, as after an exp" in told(picked, lambda x, y: x[y] + math.inf - math.inf)
 
 
 def test_numbers_are_printed_with_the_digits_that_differ():
