@@ -280,14 +280,17 @@ best_logit.wrong = {
 # ---------------------------------------------------------------- 4. what the objective measures
 
 
-def _cells(g: torch.Generator, n: int, wide: float = 0.0) -> dict[str, Tensor]:
-    """All of the line; or half of it, in other units, so that densities are small and cells wide."""
+def _cells(g: torch.Generator, n: int) -> dict[str, Tensor]:
     dx = (0.2 + rand(n, generator=g)).to(torch.get_default_dtype())
     log_p = normal(g, 2, n)
-    log_p = log_p - (log_p + dx.log()).logsumexp(1, keepdim=True) - wide
-    if wide:
-        log_p -= math.log(2)
-    return {"log_p": log_p[0], "log_q": log_p[1], "dx": dx * math.exp(wide)}
+    log_p = log_p - (log_p + dx.log()).logsumexp(1, keepdim=True)
+    return {"log_p": log_p[0], "log_q": log_p[1], "dx": dx}
+
+
+def _wide_cells(g: torch.Generator, n: int) -> dict[str, Tensor]:
+    """In small units, so that densities are small; in double precision, since their entropies are large."""
+    log_p, log_q, dx = (x.double() for x in _cells(g, n).values())
+    return {"log_p": log_p - 60, "log_q": log_q - 60, "dx": dx * math.exp(60)}
 
 
 def _apart() -> dict[str, Tensor]:
@@ -323,7 +326,7 @@ def _by_densities(log_p: Tensor, log_q: Tensor, dx: Tensor) -> Tensor:
         tame("cells of different width", **_cells(g, 6)),
         tame("more cells", **_cells(g, 9)),
         extreme("densities that never meet", **_apart()),
-        extreme("very wide cells, half of the line", **_cells(g, 5, wide=60.0)),
+        extreme("very wide cells", **_wide_cells(g, 5)),
     ],
     passes="half of each divergence from the mixture, between 0 and log 2.",
 )
@@ -364,8 +367,6 @@ jsd.wrong = {
         lambda p, q, dx: _jsd(p, q, ones_like(dx)),
     "you average over the cells: add them up, each times its width.":
         lambda p, q, dx: _jsd(p, q, ones_like(dx) / len(dx)),
-    "you make both densities sum to one: take them as they are, since the cells may not cover the whole line.":
-        lambda p, q, dx: _jsd(p - (p + dx.log()).logsumexp(0), q - (q + dx.log()).logsumexp(0), dx),
     "you use one width for all cells: they may differ, so multiply before you sum.":
         lambda p, q, dx: _jsd(p, q, dx[:1]),
     "you use the mean width for all cells: they may differ, so multiply before you sum.":
@@ -646,8 +647,13 @@ def _d_step(
     return answer
 
 
-def _left_off(take: Callable[..., Answer]) -> dict[str, Answer]:
-    """Entries of both steps: what is switched off in one of the players, and never on again."""
+def _in_both_steps(take: Callable[..., Answer], loss: Callable[..., Tensor]) -> dict[str, Answer]:
+    """Entries for what is switched off in one of the players and never on again, and for what comes too late."""
+
+    def afterwards(discriminator, generator, optimizer, *data):
+        take()(discriminator, generator, optimizer, *data)
+        return loss(*map(discriminator, data[:-1]), discriminator(generator(data[-1]).detach()))
+
     off = {
         "you switch off the gradients of the {} and leave them off, so it could never learn again: switch them on "
         "before you return, or do without.":
@@ -656,6 +662,9 @@ def _left_off(take: Callable[..., Answer]) -> dict[str, Answer]:
             nn.Module.eval,
     }  # fmt: skip
     return {
+        "you return the loss after the step: return the one you stepped on.": afterwards,
+        "you take two steps on one batch: take one.": lambda *given: [take()(*given) for _ in range(2)][1],
+    } | {
         words.format(name): take(after=lambda *nets, i=i, switch=switch: switch(nets[i]))
         for i, name in enumerate(("discriminator", "generator")) for words, switch in off.items()
     }  # fmt: skip
@@ -667,14 +676,6 @@ def _not_by_the_optimizer(case: Case, got: Tensor, want: Tensor) -> str | None:
         "along the gradient of this loss as it is."
         if want.ndim else None
     )  # fmt: skip
-
-
-def _afterwards(step_of: Answer, loss: Callable[..., Tensor]) -> Answer:
-    def answer(discriminator, generator, optimizer, *data):
-        step_of(discriminator, generator, optimizer, *data)
-        return loss(*map(discriminator, data[:-1]), discriminator(generator(data[-1]).detach()))
-
-    return answer
 
 
 @step(
@@ -707,7 +708,7 @@ def _nudge(net: _Net) -> None:
 
 
 discriminator_step.wrong = {
-    **_left_off(_d_step),
+    **_in_both_steps(_d_step, _of_d),
     "the generator moves too: this step changes the discriminator alone, by the optimizer that is given.":
         _d_step(after=lambda d, g: _nudge(g)),
     "you clear the generator's gradients, which are not yours: detach the fakes, and none will arrive there.":
@@ -742,8 +743,6 @@ discriminator_step.wrong = {
         _d_step(lambda real, fake: softplus(-fake).mean(), looks=False),
     "you go uphill: the optimizer minimises, so give it the loss, not the value V(D, G).":
         _d_step(lambda real, fake: -_of_d(real, fake)),
-    "you return the loss after the step: return the one you stepped on.":
-        _afterwards(_d_step(), _of_d),
 }  # fmt: skip
 
 
@@ -797,7 +796,7 @@ def generator_step(discriminator, generator, optimizer, z):
 
 
 generator_step.wrong = {
-    **_left_off(_g_step),
+    **_in_both_steps(_g_step, _of_g),
     "the discriminator moves too: this step changes the generator alone, by the optimizer that is given.":
         _g_step(after=lambda d, g: _nudge(d)),
     "your fakes are detached (`.detach()`, or `torch.no_grad()`), so no gradient reaches the generator: here it must "
@@ -822,8 +821,6 @@ generator_step.wrong = {
     "you step on both losses at once: take the non-saturating one.":
         _g_step(lambda fake: softplus(-fake).mean() - softplus(fake).mean()),
     "you step on the sum over the fakes: take the mean.": _g_step(lambda fake: softplus(-fake).sum()),
-    "you return the loss after the step: return the one you stepped on.":
-        _afterwards(_g_step(), _of_g),
 }  # fmt: skip
 
 

@@ -381,8 +381,10 @@ def _what_is_wrong_with_the_draws(case: Case, z: Tensor) -> str | None:
         return "one of your draws is the mean itself: every draw has its own noise."
     if len((1e4 * noise[:, 0, 0].abs()).round().unique()) < 0.7 * k:
         return "some of your draws repeat others, or mirror them: every draw has its own noise."
-    inside = (noise.abs() < 1).double().mean().item()
-    if abs(inside - 0.6827) > 6 * math.sqrt(0.6827 * 0.3173 / noise.numel()):
+    for width, share in ((1, 0.6827), (2, 0.9545)):
+        inside = (noise.abs() < width).double().mean().item()
+        if abs(inside - share) < 6 * math.sqrt(share * (1 - share) / noise.numel()):
+            continue
         return "your noise has the right mean and spread, but is not normal: take `torch.randn`."
     return None
 
@@ -919,7 +921,7 @@ def _not_drawn(x: Tensor, logits: Tensor) -> str | None:
         *lines,
     ):
         lightest_black, darkest_white = (p * (1 - x)).amax(pixels), (p * x + 1 - x).amin(pixels)
-        if (lightest_black <= darkest_white + 1e-6).all():
+        if 0 < x.mean() < 1 and (lightest_black <= darkest_white + 1e-6).all():
             return words
 
     def fits(x: Tensor) -> bool:
