@@ -174,7 +174,7 @@ def _where_from(case: Case) -> str:
         return "inf - inf, or 0 times inf: this input holds infinities"
     if any((x == 0).any() for x in numbers if x.is_floating_point()):  # labels divide nothing
         return "0/0, 0 times log 0, or inf - inf: this input holds zeros"
-    return "0/0, inf/inf, or inf - inf, as after an exp that overflows, or the root of a negative number"
+    return "0/0, inf/inf, or inf - inf, as after an exp that overflows, or the root or logarithm of a negative number"
 
 
 def _related(
@@ -288,6 +288,8 @@ def _times(
                 minus = "minus " if sign < 0 else ""
                 return f"your result is {minus}the right one " + words.format(what)
     if all(math.isclose(x, factors[0], rel_tol=3e-4) for x in factors) and factors[0]:
+        if abs(factors[0] - 1) < 1e-3:
+            return "your result is right to three digits only: it is rounded, or a difference stands for a derivative."
         times = f"{factors[0]:.5g}" if reveal else "a constant"
         return f"your result is {times} times the right one, for all inputs: look at the factors."
     return None
@@ -306,6 +308,7 @@ def _plus(
         for words, form in {
             "the logarithm of {}": lambda n: math.log(n),
             "{}": lambda n: n,
+            "half of {}": lambda n: n / 2,
             "log(2 pi)/2 times {}": lambda n: n * half,
         }.items():
             what = _form_of([sign * x for x in means], cases, form)
