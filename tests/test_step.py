@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from course.checking.core import Case, Wrong, normal
+from course.checking.relations import explain
 from course.checking.step import extreme, hard, step, tame
 
 
@@ -95,6 +96,9 @@ class Rounds(torch.autograd.Function):
         ("no gradient reaches `x`", lambda x: right(x.detach())),
         ("gradient of `x` is not right", lambda x: Rounds.apply(right(x))),
         ("returns 0 everywhere", lambda x: 0 * right(x)),
+        ("int64: return floating-point numbers", lambda x: right(x).long() // 10**6),
+        ("only in the last place along axis 0", lambda x: torch.cat([right(x)[:-1], right(x)[:1] + 1])),
+        ("only in the first place along axis 0", lambda x: torch.cat([right(x)[:1] + 1, right(x)[1:]])),
         ("The number 3 of 3 rows of 4 stands in your code", lambda x: right(x) + len(x) - 3),
     ],
 )  # fmt: skip
@@ -102,6 +106,18 @@ def test_a_cheap_question_explains(says, answer, seed):
     words = told(make(), answer, seed)
     assert words is not None and re.search(says, words), words
     assert len(words) <= 250
+
+
+def test_an_axis_in_another_place_is_not_one_too_many():
+    x = torch.arange(6.0).view(1, 1, 2, 3)
+    said = [explain("f", [Case("one", {})], [[y]], [[x]], ["it"]) for y in (x.movedim(2, 0), x[0])]
+    assert "another order" in said[0] and "keep the axis" in said[1]
+
+
+def test_zeros_among_whole_numbers_do_not_explain_nan():
+    case = Case("two", {"level": torch.zeros(2).long()})
+    words = explain("f", [case], [[torch.full((2,), math.nan)]], [[torch.ones(2)]], ["it"])
+    assert "an exp that overflows" in words and "zeros" not in words
 
 
 def test_numbers_are_printed_with_the_digits_that_differ():
