@@ -371,11 +371,11 @@ def _at_an_end(pairs: Sequence[tuple[Tensor, Tensor]]) -> str:
         for a, b in pairs
         if a.shape == b.shape and not same(a, b)
     ]
-    if len(unequal) < 2:
-        return ""
-    for dim in range(min(x.ndim for x in unequal)):
+    for dim in range(min((x.ndim for x in unequal), default=0)):
+        if sum(x.shape[dim] > 1 for x in unequal) < 2:  # one may be chance
+            continue
         for i, which in ((-1, "last"), (0, "first")):
-            if all(x.shape[dim] > 1 and x.sum() == x.select(dim, i).sum() for x in unequal):
+            if all(x.sum() == x.select(dim, i).sum() for x in unequal):
                 return f" It is wrong only in the {which} place along axis {dim}: where do your loops begin and end?"
     return ""
 
