@@ -777,14 +777,15 @@ def _as_counted(made: Any, held_out: Tensor, log_p: Tensor, posterior: Tensor, s
         raise Wrong("the labels come first in yours: return the threshold, then the labels.")
     if not isinstance(threshold, Tensor) or threshold.ndim or not threshold.is_floating_point():
         return made
-    parts = [(held_out, part) for part in (share, 0.0, share / 2, 0.5, 1 - share)]
-    if threshold < held_out.min() - 5:
-        parts = [(log_p, share)]
-    for scores, part in [*parts, (cat([held_out, log_p]), share)]:
-        wanted = round(part * len(scores))
-        if isfinite(threshold) and abs(int((scores < threshold).sum()) - wanted) <= 1:
-            lowest = scores.sort().values[min(wanted, len(scores) - 1)]
-            return lowest.to(threshold), labels
+    if not isfinite(threshold):
+        return made
+    every, of = cat([held_out, log_p]), (share, 0.0, share / 2, 0.5, 1 - share)
+    own = (log_p, (share,)) if threshold < held_out.min() - 5 else (held_out, of)
+    for scores, parts in (own, (every, (share,))):
+        below = int((scores < threshold).sum())
+        for wanted in (round(part * len(scores)) for part in parts):
+            if abs(below - wanted) <= 1:
+                return scores.sort().values[min(wanted, len(scores) - 1)].to(threshold), labels
     return threshold, labels
 
 
