@@ -509,6 +509,8 @@ skew.wrong = {
         lambda x: stack([roll(x[:, :, i], i, 2) for i in range(x.shape[2])], 2),
     "your rows move to the left, around the end: move row i to the right.":
         lambda x: stack([roll(_skew(x)[:, :, i], -2 * i, 2) for i in range(x.shape[2])], 2),
+    "the places to which no pixel moves hold NaN (from `torch.empty`?): fill them with zeros.":
+        lambda x: _skew(x).where(_skew(0 * x + 1) > 0, torch.nan),
     "you move columns down: move rows to the right.": lambda x: _skew(x.mT).mT,
     "every row moves by the same amount: row i moves by i.": lambda x: pad_with(x, (0, x.shape[2] - 1)),
     "you fill up with the values at the edge: fill up with zeros, so that no pixel counts twice.": _edges,
