@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from course.checking.core import Case, Wrong, normal
+from course.checking.relations import explain
 from course.checking.step import extreme, hard, step, tame
 
 
@@ -99,6 +100,9 @@ class Rounds(torch.autograd.Function):
         ("no gradient reaches `x`", lambda x: right(x.detach())),
         ("gradient of `x` is not right", lambda x: Rounds.apply(right(x))),
         ("returns 0 everywhere", lambda x: 0 * right(x)),
+        ("int64: return floating-point numbers", lambda x: right(x).long() // 10**6),
+        ("only in the last place along axis 0", lambda x: torch.cat([right(x)[:-1], right(x)[:1] + 1])),
+        ("only in the first place along axis 0", lambda x: torch.cat([right(x)[:1] + 1, right(x)[1:]])),
         ("The number 3 of 3 rows of 4 stands in your code", lambda x: right(x) + len(x) - 3),
     ],
 )  # fmt: skip
@@ -125,6 +129,12 @@ def test_labels_of_zero_are_no_reason_for_nan():
         return x[y]
 
     assert "inf - inf, as after an exp" in told(picked, lambda x, y: x[y] + math.inf - math.inf)
+
+
+def test_an_axis_in_another_place_is_not_one_too_many():
+    x = torch.arange(6.0).view(1, 1, 2, 3)
+    said = [explain("f", [Case("one", {})], [[y]], [[x]], ["it"]) for y in (x.movedim(2, 0), x[0])]
+    assert "another order" in said[0] and "keep the axis" in said[1]
 
 
 def test_numbers_are_printed_with_the_digits_that_differ():

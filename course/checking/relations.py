@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, allclose, cat, isfinite, isinf, isnan, where
+from torch import Tensor, allclose, cat, isclose, isfinite, isinf, isnan, where
 
 from course.checking.core import Case, same
 
@@ -114,7 +114,7 @@ def explain(
     more = (
         " It is right to three digits: is a number rounded on its way, as in half precision, or a small one added?"
         if near
-        else _stands(cases, first, numbers, fits)
+        else _at_an_end(pairs) + _stands(cases, first, numbers, fits)
     )
     return f"{start} is wrong: {_largest(got, want, reveal)}.{more}"
 
@@ -142,7 +142,7 @@ def _swapped(given: Sequence, wanted: Sequence, results: Sequence[str]) -> str |
 
 def _shape(got: Tensor, want: Tensor) -> str:
     """What to add about a shape that is wrong, if it can be told from the numbers."""
-    if got.numel() == want.numel() and got.squeeze().shape == want.squeeze().shape:
+    if got.ndim != want.ndim and got.squeeze().shape == want.squeeze().shape:
         if same(got.reshape(want.shape), want):
             if got.ndim < want.ndim:
                 return ", and the numbers are right: keep the axis (`keepdim=True`, or `[:, None]`)"
@@ -274,7 +274,7 @@ def _times(
             if math.isclose(factors[0], factor, rel_tol=3e-4):
                 return words
     forms = {
-        "divided by {}: a sum is wanted, and this is a mean?": lambda n: 1 / n,
+        "divided by {} once too often: is there a mean in the place of a sum?": lambda n: 1 / n,
         "multiplied by {}: a mean is wanted, and this is a sum?": lambda n: n,
         "divided by the root of {}.": lambda n: n**-0.5,
         "multiplied by the root of {}.": lambda n: n**0.5,
@@ -374,6 +374,22 @@ def digits(a: float, b: float) -> tuple[str, str]:
         if f"{a:.{n}g}" != f"{b:.{n}g}":
             break
     return f"{a:.{n}g}", f"{b:.{n}g}"
+
+
+def _at_an_end(pairs: Sequence[tuple[Tensor, Tensor]]) -> str:
+    """Whether all that is wrong stands in the last or first place along an axis, as where a loop is too short."""
+    unequal = [
+        ~isclose(a.double(), b.double(), rtol=1e-4, atol=1e-5)
+        for a, b in pairs
+        if a.shape == b.shape and not same(a, b)
+    ]
+    for dim in range(min((x.ndim for x in unequal), default=0)):
+        if sum(x.shape[dim] > 1 for x in unequal) < 2:  # one may be chance
+            continue
+        for i, which in ((-1, "last"), (0, "first")):
+            if all(x.sum() == x.select(dim, i).sum() for x in unequal):
+                return f" It is wrong only in the {which} place along axis {dim}: where do your loops begin and end?"
+    return ""
 
 
 def _stands(cases: Sequence[Case], wrong: int, numbers: Numbers, fits: Sequence[bool]) -> str:

@@ -470,6 +470,7 @@ class Step:
         if all(x.numel() and not x.any() for x in numbers) and any(
             x.any() for results in wanted for x in results
         ):
+            self._check_kinds(given, wanted)  # a quotient of whole numbers, cut
             what = "False" if numbers[0].dtype == torch.bool else "0"
             words = f"`{self.name}` returns {what} everywhere, for all inputs: does it use its arguments?"
             return f"{words} {self.zeros}".strip()
@@ -537,7 +538,8 @@ class Step:
                 )
             if b.is_floating_point() and not a.is_floating_point():
                 raise Wrong(
-                    f"`{self.name}` returns {a.dtype}{of}: return floating-point numbers (`.float()`)."
+                    f"`{self.name}` returns {a.dtype}{of}: return floating-point numbers (`.float()`; `//` cuts, `/` "
+                    "does not)."
                 )
 
     def _check_dtypes(self, given: Sequence, wanted: Sequence) -> None:
