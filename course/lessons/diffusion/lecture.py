@@ -10,6 +10,608 @@
 # # Diffusion models
 #
 # **What if every step is easy?**
+#
+# A GAN maps noise to an image in one leap, and nobody can say which noise belongs to which image. A diffusion model takes
+# many small steps instead. First we destroy an image, a little noise at a time, in a way that we know exactly. Then a network
+# learns to take each step back. To undo one small step is a regression, the easiest problem there is.
+#
+# The idea is of Sohl-Dickstein et al. (2015), the recipe that works of Ho et al. (2020). This lesson asks of each part what
+# most pictures hide: what is the best that *any* network could do? On data that we know, Bayes' rule gives the answer, and
+# the trained network stands beside it.
+
+# %% slideshow={"slide_type": "skip"}
+import math
+
+import torch
+from torch.distributions import Categorical, MixtureSameFamily, Normal
+
+from course import figures
+from genlib import plots
+from genlib.autoregressive import PixelCNN
+from genlib.data import EightGaussians, independent_pixels, load
+from genlib.diffusion import (
+    CosineSchedule, Diffusion, LinearSchedule, ProbabilityFlow, draw, ideal_denoiser, posterior_of_a_step,
+)
+from genlib.metrics import bits_per_dim, format_table, frechet_distance, train_classifier
+from genlib.networks import UNet
+from genlib.training import fit
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+torch.set_num_threads(1)  # on networks this small a second thread waits more than it works
+torch.manual_seed(0);
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Noise in closed form
+#
+# Let $x$ be an image, in $[-1, 1]$. At time $t$ between 0 and 1 a part of it is left, and the rest is Gaussian noise:
+#
+# $$x_t = \alpha_t\, x + \sigma_t\, \epsilon, \qquad \epsilon \sim N(0, I), \qquad \alpha_t^2 + \sigma_t^2 = 1.$$
+#
+# At $t = 0$ hardly any noise has come, at $t = 1$ hardly any image is left. All that matters is their ratio. Its logarithm
+# $\lambda_t = \log(\alpha_t^2 / \sigma_t^2)$, the **log signal-to-noise ratio**, falls from 6.5 to $-6$ here. How it falls is the
+# **schedule**; ours is a cosine (Nichol & Dhariwal, 2021).
+
+# %%
+train, test = load("digits"), load("digits", "test")
+x = 2 * train.floats() - 1
+schedule = CosineSchedule()
+t = torch.linspace(0, 1, 9)
+noise = torch.randn(3, 1, *train.shape)
+alpha, sigma = (f(t)[:, None, None, None] for f in (schedule.alpha, schedule.sigma))
+plots.show_rows({f"image {i}": (alpha * x[i] + sigma * noise[i] + 1) / 2 for i in range(3)}, size=0.9)
+print("t        ", *(f"{value:6.2f}" for value in t.tolist()))
+print("alpha    ", *(f"{value:6.2f}" for value in alpha.flatten().tolist()))
+print("log SNR  ", *(f"{value:6.2f}" for value in schedule.log_snr(t).tolist()))
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Why is this a chain of steps? Because small steps add up to a large one. Go from time $s$ to a later time $t$: shrink by
+# $\alpha_{t|s} = \alpha_t / \alpha_s$, add noise of variance $\sigma_{t|s}^2 = \sigma_t^2 - \alpha_{t|s}^2 \sigma_s^2$. Sums of
+# Gaussians are Gaussian, so ten such steps give the same distribution as one. Nobody simulates the way there. Training picks
+# any $t$ and jumps.
+
+# %%
+times = torch.linspace(0, 1, 11)
+mean, variance = schedule.alpha(times[0]), schedule.sigma(times[0]) ** 2  # of x_0 given x = 1
+for s, t in zip(times[:-1], times[1:]):
+    ratio = schedule.alpha(t) / schedule.alpha(s)
+    mean, variance = ratio * mean, ratio**2 * variance + schedule.sigma(t) ** 2 - ratio**2 * schedule.sigma(s) ** 2
+print(f"ten steps: mean {mean:.4f}, variance {variance:.4f}")
+print(f"one step:  mean {schedule.alpha(times[-1]):.4f}, variance {schedule.sigma(times[-1]) ** 2:.4f}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## One step back, by Bayes' rule
+#
+# If we knew the image $x$, we could undo a step exactly. Both factors of
+#
+# $$q(x_s \mid x_t, x) \propto q(x_t \mid x_s)\; q(x_s \mid x)$$
+#
+# are Gaussians in $x_s$, so the product is one too:
+#
+# $$\text{mean} = \frac{\alpha_{t|s}\, \sigma_s^2}{\sigma_t^2}\, x_t + \frac{\alpha_s\, \sigma_{t|s}^2}{\sigma_t^2}\, x,
+# \qquad \text{variance} = \frac{\sigma_{t|s}^2\, \sigma_s^2}{\sigma_t^2}.$$
+#
+# We check it against Bayes' rule on a fine grid.
+
+# %%
+s, t = torch.tensor([0.4]).double(), torch.tensor([0.5]).double()
+clean, seen = torch.tensor([[1.0]]).double(), torch.tensor([[0.1]]).double()
+grid = torch.linspace(-6, 6, 120_001).double()
+ratio = schedule.alpha(t) / schedule.alpha(s)
+step = Normal(ratio * grid, (schedule.sigma(t) ** 2 - ratio**2 * schedule.sigma(s) ** 2).sqrt())
+log_p = step.log_prob(seen[0]) + Normal(schedule.alpha(s) * clean[0], schedule.sigma(s)).log_prob(grid)
+weights = log_p.softmax(dim=0)
+by_grid = (weights * grid).sum(), ((weights * grid**2).sum() - (weights * grid).sum() ** 2).sqrt()
+mean, std = posterior_of_a_step(schedule, seen, clean, t=t, s=s)
+print(f"by the grid:    mean {by_grid[0]:.5f}, standard deviation {by_grid[1]:.5f}")
+print(f"by the formula: mean {mean.item():.5f}, standard deviation {std.item():.5f}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Without the image
+#
+# We do not know $x$; to draw it is the task. What we may use is $q(x_s \mid x_t)$, an average over all images that could have led to
+# $x_t$. Take the smallest world, two images: the numbers $-1$ and $1$, equally probable. Here we can compute the average.
+# After a long step it has two peaks, and no Gaussian fits. After a short step it has one, and a Gaussian fits well.
+# That is the whole reason for many steps: **short steps are Gaussian, whatever the data.**
+
+# %%
+two = torch.tensor([[-1.0], [1.0]]).double()
+line = torch.linspace(-2, 2, 801).double()
+
+
+def step_back(s, t, seen):
+    """The density of q(x_s | x_t) on the line, and the Gaussian of the same mean and variance."""
+    s, t, seen = (torch.tensor([value]).double() for value in (s, t, seen))
+    believed = Normal(schedule.alpha(t) * two[:, 0], schedule.sigma(t)).log_prob(seen).softmax(dim=0)
+    mean, std = posterior_of_a_step(schedule, seen.expand(2)[:, None], two, t=t.expand(2), s=s.expand(2))
+    exact = (believed[:, None] * Normal(mean, std).log_prob(line).exp()).sum(dim=0)
+    middle = (believed * mean[:, 0]).sum()
+    spread = ((believed * (mean[:, 0] ** 2 + std[:, 0] ** 2)).sum() - middle**2).sqrt()
+    return exact, Normal(middle, spread).log_prob(line).exp()
+
+
+long, short = step_back(0.1, 0.6, 0.1), step_back(0.58, 0.6, 0.1)
+figures.show_panels(
+    {"from t = 0.6 to 0.1": dict(zip(("exact", "Gaussian"), long)),
+     "from t = 0.6 to 0.58": dict(zip(("exact", "Gaussian"), short))},
+    x=line, xlabel="$x_s$", ylabel="density", dashed=["Gaussian"],
+)
+apart = [(a - b).abs().sum() / 2 * (line[1] - line[0]) for a, b in (long, short)]
+print(f"total variation between the two: long step {apart[0]:.2f}, short step {apart[1]:.3f}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## The mean is a denoiser
+#
+# So in a short step we need a mean, and the mean of $q(x_s \mid x_t)$ is the formula above with
+#
+# $$\hat x(x_t) = \mathbb{E}[x \mid x_t]$$
+#
+# in place of $x$. This is the **denoiser**: given a noisy image, the average of all clean ones that it may be. Averages are what
+# least squares finds. Of all functions $f$, the mean $\mathbb{E}[x \mid x_t]$ makes $\mathbb{E}\,\|x - f(x_t)\|^2$ the smallest. So
+# we draw an image and a time, add noise, and let a network guess the image. No adversary, no bound in sight: a regression.
+#
+# ### It is also the score
+#
+# **Tweedie's formula** (Vincent, 2011) says that the denoiser knows where the density rises:
+#
+# $$\nabla \log p_t(x_t) = \frac{\alpha_t\, \mathbb{E}[x \mid x_t] - x_t}{\sigma_t^2}.$$
+#
+# The left side, the **score**, is the gradient of the log-density of noisy data. To see why, differentiate $p_t(x_t) =
+# \sum_i p(x_i)\, N(x_t; \alpha_t x_i, \sigma_t^2)$: each term brings down $(\alpha_t x_i - x_t) / \sigma_t^2$, and dividing by
+# $p_t$ turns the weights into $p(x_i \mid x_t)$. For our two numbers we let autograd differentiate the density, and
+# compare.
+
+# %%
+places = torch.linspace(-3, 3, 7).double().requires_grad_()
+largest = 0.0
+for value in (0.05, 0.3, 0.6, 0.95):
+    t = torch.tensor([value]).double()
+    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    noisy = MixtureSameFamily(Categorical(torch.ones(2).double()), Normal(alpha * two[:, 0], sigma.expand(2)))
+    (by_autograd,) = torch.autograd.grad(noisy.log_prob(places).sum(), places)
+    x_t = places.detach()[:, None]
+    clean = ideal_denoiser(x_t, alpha=alpha.expand(7), sigma=sigma.expand(7), data=two)
+    largest = max(largest, (by_autograd - ((alpha * clean - x_t) / sigma**2)[:, 0]).abs().max().item())
+print(f"largest difference at 28 places and times: below 1e-9: {largest < 1e-9}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### Three things to predict, one to know
+#
+# A network may return the image $x$, the noise $\epsilon$, or $v = \alpha_t \epsilon - \sigma_t x$ (Salimans & Ho, 2022). As $x_t$ is
+# known, each gives the others: $x = \alpha_t x_t - \sigma_t v$, and $x = (x_t - \sigma_t \epsilon) / \alpha_t$. The difference is in the
+# errors. Near $t = 1$ the last formula divides by a small $\alpha_t$. Near $t = 0$ a network that returns $x$ has to repeat
+# its input. With $v$ neither happens, so `genlib` predicts $v$, and `denoise` returns $\mathbb{E}[x \mid x_t]$ whatever the
+# network predicts.
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## How good could any network be?
+#
+# Where the data are known, so is $\mathbb{E}[x \mid x_t]$, and its error is the smallest that any network can reach. Eight
+# Gaussians on a ring are such data. We train a small perceptron, and ask at each noise level for the loss of three
+# denoisers on the same noisy points: the network, the ideal one, and the best *linear* one, which knows only the variance of
+# the data.
+
+# %%
+ring = EightGaussians()
+points = Diffusion((2,)).to(DEVICE)
+
+
+def train_on(model, batch, updates, learning_rate):
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
+    falls = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, updates)
+    for _ in range(updates):
+        loss = model.loss(*batch())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        falls.step()
+    return model.eval()
+
+
+train_on(points, lambda: (ring.sample(256).to(DEVICE),), 1500, 5e-3)
+
+
+def errors(model, x, best, times, size=4000):
+    """Of v, at each time: the network's, the ideal denoiser's and the best linear one's; equal noise for all."""
+    rows = []
+    for value in times.tolist():
+        x_t_of = x[torch.randint(len(x), (size,))]
+        t = torch.full((size,), value, device=x.device)
+        alpha, sigma = model.schedule.alpha(t[:1]), model.schedule.sigma(t[:1])
+        x_t = model.noisy(x_t_of, t)
+        with torch.no_grad():
+            guesses = [model.denoise(x_t, t), best(x_t, alpha.expand(size), sigma.expand(size))]
+        variance = x.flatten(1).var(dim=0).view(x.shape[1:])
+        shrink = alpha * variance / (alpha**2 * variance + sigma**2)
+        guesses.append(x.mean(dim=0) + shrink * (x_t - alpha * x.mean(dim=0)))
+        rows.append([((x_t_of - g).square().mean() / sigma**2).item() for g in guesses])
+    return torch.tensor(rows).T
+
+
+times = torch.linspace(0.02, 0.98, 13)
+x_ring = ring.sample(20_000).to(DEVICE)
+network, ideal, linear = errors(
+    points, x_ring, lambda x_t, a, s: ideal_denoiser(x_t, alpha=a, sigma=s, data=ring.means, std=ring.std), times
+)
+plots.show_curves({"linear": linear, "network": network, "ideal": ideal}, x=times, xlabel="time t",
+                  ylabel="squared error of v")
+print(f"at no time is the network below the ideal one by 2 %:  {bool((network > 0.98 * ideal).all())}")
+print(f"over all times it is within 10 % of it:                {bool(network.mean() < 1.1 * ideal.mean())}")
+print(f"the best linear denoiser is not, by a factor:          {linear.mean() / ideal.mean():.1f}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The gap between the linear denoiser and the other two is what the network has learnt about the ring beyond its
+# size. Where there is little noise or next to nothing but noise, there is nothing to learn: all three agree. All of the structure is
+# decided in the middle, where the noise is about as wide as the gaps between the modes.
+#
+# Every draw follows the score, from noise to the ring. Here are 2000 points on their way.
+
+# %%
+with torch.no_grad():
+    moments = {}
+    for stop in (1.0, 0.6, 0.3, 0.0):
+        start = torch.randn(2000, 2, device=DEVICE) if stop == 1.0 else at
+        at = start
+        if stop < 1.0:
+            past = list(moments)[-1]
+            steps = torch.linspace(float(past.split()[-1]), stop, 21, device=DEVICE)
+            for t, s in zip(steps[:-1].expand(2000, -1).T, steps[1:].expand(2000, -1).T):
+                mean, std = posterior_of_a_step(points.schedule, at, points.denoise(at, t), t=t, s=s)
+                at = mean + std * torch.randn_like(at)
+        moments[f"t = {stop:.1f}"] = at.cpu()
+plots.show_points(moments, modes=ring.means, radius=3 * ring.std, limit=4)
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Digits, and what the ideal denoiser would do
+#
+# Now images. The network is a small **U-Net** (Ronneberger et al., 2015): it looks at the image at full, half and a quarter of
+# the size, and is told the time. Everything else is as on the plane.
+
+# %%
+model = Diffusion(train.shape, levels=train.levels, network=UNet(train.shape, hidden_dim=16)).to(DEVICE)
+pictures = train.floats().to(DEVICE)
+train_on(model, lambda: (pictures[torch.randint(len(pictures), (128,))],), 1200, 5e-3)
+plots.show_images(model.sample(28, steps=50).cpu(), columns=14)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### The ideal denoiser of the training set
+#
+# What would a perfect network do? The loss is an average over the training images, so the best denoiser is that of
+# a world in which these 1437 images are all there is. We have a formula for it. Let us draw from it, and from our network, and ask of
+# each sample how many of its 64 pixels differ from the nearest training image.
+
+# %%
+everything = 2 * pictures - 1
+
+
+def perfect(x_t, t):
+    alpha, sigma = model.schedule.alpha(t), model.schedule.sigma(t)
+    return ideal_denoiser(x_t, alpha=alpha, sigma=sigma, data=everything)
+
+
+def to_levels(x):
+    return (8 * x + 8).clamp(0, 16).round() / 16
+
+
+def pixels_off(samples):
+    """Of each sample, how many pixels differ from those of the training image that is most like it."""
+    return torch.stack([(x != pictures).flatten(1).sum(dim=1).min() for x in samples])
+
+
+with torch.no_grad():
+    noise = torch.randn(200, *train.shape, device=DEVICE)
+    at = draw(perfect, model.schedule, noise, steps=50, sampler="ddim")
+    copies = to_levels(perfect(at, torch.zeros(200, device=DEVICE)))
+    drawn = model.sample(200, steps=50)
+off = {"ideal": pixels_off(copies), "network": pixels_off(drawn)}
+plots.show_rows({"ideal": copies[:14].cpu(), "network": drawn[:14].cpu()}, size=0.6)
+print(f"of 200 samples of the ideal denoiser, copies of a training image: {(off['ideal'] == 0).sum()}")
+print(f"of 200 samples of the network:                                    {(off['network'] == 0).sum()}")
+print(f"pixels off in the median sample of the network: more than 20: {bool(off['network'].median() > 20)}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# The perfect learner would be useless. It draws nothing but its training set. All that is new in the samples of a diffusion model
+# comes from what the network **cannot** fit: its shape, its size, the time it had. That is not a flaw of this training set. It holds
+# for every finite one. So we judge the network on test images, where memory does not help.
+
+# %%
+x_test = (2 * test.floats() - 1).to(DEVICE)
+times = torch.linspace(0.02, 0.98, 9)
+
+
+def remembers(x_t, alpha, sigma):
+    return ideal_denoiser(x_t, alpha=alpha, sigma=sigma, data=everything)
+
+
+curves = {}
+for name, x in {"training": everything, "test": x_test}.items():
+    network, ideal, linear = errors(model, x, remembers, times, size=1000)
+    curves |= {f"network, {name} images": network, f"ideal of training set, {name} images": ideal}
+plots.show_curves(curves | {"linear, test images": linear}, x=times, xlabel="time t", ylabel="squared error of v")
+on_train, on_test = (curves[f"network, {x} images"].mean() for x in ("training", "test"))
+memory = curves["ideal of training set, test images"].mean()
+print(f"network: the error on test images is within 20 % of that on training images: {bool(on_test < 1.2 * on_train)}")
+print(f"on test images the ideal denoiser of the training set is worse:              {bool(memory > on_test)}")
+print(f"and so is the best linear one:                                               {bool(linear.mean() > on_test)}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## A bound, term by term
+#
+# A chain of Gaussian steps is a VAE with fixed encoders. Its latents are $x_1, \dots, x_0$, and the bound of
+# [lesson {{vae}}]({{vae}}_vae.ipynb) splits into terms that we can compute (Kingma et al., 2021). With $T$ steps,
+#
+# $$-\log p(x) \le \underbrace{KL(q(x_1 \mid x)\, \|\, N(0, I))}_{\text{prior}}
+# + \underbrace{\mathbb{E}[-\log p(x \mid x_0)]}_{\text{decoder}}
+# + \sum_{i=1}^{T} \underbrace{\tfrac12 \big(e^{\lambda_s} - e^{\lambda_t}\big)\,
+# \mathbb{E}\,\|x - \hat x(x_t)\|^2}_{KL \text{ of a step}}, \qquad s = \tfrac{i - 1}{T},\; t = \tfrac{i}{T}.$$
+#
+# The last term is the KL between two Gaussians of equal variance: $q(x_s \mid x_t, x)$, and the model's, which has
+# $\hat x$ in place of $x$. So a term of the bound **is** a denoising error with a weight. The decoder has no weights: each pixel
+# takes one of the 17 levels, each as probable as its distance from $x_0$ makes it.
+#
+# First the formula of a step, against the KL itself.
+
+# %%
+s, t = torch.tensor([0.3]), torch.tensor([0.35])
+x, guess, x_t = torch.randn(3, 1, 5)
+(mean, std), (mean_hat, _) = (posterior_of_a_step(schedule, x_t, z, t=t, s=s) for z in (x, guess))
+kl = torch.distributions.kl_divergence(Normal(mean, std), Normal(mean_hat, std)).sum()
+weight = (schedule.log_snr(s).exp() - schedule.log_snr(t).exp()) / 2
+print(f"KL of a step: {kl:.4f} nats, by the formula {(weight * (x - guess).square().sum()).item():.4f}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# Now the digits, in bits for each pixel, beside independent pixels and a small PixelCNN, whose likelihood is exact. The noise in
+# the bound is drawn, so its mean over 360 images comes with a standard error.
+
+# %%
+per_bit = math.log(2) * math.prod(test.shape)
+images = test.floats().to(DEVICE)
+terms = {name: term.cpu() / per_bit for name, term in model.bound(images, steps=400).items()}
+bound = sum(terms.values())
+pixelcnn = PixelCNN(train.shape, levels=train.levels, hidden_dim=16, depth=3).to(DEVICE)
+fit(pixelcnn, train, epochs=25, batch_size=128, learning_rate=1e-2)
+with torch.no_grad():
+    exact = -pixelcnn.log_prob(images).cpu() / per_bit
+apart = -independent_pixels(train).log_prob(test.images.long()).flatten(1).sum(dim=1) / per_bit
+
+# %% tags=["nbval-ignore-output"]
+for name, term in {**terms, "diffusion, bound": bound, "PixelCNN, exact": exact, "independent pixels": apart}.items():
+    print(f"{name:<20} {term.mean():.3f} +- {term.std() / len(term) ** 0.5:.3f} bits a pixel")
+
+# %%
+print(f"bound of the diffusion below 2.1 bits a pixel:             {bool(bound.mean() < 2.1)}")
+print(f"independent pixels cost at least 0.3 bits more:            {bool(apart.mean() > bound.mean() + 0.3)}")
+print(f"the prior's share is below 0.01 bits:                      {bool(terms['prior'].mean() < 0.01)}")
+print(f"the steps cost more than the decoder:                      {bool(terms['steps'].mean() > terms['decoder'].mean())}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# ### What the two ends do
+#
+# At $t = 1$ an image should be forgotten, or the prior term grows. At $t = 0$ there is a choice. Stop earlier, with more noise left,
+# and the decoder must guess the levels from a noisier image. Stop later, and the steps must resolve noise that is finer than
+# the gap between two levels, where a network that is not perfect pays for every error. We use the same network, cut the chain at
+# several ends, and watch both.
+
+# %%
+ends, parts = [6.0, 5.0, 4.0, 3.0, 2.0], {"decoder": [], "steps": []}
+for end in ends:
+    cut = Diffusion(train.shape, levels=17, network=None, schedule=CosineSchedule(end, -6.0)).to(DEVICE)
+
+    def at_the_same_noise(x_t, t, cut=cut):
+        return model.network(x_t, model.schedule.time(cut.schedule.log_snr(t)))
+
+    cut.network.forward = at_the_same_noise
+    for name, values in parts.items():
+        values.append((cut.bound(images, steps=100)[name].mean() / per_bit).item())
+plots.show_curves(parts | {"both": [a + b for a, b in zip(*parts.values())]}, x=ends,
+                  xlabel="log SNR at time 0", ylabel="bits a pixel")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Drawing: how many steps?
+#
+# Three samplers, one network.
+#
+# 1. **DDPM** draws each $x_s$ from $q(x_s \mid x_t, \hat x)$: it removes noise and adds a little new one (Ho et al., 2020).
+# 2. **DDIM** puts the noise that it has found back in, less of it, $x_s = \alpha_s \hat x + \sigma_s \hat\epsilon$, and draws nothing on
+#    the way (Song et al., 2021). The same start gives the same image.
+# 3. **Heun** takes DDIM's step as a first guess, asks the network again where it leads, and goes by the mean of both slopes
+#    (Karras et al., 2022). A step costs two passes.
+#
+# We compare by passes through the network, so Heun gets half as many steps. The measure is the Fréchet distance to 360 test
+# images in a classifier's features ([lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb)); that of 360
+# training images is the best we can hope for. A draw of 360 scatters, so we draw twice.
+
+# %%
+judge = train_classifier(train, updates=200)
+seen = judge.features(test.floats())
+real = frechet_distance(seen, judge.features(train.floats()[:360]))
+passes, quality = [6, 12, 24, 50], {}
+for sampler in ("ddpm", "ddim", "heun"):
+    calls = {n: n // 2 if sampler == "heun" else n for n in passes}
+    quality[sampler] = [
+        [frechet_distance(seen, judge.features(model.sample(360, steps=n, sampler=sampler).cpu())) for _ in range(2)]
+        for n in calls.values()
+    ]
+mean = {name: torch.tensor(rows).mean(dim=1) for name, rows in quality.items()}
+plots.show_curves(mean, x=passes, xlabel="passes through the network", ylabel="Fréchet distance",
+                  baselines={"training images": real}, log=True)
+
+# %% tags=["nbval-ignore-output"]
+print(f"360 training images: {real:.1f}")
+for name, rows in quality.items():
+    shown = "  ".join(f"{n:3} passes {min(row):6.1f} to {max(row):6.1f}" for n, row in zip(passes, rows))
+    print(f"{name:<5} {shown}")
+
+# %%
+few, many = mean["ddpm"][0], mean["ddpm"][-1]
+print(f"DDPM: 50 passes are at least 3 times nearer than 6:       {bool(3 * many < few)}")
+print(f"with 6 passes DDIM is nearer than DDPM:                   {bool(mean['ddim'][0] < few)}")
+print(f"with 50, the best is within 3 times the training images': {bool(min(m[-1] for m in mean.values()) < 3 * real)}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Guidance: more label, another law
+#
+# A conditional model knows $\mathbb{E}[x \mid x_t, y]$. If training forgets the label now and then, the same network also knows
+# $\mathbb{E}[x \mid x_t]$. **Guidance** (Ho & Salimans, 2022) goes from the second to the first and further:
+#
+# $$\hat x = \mathbb{E}[x \mid x_t] + w\, \big(\mathbb{E}[x \mid x_t, y] - \mathbb{E}[x \mid x_t]\big).$$
+#
+# With $w = 1$ this is the conditional model, with $w > 1$ it exaggerates what the label changes. Nearly every picture that people
+# admire is made with $w$ above 1. The usual reason given is that its score belongs to $p(x)\, p(y \mid x)^w$. At $t = 0$ it does. At
+# $t > 0$ it does not: noise added to that distribution is not that distribution built from noisy densities (Chidambaram et al.,
+# 2024). We take two classes whose every density is known, $N(-1, 0.8^2)$ and $N(1, 0.8^2)$, and draw with the ideal denoisers.
+
+# %%
+classes, spread = torch.tensor([[-1.0], [1.0]]).double(), 0.8
+fine = CosineSchedule(9.0, -9.0)
+
+
+def guided(w):
+    def denoise(x_t, t):
+        told, untold = (
+            ideal_denoiser(x_t, alpha=fine.alpha(t), sigma=fine.sigma(t), data=data, std=spread)
+            for data in (classes[1:], classes)
+        )
+        return untold + w * (told - untold)
+
+    start = torch.randn(20_000, 1).double()
+    return draw(denoise, fine, start, steps=100, sampler="heun")[:, 0]
+
+
+line = torch.linspace(-6, 6, 2401).double()
+joint = Normal(classes, spread).log_prob(line) - math.log(2)  # log p(x, y), (2, places)
+middle, table, panels = (line[1:] + line[:-1]) / 2, {}, {}
+for w in (0.0, 1.0, 2.0, 4.0):
+    x = guided(w)
+    tilted = (joint.logsumexp(dim=0) + w * joint.log_softmax(dim=0)[1]).softmax(dim=0)
+    believed = Normal(classes, spread).log_prob(x).softmax(dim=0)[1]
+    mean = (tilted * line).sum()
+    table[f"w = {w:.0f}"] = {
+        "label obeyed": (believed > 0.5).double().mean().item(), "mean": x.mean().item(), "spread": x.std().item(),
+        "mean of the tilted law": mean.item(), "its spread": (tilted * (line - mean) ** 2).sum().sqrt().item(),
+    }
+print(format_table(table))
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# With $w = 0$ and $w = 1$ the samples have the mean and the spread that they should. Beyond, more of them obey the label and they
+# vary less: the bargain that guidance offers. But they lie further out than $p(x)\, p(y \mid x)^w$, and closer together. So guidance is a way to
+# move samples, not a distribution that we could write down.
+
+# %%
+plain, strong = table["w = 1"], table["w = 4"]
+print(f"w = 1 draws the conditional law, mean and spread within 0.03: "
+      f"{abs(plain['mean'] - 1) < 0.03 and abs(plain['spread'] - spread) < 0.03}")
+print(f"w = 4 obeys the label more, and varies less:                  "
+      f"{strong['label obeyed'] > plain['label obeyed'] + 0.05 and strong['spread'] < plain['spread'] - 0.1}")
+print(f"its mean is off that of the tilted law by more than 0.3:      "
+      f"{strong['mean'] > strong['mean of the tilted law'] + 0.3}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## Filling in what is missing
+#
+# A PixelCNN completes the rest of an image exactly, if what is known comes first. A diffusion model has no order. The common trick keeps
+# it on the known half: after each step, put the known half back, with as much noise as belongs to that time (Song et al.,
+# 2021). The ring tells whether that is right. A point has its first coordinate known, 0.9. What is the second?
+
+# %%
+known, ways = 0.9, {}
+up = torch.linspace(-3, 3, 601)
+truth = ring.log_prob(torch.stack([torch.full_like(up, known), up], dim=1)).softmax(dim=0)
+fine_ring = CosineSchedule(9.0, -6.0)
+
+
+def ring_denoiser(x_t, t, first=None):
+    """E[x | x_t], and where the first coordinate is given: E[x | first, second coordinate of x_t]."""
+    alpha, sigma = fine_ring.alpha(t)[:, None], fine_ring.sigma(t)[:, None]
+    if first is None:
+        return ideal_denoiser(x_t, alpha=alpha[:, 0], sigma=sigma[:, 0], data=ring.means, std=ring.std)
+    variance = sigma**2 + (alpha * ring.std) ** 2
+    off_first, off_second = first - ring.means[:, 0], x_t[:, 1:] - alpha * ring.means[:, 1]
+    which = (-(off_first**2) / (2 * ring.std**2) - off_second**2 / (2 * variance)).softmax(dim=1)
+    second = which @ ring.means[:, 1:] + alpha * ring.std**2 / variance * (which * off_second).sum(dim=1, keepdim=True)
+    return torch.cat([torch.full_like(second, first), second], dim=1)
+
+
+for name in ("put back", "conditional"):
+    x, steps = torch.randn(10_000, 2), torch.linspace(1, 0, 201)
+    for t, s in zip(steps[:-1].expand(10_000, -1).T, steps[1:].expand(10_000, -1).T):
+        if name == "put back":
+            x[:, 0] = fine_ring.alpha(t) * known + fine_ring.sigma(t) * torch.randn(10_000)
+        clean = ring_denoiser(x, t, None if name == "put back" else known)
+        mean, std = posterior_of_a_step(fine_ring, x, clean, t=t, s=s)
+        x = mean + std * torch.randn_like(x)
+    ways[name] = torch.histc(x[:, 1], 60, -3, 3) / 10_000
+cells = truth[:600].view(60, 10).sum(dim=1)
+plots.show_curves({"exact p(second | first)": cells, **ways}, x=torch.linspace(-2.95, 2.95, 60),
+                  xlabel="second coordinate", ylabel="share of a cell")
+off = {name: (share - cells).abs().sum().item() / 2 for name, share in ways.items()}
+print(f"total variation from the truth is below 0.05 for the conditional denoiser: {off['conditional'] < 0.05}")
+print(f"putting the known half back is off by at least twice that:                 {off['put back'] > 2 * off['conditional']}")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## A likelihood after all
+#
+# The bound belongs to the random chain. There is a way without chance. If every point moves with
+#
+# $$\frac{dx}{dt} = \dot\alpha_t\, \mathbb{E}[x \mid x_t] + \dot\sigma_t\, \mathbb{E}[\epsilon \mid x_t],$$
+#
+# the cloud of points has at each time the density of $x_t$ (Song et al., 2021). DDIM and Heun follow this **probability flow**. It can be
+# followed backwards too, and along the way the log-density changes by minus the divergence of the velocity (Chen et al., 2018).
+# So the same weights are a second model, with a likelihood: exact but for the steps, where there are few dimensions. On the ring
+# we can hold it against the truth.
+
+# %%
+flow = ProbabilityFlow(points)
+x = ring.sample(2000).to(DEVICE)
+with torch.no_grad():
+    by_flow, twice = (flow.log_prob(x, steps=n).cpu() for n in (40, 80))
+gap = ring.log_prob(x.cpu()) - twice
+print(f"the error of 40 steps is below 0.02 nats in the mean:    {bool((by_flow - twice).mean().abs() < 0.02)}")
+print(f"KL(truth, flow) below 0.15 nats:                         {bool(gap.mean() < 0.15)}")
+print(f"a Gaussian with the same mean and covariance is off by:  {(ring.log_prob(x.cpu()) - torch.distributions.MultivariateNormal(x.cpu().mean(0), x.cpu().T.cov()).log_prob(x.cpu())).mean():.1f} nats")
+
+# %% [markdown] slideshow={"slide_type": "slide"}
+# ## What a diffusion model cannot do
+#
+# - **One pass.** It draws in tens of passes where a GAN takes one. With six our images were far off.
+# - **An exact likelihood of images.** It has a bound, or an ODE with an exact trace in few dimensions.
+# - **A small code.** Its latents are as large as the image, and at $t = 1$ nothing of it is left.
+# - **A clear objective.** The best value of its loss memorises the training set. That it does better is the network's
+#   doing, and how is an open question.
+#
+# | good for | |
+# | --- | --- |
+# | training | a regression, stable from start to end; no second network |
+# | coverage | the loss counts every training image, so no mode is free to go |
+# | control | labels, guidance, missing parts: a denoiser can be steered |
+#
+# Why go to the data along curved paths, when a straight line is shorter? That is the question of flow matching, which trains the same
+# network for another velocity.
 
 # %% [markdown] slideshow={"slide_type": "skip"}
-# {{before}} {{after}}
+# ## References
+#
+# - Sohl-Dickstein, Weiss, Maheswaranathan, Ganguli (2015), *Deep unsupervised learning using nonequilibrium
+#   thermodynamics*, arXiv:1503.03585.
+# - Ho, Jain, Abbeel (2020), *Denoising diffusion probabilistic models*, arXiv:2006.11239.
+# - Song, Meng, Ermon (2021), *Denoising diffusion implicit models*, arXiv:2010.02502.
+# - Song, Sohl-Dickstein, Kingma, Kumar, Ermon, Poole (2021), *Score-based generative modeling through stochastic
+#   differential equations*, arXiv:2011.13456. The probability flow: section 4.3; missing parts: section 5 and appendix I.
+# - Kingma, Salimans, Poole, Ho (2021), *Variational diffusion models*, arXiv:2107.00630. The bound: section 3.
+# - Nichol, Dhariwal (2021), *Improved denoising diffusion probabilistic models*, arXiv:2102.09672.
+# - Salimans, Ho (2022), *Progressive distillation for fast sampling of diffusion models*, arXiv:2202.00512, for v.
+# - Ho, Salimans (2022), *Classifier-free diffusion guidance*, arXiv:2207.12598.
+# - Karras, Aittala, Aila, Laine (2022), *Elucidating the design space of diffusion-based generative models*,
+#   arXiv:2206.00364.
+# - Chidambaram, Gatmiry, Chen, Lee, Lu (2024), *What does guidance do? A fine-grained analysis in a simple setting*,
+#   arXiv:2409.13074.
+# - Vincent (2011), *A connection between score matching and denoising autoencoders*, Neural Computation 23.
+# - Ronneberger, Fischer, Brox (2015), *U-Net: convolutional networks for biomedical image segmentation*, arXiv:1505.04597.
+# - Chen, Rubanova, Bettencourt, Duvenaud (2018), *Neural ordinary differential equations*, arXiv:1806.07366.
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# *How the claims were chosen.* Training depends on the processor's rounding. So cells print claims with margins that held in every
+# run we tried from other seeds, and the numbers of one run stand in cells that the tests do not compare.
+
+# %% [markdown] slideshow={"slide_type": "skip"}
+# {{before}} To build a diffusion model yourself, with each step checked: [the
+# exercises]({{diffusion}}_diffusion_exercises.ipynb). {{after}}
