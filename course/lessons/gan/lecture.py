@@ -9,6 +9,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # Generative adversarial networks
 #
+# <!-- board -->
 # **What if we give up $p(x)$?**
 #
 # Every model so far has a price for its probabilities. PixelRNN and PixelCNN draw one value at a time. The VAE of
@@ -18,6 +19,15 @@
 # Without $p(x)$ there is no likelihood to maximise. What, then, is the loss? The answer of Goodfellow et al. (2014): a
 # second network, trained to tell real images from made ones. This lesson trains the two on a line, where
 # we can compute everything, then in the plane and on tiny images, where we can count. It ends with what a GAN cannot do.
+#
+# <!-- slide: Where this ends -->
+# <!-- board
+# Two networks, eight modes: one run finds most of them, the other none. The losses look the same.
+# -->
+# <!-- figure: ring -->
+#
+# <!-- slide: Today -->
+# <!-- agenda -->
 
 # %% slideshow={"slide_type": "skip"}
 import copy
@@ -45,11 +55,17 @@ torch.manual_seed(0);
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Samples without a density
 #
+# <!-- minutes: 9 -->
+# <!-- slide -->
+# <!-- board
+# Noise $z \sim N(0, I)$, image $x = G(z)$. The distribution of $x$ is the **pushforward** $p_g$ of the noise under the
+# **generator** $G$.
+# -->
 # Draw noise $z \sim N(0, I)$ and compute $x = G(z)$. That is all of a GAN's sampling. The distribution of $x$ is called
 # the **pushforward** of the noise under the **generator** $G$, and we write $p_g$ for it. Any function will do. Here is
 # one on the line that rises, falls and rises again.
 
-# %%
+# %% board="figure code:fold"
 def fold(z):
     return z + torch.sin(3 * z)
 
@@ -66,6 +82,11 @@ plots.show_curves(density, x=middle, xlabel="value", ylabel="density, counted")
 # The peaks stand where $G$ turns. There its slope is zero, much noise lands in little space, and the density is
 # infinite. To know $p_g$ at one place you need every $z$ that lands there:
 #
+# <!-- slide: Where is the density infinite? -->
+# <!-- question: At which $x$ do the peaks of $p_g$ stand, and why? -->
+# <!-- answer: Where $G$ turns: its slope is zero there, and much noise lands in little space. -->
+#
+# <!-- board -->
 # $$p_g(x) = \sum_{z:\; G(z) = x} \frac{p(z)}{|G'(z)|}.$$
 #
 # On the line we can count instead. For a network with a hundred inputs nobody can find all those $z$.
@@ -618,7 +639,7 @@ plots.show_curves(
 # perfect generator would lead. In most runs, not in all, B settles there too. Which one would you keep? Now the samples. A red ring has a radius of
 # three standard deviations around a mode.
 
-# %%
+# %% name="ring"
 drawn = {name: run.sample(4000).cpu() for name, run in runs.items()}
 shown = {"data": ring.sample(2000)} | {name: points[:2000] for name, points in drawn.items()}
 widest = drawn["run B"].abs().quantile(0.95).item()
