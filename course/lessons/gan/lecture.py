@@ -838,15 +838,15 @@ plots.show_curves(
 # <!-- answer: No telling. Both come near $\log 4$ for $D$ and $\log 2$ for $G$, where a perfect generator would lead, and where a
 # weak discriminator leads as well. -->
 #
+# Run A settles near $\log 4$ for $D$ and $\log 2$ for $G$, the losses of a discriminator that says 1/2 everywhere. That is where a
+# perfect generator would lead. In most runs, not in all, B settles there too. Which one would you keep? Now the samples. A red ring has a radius of
+# three standard deviations around a mode.
+#
 # <!-- slide: Only the samples tell -->
 # <!-- board
 # The discriminator of run B has four hidden units, and cannot represent eight modes.
 # -->
 # <!-- figure: ring -->
-#
-# Run A settles near $\log 4$ for $D$ and $\log 2$ for $G$, the losses of a discriminator that says 1/2 everywhere. That is where a
-# perfect generator would lead. In most runs, not in all, B settles there too. Which one would you keep? Now the samples. A red ring has a radius of
-# three standard deviations around a mode.
 
 # %% name="ring"
 drawn = {name: run.sample(4000).cpu() for name, run in runs.items()}
@@ -900,17 +900,17 @@ print(f"run B covers at most 4:             {modes(drawn['run B']) <= 4}")
 # <!-- question: Does the generator with ten steps to one cover more of the eight modes, or fewer? -->
 # <!-- answer: Fewer. While $D$ stands still, the best a generator can do is to send all noise to the one place where $D$ is largest. -->
 #
-# <!-- slide: Mode collapse -->
-# <!-- board
-# Nearly all noise goes to a few modes, or to one place; the other modes are dropped.
-# -->
-#
 # Now change one thing: how many steps the generator takes for each of the discriminator, one or ten. All else is
 # the same, and both generators take 600 steps in all. Ten should do better, should they not? It learns faster.
 #
 # But think of a generator that moves for long against a $D$ that stands still. Nothing in its loss asks for variety. The
 # best it can do is to send *all* noise to the one place where $D$ is largest. Then $D$ learns that this place is fake, and
 # the fakes move on to the next.
+#
+# <!-- slide: Mode collapse -->
+# <!-- board
+# Nearly all noise goes to a few modes, or to one place; the other modes are dropped.
+# -->
 
 # %%
 def train_with(generator_steps, total=600):

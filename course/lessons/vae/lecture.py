@@ -181,13 +181,13 @@ plots.show_curves({"p(z)": log_prior[:, 0].exp().cpu(), **curves}, x=z[:, 0].cpu
 # <!-- question: The logarithm of this estimate, from 10 draws: how many nats short of $\log p(x)$ is it? -->
 # <!-- answer: On average 0.11 for a typical image, 10.52 for the hardest, whose posterior lies farthest from the prior. -->
 #
-# <!-- slide: Draws that miss the peak count for nothing -->
-#
 # ### Why not just draw codes?
 #
 # An integral over $p(z)$ is an average, $p(x) = \mathbb E_{p(z)}[p(x \mid z)]$. So draw codes from the prior and
 # average $p(x \mid z)$. That is right on average, and wasteful: draws that miss the peak count for nothing. Each line
 # compares 1,000 estimates, from n codes each, with the integral.
+#
+# <!-- slide: Draws that miss the peak count for nothing -->
 
 # %%
 chosen = list(images.values())
@@ -231,6 +231,9 @@ print(f"100 draws come within 0.3 nats for the typical image:   {short[100][0] <
 # With a good guess, few draws miss the peak. How to train it, without knowing the posterior?
 # -->
 #
+# The remedy: draw only where the posterior is. Let an **encoder** guess it, for each image a Gaussian
+# $q(z \mid x) = \mathcal N(\mu_{z|x}, \Sigma_{z|x})$ with a diagonal $\Sigma$. Now watch the evidence.
+#
 # <!-- slide: Steps 1 and 2: the logarithm moves inside -->
 # <!-- board
 # Multiply and divide by $q$:
@@ -240,7 +243,10 @@ print(f"100 draws come within 0.3 nats for the typical image:   {short[100][0] <
 # <!-- question: Move the logarithm inside the mean. Does the right side rise or fall? -->
 # <!-- answer: Fall: the logarithm is concave (Jensen). What is left is the **ELBO**,
 # $\mathbb E_{q} \left[ \log \dfrac{p(x, z)}{q(z \mid x)} \right] \le \log p(x)$. -->
-#
+# 1. Multiply and divide by $q$: $\quad \log p(x) = \log \mathbb E_{q} \left[ \dfrac{p(x, z)}{q(z \mid x)} \right]$.
+# 2. The logarithm is concave, so the log of a mean is at least the mean of the log (Jensen):
+#    $\quad \log p(x) \ge \mathbb E_{q} \left[ \log \dfrac{p(x, z)}{q(z \mid x)} \right]$. The right side is the
+#    **ELBO**, the evidence lower bound.
 # <!-- slide: Step 3: reconstruction minus KL -->
 # <!-- board
 # $$\text{ELBO} = \mathbb E_{q}[\log p(x \mid z)] - KL(q(z \mid x) \,\|\, p(z))$$
@@ -248,7 +254,7 @@ print(f"100 draws come within 0.3 nats for the typical image:   {short[100][0] <
 # - **reconstruction**: how likely the image is, under codes that the encoder draws
 # - **KL**: how far these codes are from the prior
 # -->
-#
+# 3. Sort its terms: $\quad \text{ELBO} = \mathbb E_{q}[\log p(x \mid z)] - KL(q(z \mid x) \,\|\, p(z))$.
 # <!-- slide: Step 4: what Jensen costs -->
 # <!-- board
 # Put $p(x, z) = p(z \mid x)\, p(x)$ into the ELBO. For any $q$:
@@ -257,15 +263,6 @@ print(f"100 draws come within 0.3 nats for the typical image:   {short[100][0] <
 # -->
 # <!-- question: In training the ELBO rises. What got better? -->
 # <!-- answer: The evidence rose, or $q$ came nearer to the posterior. Neither has to be computed. -->
-#
-# The remedy: draw only where the posterior is. Let an **encoder** guess it, for each image a Gaussian
-# $q(z \mid x) = \mathcal N(\mu_{z|x}, \Sigma_{z|x})$ with a diagonal $\Sigma$. Now watch the evidence.
-#
-# 1. Multiply and divide by $q$: $\quad \log p(x) = \log \mathbb E_{q} \left[ \dfrac{p(x, z)}{q(z \mid x)} \right]$.
-# 2. The logarithm is concave, so the log of a mean is at least the mean of the log (Jensen):
-#    $\quad \log p(x) \ge \mathbb E_{q} \left[ \log \dfrac{p(x, z)}{q(z \mid x)} \right]$. The right side is the
-#    **ELBO**, the evidence lower bound.
-# 3. Sort its terms: $\quad \text{ELBO} = \mathbb E_{q}[\log p(x \mid z)] - KL(q(z \mid x) \,\|\, p(z))$.
 # 4. What did Jensen cost? Put $p(x, z) = p(z \mid x)\, p(x)$ into step 2:
 #    $\quad \log p(x) - \text{ELBO} = KL(q(z \mid x) \,\|\, p(z \mid x))$.
 #
@@ -297,14 +294,13 @@ print(f"all four steps hold within 0.001 nats for all {len(x)} images")
 # (Cremer et al., 2018)
 # -->
 #
+# If the ELBO rises, then the evidence rises or $q$ comes nearer to the posterior, and neither has to be computed. A gap
+# remains, for two reasons (Cremer et al., 2018). The posterior may be no diagonal Gaussian: the **approximation gap**.
+# Or the encoder, *one* network for all images, does not find the best Gaussian for this one: the **amortisation gap**.
 # <!-- slide: The image with the largest gap -->
 # <!-- board
 # The encoder's $q$ lies too near the prior, and is too wide.
 # -->
-#
-# If the ELBO rises, then the evidence rises or $q$ comes nearer to the posterior, and neither has to be computed. A gap
-# remains, for two reasons (Cremer et al., 2018). The posterior may be no diagonal Gaussian: the **approximation gap**.
-# Or the encoder, *one* network for all images, does not find the best Gaussian for this one: the **amortisation gap**.
 # Here is the image with the largest gap.
 
 # %% board="figure"
@@ -576,6 +572,10 @@ if DATASET == "digits":
 # <!-- question: One of them falls short by 0.06 nats, the other by 3.84. Which is which? -->
 # <!-- answer: The encoder's codes 0.06, the prior's 3.84. An image says 7.6 nats about its code. -->
 #
+# With 16 latents no grid exists, but the bound is there. Now we can also settle the question of the prior. From 100
+# codes an image: how far do the encoder's codes come, how far the prior's? The measure is $L_{1000}$, which errs on
+# the low side.
+#
 # <!-- slide: The prior falls behind with every latent -->
 # <!-- board
 # | latents | $KL(q \,\Vert\, p)$, nats | short by, encoder's codes | short by, prior's codes |
@@ -586,10 +586,6 @@ if DATASET == "digits":
 #
 # 100 codes an image, compared with $L_{1000}$
 # -->
-#
-# With 16 latents no grid exists, but the bound is there. Now we can also settle the question of the prior. From 100
-# codes an image: how far do the encoder's codes come, how far the prior's? The measure is $L_{1000}$, which errs on
-# the low side.
 
 # %%
 def short_of(model):
@@ -651,17 +647,17 @@ plots.show_rows({"mean": wide.sample(14, mean=True), "draw": drawn, "real": few[
 # <!-- question: Of how many is it sure with codes of test images? With codes from the prior? -->
 # <!-- answer: 85 % and 57 %: draws from the prior are worse than reconstructions. -->
 #
-# <!-- slide: By this judge, the autoencoder's mixture wins -->
-# <!-- board
-# **Ex-post density estimation** (Ghosh et al., 2020): fit a mixture to the codes after training.
-# -->
-#
 # ### Against an autoencoder with a fitted prior
 #
 # We ask a judge as in lesson {{autoencoder}}, a classifier trained on the labels: how often is it sure of a digit, with more than
 # 90 % for one class? A sure judge is no proof of a good image, but a judge in doubt is evidence of a bad one. An autoencoder
 # of the same size takes part with the recipes of lesson {{autoencoder}}: $\mathcal N(0, I)$, one Gaussian fitted to its codes, and a
 # mixture of 10 Gaussians fitted to them (**ex-post density estimation**, Ghosh et al., 2020).
+#
+# <!-- slide: By this judge, the autoencoder's mixture wins -->
+# <!-- board
+# **Ex-post density estimation** (Ghosh et al., 2020): fit a mixture to the codes after training.
+# -->
 #
 # The same can be done to the VAE: fit a mixture to its training codes, and draw from that in place of $p(z)$.
 
@@ -907,16 +903,16 @@ for beta, (reconstruction, kl) in table.items():
 # Nats per test image. In use: a KL above 0.1.
 # -->
 #
-# <!-- slide: Posterior collapse -->
-# <!-- board
-# **Dead** latents: $q(z_j \mid x)$ is the prior whatever the image. One that saves less than it costs is best switched off.
-# -->
-#
 # ### Posterior collapse
 #
 # Some latents are **dead**: their KL is zero, so $q(z_j \mid x)$ is the prior whatever the image, and the decoder
 # ignores them. Even at weight 1 a few are. The optimiser need not have failed. A latent costs its KL and saves some
 # reconstruction; one that would save less than it costs is best switched off. A larger weight raises the price.
+#
+# <!-- slide: Posterior collapse -->
+# <!-- board
+# **Dead** latents: $q(z_j \mid x)$ is the prior whatever the image. One that saves less than it costs is best switched off.
+# -->
 #
 # At weight 6 no latent saves what it costs, and every latent dies. Then the decoder says the same for every code, and what
 # is left is our baseline, independent pixels. (The figure leaves weight 6 out: all its values are zero.)
@@ -1147,11 +1143,11 @@ if DATASET == "digits":
 # <!-- question: Which mean is the best, for a Gaussian of fixed scale? -->
 # <!-- answer: The average of the two, $\mathbb E[x \mid z]$, which is neither. -->
 #
-# <!-- slide: Averages lose fine detail -->
-#
 # Where two images share a code, the decoder must say something about both. For a Gaussian of fixed scale the best
 # mean is their average, $\mathbb E[x \mid z]$. For the other decoders too the mean that we look at is an average.
 # Here are a digit in two slants, and their average.
+#
+# <!-- slide: Averages lose fine detail -->
 
 # %% board="figure"
 pair = strokes(2, labels=4, same_hand=True, slant=torch.tensor([-10.0, 30.0])).floats()
@@ -1340,6 +1336,12 @@ explorer
 # <!-- question: Codes $z' = Rz$, decoder $p(x \mid R^{\top} z')$. Can the likelihood tell this model from the old one? -->
 # <!-- answer: No. $\mathcal N(0, I)$ is round, so $z'$ has the same prior; the decoder makes the same images; $p(x)$ is the same. -->
 #
+# It is often said that a prior with independent entries makes latents independent *causes*. It cannot, and the proof
+# is short. Take any rotation $R$, and rename codes $z' = Rz$.
+#
+# - $\mathcal N(0, I)$ is round: $z'$ has the same prior as $z$.
+# - The decoder $p(x \mid R^{\top} z')$ makes the same images. So $p(x)$ is the same function, and prior and likelihood
+#   cannot prefer one of the two models.
 # <!-- slide: Only the family of $q$ has a preference -->
 # <!-- board
 # The rotated $q$ gives the same ELBO, but is no longer diagonal. With the nearest diagonal one, the ELBO falls by
@@ -1350,13 +1352,6 @@ explorer
 # | 6 latents, random rotations | 0.02, 0.01, $-0.02$, $-0.08$ |
 # | 6 latents, rotated with labels | $-0.06$ |
 # -->
-#
-# It is often said that a prior with independent entries makes latents independent *causes*. It cannot, and the proof
-# is short. Take any rotation $R$, and rename codes $z' = Rz$.
-#
-# - $\mathcal N(0, I)$ is round: $z'$ has the same prior as $z$.
-# - The decoder $p(x \mid R^{\top} z')$ makes the same images. So $p(x)$ is the same function, and prior and likelihood
-#   cannot prefer one of the two models.
 # - Rotate $q$ as well, and KL, reconstruction and ELBO are the same for every image. But the rotated $q$ is no longer
 #   *diagonal*, and our encoder only makes diagonal ones. The ELBO of the best diagonal $q$ may differ.
 #
