@@ -154,6 +154,7 @@ def test_code_smaller_than_24_pixels_is_refused():
         (code("f()", board="code:g"), "nothing of the kind"),
         (code("f()", board="picture"), "write figure"),
         (CELL("<!-- figure: none -->"), "no cell has"),
+        (CELL("<!-- board\nA loss of 1.39 nats.\n-->"), "no number 1.39"),
         (CELL("<!-- board -->\n\n## Next"), "above nothing"),
         (CELL("1. One.\n\n<!-- board -->\n2. Two."), "a list is cut"),
         (CELL("- One.\n<!-- board -->\n- Two."), "a list is cut"),
@@ -172,6 +173,11 @@ def test_a_deck_needs_a_picture_an_agenda_a_recap_questions_and_its_time():
     for words in ("no picture", "no agenda", "0 minutes", "'S' has no minutes"):
         assert any(words in fault for fault in bare), words
     assert any("85 minutes: 160 to 180 fit 2" in fault for fault in boards.faults(lesson(), 2))
+
+
+def test_a_number_of_the_lesson_or_of_its_outputs_may_stand_on_the_board():
+    words = CELL("<!-- board\nFrom 1.39 to 0.25 nats.\n-->\n\nIn theory it starts at 1.39.")
+    assert not any("number" in x for x in lesson(words, code("f()", "loss 0.25\n")).faults)
 
 
 def test_a_notebook_of_another_source_is_refused():
