@@ -35,6 +35,7 @@ from genlib.plots import GREEN, NOT_THERE
 DPI = 100
 RED = "#C8102E"  # that of `genlib.plots` leans to orange, and beside its orange nobody calls it red
 CHOSEN = GREEN  # frames what is chosen, as red marks what is spoken of
+SLIDERS = (ipywidgets.IntSlider, ipywidgets.FloatSlider, ipywidgets.IntRangeSlider)
 STILL = "still picture: run the cell to move it"
 MOST_WRITTEN = 500  # texts that a picture keeps as pixels
 
@@ -331,7 +332,11 @@ class Explorer(ipywidgets.VBox):
 
     def __init__(self, name: str, children: Sequence[ipywidgets.Widget], picture: Picture):
         width, _ = picture.size
-        super().__init__(children, layout={"width": "100%", "max_width": f"{width}px"})
+        # in a column a slider would grow downwards
+        rows = [
+            ipywidgets.HBox([child]) if isinstance(child, SLIDERS) else child for child in children
+        ]
+        super().__init__(rows, layout={"width": "100%", "max_width": f"{width}px"})
         fit(self)
         self.name, self.picture = name, picture
         # JupyterLab hands some events to the kernel's main thread and others to a subshell's, at the
@@ -411,16 +416,17 @@ def fit(widget: ipywidgets.Widget) -> None:
         >>> row.layout.flex_flow, row.children[0].layout.flex
         ('row wrap', '1 1 28em')
     """
-    sliders = (ipywidgets.IntSlider, ipywidgets.FloatSlider, ipywidgets.IntRangeSlider)
-    if isinstance(widget, (*sliders, ipywidgets.Dropdown, ipywidgets.ToggleButtons)):
+    if isinstance(widget, (*SLIDERS, ipywidgets.Dropdown, ipywidgets.ToggleButtons)):
         widget.style.description_width = widget.style.description_width or "initial"
         widget.tooltip = widget.tooltip or widget.description
-    if isinstance(widget, sliders):
+    if isinstance(widget, SLIDERS):
         values = (widget.max - widget.min) / widget.step
         widget.layout.width, widget.layout.min_width = "auto", "13em"
         widget.layout.flex = widget.layout.flex or f"1 1 {'17em' if values <= 20 else '28em'}"
     elif isinstance(widget, ipywidgets.ToggleButtons):
         widget.style.button_width, widget.layout.width = "auto", "auto"
+        widget.layout.display, widget.layout.align_items = "flex", "center"
+        widget.layout.flex_flow = "row wrap"
     elif isinstance(widget, ipywidgets.Dropdown):
         widget.layout.max_width = "100%"
     elif isinstance(widget, ipywidgets.Button):

@@ -245,7 +245,7 @@ class DrawingExplorer(Explorer):
         self._columns = -(-n // -(-n // 4))  # rows of at most four, as even as can be
         self._small = show_blocks(small, tile(self.images, self._columns))
         small.set_axis_off()
-        small.set_title("all of them; green: the one at the left")
+        small.set_title("all of them,\ngreen: the one at the left")
         picture.move_only(
             self._large, self._square, self._large_title, *self._bars.artists, self._small
         )

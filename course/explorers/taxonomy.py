@@ -281,7 +281,7 @@ class OutlierExplorer(Explorer):
         for row, column in ((i, j) for i in (0, 1) for j in (0, 1)):
             axes = picture.figure.add_subplot(grid[1 + row, column])
             axes.set_axis_off()
-            title = axes.set_title(" ", loc="left", weight="normal" if row == column else "bold")
+            title = axes.set_title(" ", loc="left", style="normal" if row == column else "italic")
             self._cells[row, column] = (show_blocks(axes, blank), title)
         shown = (artist for cell in self._cells.values() for artist in cell)
         picture.move_only(
