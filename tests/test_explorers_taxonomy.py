@@ -220,7 +220,7 @@ def test_each_threshold_has_a_handle_and_shares_that_round_alone_to_101(outlier)
     explorer, _ = outlier
     explorer.low.value = -210.0
     for dots in (explorer._handles[:2], explorer._handles[2:]):
-        assert [dot.get_xdata()[0] for (dot,) in dots] == [explorer.low.value, explorer.high.value]
+        assert [dot.get_xdata()[0] for dot in dots] == [explorer.low.value, explorer.high.value]
     shown = torch.arange(200.0)
     images, scores = torch.rand(200, 1, 8, 8), {"s": shown}
     explorer = explorers.outlier_explorer(

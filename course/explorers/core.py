@@ -164,7 +164,8 @@ class Picture(ipywidgets.Image):
         """
         self._watch("click")
         self._handlers["click"].append((axes, callback))
-        self._places += [(axes, box, "pointer") for box in where or [None]]
+        boxes: Sequence[tuple[float, float, float, float] | None] = where or [None]
+        self._places += [(axes, box, "pointer") for box in boxes]
 
     def on_drag(
         self,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import ipywidgets
 import numpy as np
 import torch
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
@@ -267,14 +268,14 @@ class OutlierExplorer(Explorer):
             for colour in (BLUE, ORANGE)
         ]
         self._lines = [self._axes.axvline(0, color=RED, linewidth=2) for _ in "lh"]
-        across = {"transform": self._axes.get_xaxis_transform(), "clip_on": False, "zorder": 3}
         self._handles = [  # a dot on each line, and an arrow in it
-            self._axes.plot(
-                [0], [0.5], marker=marker, color=colour, markersize=size, mew=0, **across
-            )
+            Line2D([0], [0.5], marker=marker, color=colour, markersize=size, markeredgewidth=0)
             for marker, colour, size in (("o", RED, 20), (r"$\leftrightarrow$", "white", 13))
             for _ in self._lines
         ]
+        for dot in self._handles:
+            dot.set(transform=self._axes.get_xaxis_transform(), clip_on=False, zorder=3)
+            self._axes.add_artist(dot)
         self._legend = self._axes.legend(frameon=False, loc="upper left")
         blank = tile(torch.ones(SHOWN, 1, 8, 8), SHOWN // 2)
         self._cells = {}
@@ -284,9 +285,7 @@ class OutlierExplorer(Explorer):
             title = axes.set_title(" ", loc="left", style="normal" if row == column else "italic")
             self._cells[row, column] = (show_blocks(axes, blank), title)
         shown = (artist for cell in self._cells.values() for artist in cell)
-        picture.move_only(
-            *self._stairs, *self._lines, *(dot for (dot,) in self._handles), self._legend, *shown
-        )
+        picture.move_only(*self._stairs, *self._lines, *self._handles, self._legend, *shown)
 
     def _on_score(self, _: object) -> None:
         self._bottom.children = self._pairs[self.by.value]
@@ -323,10 +322,11 @@ class OutlierExplorer(Explorer):
                     f"{name} {what}{mistake}: {int(chosen.sum())} of {len(chosen)}, {share_of[j]} %"
                 )
                 image.set_data(self._nearest(name, chosen))
-        for line, slider in zip(self._lines, (self.low, self.high), strict=True):
-            line.set_xdata([slider.value, slider.value])
-        for (dot,), line in zip(self._handles, 2 * self._lines, strict=True):
-            dot.set_xdata(line.get_xdata()[:1])
+        thresholds = (self.low.value, self.high.value)
+        for line, threshold in zip(self._lines, thresholds, strict=True):
+            line.set_xdata([threshold, threshold])
+        for dot, threshold in zip(self._handles, 2 * thresholds, strict=True):
+            dot.set_xdata([threshold])
         beside = 0.02 * (most - least)
         self._axes.set(
             xlim=(least - beside, most + beside), ylim=(0, 1.05 * highest), xlabel=self.by.value
