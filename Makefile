@@ -44,9 +44,10 @@ $(READY): pyproject.toml constraints.txt $(wildcard course/explorers/live/*)
 	@touch $(READY)
 
 # The whole course is served, so that lessons can link to solutions; the kernel is this .venv's, not a user's own, and
-# figures appear in the notebook, whatever MPLBACKEND says.
+# figures appear in the notebook, whatever MPLBACKEND says. A student's copy has course/lab, which takes nbgrader's menus away.
 lab: $(READY)  ## open JupyterLab on the lessons (LAB_ARGS="--no-browser" to open it yourself)
-	env -u MPLBACKEND JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+	env -u MPLBACKEND JUPYTER_PREFER_ENV_PATH=1 JUPYTER_CONFIG_PATH="$(CURDIR)/course/lab$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	    $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 	    --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
 
 test: $(READY)  ## run every test: unit tests and doctests, then each notebook against its stored outputs
