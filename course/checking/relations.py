@@ -94,9 +94,10 @@ def explain(
         words = probe(case, got, want) if probe is not None else None
         if words:
             return words
+        hides = ", or a mask, or `nan_to_num`," if isinf(want).any() or (got == 0).any() else ""
         return (
             f"right for ordinary numbers, but for {case.label} {_largest(got, want, reveal)}: a small number "
-            "(`+ 1e-8`) or a clamp in your code changes it, or a number is rounded on its way."
+            f"(`+ 1e-8`) or a clamp{hides} in your code changes it, or a number is rounded on its way."
         )
     chosen = [pairs[i] for i in ordinary or range(len(cases))]
     if all(a.shape == b.shape for a, b in chosen):
@@ -106,7 +107,15 @@ def explain(
     words = probe(case, got, want) if probe is not None else None
     if words:
         return words
-    return f"{start} is wrong: {_largest(got, want, reveal)}.{_stands(cases, first, numbers, fits)}"
+    why = _stands(cases, first, numbers, fits)
+    if not why and want.is_floating_point() and all(_close(a, b) for a, b in chosen):
+        why = " Two or three digits are right: is a small number added, or a number cut or rounded?"
+    return f"{start} is wrong: {_largest(got, want, reveal)}.{why}"
+
+
+def _close(got: Tensor, want: Tensor) -> bool:
+    a, b = got.double(), want.double()
+    return a.shape == b.shape and allclose(a, b, rtol=5e-3, atol=2e-3 * float(b.abs().max()))
 
 
 def number(x: Any) -> Any:
@@ -277,7 +286,11 @@ def _times(
             if what:
                 minus = "minus " if sign < 0 else ""
                 return f"your result is {minus}the right one " + words.format(what)
-    if all(math.isclose(x, factors[0], rel_tol=3e-4) for x in factors) and factors[0]:
+    if (
+        all(math.isclose(x, factors[0], rel_tol=3e-4) for x in factors)
+        and factors[0]
+        and abs(factors[0] - 1) > 2e-3
+    ):
         times = f"{factors[0]:.5g}" if reveal else "a constant"
         return f"your result is {times} times the right one, for all inputs: look at the factors."
     return None
