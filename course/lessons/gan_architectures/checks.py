@@ -956,6 +956,8 @@ slerp.wrong = {
         lambda a, b, t: _turn(_cosine(a, b).clamp(-1, 1).asin(), a, b, t),
     "you divide the product by the squares of the lengths: divide by the lengths.":
         lambda a, b, t: _slerp(a, b, t, acos((a @ b / ((a @ a) * (b @ b))).clamp(-1, 1))),
+    "you take the straight line for angles of some degrees too: only where the angle is as good as 0.":
+        lambda a, b, t: _straight(a, b, t) if _angle(a, b) < 0.1 else _slerp(a, b, t),
     "you weigh by square roots of t: that keeps the length where a and b stand at right angles, and only there. Weigh "
     "by sines of the angle.":
         lambda a, b, t: (1 - t).sqrt()[:, None] * a + t.sqrt()[:, None] * b,
@@ -1199,8 +1201,6 @@ nearness.wrong = {
         lambda samples, train, fresh: _nearest(samples, train) / _nearest(fresh, train).median(),
     "you take half of everything: only equal distances count by half.":
         lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, train), tie=1) / 2,
-    "you look for the most similar direction: look for the smallest distance.":
-        _ranked_by(lambda x, train: -(_unit(x) @ _unit(train).T).amax(1)),
     "you look for the largest inner product: look for the smallest distance.":
         _ranked_by(lambda x, train: -(x @ train.T).amax(1)),
     "you return one number for each held-out image: average over these, and keep the samples.":
