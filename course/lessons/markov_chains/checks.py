@@ -333,9 +333,18 @@ def _numbers(g: torch.Generator, n: int, d: int, j: int, sure: bool = False) -> 
 
 
 def _ties(g: torch.Generator) -> dict[str, Tensor]:
-    """All probabilities are 1/2, and so are many of the numbers."""
-    rbm = {name: 0 * x for name, x in _rbm(g, 4, 3).items()}
-    return {"x": _bits(g, 6, 4), **rbm, "u_h": _bits(g, 6, 3) / 2, "u_x": _bits(g, 6, 4) / 2}
+    """All probabilities are 1/2, and so are the numbers: h is 0, and any other h would move the pixels."""
+    rbm = {name: x if name == "weight" else 0 * x for name, x in _rbm(g, 4, 3).items()}
+    x = torch.zeros(6, 4).to(rbm["b"])
+    return {"x": x, **rbm, "u_h": 0 * x[:, :3] + 0.5, "u_x": _bits(g, 6, 4) / 2}
+
+
+def _just(case: Case, got: Tensor, want: Tensor) -> str | None:
+    if "just the probability" in case.label:
+        return (
+            "a number that is just the probability leaves its unit off: compare with `<`, not `<=`."
+        )
+    return None
 
 
 def _gibbs(x: Tensor, weight: Tensor, b: Tensor, c: Tensor, u_h: Tensor, u_x: Tensor) -> Tensor:
@@ -350,6 +359,7 @@ def _gibbs(x: Tensor, weight: Tensor, b: Tensor, c: Tensor, u_h: Tensor, u_x: Te
         extreme("numbers that are just the probability", **_ties(g)),
         extreme("units that are sure", **_numbers(g, 5, 4, 3, sure=True)),
     ],
+    probe=_just,
     dtype="same",
     passes="h is drawn from x, and the new image from h.",
 )
@@ -393,8 +403,6 @@ gibbs_step.wrong = {
         lambda *given: 1 - _gibbs(*given),
     "in both layers you compare the wrong way round: a unit is on where its number is below its probability.":
         _layer_by_layer(lambda x, u_h, u_x, p, back: 1 - _draw(u_x, back(1 - _draw(u_h, p)))),
-    "a number that is just the probability leaves its unit off: compare with `<`, not `<=`.":
-        _layer_by_layer(lambda x, u_h, u_x, p, back: 1 - _draw(back(1 - _draw(p, u_h)), u_x)),
     "your hidden units are -1 or 1: they are 0 or 1.":
         _layer_by_layer(lambda x, u_h, u_x, p, back: _draw(u_x, back(2 * _draw(u_h, p) - 1))),
     "both layers take the more probable value, with no chance in it: compare u_h and u_x with the probabilities.":
@@ -602,10 +610,6 @@ cd_gradient.wrong = {
     "you divide by the number of the others: the data by `len(x)`, the chains by `len(ends)`.":
         lambda x, ends, weight, b, c: (
             ends.T @ _p(ends, weight, c) / len(x) - x.T @ _p(x, weight, c) / len(ends), None, None
-        ),
-    "you round the probabilities of the hidden units: leave them as they are.":
-        lambda x, ends, weight, b, c: (
-            ends.T @ _p(ends, weight, c).round() / len(ends) - x.T @ _p(x, weight, c).round() / len(x), None, None
         ),
     "the sign is turned: this goes where data become more probable, but a gradient points uphill in the loss. It is "
     "the chains less the data.":
@@ -981,7 +985,7 @@ def _two_states(states: Tensor, betas: Tensor, weight: Tensor, b: Tensor, c: Ten
     lambda g: [
         tame("three steps", **_way(g, 5, (0.0, 0.15, 0.4, 1.0), 4, 3)),
         tame("four steps", **_way(g, 3, (0.0, 0.1, 0.3, 0.6, 1.0), 3, 5)),
-        hard("a single step", **_way(g, 6, (0.0, 1.0), 2, 4)),
+        hard("a single step", **_way(g, 6, (0.0, 1.0), 2, 4) | {"c": -2 - normal(g, 4).abs()}),
         hard("a single chain", **_way(g, 1, (0.0, 0.7, 1.0), 5, 2)),
         extreme("large weights", **_large_way(g)),
     ],
@@ -1026,8 +1030,6 @@ ais_log_weights.wrong = {
         lambda states, betas, weight, b, c: _steps(states, betas, weight, b, c).sum(0) + (len(b) + len(c)) * LOG_2,
     "you multiply F_beta by beta once more: the parameters have it already.":
         lambda states, betas, *rbm: _steps(states, betas, *rbm, times=True).sum(0),
-    "your betas run from 1 to 0: weight k leads from betas[k] to betas[k + 1].":
-        lambda states, betas, *rbm: _steps(states, betas.flip(0), *rbm).sum(0),
     "you return every step by itself: add them up over k.": _steps,
     "the last step is missing, the one to beta = 1: there are as many steps as states.":
         lambda *given: _steps(*given)[:-1].sum(0),
