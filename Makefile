@@ -44,9 +44,10 @@ $(READY): pyproject.toml constraints.txt $(wildcard course/explorers/live/*)
 	@touch $(READY)
 
 # The whole course is served, so that lessons can link to solutions; the kernel is this .venv's, not a user's own, and
-# figures appear in the notebook, whatever MPLBACKEND says.
+# figures appear in the notebook, whatever MPLBACKEND says. A student's copy has course/lab, which takes nbgrader's menus away.
 lab: $(READY)  ## open JupyterLab on the lessons (LAB_ARGS="--no-browser" to open it yourself)
-	env -u MPLBACKEND JUPYTER_PREFER_ENV_PATH=1 $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+	env -u MPLBACKEND JUPYTER_PREFER_ENV_PATH=1 JUPYTER_CONFIG_PATH="$(CURDIR)/course/lab$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	    $(PY) -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
 	    --LabApp.default_url=/lab/tree/notebooks $(LAB_ARGS)
 
 test: $(READY)  ## run every test: unit tests and doctests, then each notebook against its stored outputs
@@ -82,8 +83,8 @@ marks: $(READY)  ## read the written answers of a graded class in nbgrader's for
 	cd grading/$(PS) && PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CURDIR)/$(PY) -m jupyterlab \
 	    --ServerApp.root_dir=. --ServerApp.default_url=/formgrader $(LAB_ARGS)
 
-slides: $(READY)  ## make a deck of slides of every lesson, build/slides/NN_topic.html (LESSON=pixelcnn for one)
-	$(PY) -m course.publish.slides $(LESSON)
+slides: $(READY)  ## make a deck of slides of every lesson, build/slides/NN_topic.html (LESSON=pixelcnn for one; PDF=1 prints them)
+	$(PY) -m course.publish.slides $(LESSON) $(if $(PDF),--pdf)
 
 book: $(READY)  ## make the website, build/book/html/index.html
 	$(PY) -m course.publish.book

@@ -2,15 +2,18 @@
 
 import base64
 import gc
+import io
 from collections.abc import Callable, Sequence
 
 import ipywidgets
 import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import torch
 from ipywidgets.widgets.widget import _instances  # every widget that is open
+from PIL import Image
 
-from course.explorers.core import Explorer
+from course.explorers.core import STILL, Explorer
 from course.publish import build
 
 
@@ -47,7 +50,7 @@ def each_control_redraws(explorer: Explorer, settings: dict[ipywidgets.Widget, o
 
 
 def is_stored_as_a_picture(explorer: Explorer, name: str):
-    """A stored notebook shows the first picture, and refers to no widget."""
+    """A stored notebook shows the first picture, says that it stands still, and refers to no widget."""
     assert {"genlib-explorer", f"genlib-{name}"} <= set(explorer._dom_classes)
     data, metadata = explorer._repr_mimebundle_()
     assert build.WIDGET_VIEW in data  # else the next lines would prove nothing
@@ -57,6 +60,14 @@ def is_stored_as_a_picture(explorer: Explorer, name: str):
     build.clean_outputs(notebook)
     (output,) = notebook.cells[0].outputs
     assert output.data.keys() == {"text/plain", "image/png"}
-    assert base64.b64decode(output.data["image/png"]) == explorer.picture.value
+    assert output.data["text/plain"] == f"{name} explorer: run this cell to move it"
+    assert output.metadata["image/png"]["alt"] == f"{explorer.picture.about}; {STILL}"
+    stored = Image.open(io.BytesIO(base64.b64decode(output.data["image/png"])))
+    (width, height), seen = explorer.picture.size, Image.open(io.BytesIO(explorer.picture.value))
+    assert seen.size == (width, height) and stored.size == (width, height + 32)
+    assert np.array_equal(np.asarray(stored)[:height], np.asarray(seen))
+    rows, columns = (np.asarray(stored)[height:].min(axis=2) < 80).nonzero()  # dark on grey
+    assert len(rows) and 5 < columns.min() and columns.max() < width - 5  # and no word is cut
+    assert 0 < rows.min() and rows.max() < 31
     assert output.data["image/png"].startswith("iVBORw0KGgo")  # a PNG's first bytes
     assert explorer.model_id not in nbformat.writes(notebook)

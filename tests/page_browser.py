@@ -1,16 +1,12 @@
 """Chromium with the network cut, for the tests of pages that must open without one."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-CHROMIUM = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+from course.publish.browser import ARGUMENTS, CHROMIUM
 
 needs_chromium = pytest.mark.skipif(
     CHROMIUM is None,
@@ -26,7 +22,7 @@ def offline_page(width: int = 1280, height: int = 720) -> Iterator:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+            args=ARGUMENTS,
         )
         context = browser.new_context(
             viewport={"width": width, "height": height}, offline=True, reduced_motion="reduce"

@@ -52,6 +52,14 @@ DRAGS = {
     "interpolation": [(0.3, 0.7), (0.5, 0.7), (0.8, 0.7), (0.6, 0.7)],
 }
 MOVES = 20  # at least, of each explorer
+# whatever an explorer says about its kernel, one after the other
+LISTEN = """() => {
+    window.heard = [];
+    new MutationObserver(() => {
+        const words = document.querySelector(".genlib-words")?.textContent ?? "";
+        if (words !== (heard.at(-1) ?? "")) heard.push(words);
+    }).observe(document.body, {childList: true, subtree: true, characterData: true});
+}"""
 
 
 # of all lessons, one after the other
@@ -188,6 +196,77 @@ def test_an_explorer_follows_keys_and_mouse(which, opened, record_property):
 
 
 @needs_chromium
+@pytest.mark.parametrize("width", [1280, 760])
+def test_explorers_fit_the_page_and_show_what_moves(width, opened):
+    notebook, _ = opened
+    notebook.page.set_viewport_size({"width": width, "height": 900})
+    notebook.page.wait_for_timeout(1000)
+    faults = []
+    for (lesson, name), explorer in zip(SHOWN, notebook.explorers(len(SHOWN)), strict=True):
+        if SCREENSHOTS:
+            explorer.root.screenshot(path=Path(SCREENSHOTS) / f"{lesson}_{name}_{width}.png")
+        faults += [f"{lesson}, {name}: {fault}" for fault in explorer.faults()]
+        for place in CLICKS.get(name, []) + DRAGS.get(name, []):
+            if explorer.cursor(*place) in ("auto", "default"):
+                faults.append(f"{lesson}, {name}: the mouse at {place} shows nothing")
+        if explorer.cursor(0.003, 0.997) not in ("auto", "default"):
+            faults.append(f"{lesson}, {name}: the mouse in a corner shows that something moves")
+    notebook.page.set_viewport_size({"width": 1440, "height": 1000})
+    assert not faults, "\n".join(faults)
+
+
+@needs_chromium
+def test_a_screen_reader_can_tell_the_parts_of_an_explorer(opened):
+    notebook, _ = opened
+    for (lesson, name), explorer in zip(SHOWN, notebook.explorers(len(SHOWN)), strict=True):
+        where = f"{lesson}, {name}"
+        assert len(explorer.accessible("image")) == 1, where
+        assert len(explorer.accessible("slider")) >= len(explorer.handles()), where
+        for role in ("image", "slider", "button", "textbox", "combobox", "group"):
+            names = explorer.accessible(role)
+            assert all(re.search("[a-z₀-₉]", it, re.I) or it.isdigit() for it in names), (
+                where,
+                role,
+                names,
+            )
+            if role != "group":
+                assert len(set(names)) == len(names), (where, role, names)
+        assert explorer.words() == ""
+
+
+@needs_chromium
+def test_teachers_have_the_menus_of_nbgrader(opened):
+    """Students do not: tests/test_student_copy.py."""
+    page = opened[0].page
+    assert page.get_by_role("menuitem", name="Nbgrader").is_visible()
+    assert page.get_by_text("Validate", exact=True).is_visible()
+
+
+@needs_chromium
+def test_an_explorer_says_where_no_kernel_answers_and_moves_again(running, tmp_path):
+    path = tmp_path / "one.ipynb"
+    nbformat.write(explorer_slides(["markov_chains"]), path)
+    with running.open(path) as notebook:
+        notebook.run_all()
+        (explorer,) = notebook.explorers(1)
+        notebook.page.evaluate(LISTEN)
+        notebook.page.evaluate("kernel.cut()")
+        notebook.page.wait_for_function("heard.length == 2")
+        first, then = notebook.page.evaluate("heard")
+        assert first.startswith("No connection to the kernel") and then == ""
+        explorer.push_all()  # it is back
+        notebook.restart()
+        notebook.page.wait_for_function("heard.at(-1).includes('was restarted')")
+        assert "Run the cell again" in explorer.words()
+        notebook.run_again()
+        (explorer,) = notebook.explorers(1)
+        assert explorer.words() == ""
+        explorer.push_all()
+        running.end_kernel(path.name)
+        notebook.page.wait_for_function("heard.at(-1).startsWith('The kernel is dead')")
+
+
+@needs_chromium
 def test_explorers_move_on_their_slides_and_turn_no_page(opened):
     notebook, moved = opened
     deck = notebook.present(len(SHOWN))
@@ -198,3 +277,23 @@ def test_explorers_move_on_their_slides_and_turn_no_page(opened):
         (f"{lesson} live", explorer) for (lesson, _), explorer in zip(SHOWN, shown, strict=True)
     ]
     assert notebook.complaints == []
+
+
+@needs_chromium
+def test_each_explorer_says_that_its_kernel_was_killed(running, opened):
+    """The last test of all: in the notebook and in its live deck."""
+    notebook, _ = opened
+    explorers = notebook.explorers(len(SHOWN))
+    assert [explorer.words() for explorer in explorers] == [""] * len(SHOWN)
+    running.kill_kernel("explorers.ipynb")
+    lines = ".genlib-explorer > .genlib-words"
+    frames = [notebook.page.main_frame, *notebook.deck_frames()]
+    for frame in frames:
+        frame.wait_for_function(
+            f"() => [...document.querySelectorAll('{lines}')].filter(it => /restarted/.test(it.textContent))"
+            f".length === {len(SHOWN)}"
+        )
+    for explorer in explorers:
+        assert explorer.words().startswith(
+            "The kernel was restarted, so this picture stands still."
+        )

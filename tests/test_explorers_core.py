@@ -3,7 +3,9 @@
 import base64
 import copy
 import io
+import re
 import time
+from pathlib import Path
 
 import ipywidgets
 import matplotlib.pyplot as plt
@@ -13,20 +15,36 @@ import pytest
 import torch
 from ipywidgets.widgets.widget import _instances
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import ListedColormap, to_rgb
+from matplotlib.colors import ListedColormap, rgb_to_hsv, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
 
-from course.explorers.core import Explorer, Picture, Player, own_random_numbers, show_blocks, tile
+from course.explorers import core
+from course.explorers.core import (
+    CHOSEN,
+    RED,
+    STILL,
+    Explorer,
+    Picture,
+    Player,
+    own_random_numbers,
+    percents,
+    rounded,
+    show_blocks,
+    tile,
+)
 from course.publish.build import WIDGET_VIEW, clean_outputs
-from genlib.plots import NOT_THERE, RED
+from genlib.plots import BLUE, GREEN, NOT_THERE, ORANGE
+from genlib.plots import RED as OTHER_RED
+
+RAISED, NORMAL = "⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"
 
 
 class Dots(Explorer):
     """The smallest explorer: one slider, one line."""
 
     def __init__(self, fast: bool = True):
-        self.many = ipywidgets.IntSlider(3, min=1, max=9)
+        self.many = ipywidgets.IntSlider(3, min=1, max=9, description="dots")
         self.redrawn = 0
         picture = Picture((4, 2), about="dots in a row")
         self.axes = picture.figure.add_subplot(xlim=(-1, 10), ylim=(-1, 1))
@@ -166,7 +184,6 @@ def test_the_browser_sends_only_events_with_a_handler():
 def test_the_stored_form_is_a_picture_without_a_widget():
     dots = Dots()
     data, metadata = dots._repr_mimebundle_()
-    assert base64.b64decode(data["image/png"]) == bytes(dots.picture.value)
     assert WIDGET_VIEW in data
     output = nbformat.v4.new_output("execute_result", copy.deepcopy(data), metadata=metadata)
     cell = nbformat.v4.new_code_cell(
@@ -177,11 +194,82 @@ def test_the_stored_form_is_a_picture_without_a_widget():
     (kept,) = nb.cells[0].outputs
     assert set(kept.data) == {"image/png", "text/plain"}
     assert dots.model_id not in nbformat.writes(nb)
-    assert kept.metadata["image/png"]["alt"] == "dots in a row"
+    assert kept.metadata["image/png"]["alt"] == f"dots in a row; {STILL}"
+    stored = np.asarray(Image.open(io.BytesIO(base64.b64decode(kept.data["image/png"]))))
+    assert np.array_equal(stored[:200], pixels(dots.picture))
+    words = stored[200:].min(axis=2)
+    assert words.shape == (32, 400) and words.min() < 80 and words[:, [5, -5]].min() > 200
 
 
 def test_an_explorer_can_be_found_on_the_page():
     assert set(Dots()._dom_classes) == {"genlib-explorer", "genlib-dots"}
+
+
+def hue(colour: str) -> float:
+    """0 is red, 1/3 green, 2/3 blue."""
+    return rgb_to_hsv(to_rgb(colour))[0]
+
+
+def test_colours_are_what_their_names_say():
+    """The orange red of genlib.plots, at 26 degrees, was called red and taken for orange."""
+    assert min(hue(RED), 1 - hue(RED)) < 0.04
+    assert 0.08 < hue(ORANGE) < 0.12
+    assert 0.4 < hue(GREEN) < 0.47 and CHOSEN == GREEN
+    assert 0.53 < hue(BLUE) < 0.62
+
+
+@pytest.mark.parametrize("explorers", sorted(Path(core.__file__).parent.glob("*.py")))
+def test_no_explorer_draws_the_orange_red_of_other_figures(explorers: Path):
+    source = explorers.read_text()
+    assert not re.search(r"genlib\.plots(\.style)? import [^\n]*\bRED\b", source)
+    assert OTHER_RED not in source
+
+
+def test_shares_add_up_to_a_hundred():
+    torch.manual_seed(0)
+    for counts in torch.randint(0, 60, (300, 3)).tolist():
+        if sum(counts):
+            shares = percents(counts)
+            assert sum(shares) == 100
+            assert all(
+                abs(share - 100 * count / sum(counts)) < 1
+                for share, count in zip(shares, counts, strict=True)
+            )
+    assert percents([215, 785]) == [22, 78]  # 21.5 and 78.5: each rounded alone, 101 in all
+
+
+def test_a_number_has_three_significant_digits():
+    for value in (3.84696, 38.4696, 384.696, 3846.96, 0.384696, 0.00384696, 0.0000384696):
+        for digits in (2, 3):
+            text = rounded(value, digits)
+            figures, _, power = text.partition(" × 10")
+            back = float(figures) * 10 ** int(power.translate(str.maketrans(RAISED, NORMAL)) or 0)
+            assert back == pytest.approx(value, rel=0.5 * 10 ** (1 - digits))
+            assert len(figures.replace(".", "").strip("0")) <= digits
+    assert rounded(9.996) == "10.0" and rounded(-1.0) == "−1.00" and rounded(float("nan")) == "nan"
+
+
+def test_the_page_learns_where_the_mouse_does_something():
+    dots = Picture((4, 2), about="two axes")
+    dots.figure.set_layout_engine("none")
+    left, right = (dots.figure.add_axes((x, 0.25, 0.4, 0.5)) for x in (0.05, 0.55))
+    right.set(xlim=(0, 10), ylim=(0, 1))
+    dots.on_drag(left, lambda x, y: None, cursor="ew-resize")
+    dots.on_click(right, lambda x, y: None, where=[(0, 0, 5, 0.5)])
+    assert not dots._dom_classes
+    dots.draw()
+    dots.draw()
+    assert dots._dom_classes == (
+        "genlib-at-ew-resize-50-250-450-750",
+        "genlib-at-pointer-550-500-750-750",
+    )
+
+
+def test_controls_fill_the_width_of_the_picture():
+    dots = Dots()
+    assert (dots.layout.width, dots.layout.max_width) == ("100%", "400px")
+    assert dots.many.layout.width == "auto" and dots.many.layout.flex.startswith("1 1")
+    assert dots.many.tooltip == dots.many.description
 
 
 def test_a_player_steps_and_stops_at_the_ends():

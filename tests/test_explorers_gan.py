@@ -2,6 +2,7 @@
 
 import copy
 import math
+import re
 
 import pytest
 import torch
@@ -104,7 +105,12 @@ def test_both_gans_are_genlibs_from_the_same_start_and_random_numbers():
         with torch.no_grad():
             d = gan(explorer.x[:, None]).sigmoid()
         torch.testing.assert_close(explorer.snapshot.d, d)
-        assert "step 12:" in explorer._title.get_text()
+        title = explorer._title.get_text()
+        assert "step 12:" in title
+        numbers = re.findall(r"(?:JSD|gradient) ([\d.]+)", title)  # 3.84696 is no number to read
+        assert len(numbers) == 2 and all(
+            len(it.replace(".", "").lstrip("0")) <= 3 for it in numbers
+        )
     first, second = (trajectory[0] for trajectory in explorer.trajectories.values())
     assert torch.equal(first.d, second.d) and torch.equal(first.p_g, second.p_g)
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())

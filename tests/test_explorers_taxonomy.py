@@ -1,5 +1,6 @@
 """The explorers of lesson Taxonomy show what the models draw, and count what a threshold refuses."""
 
+import re
 import time
 
 import matplotlib.pyplot as plt
@@ -7,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from ipywidgets.widgets.widget import _instances
+from matplotlib.colors import to_rgb
 
 from course import explorers
-from course.explorers.core import own_random_numbers
+from course.explorers.core import CHOSEN, RED, own_random_numbers
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN, RowLSTM
 from genlib.data import load
@@ -90,6 +92,36 @@ def test_the_samples_shown_are_the_models_own_and_red_where_not_in_the_data(taxo
     assert 0 < int(wrong.sum())
 
 
+def test_red_is_red_and_the_leaf_chosen_has_another_colour(taxonomy):
+    images, wrong, _ = taxonomy.shown()
+    assert wrong.any()
+    drawn = np.asarray(taxonomy._images.get_array())
+    high, wide = drawn.shape[0] // 4, drawn.shape[1] // 15
+    corners = drawn[::high, ::wide].reshape(60, 3)
+    red = np.abs(corners - np.array(to_rgb(RED))).max(axis=1) < 1e-6
+    assert red.tolist() == wrong.tolist()
+    assert "red: " in taxonomy._title.get_text()
+    assert to_rgb(taxonomy._frame.get_edgecolor()[:3]) == to_rgb(CHOSEN) != to_rgb(RED)
+
+
+def test_the_mouse_points_where_a_leaf_can_be_clicked(taxonomy):
+    """In thousandths of the picture; live.js makes a pointing hand of it."""
+    taxonomy.picture.draw()
+    width, height = taxonomy.picture.size
+    places = [
+        [int(part) for part in name.split("-")[3:]]
+        for name in taxonomy.picture._dom_classes
+        if name.startswith("genlib-at-pointer-")
+    ]
+    assert len(places) == len(list(leaves()))
+    for leaf in leaves():
+        x, y = middle_of(taxonomy, leaf)
+        x, y = 1000 * x / width, 1000 * y / height
+        inside = [at for at in places if at[0] < x < at[2] and at[1] < y < at[3]]
+        assert len(inside) == 1
+        assert not any(at[0] < x - 250 < at[2] for at in places)  # a branch
+
+
 def test_other_samples_are_others_until_they_come_round(taxonomy):
     pages = []
     for _ in range(6):
@@ -144,6 +176,8 @@ def test_error_rates_are_a_direct_count(outlier):
             }
             assert explorer.errors == pytest.approx(expected)
             titles = [title.get_text() for _, title in explorer._cells.values()]
+            shares = [int(re.search(r", (\d+) %$", title)[1]) for title in titles]
+            assert shares[0] + shares[1] == shares[2] + shares[3] == 100
             assert f"{kept['digits'].count(True)} of 50" in titles[0]
             assert f"{kept['digits'].count(False)} of 50" in titles[1]
             assert f"{kept[kind].count(True)} of {len(of[kind])}" in titles[2]
@@ -180,6 +214,20 @@ def test_each_control_changes_the_picture(outlier):
         control.value = value
         seen.append(bytes(explorer.picture.value))
     assert len(set(seen)) == len(seen)
+
+
+def test_each_threshold_has_a_handle_and_shares_that_round_alone_to_101(outlier):
+    explorer, _ = outlier
+    explorer.low.value = -210.0
+    for dots in (explorer._handles[:2], explorer._handles[2:]):
+        assert [dot.get_xdata()[0] for dot in dots] == [explorer.low.value, explorer.high.value]
+    shown = torch.arange(200.0)
+    images, scores = torch.rand(200, 1, 8, 8), {"s": shown}
+    explorer = explorers.outlier_explorer(
+        {"a": images, "b": images}, {"a": scores, "b": scores}, {"s": 43.0}
+    )
+    assert explorer._cells[0, 0][1].get_text().endswith("let pass: 157 of 200, 79 %")
+    assert explorer._cells[0, 1][1].get_text().endswith("by mistake: 43 of 200, 21 %")
 
 
 def test_dragging_moves_the_nearer_threshold(outlier):

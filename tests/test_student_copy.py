@@ -13,6 +13,7 @@ import zipfile
 
 import nbformat
 import pytest
+from page_browser import CHROMIUM
 from test_links import missing
 
 from course.publish.build import ROOT
@@ -37,7 +38,8 @@ def test_it_holds_what_a_student_needs_and_nothing_else(copy):
         "constraints.txt", "LICENSE", "LICENSE-text.md", "CITATION.cff",
     }  # fmt: skip
     assert {path.name for path in (copy / "course").iterdir()} == {
-        "__init__.py", "checking", "checks.py", "explorers", "figures.py", "find_python.sh", "lessons", "start.py",
+        "__init__.py", "checking", "checks.py", "explorers", "figures.py", "find_python.sh", "lab", "lessons",
+        "start.py",
         "syllabus.py", "syllabus.toml",
     }  # fmt: skip
     assert {path.name for path in (copy / "course").glob("lessons/*/*")} == {
@@ -134,6 +136,8 @@ def test_make_lab_opens_the_notebooks_and_a_lesson_finds_its_genlib(copy):
         listed = ask(server, f"http://127.0.0.1:{port}/api/contents/notebooks?token=t")
         names = {entry["name"] for entry in listed["content"]}
         assert "assignments" in names and any(name.endswith("_taxonomy.ipynb") for name in names)
+        if CHROMIUM:
+            assert_no_grading_menus(f"http://127.0.0.1:{port}/lab/tree/notebooks", names)
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
@@ -143,6 +147,29 @@ def test_make_lab_opens_the_notebooks_and_a_lesson_finds_its_genlib(copy):
         env=environment, cwd=copy / "notebooks", capture_output=True, text=True,
     )  # fmt: skip
     assert where.stdout.strip() == str(copy / "genlib" / "__init__.py")
+
+
+def assert_no_grading_menus(url, names):
+    """A student's JupyterLab, with a notebook open; tests/test_browser.py sees the menus in a teacher's."""
+    from playwright.sync_api import sync_playwright
+
+    notebook = next(name for name in sorted(names) if name.endswith("_taxonomy.ipynb"))
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+        )
+        try:
+            page = browser.new_page()
+            page.set_default_timeout(60_000)
+            page.goto(f"{url}/{notebook}?token=t")
+            page.locator(".jp-NotebookPanel-toolbar [data-command='RISE:preview']").wait_for()
+            shown = page.locator("body").inner_text()
+            menus = page.get_by_role("menubar").first.inner_text()
+        finally:
+            browser.close()
+    assert "Kernel" in menus and "Notebook" in shown  # all of it has come
+    assert not re.search("nbgrader|Validate|Create Assignment|Formgrader", menus + shown, re.I)
 
 
 def ask(server, url):

@@ -20,12 +20,12 @@ class GibbsExplorer(Explorer):
         at_least_one("frames", frames)
         check_images(images, model.shape, levels=2)
         self._model, self._data, self.seed = model, images, seed
-        self.start = ipywidgets.ToggleButtons(options=["an image", "noise"])
-        self.image = ipywidgets.IntSlider(0, min=0, max=len(images) - 1, description="image")
-        self.every = ipywidgets.ToggleButtons(options=[1, 10, 100])
-        self.again = ipywidgets.Button(
-            description="other random numbers", icon="refresh", layout={"width": "auto"}
+        self.start = ipywidgets.ToggleButtons(
+            options=["an image", "noise"], description="start from"
         )
+        self.image = ipywidgets.IntSlider(0, min=0, max=len(images) - 1, description="image")
+        self.every = ipywidgets.ToggleButtons(options=[1, 10, 100], description="steps a frame")
+        self.again = ipywidgets.Button(description="other random numbers", icon="refresh")
         self.player = Player(frames, interval=200)
 
         picture = Picture((8.6, 4.0), about="the images of a chain, and their free energies")
@@ -53,8 +53,8 @@ class GibbsExplorer(Explorer):
         curve.set(xlim=(-0.02 * longest, 1.02 * longest))
         picture.draw()  # the layout has room for the longest numbers
         picture.move_only(self._large, self._strip, self._curve, self._dot, self._title, self._met)
-        top = ipywidgets.HBox([ipywidgets.Label("start from"), self.start, self.image])
-        middle = ipywidgets.HBox([ipywidgets.Label("steps a frame"), self.every, self.again])
+        top = ipywidgets.HBox([self.start, self.image])
+        middle = ipywidgets.HBox([self.every, self.again])
         super().__init__("gibbs", [top, middle, self.player, picture], picture)
         for control in (self.start, self.image, self.every):
             control.observe(self._restart, names="value")

@@ -7,6 +7,7 @@ artists that are there already, and sends new PNG bytes to the notebook.
 
 import base64
 import io
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,9 +30,13 @@ from PIL import Image
 from torch import Tensor
 from traitlets import Unicode
 
-from genlib.plots import NOT_THERE, RED
+from genlib.plots import GREEN, NOT_THERE
 
 DPI = 100
+RED = "#C8102E"  # that of `genlib.plots` leans to orange, and beside its orange nobody calls it red
+CHOSEN = GREEN  # frames what is chosen, as red marks what is spoken of
+SLIDERS = (ipywidgets.IntSlider, ipywidgets.FloatSlider, ipywidgets.IntRangeSlider)
+STILL = "still picture: run the cell to move it"
 MOST_WRITTEN = 500  # texts that a picture keeps as pixels
 
 
@@ -77,7 +82,13 @@ class Picture(ipywidgets.Image):
             "drag": [],
         }
         self._end: dict[Axes, Callable[[], None]] = {}
+        self._places: list[tuple[Axes, tuple[float, float, float, float] | None, str]] = []
         self._dragged: Axes | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return round(self.figure.bbox.width), round(self.figure.bbox.height)
 
     def draw(self, everything: bool = False) -> None:
         """Render the figure as it is now.
@@ -94,6 +105,7 @@ class Picture(ipywidgets.Image):
             canvas.draw()
             self.figure.set_layout_engine("none")
             self._laid_out = True
+            self._show_places()
         if self._moving is None:
             canvas.draw()
         else:
@@ -138,26 +150,59 @@ class Picture(ipywidgets.Image):
         """
         self._moving, self._still = artists, None
 
-    def on_click(self, axes: Axes, callback: Callable[[float, float], None]) -> None:
-        """Call `callback(x, y)`, in the axes' own coordinates, when somebody clicks inside them."""
+    def on_click(
+        self,
+        axes: Axes,
+        callback: Callable[[float, float], None],
+        where: Sequence[tuple[float, float, float, float]] = (),
+    ) -> None:
+        """Call `callback(x, y)`, in the axes' own coordinates, when somebody clicks inside them.
+
+        Args:
+            where: left, bottom, right and top, in the same coordinates, of each part that answers a
+                click; by default all of the axes. Over these the mouse is a pointing hand.
+        """
         self._watch("click")
         self._handlers["click"].append((axes, callback))
+        boxes: Sequence[tuple[float, float, float, float] | None] = where or [None]
+        self._places += [(axes, box, "pointer") for box in boxes]
 
     def on_drag(
         self,
         axes: Axes,
         callback: Callable[[float, float], None],
         end: Callable[[], None] = lambda: None,
+        cursor: str = "grab",
     ) -> None:
         """Call `callback(x, y)` where a drag starts and on its way, and `end()` when it is over.
 
         A drag starts with the button going down inside the axes. It ends when the button goes up or
         the mouse leaves the picture; on the way it may leave the axes, so x and y can lie outside
         their limits. Positions come as fast as they can be drawn: a quick drag skips some.
+
+        Args:
+            cursor: of the mouse over the axes, by its name in CSS.
         """
         self._watch("mousedown", "mousemove", "mouseup", "mouseleave")
         self._handlers["drag"].append((axes, callback))
         self._end[axes] = end
+        self._places.append((axes, None, cursor))
+
+    def _show_places(self) -> None:
+        """Tell the page where the mouse does something, in thousandths of the picture: live.js reads it.
+
+        An image widget hands over nothing else than its classes.
+        """
+        width, height = self.figure.bbox.size
+        for axes, box, cursor in self._places:
+            if box is None:
+                (left, bottom), (right, top) = axes.bbox.get_points()
+            else:
+                ends = axes.transData.transform([box[:2], box[2:]])
+                (left, bottom), (right, top) = np.sort(ends, axis=0)
+            x = [min(max(round(1000 * x / width), 0), 1000) for x in (left, right)]
+            y = [min(max(round(1000 - 1000 * y / height), 0), 1000) for y in (top, bottom)]
+            self.add_class(f"genlib-at-{cursor}-{x[0]}-{y[0]}-{x[1]}-{y[1]}")
 
     def _watch(self, *kinds: str) -> None:
         if self._mouse is None:
@@ -260,7 +305,7 @@ class Explorer(ipywidgets.VBox):
     """Controls and a picture: a subclass makes both, and says in `redraw` how one follows the other.
 
     Where no kernel runs, in a stored notebook, on a page or on paper, the picture stands still and
-    the controls are not there.
+    the controls are not there. Where there is one, the controls are as wide as the picture (see `fit`).
 
     Args:
         name: for the style sheet and the tests; the class is `genlib-NAME`.
@@ -287,7 +332,13 @@ class Explorer(ipywidgets.VBox):
     """
 
     def __init__(self, name: str, children: Sequence[ipywidgets.Widget], picture: Picture):
-        super().__init__(children)
+        width, _ = picture.size
+        # in a column a slider would grow downwards
+        rows = [
+            ipywidgets.HBox([child]) if isinstance(child, SLIDERS) else child for child in children
+        ]
+        super().__init__(rows, layout={"width": "100%", "max_width": f"{width}px"})
+        fit(self)
         self.name, self.picture = name, picture
         # JupyterLab hands some events to the kernel's main thread and others to a subshell's, at the
         # same time: who changes what is shown, or draws it, does so alone
@@ -327,8 +378,99 @@ class Explorer(ipywidgets.VBox):
         """The widget, and for those who have no kernel a still picture and a line of text."""
         data = dict(super()._repr_mimebundle_(**kwargs))
         data["text/plain"] = f"{self.name} explorer: run this cell to move it"
-        data["image/png"] = base64.b64encode(self.picture.value).decode()
-        return data, {"image/png": {"alt": self.picture.about}}
+        data["image/png"] = base64.b64encode(still(self.picture)).decode()
+        return data, {"image/png": {"alt": f"{self.picture.about}; {STILL}"}}
+
+
+def still(picture: Picture) -> bytes:
+    """A picture as PNG bytes, and below it, in words, that it stands still.
+
+    Example:
+        >>> picture = Picture((4, 3), about="nothing")
+        >>> picture.draw()
+        >>> Image.open(io.BytesIO(still(picture))).size
+        (400, 332)
+    """
+    width, height = picture.size
+    words = Figure(figsize=(width / DPI, 0.32), dpi=DPI, facecolor="0.92")
+    words.text(0.5, 0.45, STILL, ha="center", va="center", fontsize=12, style="italic")
+    canvas = FigureCanvasAgg(words)
+    canvas.draw()
+    strip = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    both = Image.new("RGB", (width, height + strip.height))
+    both.paste(Image.open(io.BytesIO(picture.value)), (0, 0))
+    both.paste(strip, (0, height))
+    png = io.BytesIO()
+    both.save(png, "png", optimize=True)
+    return png.getvalue()
+
+
+def fit(widget: ipywidgets.Widget) -> None:
+    """Give a control, and all inside it, the room it needs: sliders fill their row, and no word is cut.
+
+    A row that is too narrow for its controls goes on below. A control without a tooltip gets its
+    description as one, or the browser would show "null".
+
+    Example:
+        >>> row = ipywidgets.HBox([ipywidgets.IntSlider(description="rows")])
+        >>> fit(row)
+        >>> row.layout.flex_flow, row.children[0].layout.flex
+        ('row wrap', '1 1 28em')
+    """
+    if isinstance(widget, (*SLIDERS, ipywidgets.Dropdown, ipywidgets.ToggleButtons)):
+        widget.style.description_width = widget.style.description_width or "initial"
+        widget.tooltip = widget.tooltip or widget.description
+    if isinstance(widget, SLIDERS):
+        values = (widget.max - widget.min) / widget.step
+        widget.layout.width, widget.layout.min_width = "auto", "13em"
+        widget.layout.flex = widget.layout.flex or f"1 1 {'17em' if values <= 20 else '28em'}"
+    elif isinstance(widget, ipywidgets.ToggleButtons):
+        widget.style.button_width, widget.layout.width = "auto", "auto"
+        widget.layout.display, widget.layout.align_items = "flex", "center"
+        widget.layout.flex_flow = "row wrap"
+    elif isinstance(widget, ipywidgets.Dropdown):
+        widget.layout.max_width = "100%"
+    elif isinstance(widget, ipywidgets.Button):
+        widget.layout.width, widget.layout.flex = widget.layout.width or "auto", "0 0 auto"
+    elif isinstance(widget, ipywidgets.HBox):
+        widget.layout.flex_flow, widget.layout.align_items = "row wrap", "center"
+    elif isinstance(widget, ipywidgets.VBox) and not isinstance(widget, Explorer):
+        widget.layout.flex = "1 1 20em"
+    if isinstance(widget, Player):
+        widget.layout.width = "100%"
+    for child in getattr(widget, "children", ()):
+        fit(child)
+
+
+def rounded(value: float, digits: int = 3) -> str:
+    """A number in so many significant digits, as a text shows it.
+
+    Example:
+        >>> [rounded(value) for value in (3.84696, 0.5, -12.345, 1234.5, 0.0000487, 0.0)]
+        ['3.85', '0.500', '−12.3', '1230', '4.87 × 10⁻⁵', '0']
+        >>> rounded(0.0996, digits=2)
+        '0.10'
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}".replace("-", "−")
+    mantissa, power = f"{value:.{digits - 1}e}".split("e")
+    places = digits - 1 - int(power)
+    if int(power) < -3:
+        raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"{mantissa} × 10{raised}".replace("-", "−")
+    return f"{round(value, places):.{max(places, 0)}f}".replace("-", "−")
+
+
+def percents(counts: Sequence[int]) -> list[int]:
+    """Shares in whole percent that add up to 100: those with the largest remainders are rounded up.
+
+    Example:
+        >>> percents([43, 157]), percents([1, 1, 1]), percents([0, 5])
+        ([22, 78], [34, 33, 33], [0, 100])
+    """
+    whole, rest = zip(*(divmod(100 * count, sum(counts)) for count in counts), strict=True)
+    up = sorted(range(len(counts)), key=lambda i: -rest[i])[: 100 - sum(whole)]
+    return [percent + (i in up) for i, percent in enumerate(whole)]
 
 
 class Player(ipywidgets.HBox):
@@ -357,7 +499,10 @@ class Player(ipywidgets.HBox):
         self.play = ipywidgets.Play(0, min=0, max=last, interval=interval, show_repeat=False)
         self.back, self.forward = (
             ipywidgets.Button(icon=icon, tooltip=tooltip, layout={"width": "3em"})
-            for icon, tooltip in (("step-backward", "one back"), ("step-forward", "one on"))
+            for icon, tooltip in (
+                ("step-backward", f"{description}: one back"),
+                ("step-forward", f"{description}: one on"),
+            )
         )
         # in the browser: by way of the kernel, a late answer would set a running trajectory back
         self._link = ipywidgets.jslink((self.play, "value"), (self.slider, "value"))
@@ -389,7 +534,11 @@ def own_random_numbers(seed: int) -> Iterator[None]:
 
 
 def tile(
-    images: Tensor, columns: int, marked: Tensor | None = None, line: float = 1.0
+    images: Tensor,
+    columns: int,
+    marked: Tensor | None = None,
+    line: float = 1.0,
+    colour: str = RED,
 ) -> np.ndarray:
     """Many small images as one large one for `show_blocks`: much faster to draw than many axes.
 
@@ -398,9 +547,10 @@ def tile(
     Args:
         images: (N, C, H, W) in [0, 1], C = 1 or 3.
         columns: images in a row.
-        marked: booleans (N,), true for an image that gets a red frame; none by default.
+        marked: booleans (N,), true for an image that gets a frame; none by default.
         line: grey level of the lines, and of what remains of the last row. White images need grey
             ones, or they end nowhere.
+        colour: of the frames.
 
     Shapes:
         -> (rows * (zoom * H + 6), columns * (zoom * W + 6), 3), zoom such that H has 32 or more
@@ -426,7 +576,7 @@ def tile(
     rows = -(-n // columns)
     cells = torch.full((rows * columns, 3, zoom * height + 6, zoom * width + 6), line)
     if marked is not None:
-        cells[:n][marked.cpu()] = torch.tensor(to_rgb(RED))[:, None, None]
+        cells[:n][marked.cpu()] = torch.tensor(to_rgb(colour))[:, None, None]
     cells[:n, :, 3:-3, 3:-3] = rgb
     grid = cells.unflatten(0, (rows, columns))  # (rows, columns, 3, h, w)
     return grid.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2).numpy()

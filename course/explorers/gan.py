@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from course.explorers.core import Explorer, Picture, Player, own_random_numbers
+from course.explorers.core import RED, Explorer, Picture, Player, own_random_numbers, rounded
 from genlib.adversarial import GAN, MinimaxGAN
-from genlib.plots import BLUE, GREEN, ORANGE, RED
+from genlib.plots import BLUE, GREEN, ORANGE
 from genlib.training import train_gan_epoch
 from genlib.validation import at_least_one
 
@@ -66,8 +66,9 @@ class GANExplorer(Explorer):
             name: self._train(model, loss, frames) for name, loss in LOSSES.items()
         }
 
-        self.loss = ipywidgets.ToggleButtons(options=list(LOSSES))
-        losses = ipywidgets.HBox([ipywidgets.Label("loss of the generator"), self.loss])
+        self.loss = ipywidgets.ToggleButtons(
+            options=list(LOSSES), description="loss of the generator"
+        )
         self.player = Player(frames, interval=200, description="snapshot")
         picture = Picture(
             (8.6, 4.2), about="data, fakes, the discriminator and the best one, on a line"
@@ -80,11 +81,11 @@ class GANExplorer(Explorer):
         (self._best,) = axes.plot([], [], color=RED, linestyle="--", linewidth=2, label="best D")
         axes.set(xlim=span, ylim=(-0.03, 1.05), xlabel="x", ylabel="density, and D")
         self._title = axes.set_title(
-            "non-saturating, step 0000: JSD 0.000 nats, length of G's gradient 00.00000"
+            "non-saturating, step 0000: JSD 0.000 nats, length of G's gradient 0.00 × 10⁻⁵"
         )
         picture.figure.legend(loc="outside lower center", ncols=4, frameon=False)
         picture.move_only(self._p_g, self._d, self._best, self._title)
-        super().__init__("gan", [losses, self.player, picture], picture)
+        super().__init__("gan", [self.loss, self.player, picture], picture)
         self.redraw_with(self.loss, self.player.slider)
 
     def _train(self, model: GAN, loss: type[GAN], frames: int) -> list[Snapshot]:
@@ -135,8 +136,8 @@ class GANExplorer(Explorer):
         self._d.set_data(self.x, snapshot.d)
         self._best.set_data(self.x, self.best_d)
         self._title.set_text(
-            f"{self.loss.value}, step {self.steps * self.player.slider.value}: JSD {self.jsd:.3f} nats, "
-            f"length of G's gradient {snapshot.gradient:.5f}"
+            f"{self.loss.value}, step {self.steps * self.player.slider.value}: "
+            f"JSD {rounded(self.jsd)} nats, length of G's gradient {rounded(snapshot.gradient)}"
         )
         self.picture.draw()
 

@@ -12,8 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Circle, Rectangle
 from torch import Tensor
 
-from course.explorers.core import Blocks, Explorer, Picture, Player, show_blocks, tile
-from genlib.plots import BLUE, ORANGE, RED, TEN_COLOURS
+from course.explorers.core import RED, Blocks, Explorer, Picture, Player, rounded, show_blocks, tile
+from genlib.plots import BLUE, ORANGE, SKY, TEN_COLOURS
 from genlib.variational import VAE
 
 LIMIT = 3.0  # a standard normal number lies further out once in 370 times
@@ -39,7 +39,9 @@ class LatentExplorer(Explorer):
             ipywidgets.FloatSlider(0, min=-LIMIT, max=LIMIT, step=STEP, description=name)
             for name in ("z₁", "z₂")
         )
-        self.map = ipywidgets.ToggleButtons(options=["codes", "decodings"])
+        self.map = ipywidgets.ToggleButtons(
+            options=["codes", "decodings"], description="the map shows"
+        )
         picture = Picture((8.4, 4.3), about="a map of codes, and the decoding of one of them")
         left, right = picture.figure.subplots(1, 2, width_ratios=[1.05, 1])
         self._codes = _written(left, codes, labels)
@@ -59,11 +61,10 @@ class LatentExplorer(Explorer):
         left.set(title="rings: 1 and 2 deviations of p(z)", aspect="equal")
         self._image = _image(right, grid[0])
         self._title = right.set_title("decoding of z = (−0.00, −0.00)")
-        picture.on_drag(left, self.move)
+        picture.on_drag(left, self.move, cursor="move")
         picture.move_only(self._point, self._image, self._title)
         controls = ipywidgets.HBox([self.z1, self.z2])
-        map_shows = ipywidgets.HBox([ipywidgets.Label("the map shows"), self.map])
-        super().__init__("latent", [controls, map_shows, picture], picture)
+        super().__init__("latent", [controls, self.map, picture], picture)
         self.map.observe(self._show, names="value")
         self._show()
         self.redraw_with(self.z1, self.z2)
@@ -91,7 +92,7 @@ class LatentExplorer(Explorer):
             artist.set_visible(shown)
         self._decodings.set_visible(not shown)
         for ring in self._rings:
-            ring.set_edgecolor("0.35" if shown else ORANGE)
+            ring.set_edgecolor("0.35" if shown else SKY)
         self.picture.draw(everything=True)
 
     def redraw(self) -> None:
@@ -144,7 +145,7 @@ class FactorExplorer(Explorer):
         self._images = images.cpu()
         self.image = ipywidgets.IntSlider(0, min=0, max=len(images) - 1, description="image")
         self.back = ipywidgets.Button(
-            description="back to its code", icon="undo", layout={"width": "auto"}
+            description="back to its code", icon="undo", tooltip="back to the code of the image"
         )
         # a slider reaches every code that it has to show
         limit = max(LIMIT, math.ceil(10 * self.codes.abs().max().item()) / 10)
@@ -155,10 +156,12 @@ class FactorExplorer(Explorer):
             slider = ipywidgets.FloatSlider(
                 self.codes[0, j].item(), min=-limit, max=limit, step=STEP, description=name
             )
-            slider.style.description_width = "2em"
+            slider.style.description_width, slider.layout.flex = "2em", "1 1 14em"
             meaning = f"R² {strength[j]:.2f} {factors[int(best[j])]}"
             self.latents.append(slider)
-            self.meanings.append(ipywidgets.Label(meaning, layout={"width": "11em"}))
+            self.meanings.append(
+                ipywidgets.Label(meaning, layout={"width": "max-content", "min_width": "11em"})
+            )
 
         picture = Picture((8.4, 2.6), about="an image, its reconstruction, an edit, the difference")
         row = picture.figure.subplots(1, 4)
@@ -283,7 +286,7 @@ class InterpolationExplorer(Explorer):
             axes.set_ylabel(
                 name.replace(" ", "\n", 1), color=colour, rotation=0, ha="right", va="center"
             )
-            picture.on_drag(axes, self._drag)
+            picture.on_drag(axes, self._drag, cursor="ew-resize")
         for axes, name, colour in zip(large, WAYS, (BLUE, ORANGE), strict=True):
             axes.set_title(name, color=colour)
             for spine in axes.spines.values():
@@ -332,7 +335,7 @@ class InterpolationExplorer(Explorer):
             self._frames[n].set_x(i / FRAMES - 0.5 / SHOWN)
             self._lengths[n].set_ydata(lengths)
             self._dots[n].set_data([self._t[i].item()], [lengths[i].item()])
-        shown = " and ".join(f"{self.lengths[name][i]:.1f}" for name in WAYS)
+        shown = " and ".join(rounded(self.lengths[name][i].item()) for name in WAYS)
         self._title.set_text(f"length of z(t): {shown}")
         self.picture.draw()
 

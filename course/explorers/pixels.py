@@ -10,10 +10,20 @@ from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
-from course.explorers.core import Explorer, Picture, Player, own_random_numbers, show_blocks, tile
+from course.explorers.core import (
+    CHOSEN,
+    RED,
+    Explorer,
+    Picture,
+    Player,
+    own_random_numbers,
+    rounded,
+    show_blocks,
+    tile,
+)
 from course.figures import READ, field_layers
 from genlib.autoregressive import PixelModel, receptive_fields
-from genlib.plots import BLUE, NOT_THERE, ORANGE, RED, drawn_so_far
+from genlib.plots import BLUE, NOT_THERE, ORANGE, drawn_so_far
 from genlib.validation import check_images
 
 AHEAD = (
@@ -29,13 +39,13 @@ class _Levels:
         self._p = axes.stairs(empty, edges, fill=True, color=BLUE)
         self._came = axes.stairs(empty, edges, fill=True, color=RED)
         axes.set(xlabel="level", ylim=(0, 1))
-        self._title = axes.set_title("comes: level 0, p = 0.00")
+        self._title = axes.set_title("comes: level 00, p = 0.0 × 10⁻⁵")
         self.artists = (self._p, self._came, self._title)
 
     def show(self, p: Tensor, level: int) -> None:
         self._p.set_data(p.numpy())
         self._came.set_data([p[k].item() if k == level else 0.0 for k in range(len(p))])
-        self._title.set_text(f"comes: level {level}, p = {p[level].item():.2f}")
+        self._title.set_text(f"comes: level {level}, p = {rounded(p[level].item(), 2)}")
 
 
 def _square(axes: Axes) -> Rectangle:
@@ -106,9 +116,6 @@ class PixelExplorer(Explorer):
             ipywidgets.IntSlider(at, min=0, max=size - 1, description=name)
             for name, at, size in (("row", pixel[0], height), ("column", pixel[1], width))
         )
-        narrow = {"width": "32%"}
-        for slider in (self.image, self.row, self.column):
-            slider.layout = narrow
         picture = Picture(
             (2.7 * (1 + len(models)) + 0.5, 5.1),
             about="a pixel of an image, what each model reads to predict it, and what it expects",
@@ -238,7 +245,7 @@ class DrawingExplorer(Explorer):
         self._columns = -(-n // -(-n // 4))  # rows of at most four, as even as can be
         self._small = show_blocks(small, tile(self.images, self._columns))
         small.set_axis_off()
-        small.set_title("all of them")
+        small.set_title("all of them,\ngreen: the one at the left")
         picture.move_only(
             self._large, self._square, self._large_title, *self._bars.artists, self._small
         )
@@ -261,7 +268,7 @@ class DrawingExplorer(Explorer):
         self._large_title.set_text(f"{drawn} of {last} pixels")
         self._bars.show(self._expected[n, :, i, j], int(self._level[n, i, j]))
         chosen = torch.arange(len(frame)) == n
-        self._small.set_data(tile(frame, self._columns, chosen))
+        self._small.set_data(tile(frame, self._columns, chosen, colour=CHOSEN))
         self.picture.draw()
 
 
@@ -272,8 +279,8 @@ def drawing_explorer(
 
     At the left one image as far as it is drawn, with a frame around the pixel that comes next. In
     the middle the distribution over the levels (of its first channel) from which this pixel is drawn,
-    and in red the level that will be drawn. At the right all images. They are drawn when the explorer
-    is made, by `model.sample`.
+    and in red the level that will be drawn. At the right all images, that one framed in green. They
+    are drawn when the explorer is made, by `model.sample`.
 
     Args:
         model: a pixel model, on any device.
@@ -314,8 +321,6 @@ class CompletionExplorer(Explorer):
                 ("columns", (0, self._width), self._width),
             )
         )
-        for slider in (self.image, self.rows, self.columns):
-            slider.layout = {"width": "32%"}
         self.complete = ipywidgets.Button(description="complete", icon="pencil")
         self.restore = ipywidgets.Button(description="restore all", icon="undo")
         self.complete.on_click(lambda _: self._complete())
@@ -348,7 +353,7 @@ class CompletionExplorer(Explorer):
         draws.set_axis_off()
         self._title = draws.set_title("known pixels after the first hole: 0 of 0")
         picture.move_only(self._given, self._draws, self._title)
-        picture.on_drag(given, self._brush, self._brushed)
+        picture.on_drag(given, self._brush, self._brushed, cursor="crosshair")
 
     def redraw(self) -> None:
         self._given.set_data(_rgb(self.given()))

@@ -5,13 +5,24 @@ from collections.abc import Mapping
 import ipywidgets
 import numpy as np
 import torch
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from course.explorers.core import Explorer, Picture, own_random_numbers, show_blocks, tile
+from course.explorers.core import (
+    CHOSEN,
+    RED,
+    Explorer,
+    Picture,
+    fit,
+    own_random_numbers,
+    percents,
+    show_blocks,
+    tile,
+)
 from course.figures import draw_tree
 from genlib.metrics import format_table
-from genlib.plots import BLUE, ORANGE, RED
+from genlib.plots import BLUE, ORANGE
 from genlib.taxonomy import leaves, path, place
 
 ACROSS, DOWN, PAGES = 15, 4, 5  # samples shown, and how often there are others
@@ -65,7 +76,10 @@ class TaxonomyExplorer(Explorer):
         self.more.on_click(self._turn)
         picture = Picture((9.5, 6.3), about="the tree of generative models; click a leaf")
         self._make_figure(picture, models)
-        picture.on_click(self._tree, self._choose)
+        places = [self._place[id(leaf)] for leaf, _ in self._here.values()]
+        picture.on_click(
+            self._tree, self._choose, [(x - 0.6, y - 0.5, 6.75, y + 0.5) for x, y in places]
+        )
         super().__init__("taxonomy", [ipywidgets.HBox([self.leaf, self.more]), picture], picture)
         self.redraw_with(self.leaf)
         for name in reversed(self._here):  # ahead, for its words take longer to draw than to read
@@ -82,7 +96,7 @@ class TaxonomyExplorer(Explorer):
             x, y = self._place[id(leaf)]
             self._tree.text(x + 0.55, y - 0.2, f"p(x): {leaf.density}", va="center", color="0.3")
         self._frame = Rectangle(
-            (0, 0), 3.5, 0.94, fill=False, edgecolor=RED, linewidth=2.5, clip_on=False
+            (0, 0), 3.5, 0.94, fill=False, edgecolor=CHOSEN, linewidth=2.5, clip_on=False
         )
         self._tree.add_patch(self._frame)
         shown, words, numbers = (
@@ -152,9 +166,9 @@ def taxonomy_explorer(
 ) -> TaxonomyExplorer:
     """The tree of generative models: choose a leaf, and see what its models draw and compute.
 
-    Click a leaf, or choose it in the list. Below the tree stand samples of the models on this leaf,
-    those that are not in the data framed in red; what it can and cannot compute; and its part of a
-    table. All samples are drawn when the explorer is made.
+    Click a leaf, or choose it in the list; it is framed in green. Below the tree stand samples of the
+    models on this leaf, those that are not in the data framed in red; what it can and cannot compute;
+    and its part of a table. All samples are drawn when the explorer is made.
 
     Args:
         models: name -> model, unconditional, trained on binary images; each is on some leaf.
@@ -199,7 +213,7 @@ class OutlierExplorer(Explorer):
         self._images, self._scores, self._thresholds = images, scores, thresholds
         self._data, *others = images
         self.kind = ipywidgets.Dropdown(options=others, description="outliers")
-        self.by = ipywidgets.ToggleButtons(options=list(thresholds), style={"button_width": "auto"})
+        self.by = ipywidgets.ToggleButtons(options=list(thresholds), description="score")
         # a pair for each score: a slider that is given other ends loses its place in the browser
         self._pairs = {by: self._sliders(by, float(at)) for by, at in thresholds.items()}
         self._moving: ipywidgets.FloatSlider | None = None
@@ -210,6 +224,8 @@ class OutlierExplorer(Explorer):
         self._make_figure(picture)
         picture.on_drag(self._axes, self._drag, self._drop)
         top = ipywidgets.HBox([self.kind, self.by])
+        for pair in self._pairs.values():
+            fit(ipywidgets.HBox(pair))  # also those that are not shown yet
         self._bottom = ipywidgets.HBox(self._pairs[self.by.value])
         super().__init__("outlier", [top, self._bottom, picture], picture)
         self.by.observe(self._on_score, names="value")
@@ -227,10 +243,8 @@ class OutlierExplorer(Explorer):
                 min=least,
                 max=most,
                 step=(most - least) / 400,
-                readout_format=".1f" if most - least > 10 else ".3f",
+                readout_format=".3r",
                 description=f"refuse {side}",
-                layout={"width": "46%"},
-                style={"description_width": "initial"},
             )
             for side, start in (("below", threshold), ("above", most))
         )
@@ -254,16 +268,24 @@ class OutlierExplorer(Explorer):
             for colour in (BLUE, ORANGE)
         ]
         self._lines = [self._axes.axvline(0, color=RED, linewidth=2) for _ in "lh"]
+        self._handles = [  # a dot on each line, and an arrow in it
+            Line2D([0], [0.5], marker=marker, color=colour, markersize=size, markeredgewidth=0)
+            for marker, colour, size in (("o", RED, 20), (r"$\leftrightarrow$", "white", 13))
+            for _ in self._lines
+        ]
+        for dot in self._handles:
+            dot.set(transform=self._axes.get_xaxis_transform(), clip_on=False, zorder=3)
+            self._axes.add_artist(dot)
         self._legend = self._axes.legend(frameon=False, loc="upper left")
         blank = tile(torch.ones(SHOWN, 1, 8, 8), SHOWN // 2)
         self._cells = {}
         for row, column in ((i, j) for i in (0, 1) for j in (0, 1)):
             axes = picture.figure.add_subplot(grid[1 + row, column])
             axes.set_axis_off()
-            title = axes.set_title(" ", loc="left", color="black" if row == column else RED)
+            title = axes.set_title(" ", loc="left", style="normal" if row == column else "italic")
             self._cells[row, column] = (show_blocks(axes, blank), title)
         shown = (artist for cell in self._cells.values() for artist in cell)
-        picture.move_only(*self._stairs, *self._lines, self._legend, *shown)
+        picture.move_only(*self._stairs, *self._lines, *self._handles, self._legend, *shown)
 
     def _on_score(self, _: object) -> None:
         self._bottom.children = self._pairs[self.by.value]
@@ -291,18 +313,20 @@ class OutlierExplorer(Explorer):
             highest = max(highest, share.max().item())
             self._stairs[i].set_data(share.numpy(), edges.numpy())
             self._legend.get_texts()[i].set_text(name)
+            share_of = percents([int((~refused).sum()), int(refused.sum())])
             for j, chosen in enumerate((~refused, refused)):
                 image, title = self._cells[i, j]
                 what = "refused" if j else "let pass"
                 mistake = " by mistake" if i != j else ""
-                share_of = chosen.float().mean().item()
                 title.set_text(
-                    f"{name} {what}{mistake}: {int(chosen.sum())} of {len(chosen)}, "
-                    f"{100 * share_of:.0f} %"
+                    f"{name} {what}{mistake}: {int(chosen.sum())} of {len(chosen)}, {share_of[j]} %"
                 )
                 image.set_data(self._nearest(name, chosen))
-        for line, slider in zip(self._lines, (self.low, self.high), strict=True):
-            line.set_xdata([slider.value, slider.value])
+        thresholds = (self.low.value, self.high.value)
+        for line, threshold in zip(self._lines, thresholds, strict=True):
+            line.set_xdata([threshold, threshold])
+        for dot, threshold in zip(self._handles, 2 * thresholds, strict=True):
+            dot.set_xdata([threshold])
         beside = 0.02 * (most - least)
         self._axes.set(
             xlim=(least - beside, most + beside), ylim=(0, 1.05 * highest), xlabel=self.by.value

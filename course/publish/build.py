@@ -52,10 +52,11 @@ from nbgrader.preprocessors import (
 from traitlets import Type
 
 from course import syllabus
-from course.publish import contents
+from course.publish import contents, markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT_METADATA = {"nbgrader", "slideshow", "tags", "deletable", "editable"}
+BOARD_METADATA = {"board", "name"}  # for the decks alone (`boards`)
 # what a front end needs to know, without the versions of whoever built it
 NOTEBOOK_METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -178,8 +179,13 @@ def choose(lessons, names):
 # ---------------------------------------------------------------- source -> notebook
 
 
-def read_source(root, lesson, variant=0):
-    """The notebook with everything but its outputs; a problem set with the constants of a variant."""
+def read_source(root, lesson, variant=0, board=False):
+    """The notebook with everything but its outputs.
+
+    Args:
+        variant: a problem set has its constants.
+        board: whether it keeps the marks of `boards`.
+    """
     try:
         nb = jupytext.read(root / lesson.source, fmt="py:percent")
     except (ValueError, nbformat.ValidationError) as error:
@@ -187,12 +193,19 @@ def read_source(root, lesson, variant=0):
         raise BuildError(
             f"{lesson.source}: is no percent file that jupytext can read: {what}"
         ) from error
+    kept = KEPT_METADATA | BOARD_METADATA if board else KEPT_METADATA
+    if not board:
+        for cell in nb.cells:
+            if cell.cell_type == "markdown":
+                cell.source = markdown.without_marks(cell.source)
+        # a cell of marks alone is none
+        nb.cells = [cell for cell in nb.cells if cell.cell_type != "markdown" or cell.source]
     number = lesson.name.split("_")[0]
     marks = syllabus.marks(root, lesson.source.parent.name if lesson.student is None else "")
     for i, cell in enumerate(nb.cells):
         cell.id = f"{number}-{i:03d}"  # from the position: random ids would differ in every build
         cell.metadata = nbformat.from_dict(
-            {key: value for key, value in cell.metadata.items() if key in KEPT_METADATA}
+            {key: value for key, value in cell.metadata.items() if key in kept}
         )
         if cell.cell_type == "markdown":
             cell.source = syllabus.fill(cell.source, marks)

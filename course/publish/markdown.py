@@ -1,6 +1,25 @@
 """Tables, and blocks between marks, in pages that are partly written and partly made."""
 
+import re
 from collections.abc import Iterable
+
+# A mark for the deck in a lesson's source: its name and its words (`boards`).
+MARK = re.compile(
+    r"^<!--\s*(slide|board|question|answer|figure|minutes|agenda)\b:?(.*?)-->[ ]*\n?",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def without_marks(text: str) -> str:
+    """A cell of a lesson without the marks for its deck.
+
+    Example:
+        >>> without_marks("## H\\n<!-- minutes: 5 -->\\n\\n<!-- board -->\\nText.")
+        '## H\\n\\nText.'
+    """
+    if not MARK.search(text):
+        return text
+    return re.sub(r"\n{3,}", "\n\n", MARK.sub("", text)).strip("\n")
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

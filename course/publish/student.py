@@ -8,6 +8,7 @@ looked for in it.
 """
 
 import argparse
+import json
 import re
 import shutil
 import sys
@@ -31,6 +32,9 @@ FILES = [
 MAKE = {"help", "setup", "$(READY)", "lab", "clean"}  # the targets that work without the rest
 SOLUTION_LINK = re.compile(r"\[([^\]]+)\]\((?:\.\./)+solutions/[^)]*\)")
 SHORT = 25  # characters: a shorter line stands in any program
+# what JupyterLab leaves out for students, whoever's environment they use: nbgrader's menus
+LAB = "course/lab/labconfig/page_config.json"
+LAB_CONFIG = {"disabledExtensions": {"@jupyter/nbgrader": True}}
 ZIP_TIME = (2000, 1, 1, 0, 0, 0)  # the same content makes the same zip
 
 
@@ -116,6 +120,8 @@ def make_copy(root: Path, folder: Path) -> None:
     shutil.copy2(root / "docs" / "for_students.md", folder / "README.md")
     environment = (root / "environment.yml").read_text()
     (folder / "environment.yml").write_text(environment.replace("[lab,dev]", "[lab]"))
+    (folder / LAB).parent.mkdir(parents=True)
+    (folder / LAB).write_text(json.dumps(LAB_CONFIG, indent=2) + "\n")
     (folder / "Makefile").write_text(student_makefile((root / "Makefile").read_text()))
     for path in folder.rglob("*.ipynb"):
         nb = nbformat.read(path, as_version=4)

@@ -63,6 +63,7 @@ def _error(a: Tensor, b: Tensor) -> Tensor:
         tame("6 images", **_two_models(g, 6, 3.0)),
         tame("20 images, b ahead", **_two_models(g, 20, -3.0)),
         hard("2 images", **_two_models(g, 2, 1.0)),
+        extreme("a lead of thousands of nats", **_two_models(g, 12, 3e4)),
     ],
     results=("the lead of a", "its standard error"),
     passes="image by image, what is hard for both models cancels.",
@@ -92,6 +93,10 @@ difference.wrong = {
     "you average absolute differences: where b is ahead on an image, that counts against a.":
         lambda a, b: ((a - b).abs().mean(), None),
     "this is the mean of a alone: subtract that of b.": lambda a, b: (a.mean(), None),
+    "you average ratios of log-likelihoods: take differences, which are the logarithm of a ratio of probabilities.":
+        lambda a, b: ((a / b).mean(), None),
+    "you average ratios of probabilities: the lead is the mean of their logarithms, a - b.":
+        lambda a, b: ((a - b).exp().mean(), None),
     "you divide the two means: log-likelihoods are compared by their difference, which is the logarithm of a ratio of "
     "probabilities.":
         lambda a, b: (a.mean() / b.mean(), None),
@@ -120,6 +125,10 @@ difference.wrong = {
     "your deviation is that of the sums a + b: take that of the differences.": lambda a, b: (None, _error(a, -b)),
     "this is 1.96 standard errors, half of an interval of 95 %: return one.":
         lambda a, b: (None, 1.96 * _error(a, b)),
+    "this is the lead over its error, the value of a t-test: return the error itself.":
+        lambda a, b: (None, _lead(a, b) / _error(a, b)),
+    "you sort a and b by themselves first, so that images are mixed up: subtract image by image.":
+        lambda a, b: (None, _error(a.sort().values, b.sort().values)),
     "you divide by the root of 2 n: an image gives one difference, not two.":
         lambda a, b: (None, _error(a, b) / math.sqrt(2)),
     "both your results are the lead: the second is its standard error.": lambda a, b: (None, _lead(a, b)),
@@ -187,8 +196,16 @@ bits.wrong = {
         lambda log_density, levels, dims: _in_bits(-log_density, levels, dims),
     "your correction is 8 bits, for 256 levels: it is log2 of the levels that are given.":
         lambda log_density, levels, dims: _in_bits(log_density, 256, dims),
+    "you divide by ln 10, which makes digits of the decimal system: a bit is ln 2 nats.":
+        lambda log_density, levels, dims: _in_bits(log_density, levels, dims) * LN2 / math.log(10),
     "you multiply by ln 2: from nats to bits you divide.":
         lambda log_density, levels, dims: (math.log(levels) - log_density / dims) * LN2,
+    "levels and dims are in each other's place: the third argument is the number of values.":
+        lambda log_density, levels, dims: _in_bits(log_density, dims, levels),
+    "your correction is in bits already, and you divide it by ln 2 once more: take `math.log` of the levels.":
+        lambda log_density, levels, dims: (math.log2(levels) - log_density / dims) / LN2,
+    "you divide by the number of images: divide by the number of values.":
+        lambda log_density, levels, dims: dims / len(log_density) * _in_bits(log_density, levels, dims),
     "you divide by the levels: the number of values is `dims`.":
         lambda log_density, levels, dims: math.log2(levels) - log_density / (levels * LN2),
     "your correction is the number of levels: it is its logarithm.":
@@ -290,6 +307,10 @@ divergences.wrong = {
         lambda p, q: (None, -_kl(q, p)),
     "in the second you leave out what q draws and p never does: it costs infinitely much.":
         lambda p, q: (None, _where_both(q, p)),
+    "this compares with the mean of the two, as in the Jensen-Shannon divergence: compare each with the other.":
+        _both(lambda p, q: _kl(p, (p + q) / 2)),
+    "you take a softmax of probabilities: they sum to one as they are.":
+        _both(lambda p, q: _kl(softmax(p, 0), softmax(q, 0))),
 }  # fmt: skip
 
 
@@ -353,6 +374,12 @@ mixture.wrong = {
         lambda log_p, log_noise, w: logaddexp(log_p, log_noise + math.log1p(-w)),
     "you multiply logarithms by the weights: a weight on a probability is *added*, as log w, to its logarithm.":
         lambda log_p, log_noise, w: logaddexp(w * log_p, (1 - w) * log_noise),
+    "you add the weights to logarithms as they are: add their logarithms.":
+        lambda log_p, log_noise, w: logaddexp(log_p + w, log_noise + 1 - w),
+    "you subtract the logarithms of the weights, which divides by the weights: add them.":
+        lambda log_p, log_noise, w: logaddexp(log_p - math.log(w), log_noise - math.log1p(-w)),
+    "you take powers of 2 where the logarithms are in nats: `torch.logaddexp` and `math.log`.":
+        lambda log_p, log_noise, w: torch.logaddexp2(log_p + math.log2(w), log_noise + math.log2(1 - w)),
     "you take the larger of the two parts: their probabilities add up.":
         lambda log_p, log_noise, w: maximum(log_p + math.log(w), log_noise + math.log1p(-w)),
     "this is the part of p alone, the bound from below: add the part of the noise.":
@@ -465,6 +492,14 @@ entropy.wrong = {
         lambda counts: (None, _plain(counts) + _correction(counts) * counts.sum().square()),
     "your correction divides by the length of the table: N is how many samples were counted.":
         lambda counts: (None, _plain(counts) + ((counts > 0).sum() - 1) / (2 * len(counts))),
+    "you divide 1 alone by 2 N: brackets around m - 1.":
+        lambda counts: (None, _plain(counts) + (counts > 0).sum() - 1 / (2 * counts.sum())),
+    "your m is the largest count: it is how many kinds were seen.":
+        lambda counts: (None, _plain(counts) + (counts.max() - 1) / (2 * counts.sum())),
+    "your m is the number of samples: it is how many kinds were seen.":
+        lambda counts: (None, _plain(counts) + (counts.sum() - 1) / (2 * counts.sum())),
+    "you take a softmax of the counts: their shares are the counts over their sum.":
+        lambda counts: (_plain(softmax(counts.double(), 0)), None),
     "your correction is in bits: (m - 1) / (2 N) is in nats, as the entropy is.":
         lambda counts: (None, _plain(counts) + _correction(counts) / LN2),
 }  # fmt: skip
@@ -477,6 +512,13 @@ def _points(g: torch.Generator, n: int, m: int, d: int, k: int) -> dict[str, Any
     real = normal(g, n, d)
     spread = linspace(0.3, 2.5, m)[:, None].to(real)  # close together, and far apart
     return {"real": real, "fake": 0.7 + spread * normal(g, m, d), "k": k}
+
+
+def _on_a_line(g: torch.Generator) -> dict[str, Any]:
+    """Whole numbers: real ones that are equal, and fakes that lie on the edge of a ball."""
+    start = randint(0, 9, (1, 1), generator=g).to(torch.get_default_dtype())
+    real, fake = tensor([0, 0, 1, 3, 7, 7, 12]), tensor([-3, -1, 5, 17, 20])
+    return {"real": start + real[:, None], "fake": start + fake[:, None], "k": 2}
 
 
 def _radii(balls: Tensor, k: int) -> Tensor:
@@ -511,10 +553,11 @@ def _nearest_ball(real: Tensor, fake: Tensor, k: int) -> tuple:
 
 @step(
     lambda g: [
-        tame("points in the plane", **_points(g, 150, 130, 2, 3)),
-        tame("k = 1", **_points(g, 120, 110, 2, 1)),
-        tame("features of 8 numbers", **_points(g, 140, 120, 8, 5)),
-        hard("few points on a line, and all are neighbours", **_points(g, 6, 4, 1, 3)),
+        tame("points in the plane", **_points(g, 80, 70, 2, 3)),
+        tame("k = 1", **_points(g, 60, 65, 2, 1)),
+        tame("features of 8 numbers", **_points(g, 70, 60, 8, 5)),
+        hard("few points on a line, and all are neighbours", **_points(g, 4, 6, 1, 3)),
+        hard("whole numbers, some of them twice", **_on_a_line(g)),
     ],
     results=("precision", "recall"),
     passes="fakes within the balls of real ones, and real ones within the balls of fakes.",
@@ -554,6 +597,22 @@ precision_recall.wrong = {
         _of_radius(lambda among, k: among.kthvalue(k + 1, dim=1).values.max()),
     "your radius is the mean distance to the k nearest: it is the distance to the k-th.":
         _of_radius(lambda among, k: among.sort(dim=1).values[:, 1 : k + 1].mean(dim=1)),
+    "your balls end before their edge: a point at the distance r is inside, `<=`.":
+        lambda real, fake, k: ((cdist(fake, real) < _radii(real, k)).any(dim=1).to(real).mean(), None),
+    "you compare with the radius of the fake: it is the ball of the real one that it must lie in.":
+        lambda real, fake, k: ((cdist(fake, real).amin(1) <= _radii(fake, k)).to(real).mean(), None),
+    "your radius is the distance to the k-th fake: it is that to the k-th other real example.":
+        lambda real, fake, k: (
+            (cdist(fake, real) <= cdist(real, fake).kthvalue(k, dim=1).values).any(dim=1).to(real).mean(), None
+        ),
+    "your radius is one of the largest distances: the nearest are wanted, `topk(..., largest=False)`.":
+        _of_radius(lambda among, k: among.topk(k, dim=1).values[:, -1]),
+    "you add up absolute differences: take the Euclidean distance.":
+        lambda real, fake, k: (
+            (cdist(fake, real, 1) <= cdist(real, real, 1).kthvalue(k + 1, dim=1).values).any(1).to(real).mean(), None
+        ),
+    "you count a fake once for every ball that it lies in (the density of Naeem et al., 2020): one ball is enough.":
+        lambda real, fake, k: (_hits(fake, real, k).sum(1).to(real).mean() / k, None),
     "you compare squares of distances with radii that are not squared: both or neither.":
         lambda real, fake, k: (
             (cdist(fake, real).square() <= _radii(real, k)).any(dim=1).to(real).mean(), None
@@ -634,6 +693,11 @@ def _in_order(place: Any) -> Any:
 
 
 speed_up.wrong = {
+    "you divide a median by a mean: take the median of both.": lambda slow, fast: quantile(slow, 0.5) / fast.mean(),
+    "you compare geometric means: one run that was disturbed still moves them. Take medians.":
+        lambda slow, fast: (slow.log().mean() - fast.log().mean()).exp(),
+    "you take the median of the ratios of all pairs: take each median first.":
+        lambda slow, fast: quantile((slow[:, None] / fast).flatten(), 0.5),
     "you compare means, or sums: one run that was disturbed moves them. Take medians.":
         lambda slow, fast: slow.mean() / fast.mean(),
     "your ratio is upside down: it is above 1 where the second is faster.": lambda slow, fast: _ratio(fast, slow),
@@ -686,6 +750,7 @@ NO_LIKELIHOOD = tensor([[0, 4], [0, 3], [2, 2], [1, 2], [3, 1], [3, 0]])
 def _any_units(g: torch.Generator, whole: Tensor, lowest: float | None = None) -> dict[str, Tensor]:
     steps = normal(g, 5, whole.shape[1]).sort(dim=0).values
     if lowest is not None:
+        steps[:, 0] -= 5000  # nats of large images
         steps[0, 0] = lowest
     table = steps.gather(0, whole)
     return {"table": table[randperm(len(table), generator=g)]}
@@ -693,7 +758,7 @@ def _any_units(g: torch.Generator, whole: Tensor, lowest: float | None = None) -
 
 def _one_best(g: torch.Generator) -> dict[str, Tensor]:
     table = normal(g, 5, 2)
-    table[3] = table.amax(dim=0) + 1
+    table[-1] = table.amax(dim=0) + 1
     return {"table": table}
 
 
@@ -745,6 +810,7 @@ def _row(values: Tensor) -> str:
         tame("a table with one best row", **_one_best(g)),
         hard("a single row", table=normal(g, 1, 3)),
         hard("a single column", **_any_units(g, LEVELS[:, :1])),
+        hard("rows that differ in the fourth digit", table=5 + normal(g, 9, 2) / 1000),
         hard("rows that are all equal", table=normal(g, 1, 2).repeat(3, 1)),
         hard("rows without a likelihood, -inf", **_any_units(g, NO_LIKELIHOOD, -math.inf)),
     ],
@@ -793,7 +859,7 @@ unbeaten.wrong = {
         lambda table: zeros_like(table[:, 0]) == 0,
     "you take as beaten what is not best, or not finite: -inf loses its column, and no more.":
         lambda table: ~_beats(table).any(dim=1) & ~isinf(table).any(dim=1),
-    "-inf minus -inf is NaN, and no comparison with it is true: compare the numbers, not their difference with 0.":
+    "-inf minus -inf is NaN, and sums with -inf are all the same: compare the numbers, no differences and no sums.":
         lambda table: ~(
             ((table[None] - table[:, None]) >= 0).all(2) & ((table[None] - table[:, None]) > 0).any(2)
         ).any(dim=1),

@@ -344,7 +344,7 @@ for name, (mean, std) in (("KL(p || q)", covers), ("KL(q || p)", picks)):
 # one trap lies here: $p(x) = e^{-3000}$ is zero in any floating-point format.
 #
 # **Write** `mixture(log_p, log_noise, weight)`, with $\log p$ and $\log q$ of n images, (n,) each, and $w$ a number
-# between 0 and 1. It returns $\log m$, (n,), for images of any size.
+# between 0 and 1. It returns $\log m$, (n,), for images of any size. What one of the two never draws has $-\infty$ there.
 #
 # <details><summary>Hint</summary>
 #

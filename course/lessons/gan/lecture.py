@@ -9,6 +9,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # Generative adversarial networks
 #
+# <!-- board -->
 # **What if we give up $p(x)$?**
 #
 # Every model so far has a price for its probabilities. PixelRNN and PixelCNN draw one value at a time. The VAE of
@@ -18,6 +19,15 @@
 # Without $p(x)$ there is no likelihood to maximise. What, then, is the loss? The answer of Goodfellow et al. (2014): a
 # second network, trained to tell real images from made ones. This lesson trains the two on a line, where
 # we can compute everything, then in the plane and on tiny images, where we can count. It ends with what a GAN cannot do.
+#
+# <!-- slide: Where this ends -->
+# <!-- board
+# Two GANs, eight modes, nearly the same losses: one covers most of the modes, the other none.
+# -->
+# <!-- figure: ring -->
+#
+# <!-- slide: Today -->
+# <!-- agenda -->
 
 # %% slideshow={"slide_type": "skip"}
 import copy
@@ -45,11 +55,17 @@ torch.manual_seed(0);
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Samples without a density
 #
+# <!-- minutes: 9 -->
+# <!-- slide -->
+# <!-- board
+# Noise $z \sim N(0, I)$, image $x = G(z)$. The distribution of $x$ is the **pushforward** $p_g$ of the noise under the
+# **generator** $G$.
+# -->
 # Draw noise $z \sim N(0, I)$ and compute $x = G(z)$. That is all of a GAN's sampling. The distribution of $x$ is called
 # the **pushforward** of the noise under the **generator** $G$, and we write $p_g$ for it. Any function will do. Here is
 # one on the line that rises, falls and rises again.
 
-# %%
+# %% board="figure code:fold"
 def fold(z):
     return z + torch.sin(3 * z)
 
@@ -66,7 +82,16 @@ plots.show_curves(density, x=middle, xlabel="value", ylabel="density, counted")
 # The peaks stand where $G$ turns. There its slope is zero, much noise lands in little space, and the density is
 # infinite. To know $p_g$ at one place you need every $z$ that lands there:
 #
+# <!-- slide: Where is the density infinite? -->
+# <!-- question: At which $x$ do the peaks of $p_g$ stand, and why? -->
+# <!-- answer: Where $G$ turns: its slope is zero there, and much noise lands in little space. -->
+#
+# <!-- board -->
 # $$p_g(x) = \sum_{z:\; G(z) = x} \frac{p(z)}{|G'(z)|}.$$
+#
+# <!-- board
+# For a network with a hundred inputs nobody can find all those $z$.
+# -->
 #
 # On the line we can count instead. For a network with a hundred inputs nobody can find all those $z$.
 #
@@ -83,6 +108,14 @@ close = abs(squares.mean() - exact) < 4 * error
 print(f"from samples, within four standard errors of {exact:.3f}: {close}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: One number, sent into the plane -->
+# <!-- board
+# $G(z) = (z, \sin 2z)$: every sample lies on a curve. The share of samples in a disc of radius 0.1 around $G(0)$, divided by
+# the disc's area, is 1.1.
+# -->
+# <!-- question: What is it at radius 0.01, and at 0.001? -->
+# <!-- answer: Ten times as much each time, for ever: the share falls like the radius, the area like its square. No density. -->
+#
 # ### What they cannot
 #
 # A generator from few numbers to many has no density at all. Send one number into the plane: the samples lie on a
@@ -103,15 +136,36 @@ print(f"at each smaller radius, 9 to 11 times as much: {all(9 < g < 11 for g in 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The minimax objective
 #
+# <!-- minutes: 6 -->
+# <!-- slide: A classifier for real and fake -->
+# <!-- board
+# **Discriminator** $D(x)$: how probable it is that $x$ is real. A classifier with two classes, trained by cross-entropy:
+# -->
+#
 # The **discriminator** $D$ looks at an example and says how probable it is that it is real: a classifier with the two
 # classes real and fake. It is trained like one, by cross-entropy:
 #
+# <!-- board -->
 # $$L_D = -\,\mathbb{E}_x \log D(x) - \mathbb{E}_z \log\big(1 - D(G(z))\big).$$
+#
+# <!-- board
+# A low loss: $D$ near 1 on real examples, near 0 on fakes.
+# -->
+#
+# <!-- slide: Two players, one value -->
+# <!-- board
+# $V = -L_D$ is the **value**. $D$ makes it large, $G$ makes it small:
+#
+# $$\min_G \max_D \;\; \mathbb{E}_x \log D(x) + \mathbb{E}_z \log\big(1 - D(G(z))\big).$$
+# -->
 #
 # Minus this loss is the **value function** $V(D, G)$. The discriminator makes it large, the generator makes it
 # small:
 #
 # $$\min_G \max_D \; V(D, G) = \min_G \max_D \; \mathbb{E}_x \log D(x) + \mathbb{E}_z \log\big(1 - D(G(z))\big).$$
+#
+# <!-- question: A discriminator says 1/2 everywhere. What is $V$? -->
+# <!-- answer: $\log \frac12 + \log \frac12 = -\log 4 \approx -1.386$ -->
 #
 # Our data for a while: two bumps on the line. The generator is a small network from one number to one number.
 
@@ -128,19 +182,38 @@ print(f"minus log 4 is                   {-math.log(4):.3f}")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The best discriminator
 #
+# <!-- minutes: 11 -->
+# <!-- slide: Best at every $x$ for itself -->
+# <!-- board
+# Fix the generator, and let $D$ be any function:
+# -->
+#
 # Fix the generator, and let $D$ be any function. Write the value as an integral:
 #
+# <!-- board -->
 # $$V(D, G) = \int p_\text{data}(x) \log D(x) + p_g(x) \log(1 - D(x)) \; dx.$$
+#
+# <!-- board
+# With $a = p_\text{data}(x)$ and $b = p_g(x)$, each $x$ asks for the top of $a \log D + b \log(1 - D)$.
+# -->
+# <!-- question: For $a = 0.6$ and $b = 0.2$: which $D$ is best? -->
+# <!-- answer: $D = a / (a + b) = 0.75$, where the derivative $a / D - b / (1 - D)$ is zero. -->
 #
 # We may choose $D(x)$ at every $x$ for itself. With $a = p_\text{data}(x)$ and $b = p_g(x)$ we want the top of
 # $a \log D + b \log(1 - D)$. Its derivative $a / D - b / (1 - D)$ is zero at one place only:
 #
+# <!-- slide: The best discriminator is Bayes' rule -->
+# <!-- board -->
 # $$D^*(x) = \frac{p_\text{data}(x)}{p_\text{data}(x) + p_g(x)}.$$
+#
+# <!-- board
+# Priors 1/2 for real and fake. The tops of three pairs $(a, b)$:
+# -->
 #
 # It is Bayes' rule, where real and fake have the prior probability 1/2 each. Here are three choices of $a$ and $b$, and
 # their tops.
 
-# %%
+# %% board="figure"
 d = torch.linspace(0.01, 0.99, 99)
 height = {(a, b): a * d.log() + b * (1 - d).log() for a, b in ((0.6, 0.2), (0.3, 0.3), (0.1, 0.5))}
 for (a, b), values in height.items():
@@ -156,8 +229,20 @@ plots.show_curves(
 # Put $D^*$ back into the value. Let $m = (p_\text{data} + p_g) / 2$ be the mixture of both. Then $D^* = p_\text{data} /
 # 2m$ and $1 - D^* = p_g / 2m$, each factor 2 gives a $-\log 2$, and
 #
+# <!-- slide: At the best $D$, the value measures a divergence -->
+# <!-- board
+# $$\begin{aligned} V(D^*, G) &= KL(p_\text{data} \,\|\, m) + KL(p_g \,\|\, m) - \log 4 \\
+# &= 2\, \text{JSD}(p_\text{data}, p_g) - \log 4, \qquad m = (p_\text{data} + p_g) / 2. \end{aligned}$$
+# -->
+#
 # $$V(D^*, G) = KL(p_\text{data} \,\|\, m) + KL(p_g \,\|\, m) - \log 4
 # = 2\, \text{JSD}(p_\text{data}, p_g) - \log 4.$$
+#
+# <!-- board
+# **Jensen-Shannon divergence**: 0 where the two are equal, $\log 2$ where they share nothing.
+# -->
+# <!-- question: What is $V(D^*, G)$ when data and fakes share nothing? When they are equal? -->
+# <!-- answer: Nothing in common: $2 \log 2 - \log 4 = 0$. Equal: $-\log 4 \approx -1.386$, the least there is. -->
 #
 # The **Jensen-Shannon divergence** lies between 0, where the two are equal, and $\log 2$, where they share nothing. So
 # against the best $D$ a generator that lowers the value comes closer to the data, and the best generator is
@@ -196,16 +281,30 @@ print("the value at the best D is 2 JSD - log 4")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Alternating steps
 #
+# <!-- minutes: 10 -->
+# <!-- slide: Two networks take turns -->
+#
 # We cannot maximise over all functions before each step of the generator. So the two alternate, a small step each:
 #
+# <!-- board -->
 # 1. Draw real examples and noise. One step of $D$ down $L_D$. The fakes count as fixed points.
 # 2. One step of $G$ down a loss of its own, through $D$, whose weights count as fixed.
+#
+# <!-- board
+# $D$ is never maximised over all functions: a small step of each, over and over. For now $L_G = -\mathbb{E}_z \log D(G(z))$.
+# -->
+#
+# <!-- slide: Both losses, from logits -->
+# <!-- board
+# The network $D$ computes a logit $\ell$, with $D = \sigma(\ell)$. Then $-\log D = \text{softplus}(-\ell)$ and
+# $-\log(1 - D) = \text{softplus}(\ell)$, which never overflow.
+# -->
 #
 # The generator's loss comes below. For now, take $L_G = -\mathbb{E}_z \log D(G(z))$. The network $D$ computes
 # a logit $\ell$, and $D = \sigma(\ell)$. Then $-\log D = \text{softplus}(-\ell)$ and $-\log(1 - D) =
 # \text{softplus}(\ell)$, which never overflow. A step of each by hand, and the same by `genlib`:
 
-# %%
+# %% board="code"
 G, D = model.generator, model.discriminator
 fake = G(torch.randn(256, 1))
 for_d = F.softplus(-D(x)).mean() + F.softplus(D(fake.detach())).mean()
@@ -235,6 +334,11 @@ assert all(torch.allclose(a, b, atol=1e-6) for a, b in pairs)
 print("a step of each by hand and by genlib agree")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: The trained $D$ follows the best $D$ -->
+# <!-- board
+# Where no point ever lies, the output of $D$ has no effect on the loss.
+# -->
+#
 # ### D against the best D
 #
 # Now both train, two steps of $D$ before each of the generator; we count the latter. On the line we know $D^*$ at every step, so we can see how closely $D$ follows it while the
@@ -262,7 +366,7 @@ for step in range(0, 401, 25):
         }
     train_gan_epoch(model, batches(50), for_g, for_d, discriminator_steps=2)
 
-# %%
+# %% board="figure"
 figures.show_panels(
     panels, x=middle, xlabel="x", ylabel="density, and D", top=1.05, dashed=["best D"],
     labels={"data": (-3.4, 0.36), "generator": (1.8, 0.55), "D": (-0.8, 0.45), "best D": (-4.6, 0.6)},
@@ -284,10 +388,15 @@ print(f"after 25 steps D is within 0.25 of the best D: {bool(far[1] < 0.25)}")
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # (The distance between the two is a mean over $x$, half of them real, half fake.)
 #
+# <!-- slide: The value in training is a lower bound -->
+# <!-- board
+# $D$ is never the best. When the value falls, either the generator got better or the discriminator got worse.
+# -->
+#
 # $D$ is never the best, so the value it reaches is a **lower bound** on $2\,\text{JSD} - \log 4$. How far below it lies
 # is unknown where the densities are. When the value falls, either the generator got better or the discriminator got worse.
 
-# %%
+# %% board="figure"
 plots.show_curves(
     {"at the best D": 2 * divergence - math.log(4), "at the D in training": values},
     x=steps, xlabel="steps of the generator", ylabel="V(D, G), nats", baselines={"-log 4": -math.log(4)},
@@ -298,16 +407,36 @@ print("at every step D reaches no more than the best D would")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Does it converge?
 #
+# <!-- minutes: 12 -->
+# <!-- slide: The smallest GAN has two numbers -->
+# <!-- board
+# **Dirac-GAN** (Mescheder et al., 2018)
+#
+# - data: all at the point 0
+# - fakes: all at the point $\theta$, the generator's only parameter
+# - discriminator: the logit $\psi x$
+# -->
+#
 # The value swings. Is that our two networks, or the objective itself? Take the smallest one, the **Dirac-GAN** (Mescheder et al.,
 # 2018, section 2). All data lie at the point 0. All fakes lie at one point $\theta$, the generator's only parameter. The
 # discriminator has the logit $\psi x$. At the data this is 0, whatever $\psi$ is, and so
 #
+# <!-- board -->
 # $$V(\theta, \psi) = \log \tfrac12 + \log\big(1 - \sigma(\psi \theta)\big).$$
+#
+# <!-- slide: The gradient field turns about the equilibrium -->
+# <!-- board
+# The generator goes down $V$, the discriminator up. With $s = \sigma(\psi \theta)$:
+# -->
 #
 # Let $s = \sigma(\psi \theta)$: so probable does $D$ find it that the fake is real. The generator goes down $V$, the
 # discriminator up:
 #
+# <!-- board -->
 # $$-\frac{\partial V}{\partial \theta} = s\, \psi, \qquad \frac{\partial V}{\partial \psi} = -s\, \theta.$$
+#
+# <!-- question: From $(\theta, \psi)$ both take a small step. Do they come nearer to $(0, 0)$? -->
+# <!-- answer: No: the direction $s\,(\psi, -\theta)$ stands at a right angle to $(\theta, \psi)$. Small steps go round. -->
 #
 # Both are zero at $\theta = \psi = 0$ only. There the fakes lie on the data and $D$ says 1/2: the **equilibrium** that we
 # want. But the vector $s\,(\psi, -\theta)$ stands at a right angle to $(\theta, \psi)$ everywhere. Small steps along it go
@@ -329,35 +458,68 @@ assert torch.allclose(theta * to_theta + psi * to_psi, torch.zeros_like(theta))
 print("the field is the gradient of genlib's value, at a right angle to (theta, psi)")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: No step size brings them nearer -->
+# <!-- question: Simultaneous steps of size $h$: for which $h > 0$ do they converge? -->
+# <!-- answer: None. Each multiplies the distance from the equilibrium by $\sqrt{1 + h^2 s^2} > 1$ (Pythagoras). -->
+#
 # Now a step of size $h$, both at once. By Pythagoras the new distance from the equilibrium is
 #
 # $$\sqrt{\theta^2 + \psi^2} \;\cdot\; \sqrt{1 + h^2 s^2}.$$
 #
 # The factor is above 1 for every $h > 0$. No learning rate makes these steps converge.
 #
+# <!-- board
+# Alternating, first $\psi$, then $\theta$; near the equilibrium $s = 1/2$:
+# -->
+#
 # And alternating, first $\psi$, then $\theta$ with the new $\psi$? Near the equilibrium $s = 1/2$. The two steps are the matrices
 #
+# <!-- board -->
 # $$\begin{pmatrix} 1 & h/2 \\ 0 & 1 \end{pmatrix} \begin{pmatrix} 1 & 0 \\ -h/2 & 1 \end{pmatrix},$$
+#
+# <!-- board
+# Determinant 1, and for $h < 4$ complex eigenvalues of length 1: to first order, the distance neither grows nor shrinks.
+# -->
 #
 # whose product has determinant 1 and trace $2 - h^2 / 4$. For $h < 4$ both eigenvalues are complex of length 1: to first
 # order, the distance neither grows nor shrinks.
+#
+# <!-- slide: R1 penalises the slope of $D$ at the data -->
+# <!-- board
+# Add to the loss of $D$, over real examples only (Mescheder et al., 2018):
+# -->
 #
 # ### A penalty at the data
 #
 # Fakes at $\theta$ stay in motion because $D$ still slopes when they reach the data. So fine that slope. **R1** adds to the loss
 # of $D$ (Mescheder et al., 2018, section 4)
 #
+# <!-- board -->
 # $$\frac{\gamma}{2}\, \mathbb{E}_x \lVert \nabla_x\, \text{logit}(x) \rVert^2,$$
+#
+# <!-- board
+# In the Dirac-GAN, $\gamma \psi^2 / 2$. Both at once, near the equilibrium:
+# -->
 #
 # the mean over real examples only. Here it is $\gamma \psi^2 / 2$, and the discriminator's part of the field gets a
 # $-\gamma \psi$. For both at once the matrix is
 #
+# <!-- board -->
 # $$\begin{pmatrix} 1 & h/2 \\ -h/2 & 1 - \gamma h \end{pmatrix}.$$
+#
+# <!-- board
+# For $\gamma < 1$ the eigenvalues are complex, of length $\sqrt{1 - \gamma h + h^2 / 4}$: below 1 for $h < 4 \gamma$.
+# -->
+#
+# <!-- slide: Outwards, round, inwards -->
+# <!-- board
+# Distance from the equilibrium: 1.414 at the start. After 400 steps: both at once 2.868, alternating 1.343, with R1 0.000056.
+# -->
 #
 # For $\gamma < 1$ its eigenvalues are complex, their length is the root of the determinant,
 # $\sqrt{1 - \gamma h + h^2 / 4}$, and below 1 as soon as $h < 4 \gamma$. So $(\theta, \psi)$ spirals in.
 
-# %%
+# %% board="figure"
 def trajectory(h, steps=400, penalty=0.0, alternating=False):
     """(theta, psi) from (1, 1) on, (steps + 1, 2)."""
     theta, psi = at = torch.ones(2, dtype=torch.float64)
@@ -403,6 +565,21 @@ print(f"R1, factor of a step: by the determinant {(1 - penalty * h + h**2 / 4) *
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Gradients that vanish
 #
+# <!-- minutes: 13 -->
+# <!-- slide: Two losses for one wish -->
+# <!-- board
+# The generator minimises one of them; both want the fakes called real.
+#
+# | | |
+# | --- | --- |
+# | **minimax** | $\mathbb{E}_z \log(1 - D(G(z)))$ |
+# | **non-saturating** | $-\mathbb{E}_z \log D(G(z))$ |
+#
+# For one fake with the logit $\ell$:
+#
+# $$\frac{d}{d\ell} \log(1 - \sigma(\ell)) = -D, \qquad \frac{d}{d\ell} \big({-\log \sigma(\ell)}\big) = -(1 - D).$$
+# -->
+#
 # Which loss should the generator have? In the objective as written it minimises $\mathbb{E}_z \log(1 - D(G(z)))$, the **minimax**
 # loss. Or it minimises $-\mathbb{E}_z \log D(G(z))$, the **non-saturating** loss. Both want the fakes called real. They
 # differ in how large their gradient is. For one fake with the logit $\ell$:
@@ -410,9 +587,17 @@ print(f"R1, factor of a step: by the determinant {(1 - penalty * h + h**2 / 4) *
 # $$\frac{d}{d\ell} \log(1 - \sigma(\ell)) = -\sigma(\ell) = -D, \qquad
 # \frac{d}{d\ell} \big({-\log \sigma(\ell)}\big) = -(1 - D).$$
 #
+# <!-- question: $D$ has found a fake out: its logit is $-8$. How large is each gradient? -->
+# <!-- answer: Minimax 0.0003, non-saturating 0.9997. -->
+#
+# <!-- slide: Minimax saturates where fakes are found out -->
+# <!-- board
+# The worst fakes learn the least. The ratio of the two gradients is $D / (1 - D) = e^\ell$.
+# -->
+#
 # Descent goes against the slope, so both push the logit up. Autograd says how large the two gradients are:
 
-# %%
+# %% board="figure"
 networks = model.generator, model.discriminator
 objectives = {"minimax": MinimaxGAN(*networks, latent_dim=1), "non-saturating": GAN(*networks, latent_dim=1)}
 logits, size = torch.arange(-80, 81) / 10, {}
@@ -433,6 +618,18 @@ for logit in (0, -4, -8):
 # On the left stand the fakes that $D$ has found out. There the minimax loss **saturates**: it is nearly flat, and the
 # worst fakes learn the least. The ratio of the two is $D / (1 - D) = e^\ell$. All that follows in the chain rule,
 # from the logit back into the weights of $G$, is the same for both.
+#
+# <!-- slide: At the best $D$, two different divergences -->
+# <!-- board
+# | | the generator follows the gradient of |
+# | --- | --- |
+# | **minimax** | $2\, \text{JSD}(p_\text{data}, p_g)$ |
+# | **non-saturating** | $KL(p_g \,\Vert\, p_\text{data}) - 2\, \text{JSD}(p_\text{data}, p_g)$ |
+#
+# Arjovsky and Bottou (2017), theorem 2.5
+# -->
+# <!-- question: Which mistake does $KL(p_g \,\Vert\, p_\text{data})$ punish: a fake where no data are, or a mode that gets no fakes? -->
+# <!-- answer: A fake where no data are. A mode without fakes costs hardly anything. -->
 #
 # ### What the two losses minimise
 #
@@ -466,6 +663,11 @@ print("the other follows KL(p_g || p) - 2 JSD: ",
 print("which is another gradient:              ", not torch.allclose(minimax, non_saturating, rtol=0.1))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: The better $D$, the smaller the minimax gradient -->
+# <!-- board
+# Fakes near 8, data between $-4$ and 4, and only $D$ learns. Both axes are logarithmic.
+# -->
+#
 # ### In a whole GAN
 #
 # Put the generator far from the data, and let only $D$ learn. We measure the length of the generator's gradient under both
@@ -492,7 +694,7 @@ def gradient_lengths(model):
         yield torch.nn.utils.get_total_norm(slopes).item()
 
 
-# %%
+# %% board="figure"
 lengths, at = [], (1, 3, 10, 30, 100, 300)
 for step in range(1, at[-1] + 1):
     loss = away.discriminator_loss(bumps.sample((256, 1)))
@@ -514,10 +716,15 @@ print(f"the non-saturating gradient has grown:                {non_saturating[-1
 # The better $D$ gets, the smaller the gradient of the minimax generator. Arjovsky and Bottou (2017) prove it: near a perfect $D$
 # it goes to zero. Yet only a well trained $D$ makes the value mean something.
 #
+# <!-- slide: Minimax stands still, until Adam rescales it -->
+# <!-- board
+# Plain steps, of the same size for both losses. Adam divides each gradient by its usual size: minimax moves, and overshoots.
+# -->
+#
 # Now let both train on from here, with plain gradient steps of the same size for both losses. And once more minimax, with
 # Adam in place of plain steps.
 
-# %%
+# %% board="figure"
 path = {}
 for name, gan in [*both_losses(away).items(), ("minimax, Adam", both_losses(away)["minimax"])]:
     gan = copy.deepcopy(gan)
@@ -545,13 +752,19 @@ print(f"so has minimax with Adam:                   {moved['minimax, Adam'] > 4}
 # off as well, and Adam hides that the gradient has vanished. But to move is not to converge: a generator that moves fast overshoots,
 # and oscillates about the data.
 #
+# <!-- slide: Fakes arrive, and run on -->
+# <!-- board
+# In the notebook: drag the slider under both losses. Stop when the fakes have arrived: the best $D$ falls there, $D$ follows
+# late.
+# -->
+#
 # ### Watch it yourself
 #
 # The same GAN, two steps from one snapshot to the next: play it, or drag the slider, under both losses. With minimax next to nothing moves, since $D$ is
 # nearly the best $D$ where the fakes lie, and flat there. With the other loss, stop when the fakes have
 # arrived: the best $D$ falls where they are, $D$ follows late, and the generator runs on to where $D$ is still high.
 
-# %% tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"]
 explorer = explorers.gan_explorer(away, bumps)
 explorer.loss.value, explorer.player.slider.value = "non-saturating", 20
 explorer
@@ -577,6 +790,12 @@ print(f"a step up makes it believe them less:                {bool(belief['up'] 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Why loss curves do not measure progress
 #
+# <!-- minutes: 7 -->
+# <!-- slide: Two runs, and only their losses -->
+# <!-- board
+# Eight narrow Gaussians on a ring (after Metz et al., 2017). Two GANs with the same generator.
+# -->
+#
 # In every other lesson a falling loss meant a better model. Here is the usual test bench of GANs, after Metz et al. (2017):
 # eight narrow Gaussians on a ring. We train two GANs on it, run A and run B, with the same generator. First the losses
 # alone.
@@ -598,7 +817,7 @@ curves = {
     for name, run in runs.items()
 }
 
-# %%
+# %% board="figure"
 def smooth(values, n):
     return torch.tensor(values).unfold(0, n, n).mean(dim=1)  # means of n steps
 
@@ -614,11 +833,22 @@ plots.show_curves(
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Which run would you keep? -->
+# <!-- question: Run A or run B, judged by the losses? -->
+# <!-- answer: No telling. Both come near $\log 4$ for $D$ and $\log 2$ for $G$, where a perfect generator would lead, and where a
+# weak discriminator leads as well. -->
+#
 # Run A settles near $\log 4$ for $D$ and $\log 2$ for $G$, the losses of a discriminator that says 1/2 everywhere. That is where a
 # perfect generator would lead. In most runs, not in all, B settles there too. Which one would you keep? Now the samples. A red ring has a radius of
 # three standard deviations around a mode.
+#
+# <!-- slide: Only the samples tell -->
+# <!-- board
+# The discriminator of run B has four hidden units, and cannot represent eight modes.
+# -->
+# <!-- figure: ring -->
 
-# %%
+# %% name="ring"
 drawn = {name: run.sample(4000).cpu() for name, run in runs.items()}
 shown = {"data": ring.sample(2000)} | {name: points[:2000] for name, points in drawn.items()}
 widest = drawn["run B"].abs().quantile(0.95).item()
@@ -637,7 +867,7 @@ a, b = near(drawn["run A"]), near(drawn["run B"])
 print(f"run A: more than 40 % of its points lie near a mode: {a > 0.4}")
 print(f"that is at least 20 points more than of run B:       {a > b + 0.2}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name in runs:
     share = 100 * near(drawn[name])
     print(f"{name}: loss of D {final[name]:.3f}, {share:.0f} % of 4000 points near a mode")
@@ -650,6 +880,8 @@ for name in runs:
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Modes dropped, and counted
 #
+# <!-- minutes: 6 -->
+#
 # A mode counts as covered when it gets a tenth of its fair share of the samples.
 
 # %%
@@ -661,12 +893,24 @@ print(f"run A covers at least 7 of 8 modes: {modes(drawn['run A']) >= 7}")
 print(f"run B covers at most 4:             {modes(drawn['run B']) <= 4}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Ten steps of the generator for one of $D$ -->
+# <!-- board
+# All else is the same, and every generator takes 600 steps.
+# -->
+# <!-- question: Does the generator with ten steps to one cover more of the eight modes, or fewer? -->
+# <!-- answer: Fewer. While $D$ stands still, the best a generator can do is to send all noise to the one place where $D$ is largest. -->
+#
 # Now change one thing: how many steps the generator takes for each of the discriminator, one or ten. All else is
 # the same, and both generators take 600 steps in all. Ten should do better, should they not? It learns faster.
 #
 # But think of a generator that moves for long against a $D$ that stands still. Nothing in its loss asks for variety. The
 # best it can do is to send *all* noise to the one place where $D$ is largest. Then $D$ learns that this place is fake, and
 # the fakes move on to the next.
+#
+# <!-- slide: Mode collapse -->
+# <!-- board
+# Nearly all noise goes to a few modes, or to one place; the other modes are dropped.
+# -->
 
 # %%
 def train_with(generator_steps, total=600):
@@ -689,14 +933,14 @@ def train_with(generator_steps, total=600):
 one_step, ten_steps = train_with(1), train_with(10)
 found = {name: [modes(x) for x in points.values()] for name, points in {"1": one_step, "10": ten_steps}.items()}
 
-# %%
+# %% board="figure"
 last = {f"{name}, {step}": x for name, points in {"1 : 1": one_step, "10 : 1": ten_steps}.items()
         for step, x in list(points.items())[-2:]}
 plots.show_points(last, modes=ring.means, radius=3 * ring.std)
 print(f"one step of each, the best of the last five snapshots: 5 modes or more: {max(found['1'][5:]) >= 5}")
 print(f"ten steps to one, in all ten snapshots:         never more than 3 of 8: {max(found['10']) <= 3}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name, counts in found.items():
     print(f"{name:>2} to 1: modes covered in ten snapshots {counts}")
 
@@ -708,6 +952,14 @@ for name, counts in found.items():
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Thirty images, counted
+#
+# <!-- minutes: 8 -->
+# <!-- slide: Thirty images, drawn by each model -->
+# <!-- board
+# **Instance noise**: $D$ sees real and fake through noise.
+# -->
+# <!-- question: Which of the two GANs covers more of the thirty? -->
+# <!-- answer: With noise, all 30. Without, 15. -->
 #
 # `bars` has 30 images of 4 by 4 pixels, each with probability $1/30$, out of 65,536 that could be. So we can count what a
 # GAN draws. One difficulty: pixels of `bars` are 0 or 1, and those of a generator are in between. The best $D$ could tell
@@ -746,7 +998,7 @@ learnt = bars_kl(lambda x: pixelcnn.log_prob(x.to(DEVICE)).cpu())
 print(f"KL(truth, independent pixels): {exact:.2f} nats")
 print(f"KL(truth, PixelCNN) below 0.1: {learnt < 0.1}")
 
-# %%
+# %% board="figure"
 N = 6000
 drawn = {
     "truth": bars.floats()[torch.randint(30, (N,))],
@@ -757,6 +1009,12 @@ drawn = {
 plots.show_rows({name: x[:14] for name, x in drawn.items()}, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Noise helps coverage, and costs validity -->
+# <!-- board
+# **Valid**: the share of 6000 samples that are one of the thirty. **Total variation**: 0 for the same distribution, 1 for
+# nothing in common.
+# -->
+#
 # ### Three numbers from counts
 #
 # Let $\hat q(x)$ be the share of the $N = 6000$ samples that are the image $x$.
@@ -792,7 +1050,7 @@ for name, x in drawn.items():  # genlib counts in the same way; where nothing is
 print(f"bias, KL:              {29 / (2 * N):.4f}")
 print(f"bias, total variation: {15 * math.sqrt(2 / math.pi * (1 / 30) * (29 / 30) / N):.4f}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 print(format_table(table))
 
 # %%
@@ -819,6 +1077,10 @@ plots.show_curves(
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# The row "truth" is sampling error alone. The PixelCNN beats both GANs: giving up $p(x)$ does not pay on a task this small.
+# -->
+#
 # A trade-off, and the losses do not show it. Noise improves coverage: all images come, or nearly all, and many samples are
 # none of the thirty. Without noise most samples are right, and a good part of the thirty never comes. Both GANs beat
 # independent pixels by far. The PixelCNN beats both. On a task this small and this exact, giving up $p(x)$ does not pay. It
@@ -826,6 +1088,14 @@ plots.show_curves(
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What a GAN cannot do
+#
+# <!-- minutes: 3 -->
+# <!-- slide -->
+# <!-- board
+# - **No likelihood**: no comparison on test images, no outlier refused, no Bayes' rule. $D$ is no substitute.
+# - **No encoder**: which $z$ made this image? There may be none, or many.
+# - **No stopping rule**: no number in training falls as the model gets better.
+# -->
 #
 # - **No likelihood.** It cannot say how probable an image is. So it cannot be compared on test images, nor refuse an
 #   outlier, nor classify by Bayes' rule. $D$ is no substitute: at its best it knows the ratio of two densities, and neither
@@ -837,6 +1107,16 @@ plots.show_curves(
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What a GAN is good for, and what it is not
+#
+# <!-- minutes: 4 -->
+# <!-- slide: Recap -->
+# <!-- board
+# 1. The best discriminator: $D^* = p_\text{data} / (p_\text{data} + p_g)$.
+# 2. Against it, $V = 2\, \text{JSD} - \log 4$: least at $p_g = p_\text{data}$.
+# 3. Dirac-GAN: simultaneous steps move away for every $h > 0$; R1 makes them spiral in.
+# 4. On a fake, the logit's gradient is $D$ with minimax, $1 - D$ with the non-saturating loss.
+# 5. Losses near $\log 4$ and $\log 2$ mean nothing by themselves: look at samples, count modes.
+# -->
 #
 # | good for | |
 # | --- | --- |

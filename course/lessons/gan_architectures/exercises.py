@@ -371,8 +371,8 @@ plots.show_points(
 # that, if the first gradient stays on the graph: `create_graph=True`.
 #
 # **Write** `gradient_penalty(critic, x)`. `x` (n, ...) are the places, and `critic` maps them to scores (n,), each
-# example by itself. Return $P$, one number, that the critic can learn from. Leave the caller's x as it was, and leave
-# no gradients behind in the critic.
+# example by itself. Return $P$, one number, that the critic can learn from, even if it is flat at some of the places.
+# Leave the caller's x as it was, and leave no gradients behind in the critic.
 #
 # <details><summary>Hint</summary>
 #

@@ -104,7 +104,7 @@ def _table(g: torch.Generator, k: int, n: int, rare: float = 1.0) -> dict[str, T
         tame("a table of 3 x 4", **_table(g, 3, 4)),
         tame("a table of 4 x 2", **_table(g, 4, 2)),
         hard("a table of one column", **_table(g, 4, 1)),
-        extreme("an x that hardly ever comes", **_table(g, 3, 2, rare=1e-12)),
+        extreme("an x that hardly ever comes", **_table(g, 3, 2, rare=1e-10)),
     ],
     dtype="same",
     passes="from x to h and back, and p(x) stays as it is.",
@@ -144,6 +144,10 @@ gibbs_matrix.wrong = {
     "`joint.sum(dim=1)` lies along the columns, so each entry is divided by the sum of another row: give it "
     "`keepdim=True`.":
         lambda joint: joint / joint.sum(1) @ _of_x(joint).T,
+    "you divide by the sums of the rows at the end: divide both times that the table comes in.":
+        lambda joint: (joint @ joint.T) / (joint @ joint.T).sum(dim=1, keepdim=True),
+    "you take a softmax of probabilities: divide by their sums.":
+        lambda joint: softmax(joint, dim=1) @ softmax(joint, dim=0).T,
     "every row of yours is p(x): the next x depends on the last one, through h.":
         lambda joint: joint.sum(1).expand(len(joint), -1),
     "this is half a sweep, from x to h: multiply by p(x | h), and you are back at x.": _of_h,
@@ -163,6 +167,18 @@ def _on(x: Tensor, weight: Tensor, c: Tensor) -> Tensor:
     return c + x @ weight
 
 
+def _slope_of_the_sure(answer: Answer, g: torch.Generator) -> str | None:
+    given = {"x": _bits(g, 4, 4), **_sure(g)}
+    given["c"] = given["c"].requires_grad_()
+    free = call("free_energy", answer, Case("hidden units that are sure", given))
+    if grad(free.sum(), given["c"])[0].isfinite().all():
+        return None
+    return (
+        "the values are right, but for large inputs the gradient is NaN: `torch.where` differentiates what it leaves "
+        "out as well, and there e^a is infinite. `F.softplus` is right for every number."
+    )
+
+
 @step(
     lambda g: [
         tame("a small RBM", x=_bits(g, 5, 4), **_rbm(g, 4, 4)),
@@ -171,6 +187,7 @@ def _on(x: Tensor, weight: Tensor, c: Tensor) -> Tensor:
         extreme("hidden units that are sure", x=_bits(g, 4, 4), **_sure(g)),
     ],
     gradient="weight b c",
+    live=[_slope_of_the_sure],
     dtype="same",
     passes="all hidden states are summed out, one softplus a unit.",
 )
@@ -190,8 +207,6 @@ def free_energy(x: Tensor, weight: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 free_energy.wrong = {
-    "this is -F, the logarithm of the unnormalised probability: turn the sign.":
-        lambda x, weight, b, c: -_free(x, weight, b, c),
     "this is the energy with every hidden unit on: put each input through softplus before you sum.":
         lambda x, weight, b, c: -(x @ b) - _on(x, weight, c).sum(1),
     "this is the lowest energy over h: F sums over both states of every unit, which makes softplus of max(0, .).":
@@ -213,6 +228,10 @@ free_energy.wrong = {
         lambda x, weight, b, c: -(x @ b) - softplus(_on(x, weight, c).sum(1)),
     "this is the energy at the mean of h: F counts all h, each with its own energy.":
         lambda x, weight, b, c: -(x @ b) - (_p(x, weight, c) * _on(x, weight, c)).sum(1),
+    "the hidden biases c stand outside of softplus: a unit that is off has no part in them.":
+        lambda x, weight, b, c: -(x @ b) - c.sum() - softplus(x @ weight).sum(1),
+    "log sigmoid is minus softplus of minus its input: take `F.softplus`.":
+        lambda x, weight, b, c: -(x @ b) + softplus(-_on(x, weight, c)).sum(1),
     "softplus has the wrong sign inside: a unit that is on lowers the energy by its input c_j + x^T W_j.":
         lambda x, weight, b, c: _free(x, -weight, b, -c),
     "this is e^(-F), the unnormalised probability: return F.":
@@ -221,8 +240,6 @@ free_energy.wrong = {
         lambda x, weight, b, c: _free(x, weight, c, b),
     "the weights are transposed: row i belongs to pixel i, so write `x @ weight`.":
         lambda x, weight, b, c: _free(x, weight.T, b, c),
-    "you return one number for the batch: F is a number for each image.":
-        lambda x, weight, b, c: _free(x, weight, b, c).sum(),
     "a large input makes your result infinite: its exponential is too big for a number. `F.softplus(a)` is log(1 + "
     "e^a) for every a.":
         lambda x, weight, b, c: -(x @ b) - (1 + _on(x, weight, c).exp()).log().sum(1),
@@ -230,6 +247,12 @@ free_energy.wrong = {
 
 
 # ---------------------------------------------------------------- 3. one layer given the other
+
+
+def _no_clamp(case: Case, p: Tensor) -> str | None:
+    if p[_p(**case.arguments) == 0].any():
+        return "a clamp or a small number keeps your probabilities away from 0: a unit that is sure stays off."
+    return None
 
 
 @step(
@@ -244,6 +267,7 @@ free_energy.wrong = {
             bias=tensor([SURE, -SURE, 0.5]).to(torch.get_default_dtype()),
         ),
     ],
+    properties=[_no_clamp],
     dtype="same",
     passes="a sigmoid of bias and weights, for either layer.",
 )  # fmt: skip
@@ -267,8 +291,6 @@ p_on.wrong = {
         lambda state, weight, bias: softplus(bias + state @ weight),
     "the biases are missing: add them before the sigmoid.":
         lambda state, weight, bias: sigmoid(state @ weight),
-    "this is the probability to be off: low energy means on, so there is no minus in the sigmoid.":
-        lambda state, weight, bias: _p(state, -weight, -bias),
     "these are the log-odds: put them through a sigmoid.":
         lambda state, weight, bias: bias + state @ weight,
     "softmax lets the units compete: each is on or off by itself, so take a sigmoid.":
@@ -282,12 +304,11 @@ p_on.wrong = {
         lambda state, weight, bias: _p(state, weight.T, bias),
     "you return the more probable value, 0 or 1: return the probability.":
         lambda state, weight, bias: _p(state, weight, bias).round(),
+    "you subtract the biases: add them.": lambda state, weight, bias: _p(state, weight, -bias),
     "the biases are added after the sigmoid: they belong inside.":
         lambda state, weight, bias: sigmoid(state @ weight) + bias,
     "you average over the given units: their inputs add up.":
         lambda state, weight, bias: _p(state, weight / len(weight), bias),
-    "this is the logarithm of the probability: return the probability.":
-        lambda state, weight, bias: -softplus(-bias - state @ weight),
     "large log-odds make yours NaN, infinity over infinity: `.sigmoid()` is right for every number.":
         lambda state, weight, bias: (bias + state @ weight).exp() / (1 + (bias + state @ weight).exp()),
 }  # fmt: skip
@@ -311,6 +332,21 @@ def _numbers(g: torch.Generator, n: int, d: int, j: int, sure: bool = False) -> 
     return {"x": x, **rbm, "u_h": u_h, "u_x": u_x}
 
 
+def _ties(g: torch.Generator) -> dict[str, Tensor]:
+    """All probabilities are 1/2, and so are the numbers: h is 0, and any other h would move the pixels."""
+    rbm = {name: x if name == "weight" else 0 * x for name, x in _rbm(g, 4, 3).items()}
+    x = torch.zeros(6, 4).to(rbm["b"])
+    return {"x": x, **rbm, "u_h": 0 * x[:, :3] + 0.5, "u_x": _bits(g, 6, 4) / 2}
+
+
+def _just(case: Case, got: Tensor, want: Tensor) -> str | None:
+    if "just the probability" in case.label:
+        return (
+            "a number that is just the probability leaves its unit off: compare with `<`, not `<=`."
+        )
+    return None
+
+
 def _gibbs(x: Tensor, weight: Tensor, b: Tensor, c: Tensor, u_h: Tensor, u_x: Tensor) -> Tensor:
     return _draw(u_x, _p(_draw(u_h, _p(x, weight, c)), weight.T, b))
 
@@ -320,8 +356,10 @@ def _gibbs(x: Tensor, weight: Tensor, b: Tensor, c: Tensor, u_h: Tensor, u_x: Te
         tame("layers of one size", **_numbers(g, 40, 5, 5)),
         tame("more pixels than hidden units", **_numbers(g, 30, 6, 4)),
         hard("a single image", **_numbers(g, 1, 4, 7)),
+        extreme("numbers that are just the probability", **_ties(g)),
         extreme("units that are sure", **_numbers(g, 5, 4, 3, sure=True)),
     ],
+    probe=_just,
     dtype="same",
     passes="h is drawn from x, and the new image from h.",
 )
@@ -365,6 +403,12 @@ gibbs_step.wrong = {
         lambda *given: 1 - _gibbs(*given),
     "in both layers you compare the wrong way round: a unit is on where its number is below its probability.":
         _layer_by_layer(lambda x, u_h, u_x, p, back: 1 - _draw(u_x, back(1 - _draw(u_h, p)))),
+    "your hidden units are -1 or 1: they are 0 or 1.":
+        _layer_by_layer(lambda x, u_h, u_x, p, back: _draw(u_x, back(2 * _draw(u_h, p) - 1))),
+    "both layers take the more probable value, with no chance in it: compare u_h and u_x with the probabilities.":
+        _layer_by_layer(lambda x, u_h, u_x, p, back: _draw(0.5 + 0 * u_x, back(_draw(0.5 + 0 * u_h, p)))),
+    "you take two steps with the same numbers: one is asked for.":
+        lambda x, weight, b, c, u_h, u_x: _gibbs(_gibbs(x, weight, b, c, u_h, u_x), weight, b, c, u_h, u_x),
     "your h is the more probable value, with no chance in it: compare u_h with the probability, not 1/2.":
         _layer_by_layer(lambda x, u_h, u_x, p, back: _draw(u_x, back(p.round()))),
     "your pixels are the more probable value, with no chance in it: compare u_x with the probability, not 1/2.":
@@ -388,11 +432,11 @@ gibbs_step.wrong = {
 
 
 def _chain(g: torch.Generator, n: int, memory: float) -> Tensor:
-    state, f = normal(g, 1), []
-    for _ in range(n):
-        state = memory * state + (1 - memory**2) ** 0.5 * normal(g, 1)
-        f.append(3 + 2 * state)
-    return cat(f)
+    noise = normal(g, n)
+    states = noise.tolist()
+    for t in range(1, n):
+        states[t] = memory * states[t - 1] + (1 - memory**2) ** 0.5 * states[t]
+    return 3 + 2 * tensor(states).to(noise)
 
 
 def _products(f: Tensor, lags: int) -> Tensor:
@@ -563,6 +607,10 @@ def _of_c(made: Callable[..., Tensor]) -> Callable[..., tuple]:
 
 
 cd_gradient.wrong = {
+    "you divide by the number of the others: the data by `len(x)`, the chains by `len(ends)`.":
+        lambda x, ends, weight, b, c: (
+            ends.T @ _p(ends, weight, c) / len(x) - x.T @ _p(x, weight, c) / len(ends), None, None
+        ),
     "the sign is turned: this goes where data become more probable, but a gradient points uphill in the loss. It is "
     "the chains less the data.":
         _of_weight(lambda x, ends, p, q: _together(x, p) - _together(ends, q)),
@@ -699,6 +747,8 @@ def log_partition(weight: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 log_partition.wrong = {
+    "the weights have no say in yours: Z is no product of the two layers.":
+        lambda weight, b, c: softplus(b).sum() + softplus(c).sum(),
     "this is Z itself: return its logarithm.": lambda *rbm: _terms(*rbm).logsumexp(0).exp(),
     "the other layer is missing: it is summed out by softplus, as in your free energy.":
         lambda *rbm: (_states(_smaller(*rbm)[1]) @ _smaller(*rbm)[1]).logsumexp(0),
@@ -775,8 +825,8 @@ def _chains(
 
 @step(
     lambda g: [
-        tame("three updates", **_chains(g, 6, 6, 4, 3, 3)),
-        tame("more chains than images", **_chains(g, 5, 9, 3, 4, 4)),
+        tame("three updates", **_chains(g, 6, 40, 4, 3, 3)),
+        tame("more chains than images", **_chains(g, 5, 30, 3, 4, 4)),
         hard("fewer chains than images", **_chains(g, 7, 2, 5, 2, 2)),
         hard("a single update", **_chains(g, 4, 5, 3, 2, 1)),
         extreme("units that are sure", **_chains(g, 5, 4, 4, 3, 2, sure=True)),
@@ -913,11 +963,13 @@ def _steps(
     c: Tensor,
     grow: str = "b c",
     before: float = 1.0,
+    times: bool = False,
 ) -> Tensor:
     """log w of every step, (K, n)."""
 
     def free(x: Tensor, beta: Tensor) -> Tensor:
-        return _free(x, beta * weight, beta * b if "b" in grow else b, beta * c if "c" in grow else c)  # fmt: skip
+        free = _free(x, beta * weight, beta * b if "b" in grow else b, beta * c if "c" in grow else c)  # fmt: skip
+        return beta * free if times else free
 
     pairs = zip(states, betas[:-1], betas[1:], strict=True)
     return stack([before * free(x, now) - free(x, then) for x, now, then in pairs])
@@ -933,7 +985,7 @@ def _two_states(states: Tensor, betas: Tensor, weight: Tensor, b: Tensor, c: Ten
     lambda g: [
         tame("three steps", **_way(g, 5, (0.0, 0.15, 0.4, 1.0), 4, 3)),
         tame("four steps", **_way(g, 3, (0.0, 0.1, 0.3, 0.6, 1.0), 3, 5)),
-        hard("a single step", **_way(g, 6, (0.0, 1.0), 2, 4)),
+        hard("a single step", **_way(g, 6, (0.0, 1.0), 2, 4) | {"c": -2 - normal(g, 4).abs()}),
         hard("a single chain", **_way(g, 1, (0.0, 0.7, 1.0), 5, 2)),
         extreme("large weights", **_large_way(g)),
     ],
@@ -968,16 +1020,16 @@ ais_log_weights.wrong = {
     "c does not grow with beta: multiply weight, b and c alike.": lambda *given: _steps(*given, grow="b").sum(0),
     "this is the mean over the steps: the ratios are multiplied, so their logarithms add up.":
         lambda *given: _steps(*given).mean(0),
-    "these are the weights: return their logarithms, which do not overflow.":
-        lambda *given: _steps(*given).sum(0).exp(),
     "this is one leap from beta = 0 to 1, at the first images: plain importance sampling. Use the images of all steps.":
         lambda states, betas, *rbm: _steps(states[:1], betas[[0, -1]], *rbm).sum(0),
-    "you take the last images for every step: step k belongs to x_k.":
+    "only the last images count in yours, or all others cancel: both energies of step k are those of x_k.":
         lambda states, betas, *rbm: _steps(states[-1:], betas[[0, -1]], *rbm).sum(0),
     "half of every step is missing: subtract -F of the RBM that the chain comes from.":
         lambda *given: _steps(*given, before=0).sum(0),
-    "you return one number for all chains: each has a weight of its own. Averaging comes next.":
-        lambda *given: _steps(*given).sum(0).mean(),
+    "you start from log Z_0: that comes in the next step, here are the weights alone.":
+        lambda states, betas, weight, b, c: _steps(states, betas, weight, b, c).sum(0) + (len(b) + len(c)) * LOG_2,
+    "you multiply F_beta by beta once more: the parameters have it already.":
+        lambda states, betas, *rbm: _steps(states, betas, *rbm, times=True).sum(0),
     "you return every step by itself: add them up over k.": _steps,
     "the last step is missing, the one to beta = 1: there are as many steps as states.":
         lambda *given: _steps(*given)[:-1].sum(0),
@@ -1038,6 +1090,10 @@ def ais_log_z(log_w: Tensor, n_visible: int, n_hidden: int) -> tuple[Tensor, Ten
 
 
 ais_log_z.wrong = {
+    "you divide by the root of n - 1, but `.std()` has seen to that already: here it is the root of n.":
+        lambda log_w, d, j: (None, _error(_scaled(log_w)) * math.sqrt(len(log_w) / (len(log_w) - 1))),
+    "you take the variance of the weights: take its root, the standard deviation.":
+        lambda log_w, d, j: (None, _error(_scaled(log_w)) * _scaled(log_w).std()),
     "you average the logarithms: that is always too low. Average the weights, and take the logarithm after.":
         lambda log_w, d, j: (log_w.mean() + (d + j) * LOG_2, None),
     "this is the sum of the weights: take their mean, so subtract log n.":
@@ -1167,8 +1223,8 @@ def _gradient_of_the_walk(answer: Answer, g: torch.Generator) -> str | None:
     lambda g: [
         tame("a walk of three steps", **_walk(g, 16, 8, 3, 0.3)),
         tame("a walk of two steps", **_walk(g, 9, 6, 2, 0.8)),
-        hard("a single image", **_walk(g, 1, 12, 4, 0.6)),
-        hard("no noise", **_walk(g, 5, 4, 3, 0.0)),
+        hard("a single image", **_walk(g, 1, 12, 2, 0.6)),
+        hard("no noise", **_walk(g, 5, 4, 2, 0.0)),
         extreme("a network that is sure", **_walk(g, 4, 3, 2, 0.4, sure=True)),
     ],
     live=[_gradient_of_the_walk],
@@ -1211,6 +1267,14 @@ def _by_log(logits: Tensor, x: Tensor) -> Tensor:
 
 
 walkback_loss.wrong = {
+    "a replaced pixel is white where u[t, 1] is above 1/2 in yours: below it is white.":
+        _with(corrupt=lambda x, noise, u: where(u[0] < noise, (u[1] > 0.5).to(x), x)),
+    "you replace whole images, or rows of u: each pixel is hit by itself.":
+        _with(corrupt=lambda x, noise, u: where(u[0, :, :1] < noise, (u[1] < 0.5).to(x), x)),
+    "only white pixels count in yours: a black one costs -log(1 - p).":
+        _with(cost=lambda logits, x: (x * softplus(-logits)).sum(1)),
+    "you add up squares of differences: nats are logarithms of probabilities.":
+        _with(cost=lambda logits, x: (x - sigmoid(logits)).square().sum(1)),
     "you ask for the image that the walk is at: walkback asks for x, where the walk began, at every step.":
         _with(target="state"),
     "you ask for the corrupted image, which the network has in front of it: ask for x.": _with(target="corrupted"),
@@ -1236,9 +1300,6 @@ walkback_loss.wrong = {
         _with(corrupt=lambda x, noise, u: x),
     "you average over the pixels: nats an image are the sum over its pixels.":
         lambda network, x, noise, u: _nats_of_steps(network, x, noise, u).mean() / x.shape[1],
-    "you sum over the images: take the mean.": lambda *given: _nats_of_steps(*given).sum(1).mean(),
-    "you sum over the steps: take the mean.": lambda *given: _nats_of_steps(*given).sum(0).mean(),
-    "you return a number for each image: take the mean over them.": lambda *given: _nats_of_steps(*given).mean(0),
     "only the last step counts in your loss: average over all of them.":
         lambda *given: _nats_of_steps(*given)[-1].mean(),
     "only the first step counts in your loss, as in a denoising autoencoder: go on walking.":
@@ -1255,7 +1316,6 @@ walkback_loss.wrong = {
         _with(onward=lambda logits, u, corrupted: 1 - _onward(logits, u, corrupted)),
     "the sigmoid is taken twice: `F.binary_cross_entropy_with_logits` takes the logits themselves.":
         _with(cost=lambda logits, x: _nats(sigmoid(logits), x)),
-    "the sign is turned: a loss is minus the log probability.": lambda *given: -_nats_of_steps(*given).mean(),
     "`F.binary_cross_entropy` cuts a sure mistake off at 100 nats: use `F.binary_cross_entropy_with_logits`.":
         _with(cost=_cut),
     "a network that is sure makes your loss NaN: its sigmoid rounds to 0 or 1 before the logarithm. "

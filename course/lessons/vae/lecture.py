@@ -9,6 +9,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # Variational autoencoders
 #
+# <!-- board -->
 # **How do we sample from an autoencoder?**
 #
 # The autoencoder of [lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb) turned images into codes. It brought no distribution to draw new
@@ -19,6 +20,21 @@
 # computed. The variational autoencoder, or VAE (Kingma and Welling, 2014; Rezende et al., 2014), trains on a bound
 # instead. This lesson derives the bound, measures how far it lies from the truth, samples, edits, and shows what goes
 # wrong.
+#
+# <!-- slide: Where this ends -->
+# <!-- board
+# Encode an image, move its code, decode.
+# -->
+# <!-- figure: edits -->
+#
+# <!-- slide: Two weeks -->
+# <!-- agenda -->
+#
+# <!-- slide: Digits of 8 by 8 pixels, black or white -->
+# <!-- board
+# A pixel is a Bernoulli variable, and the mathematics stays short. Grey levels return later.
+# -->
+# <!-- figure: data -->
 
 # %% slideshow={"slide_type": "skip"}
 import math
@@ -51,7 +67,7 @@ torch.manual_seed(0);
 # Handwritten digits of 8 by 8 pixels. To begin with we make them black and white, so that a pixel is a Bernoulli variable
 # and the mathematics stays short. Grey levels return later. Numbers below come from test images.
 
-# %%
+# %% name="data"
 grey, grey_test = load(DATASET), load(DATASET, "test")
 train, test = binarise(grey), binarise(grey_test)
 plots.show_rows({"grey": grey_test.floats()[:14], "binary": test.floats()[:14]})
@@ -60,9 +76,28 @@ x = test.floats()[:300].to(DEVICE)
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Two steps make an image
 #
+# <!-- minutes: 8 -->
+# <!-- slide -->
+# <!-- board
+# **Latent-variable model**: draw a code, then an image that fits the code.
+# -->
+#
 # A **latent-variable model** draws an image in two steps: a code, and an image that fits the code.
 #
+# <!-- board -->
 # $$z \sim p(z) = \mathcal N(0, I), \qquad x \sim p_\theta(x \mid z).$$
+#
+# <!-- board
+# The prior $p(z)$ is fixed. All that is learnt sits in the **decoder** $p_\theta(x \mid z)$.
+# -->
+#
+# <!-- slide: The decoder gives a distribution -->
+# <!-- board
+# - black and white: the probabilities of white, $p(x \mid z) = \prod_i \text{Bernoulli}(x_i; \pi_i(z))$
+# - real numbers: a mean and a variance for every pixel, $p(x \mid z) = \mathcal N(\mu_{x|z}, \Sigma_{x|z})$
+# -->
+# <!-- question: The decoder has computed $\pi(z)$. Is it an image drawn from the model? -->
+# <!-- answer: No: it is the mean of $p(x \mid z)$. A draw also draws each pixel, black or white. -->
 #
 # The prior $p(z)$ is fixed. All that is learnt sits in the **decoder**, a network that maps a code to the
 # *parameters* of a distribution over images. For binary images these are the probabilities of white,
@@ -70,10 +105,15 @@ x = test.floats()[:300].to(DEVICE)
 # pixel, $p(x \mid z) = \mathcal N(\mu_{x|z}, \Sigma_{x|z})$. The index says that both describe the image *given
 # the code*. The encoder, which we meet below, has $\mu_{z|x}$ and $\Sigma_{z|x}$.
 #
+# <!-- slide: One latent number: all images lie on a line -->
+# <!-- board
+# Codes equally spaced in probability, and the decoder's mean for each:
+# -->
+#
 # Here is such a model with one latent number. Trust its training for now. All it can draw lies on a line. The codes
 # shown are equally spaced in probability: each stands for as much of the prior as its neighbour.
 
-# %%
+# %% board="figure"
 line = VAE(train.shape, latent_dim=1).to(DEVICE)
 fit(line, train, epochs=EPOCHS, batch_size=128, learning_rate=1e-2)
 
@@ -83,9 +123,19 @@ plots.show_images(line.decode(codes), columns=14, titles=[f"{c:.1f}" for c in co
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The evidence is an integral
 #
+# <!-- minutes: 13 -->
+# <!-- slide -->
+# <!-- board
+# How likely is an image, whatever its code?
+# -->
+#
 # How likely is an image, whatever its code? Add up over all codes:
 #
+# <!-- board -->
 # $$p(x) = \int p(x \mid z)\, p(z)\, dz.$$
+#
+# <!-- question: One latent, an image of a digit. Which codes contribute to the integral? -->
+# <!-- answer: Codes for which both $p(x \mid z)$ and $p(z)$ are large: a small part of the line. -->
 #
 # This number is the **evidence**, the likelihood of the whole model. With one latent we can compute it, as a sum over
 # a fine grid.
@@ -100,12 +150,17 @@ log_joint = log_likelihood + log_prior
 log_evidence = log_joint.logsumexp(dim=0) + math.log(step)  # (B,)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Nearly all of the evidence comes from few codes -->
+# <!-- board
+# The integrand, scaled to area one, is the **posterior** $p(z \mid x)$ (Bayes' rule).
+# -->
+#
 # What is being added up? Below is the integrand $p(x \mid z)\, p(z)$ for two images, each scaled to area one, which
 # by Bayes' rule makes it the **posterior** $p(z \mid x)$. The first image is a typical one. The second is the hardest
 # to hit: of all images its posterior lies farthest from the prior. Nearly all of the evidence comes from a small part
 # of the line.
 
-# %%
+# %% board="figure"
 def integral(f):
     return f.sum(dim=0) * step
 
@@ -119,11 +174,20 @@ plots.show_curves({"p(z)": log_prior[:, 0].exp().cpu(), **curves}, x=z[:, 0].cpu
                   xlabel="z", ylabel="density")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Why not just draw codes? -->
+# <!-- board
+# $$p(x) = \mathbb E_{p(z)}[p(x \mid z)] \approx \frac1n \sum_{i=1}^n p(x \mid z_i), \qquad z_i \sim p(z)$$
+# -->
+# <!-- question: The logarithm of this estimate, from 10 draws: how many nats short of $\log p(x)$ is it? -->
+# <!-- answer: On average 0.11 for a typical image, 10.52 for the hardest, whose posterior lies farthest from the prior. -->
+#
 # ### Why not just draw codes?
 #
 # An integral over $p(z)$ is an average, $p(x) = \mathbb E_{p(z)}[p(x \mid z)]$. So draw codes from the prior and
 # average $p(x \mid z)$. That is right on average, and wasteful: draws that miss the peak count for nothing. Each line
 # compares 1,000 estimates, from n codes each, with the integral.
+#
+# <!-- slide: Draws that miss the peak count for nothing -->
 
 # %%
 chosen = list(images.values())
@@ -135,7 +199,7 @@ for n in (1, 10, 100):
     estimate = at_draws[: 1000 * n].reshape(1000, n, 2).logsumexp(dim=1) - math.log(n)
     short[n] = log_evidence[chosen] - estimate.mean(dim=0)
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for n, (typical, hardest) in short.items():
     print(f"{n:3} draws: short by {typical:5.2f} nats (typical image), {hardest:5.2f} (hardest)")
 
@@ -144,6 +208,12 @@ print(f"10 draws fall short by more than 1 nat for the hardest: {short[10][1] > 
 print(f"100 draws come within 0.3 nats for the typical image:   {short[100][0] < 0.3}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# The draws needed grow like $e^{KL}$, with the KL from the posterior to the prior.
+#
+# A grid of 600 points on a line has $600^{16}$ points with 16 latents.
+# -->
+#
 # With one latent that still works. But the draws needed grow like $e^{KL}$, where the KL from the posterior to the prior says
 # how much information an image gives about its code. With 2 or 16 latents it is more, as we measure below. And a grid, of 600
 # points here, would have $600^{16}$.
@@ -151,14 +221,48 @@ print(f"100 draws come within 0.3 nats for the typical image:   {short[100][0] <
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A bound, in four steps
 #
+# <!-- minutes: 18 -->
+# <!-- slide: Draw only where the posterior is -->
+# <!-- board
+# **Encoder**: guesses the posterior, for each image a Gaussian with a diagonal $\Sigma$,
+#
+# $$q(z \mid x) = \mathcal N(\mu_{z|x}, \Sigma_{z|x}).$$
+#
+# With a good guess, few draws miss the peak. How to train it, without knowing the posterior?
+# -->
+#
 # The remedy: draw only where the posterior is. Let an **encoder** guess it, for each image a Gaussian
 # $q(z \mid x) = \mathcal N(\mu_{z|x}, \Sigma_{z|x})$ with a diagonal $\Sigma$. Now watch the evidence.
 #
+# <!-- slide: Steps 1 and 2: the logarithm moves inside -->
+# <!-- board
+# Multiply and divide by $q$:
+#
+# $$\log p(x) = \log \mathbb E_{q} \left[ \frac{p(x, z)}{q(z \mid x)} \right]$$
+# -->
+# <!-- question: Move the logarithm inside the mean. Does the right side rise or fall? -->
+# <!-- answer: Fall: the logarithm is concave (Jensen). What is left is the **ELBO**,
+# $\mathbb E_{q} \left[ \log \dfrac{p(x, z)}{q(z \mid x)} \right] \le \log p(x)$. -->
 # 1. Multiply and divide by $q$: $\quad \log p(x) = \log \mathbb E_{q} \left[ \dfrac{p(x, z)}{q(z \mid x)} \right]$.
 # 2. The logarithm is concave, so the log of a mean is at least the mean of the log (Jensen):
 #    $\quad \log p(x) \ge \mathbb E_{q} \left[ \log \dfrac{p(x, z)}{q(z \mid x)} \right]$. The right side is the
 #    **ELBO**, the evidence lower bound.
+# <!-- slide: Step 3: reconstruction minus KL -->
+# <!-- board
+# $$\text{ELBO} = \mathbb E_{q}[\log p(x \mid z)] - KL(q(z \mid x) \,\|\, p(z))$$
+#
+# - **reconstruction**: how likely the image is, under codes that the encoder draws
+# - **KL**: how far these codes are from the prior
+# -->
 # 3. Sort its terms: $\quad \text{ELBO} = \mathbb E_{q}[\log p(x \mid z)] - KL(q(z \mid x) \,\|\, p(z))$.
+# <!-- slide: Step 4: what Jensen costs -->
+# <!-- board
+# Put $p(x, z) = p(z \mid x)\, p(x)$ into the ELBO. For any $q$:
+#
+# $$\log p(x) - \text{ELBO} = KL(q(z \mid x) \,\|\, p(z \mid x))$$
+# -->
+# <!-- question: In training the ELBO rises. What got better? -->
+# <!-- answer: The evidence rose, or $q$ came nearer to the posterior. Neither has to be computed. -->
 # 4. What did Jensen cost? Put $p(x, z) = p(z \mid x)\, p(x)$ into step 2:
 #    $\quad \log p(x) - \text{ELBO} = KL(q(z \mid x) \,\|\, p(z \mid x))$.
 #
@@ -182,18 +286,37 @@ assert torch.allclose(log_evidence - elbo, gap, atol=1e-3)
 print(f"all four steps hold within 0.001 nats for all {len(x)} images")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Two reasons for a gap -->
+# <!-- board
+# - **approximation gap**: the posterior may be no diagonal Gaussian
+# - **amortisation gap**: the encoder, one network for all images, does not find the best Gaussian for this one
+#
+# (Cremer et al., 2018)
+# -->
+#
 # If the ELBO rises, then the evidence rises or $q$ comes nearer to the posterior, and neither has to be computed. A gap
 # remains, for two reasons (Cremer et al., 2018). The posterior may be no diagonal Gaussian: the **approximation gap**.
 # Or the encoder, *one* network for all images, does not find the best Gaussian for this one: the **amortisation gap**.
+# <!-- slide: The image with the largest gap -->
+# <!-- board
+# The encoder's $q$ lies too near the prior, and is too wide.
+# -->
 # Here is the image with the largest gap.
 
-# %%
+# %% board="figure"
 worst = gap.argmax()
 shown = {"p(z)": log_prior[:, 0], "p(z | x)": log_posterior[:, worst], "q(z | x)": log_q[:, worst]}
 plots.show_curves({name: value.exp().cpu() for name, value in shown.items()}, x=z[:, 0].cpu(),
                   xlabel="z", ylabel="density")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Which gap is larger? -->
+# <!-- board
+# Give every image a Gaussian of its own, with the mean and the variance of its posterior.
+# -->
+# <!-- question: Which gap does that close, and is it the larger one on our line? -->
+# <!-- answer: The amortisation gap. Here it is the larger one: over half of the mean gap closes. -->
+#
 # Which of the two is larger? Give every image a Gaussian of its own, with the mean and the variance of its posterior.
 # What that closes of the gap was due to amortisation.
 
@@ -213,18 +336,51 @@ print(f"Gaussians of their own would close over half the mean gap:   {own.mean()
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A gradient through a draw
 #
+# <!-- minutes: 14 -->
+# <!-- slide: The draw depends on what we train -->
+# <!-- board
+# To train the encoder we need $\nabla_\mu\, \mathbb E_{q}[f(z)]$ with $z \sim q = \mathcal N(\mu, \sigma^2)$.
+# -->
+# <!-- question: Why is that not the mean of $\nabla_\mu f(z)$ over draws $z$? -->
+# <!-- answer: The distribution itself contains $\mu$: when $\mu$ moves, the draws move. -->
+#
 # To train the encoder we need $\nabla_\mu \mathbb E_{q}[f(z)]$, with $\mu$ inside the distribution that we draw from.
 # There are two ways.
+#
+# <!-- slide: Score function: try codes, reward the good ones -->
+# <!-- board
+# $$\nabla_\mu \mathbb E_{q}[f(z)] = \mathbb E_{q}[f(z)\, \nabla_\mu \log q(z)]$$
+#
+# - no derivative of $f$, so codes may be discrete
+# - **baseline**: subtract the average of $f$, which changes nothing on average
+# -->
 #
 # **Score function**: $\nabla_\mu \mathbb E_{q}[f(z)] = \mathbb E_{q}[f(z)\, \nabla_\mu \log q(z)]$. It tries codes
 # and rewards those that did well. It needs no derivative of $f$. Subtracting the average of $f$, a *baseline*,
 # changes nothing on average and removes much of the noise.
 #
+# <!-- slide: Reparameterise: move the gradient inside -->
+# <!-- board
+# Write $z = \mu + \sigma \varepsilon$ with $\varepsilon \sim \mathcal N(0, I)$. The randomness no longer depends on $\mu$:
+# -->
+#
 # **Reparameterisation**: write $z = \mu + \sigma \varepsilon$ with $\varepsilon \sim \mathcal N(0, I)$. The
 # randomness no longer depends on $\mu$, so the gradient may move inside the average. The decoder itself says in which
 # direction the code should move:
 #
+# <!-- board -->
 # $$\nabla_\mu \mathbb E_{q}[f(z)] = \mathbb E_{\varepsilon}[\nabla_\mu f(\mu + \sigma \varepsilon)].$$
+#
+# <!-- board
+# The decoder itself says in which direction the code should move.
+# -->
+#
+# <!-- slide: How noisy is one draw? -->
+# <!-- board
+# One image, a fresh VAE of 16 latents, the variance of one draw's gradient. Both estimates have the same mean.
+# -->
+# <!-- question: Reparameterised, it is 18.6. How large is it for the score function, without and with a baseline? -->
+# <!-- answer: 32159.5 without, 36.8 with a baseline, which rescues most of it. -->
 #
 # We compare both on one image and a fresh VAE of 16 latents, where $f = \log p(x, z) - \log q(z \mid x)$.
 
@@ -260,13 +416,18 @@ print(f"the score function's variance is more than 500 times as large: {ratio['s
 print(f"with a baseline it is still larger:                            {ratio['score, baseline'] > 1}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: With one draw per step, the noise counts -->
+# <!-- board
+# Distance of the average of $n$ draws from the gradient. Training takes one draw per image and step.
+# -->
+#
 # Be fair to the score function: a baseline rescues most of it, and it also works where codes are discrete and nothing
 # can be differentiated. For Gaussian codes reparameterisation is simpler and less noisy.
 #
 # Below is the typical distance between the average of n draws and the gradient itself. In training we take a single
 # draw per image and step, so what counts is the left end of this figure.
 
-# %%
+# %% board="figure"
 sizes = (1, 2, 5, 10, 20, 50, 100)
 errors = {
     name: [g.reshape(-1, k, 16).mean(dim=1).std(dim=0).norm().item() for k in sizes]
@@ -277,8 +438,12 @@ plots.show_curves(errors, x=sizes, xlabel="n, draws averaged", ylabel="distance,
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Training, in six steps
 #
+# <!-- minutes: 11 -->
+# <!-- slide: One step of training, for a batch -->
+#
 # Everything is in place. One step of training, for a batch:
 #
+# <!-- board -->
 # 1. **Encode** the images: $\mu_{z|x}$ and $\sigma_{z|x}$.
 # 2. **Match the prior**: $KL(q(z \mid x) \,\|\, p(z))$, known in closed form for two Gaussians.
 # 3. **Sample** a code, reparameterised.
@@ -304,9 +469,21 @@ assert torch.allclose(by_hand, wide.elbo(x), atol=1e-3)
 print("the ELBO by hand and the one of genlib agree, image by image")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Sums, in nats for one image -->
+# <!-- board
+# $$\text{ELBO} = \sum_{\text{pixels}} \log p(x_i \mid z) - \sum_{\text{latents}} KL_j$$
+# -->
+# <!-- question: Someone averages the first sum over the 64 pixels, and leaves the second as it is. What is trained? -->
+# <!-- answer: A VAE whose KL weighs 64 times as much. -->
+#
 # Both terms are **sums**, in nats for one image. Average one of them over pixels, and the balance is off by the number
 # of pixels. For binary images the cross-entropy *is* the log-likelihood. For grey images it is not, and `genlib`
 # refuses them.
+#
+# <!-- slide: Better than pixels on their own -->
+# <!-- board
+# The baseline: a histogram for every pixel. On test images the ELBO is at least 4 nats better.
+# -->
 #
 # Now train. The baseline ignores all neighbours: a histogram for every pixel.
 
@@ -323,7 +500,7 @@ for _ in range(EPOCHS):
         bounds.append(bound.detach())
     history.append(torch.cat(bounds).mean().item())
 
-# %%
+# %% board="figure"
 alone = independent_pixels(train).log_prob(x.long().cpu()).flatten(1).sum(dim=1).mean().item()
 plots.show_curves({"ELBO, 16 latents": history}, xlabel="epoch", ylabel="nats per training image",
                   baselines={"independent pixels": alone})
@@ -334,11 +511,21 @@ print(f"on test images the ELBO is at least 4 nats better than independent pixel
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How far below the truth?
 #
+# <!-- minutes: 14 -->
+# <!-- slide: More codes, a tighter bound -->
+# <!-- board
+# **Importance-weighted bound** from $k$ codes (Burda et al., 2016):
+# -->
+#
 # With two latents a grid still gives the evidence. So the gap $\log p(x) - \text{ELBO}$ can be measured, and what
 # closes it: the **importance-weighted bound** (Burda et al., 2016) from $k$ codes,
 #
+# <!-- board -->
 # $$L_k(x) = \mathbb E \Big[ \log \frac1k \sum_{i=1}^k \frac{p(x \mid z_i)\, p(z_i)}{q(z_i \mid x)} \Big],
 # \qquad z_i \sim q(z \mid x).$$
+#
+# <!-- question: $L_1$ is the ELBO. What does $L_k$ do as $k$ grows, and why? -->
+# <!-- answer: $L_k$ rises towards $\log p(x)$. The mean inside has the evidence as its mean; Jensen takes less of a steadier mean. -->
 #
 # $L_1$ is the ELBO. The mean inside the logarithm is the evidence for every $k$, and Jensen takes less of a steadier
 # mean. So $L_k$ rises towards $\log p(x)$.
@@ -355,9 +542,14 @@ with torch.no_grad():
 evidence = ((log_joint + log_prior).logsumexp(dim=0) + 2 * math.log(0.1)).mean().item()
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: The gap, and what closes it -->
+# <!-- board
+# Two latents, so a grid still gives $\log p(x)$. Both axes are logarithmic.
+# -->
+#
 # Each point averages 1,000 codes for each of 100 test images: one bound of $k = 1000$, or a thousand of $k = 1$.
 
-# %%
+# %% board="figure"
 def bounds(model, ks=(1, 10, 100, 1000)):
     return {k: importance_bound(model, few.repeat(1000 // k, 1, 1, 1), k=k).mean().item() for k in ks}
 
@@ -373,9 +565,27 @@ if DATASET == "digits":
     print(f"with 1000 codes less than 0.2 nats are left:         {gaps[1000] < 0.2}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: 100 codes from the encoder, or from the prior? -->
+# <!-- board
+# With 16 latents no grid exists, but $L_{1000}$ does: compare with that.
+# -->
+# <!-- question: One of them falls short by 0.06 nats, the other by 3.84. Which is which? -->
+# <!-- answer: The encoder's codes 0.06, the prior's 3.84. An image says 7.6 nats about its code. -->
+#
 # With 16 latents no grid exists, but the bound is there. Now we can also settle the question of the prior. From 100
 # codes an image: how far do the encoder's codes come, how far the prior's? The measure is $L_{1000}$, which errs on
 # the low side.
+#
+# <!-- slide: The prior falls behind with every latent -->
+# <!-- board
+# | latents | $KL(q \,\Vert\, p)$, nats | short by, encoder's codes | short by, prior's codes |
+# | --- | --- | --- | --- |
+# | 1 | 1.1 | 0.00 | 0.02 |
+# | 2 | 2.9 | 0.02 | 0.26 |
+# | 16 | 7.6 | 0.06 | 3.84 |
+#
+# 100 codes an image, compared with $L_{1000}$
+# -->
 
 # %%
 def short_of(model):
@@ -403,22 +613,51 @@ if DATASET == "digits":
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Sampling
 #
+# <!-- minutes: 19 -->
+# <!-- slide: Last week, in three lines -->
+# <!-- board
+# $$p(x) = \int p(x \mid z)\, p(z)\, dz$$
+#
+# $$\text{ELBO} = \mathbb E_{q}[\log p(x \mid z)] - KL(q(z \mid x) \,\|\, p(z))$$
+#
+# $$\log p(x) - \text{ELBO} = KL(q(z \mid x) \,\|\, p(z \mid x))$$
+# -->
+# <!-- question: Which networks does a draw from the model need: encoder, decoder, both? -->
+# <!-- answer: The decoder alone. A code comes from the prior. -->
+#
+# <!-- slide: One code, one pass of the decoder -->
+# <!-- board
+# **Ancestral sampling**: then each pixel is drawn on its own. The mean looks better, and is not a draw.
+# -->
+#
 # A draw takes no encoder and no loop over pixels: one code from the prior, one pass of the decoder (**ancestral
 # sampling**). Then each pixel is drawn on its own. Many papers leave this out and show the decoder's mean. It looks
 # better, and is not a draw.
 
-# %%
+# %% board="figure"
 with torch.random.fork_rng():  # the same codes for both
     drawn = wide.sample(14)
 plots.show_rows({"mean": wide.sample(14, mean=True), "draw": drawn, "real": few[:14]})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: A judge looks at the draws -->
+# <!-- board
+# A classifier is *sure* of an image with more than 90 % for one class: of 86 % of test images. Now it judges the decoder's means.
+# -->
+# <!-- question: Of how many is it sure with codes of test images? With codes from the prior? -->
+# <!-- answer: 85 % and 57 %: draws from the prior are worse than reconstructions. -->
+#
 # ### Against an autoencoder with a fitted prior
 #
 # We ask a judge as in lesson {{autoencoder}}, a classifier trained on the labels: how often is it sure of a digit, with more than
 # 90 % for one class? A sure judge is no proof of a good image, but a judge in doubt is evidence of a bad one. An autoencoder
 # of the same size takes part with the recipes of lesson {{autoencoder}}: $\mathcal N(0, I)$, one Gaussian fitted to its codes, and a
 # mixture of 10 Gaussians fitted to them (**ex-post density estimation**, Ghosh et al., 2020).
+#
+# <!-- slide: By this judge, the autoencoder's mixture wins -->
+# <!-- board
+# **Ex-post density estimation** (Ghosh et al., 2020): fit a mixture to the codes after training.
+# -->
 #
 # The same can be done to the VAE: fit a mixture to its training codes, and draw from that in place of $p(z)$.
 
@@ -455,7 +694,7 @@ with torch.no_grad():
         "autoencoder, 10 Gaussians": sure(plain.decode(draw(fitted(plain_codes, 10)))),
     }
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name, value in trust.items():
     print(f"{name:<25} the judge is sure of {value:.0f} %")
 
@@ -469,9 +708,18 @@ if DATASET == "digits":
     print(f"with a mixture of its own it gains over 6 points:                {mixed > prior + 6}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# Only the VAE has a bound on the likelihood, and a prior known before training.
+# -->
+#
 # By this judge the autoencoder with a mixture draws the better images. What the VAE has all the same: the prior is known
 # before training, encoder and decoder are trained for it in one go, and there is a bound on the likelihood of images.
 # The bound also shows why the prior's draws are worse.
+#
+# <!-- slide: The KL of a whole set has two parts -->
+# <!-- board
+# **Aggregated posterior** $q(z) = \frac1N \sum_n q(z \mid x_n)$: the codes of all $N$ training images.
+# -->
 #
 # ### The ELBO of a whole set
 #
@@ -479,14 +727,23 @@ if DATASET == "digits":
 # $q(z) = \frac1N \sum_n q(z \mid x_n)$. The decoder was trained on its draws, and samples come from $p(z)$. Put $q(z)$ into
 # the KL term and average over the images (Hoffman and Johnson, 2016):
 #
+# <!-- board -->
 # $$\frac1N \sum_n KL(q(z \mid x_n) \,\|\, p(z)) = \underbrace{I(n; z)}_{\text{information}}
 # + \underbrace{KL(q(z) \,\|\, p(z))}_{\text{marginal KL}}.$$
+#
+# <!-- question: Which of the two could another prior lower? -->
+# <!-- answer: The marginal KL. The information, at most $\log N$, says how well a code tells its image. -->
+#
+# <!-- slide: Samples come from $p(z)$, codes from $q(z)$ -->
+# <!-- board
+# The decoder was trained on draws of $q(z)$. Two latents, from $-3$ to 3.
+# -->
 #
 # The information says how well a code tells which image it came from, at most $\log N$. A good decoder needs it. Only
 # the marginal KL depends on the prior. It is zero if samples and codes have the same distribution. For the model with two latents we can look at both densities,
 # here from -3 to 3, the brighter the denser.
 
-# %%
+# %% board="figure"
 with torch.no_grad():
     log_all = plane.posterior(x_train).log_prob(grid[:, None]).logsumexp(dim=1) - math.log(len(train))
     log_prior = plane.prior().log_prob(grid)
@@ -501,6 +758,8 @@ assert abs(marginal - by_grid) < 0.05
 print("the marginal KL by a grid and by draws (genlib's split_kl) agree within 0.05 nats")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: What a better prior saves -->
+#
 # With 16 latents we need the draws. The mixture's gain shows here, too. Put it in the place of $p(z)$ and leave encoder
 # and decoder as they are: the bound is still a bound, for a model with another prior, now on test images.
 
@@ -511,7 +770,7 @@ with torch.no_grad():
     log_mixture = torch.tensor(wide_mixture.score_samples(z.flatten(0, 1).cpu().double().numpy()))
     gain = (log_mixture.mean() - wide.prior().log_prob(z).mean().cpu()).item()
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 reconstruction = wide.log_likelihood(x_train, q.sample()).mean().item()
 print(f"ELBO, training images: reconstruction {reconstruction:.1f}, information {information:.1f}, marginal KL {marginal:.1f}")
 print(f"log N = {math.log(len(train)):.1f}, and test images gain {gain:.2f} nats from the mixture as prior")
@@ -522,23 +781,41 @@ print(f"the marginal KL is over 1 nat:                  {marginal > 1}")
 print(f"the mixture raises the ELBO by over 0.4 nats:   {gain > 0.4}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# Part of the KL buys nothing. A better prior saves some of it, not all: $q(z)$ has a peak for each training image, and a prior
+# with the same peaks would know these images and no others.
+# -->
+#
 # So part of the KL buys nothing, and a better prior saves some of it. Not all: $q(z)$ has a peak for each training image,
 # and a prior with the same peaks would know these images and no others. A prior can also be trained along with the rest,
 # as a mixture of posteriors for instance (the VampPrior of Tomczak and Welling, 2018).
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: The codes lie where the prior is -->
+# <!-- board
+# Two latents, codes of test images, each written as its label. No Gaussian had to be fitted.
+# -->
+# <!-- question: How much of $\mathcal N(0, I)$ lies farther than 2 from the middle? -->
+# <!-- answer: In the plane $e^{-2}$, 14 %. Of the codes it is over 15 %. -->
+#
 # ### Latent maps
 #
 # The two-latent model fits on a page. First come the codes of test images, each written as its label. Then what the
 # decoder makes of the middle of this plane. Compare with lesson {{autoencoder}}: no Gaussian had to be fitted, the codes lie where
 # the prior is.
 
-# %%
+# %% board="figure"
 with torch.no_grad():
     codes = plane.posterior(test.floats().to(DEVICE)).sample().cpu()
 plots.show_codes(codes, {"digit": test.labels})
 
-# %%
+# %% [markdown]
+# <!-- slide: What the decoder makes of the plane -->
+# <!-- board
+# The decoder's mean for codes on a grid, from $-2$ to 2. Between two digits stands a blend of both.
+# -->
+
+# %% board="figure"
 low, high = torch.full((2,), -2.0, device=DEVICE), torch.full((2,), 2.0, device=DEVICE)
 plots.show_code_grid(lambda z: F.pad(plane.decode(z), (1, 1, 1, 1), value=0.5), low, high, side=12)
 
@@ -555,6 +832,11 @@ beyond = (codes.norm(dim=1) > 2).float().mean()
 print(f"farther than 2 from the middle lie 14 % of N(0, I), and of the codes over 15 %: {bool(beyond > 0.15)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: The decoder answers everywhere -->
+# <!-- board
+# In the notebook: drag the point into a corner, outside both rings. Hardly any code was trained there.
+# -->
+#
 # ### Move on the map
 #
 # Click on the map, or drag the point; the sliders do the same. At the right stands the decoder's mean for that code. Move
@@ -563,11 +845,21 @@ print(f"farther than 2 from the middle lie 14 % of N(0, I), and of the codes ove
 # of the codes, as just printed. Go on to the corners: hardly any code was trained there, and the decoder answers all
 # the same.
 
-# %% tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"]
 explorers.latent_explorer(plane.decode, codes[:400], train.labels[:400])
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The weight of the KL
+#
+# <!-- minutes: 15 -->
+# <!-- slide: The KL gets a weight -->
+# <!-- board
+# $$\text{loss} = -\mathbb E_{q}[\log p(x \mid z)] + \beta\, KL(q(z \mid x) \,\|\, p(z))$$
+#
+# A small $\beta$: sharp reconstructions, codes far from the prior. A large one: the reverse (Higgins et al., 2017).
+# -->
+# <!-- question: 16 latents, trained with $\beta = 6$. How many are in use? -->
+# <!-- answer: None. Each costs more than it saves, and independent pixels are left. -->
 #
 # Put a weight $\beta$ on the KL term of the loss (Higgins et al., 2017). A small one gives sharp reconstructions and
 # codes far from the prior; a large one does the reverse. In `genlib` it is `kl_weight`, and acts in `loss` only.
@@ -599,16 +891,33 @@ for beta, (reconstruction, kl) in table.items():
           f" {int((kl > 0.1).sum()):10} of 16 {trusted:26.0f} %")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: The true ELBO is best at weight 1 -->
+# <!-- board
+# | weight | reconstruction | KL | ELBO | latents in use | judge is sure of |
+# | --- | --- | --- | --- | --- | --- |
+# | 0.1 | $-3.4$ | 27.2 | $-30.6$ | 16 of 16 | 50 % |
+# | 1 | $-11.7$ | 6.8 | $-18.5$ | 11 of 16 | 54 % |
+# | 3 | $-22.1$ | 0.9 | $-23.0$ | 3 of 16 | 18 % |
+# | 6 | $-25.3$ | 0.0 | $-25.3$ | 0 of 16 | 0 % |
+#
+# Nats per test image. In use: a KL above 0.1.
+# -->
+#
 # ### Posterior collapse
 #
 # Some latents are **dead**: their KL is zero, so $q(z_j \mid x)$ is the prior whatever the image, and the decoder
 # ignores them. Even at weight 1 a few are. The optimiser need not have failed. A latent costs its KL and saves some
 # reconstruction; one that would save less than it costs is best switched off. A larger weight raises the price.
 #
+# <!-- slide: Posterior collapse -->
+# <!-- board
+# **Dead** latents: $q(z_j \mid x)$ is the prior whatever the image. One that saves less than it costs is best switched off.
+# -->
+#
 # At weight 6 no latent saves what it costs, and every latent dies. Then the decoder says the same for every code, and what
 # is left is our baseline, independent pixels. (The figure leaves weight 6 out: all its values are zero.)
 
-# %%
+# %% board="figure"
 plots.show_curves({f"weight {beta}": kl for beta, (_, kl) in table.items() if beta < 6},
                   xlabel="latent, the busiest first", ylabel="KL, nats per image")
 
@@ -622,13 +931,22 @@ if DATASET == "digits":
     print(f"then the ELBO is that of independent pixels, within 1: {abs(elbos[6] - alone) < 1}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: A decoder that needs no code -->
+# <!-- board
+# The code's logits $m_i(z)$, added to those of a PixelCNN (after Bowman et al., 2016):
+# -->
+#
 # ### A decoder that needs no code
 #
 # The decoder can make codes worthless, too. If $p(x \mid z)$ is autoregressive and strong enough to be $p(x)$ without
 # $z$, a code costs its KL and saves nothing (Bowman et al., 2016, found this with language models as decoders). We add
 # the code's logits to those of a PixelCNN,
 #
+# <!-- board -->
 # $$p(x \mid z) = \prod_i \text{Bernoulli}\big(x_i;\ \sigma(\ell_i(x_{<i}) + m_i(z))\big),$$
+#
+# <!-- question: Which is the better density model, with or without the PixelCNN? Whose codes carry the image? -->
+# <!-- answer: The ELBO is better with it; the codes carry the image without. A PixelCNN that can be $p(x)$ alone needs no code. -->
 #
 # and train with and without $\ell$, the rest the same. The data are the `bars` of lesson {{taxonomy}}, 30 images, all as likely,
 # so no model can have more than $-\log 30$ nats on average.
@@ -678,11 +996,30 @@ print(f"and the ELBO is better by over 1 nat:                       {r2 - kl2 > 
 print(f"within 0.3 nats of the best possible:                       {r2 - kl2 > -math.log(30) - 0.3}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: The better density model has the useless codes -->
+# <!-- board
+# | `bars`, nats | reconstruction | KL | ELBO |
+# | --- | --- | --- | --- |
+# | code alone | $-2.78$ | 3.99 | $-6.77$ |
+# | code and PixelCNN | $-3.20$ | 0.20 | $-3.40$ |
+# | the best possible | | | $-3.40$ |
+#
+# To have both, hide something from the decoder: a narrower receptive field, or less of the image to read.
+# -->
+#
 # The better density model has the useless codes. To have codes *and* a strong decoder, give the code
 # something that the decoder cannot read: a narrower receptive field, or less of the image to read.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Which distribution for a pixel?
+#
+# <!-- minutes: 12 -->
+# <!-- slide: Seventeen grey levels, three choices -->
+# <!-- board
+# - **Categorical**: a probability for every level, 17 numbers a pixel
+# - **Discretised Gaussian**: mean and scale; a level has the mass of its cell, the end cells are *open*
+# - **Dequantised Gaussian**: the same, trained on the density at $x$ plus noise; a bound on the mass of *closed* cells
+# -->
 #
 # Back to grey digits with 17 levels, $0, \frac{1}{16}, \dots, 1$. Choices for $p(x_i \mid z)$:
 #
@@ -695,6 +1032,13 @@ print(f"within 0.3 nats of the best possible:                       {r2 - kl2 > 
 #
 # A density at the levels themselves is no choice. It could grow without limit, by narrow peaks at each of them.
 #
+# <!-- slide: Do open cells matter? -->
+# <!-- board
+# A pixel that is surely black: $v \sim \mathcal N(-0.3,\, 0.15^2)$, rounded to the nearest of 17 levels from 0 to 1.
+# -->
+# <!-- question: How much of the probability do 17 closed cells hold? -->
+# <!-- answer: 0.037. Open cells hold 1.000. Of test images, 49 % of the pixels are black. -->
+#
 # Do open cells matter? Take a pixel that is surely black, with its mean beyond black.
 
 # %%
@@ -706,6 +1050,13 @@ print(f"{grey.levels} closed cells hold {closed.sum():.3f} of the probability, o
 print(f"{100 * (grey_test.floats() == 0).float().mean():.0f} % of the pixels of test images are black")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Is it the weights, or the bound? -->
+# <!-- board
+# Trained and measured on the bound with closed cells: 2.576 bits per dimension. Independent pixels: 2.430.
+# -->
+# <!-- question: The same weights, now with open cells. Are they better than independent pixels? -->
+# <!-- answer: Yes: at most 2.178 bits. Much of the bad value came from the bound, not from the weights. -->
+#
 # The closed cells throw 96 % away, for the surest pixel of all, and nearly half of the pixels are black. We train all
 # three with the same budget, and ask a fourth question: what are the *weights* worth that were trained on the bound, if
 # we give them open cells afterwards?
@@ -749,7 +1100,10 @@ on_grey |= {f"VAE, {name}": bits(model, grey_test) for name, model in greys.item
 on_binary = {baseline: alone_bits(train, test), "PixelCNN": bits(pixelcnns["binary"], test)}
 on_binary |= {"VAE, Bernoulli": bits(wide, test)}
 
-# %% tags=["nbval-ignore-output"]
+# %% [markdown]
+# <!-- slide: Gaussian: about as good as 17 numbers a pixel -->
+
+# %% board="values" tags=["nbval-ignore-output"]
 for name, result in {"17 grey levels": on_grey, "black and white": on_binary}.items():
     print(f"{name}, bits/dim on test images")
     for model, value in result.items():
@@ -781,16 +1135,31 @@ if DATASET == "digits":
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Why samples blur
 #
+# <!-- minutes: 10 -->
+# <!-- slide: Two images share a code -->
+# <!-- board
+# A digit in two slants, and one code for both. The decoder must say something about both.
+# -->
+# <!-- question: Which mean is the best, for a Gaussian of fixed scale? -->
+# <!-- answer: The average of the two, $\mathbb E[x \mid z]$, which is neither. -->
+#
 # Where two images share a code, the decoder must say something about both. For a Gaussian of fixed scale the best
 # mean is their average, $\mathbb E[x \mid z]$. For the other decoders too the mean that we look at is an average.
 # Here are a digit in two slants, and their average.
+#
+# <!-- slide: Averages lose fine detail -->
 
-# %%
+# %% board="figure"
 pair = strokes(2, labels=4, same_hand=True, slant=torch.tensor([-10.0, 30.0])).floats()
 mixed = pair.mean(dim=0, keepdim=True)
 plots.show_images(torch.cat([pair, mixed]), columns=3, titles=["x", "x'", "mean"], size=1.3)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# **High-frequency energy**: each pixel minus the mean of its four neighbours, squared and averaged. The mean has less than 60 %
+# of the energy of one digit.
+# -->
+#
 # Averages lose fine detail. To measure it, compare each pixel with the mean of its four neighbours. The average
 # square of the difference is the **high-frequency energy**: small for a blurred image, large for noise.
 
@@ -806,9 +1175,11 @@ kept = detail(mixed) / detail(pair)
 print(f"the mean of two digits has less than 60 % of the detail of one: {kept < 0.6}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: The mean is too smooth, the draw too rough -->
+#
 # Now the categorical VAE of above: its means, its true draws, and for comparison draws from PixelCNN.
 
-# %%
+# %% board="figure"
 model = greys["categorical"]
 with torch.random.fork_rng():  # the same codes
     drawn = model.sample(300)
@@ -816,7 +1187,7 @@ kinds = {"VAE, mean": model.sample(300, mean=True), "VAE, draw": drawn,
          "PixelCNN, draw": pixelcnns["grey"].sample(300), "real": grey_test.floats()}
 plots.show_rows({name: images[:12] for name, images in kinds.items()})
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 share = {name: 100 * detail(images) / detail(kinds["real"]) for name, images in kinds.items()}
 for name, value in share.items():
     print(f"{name:<15} {value:4.0f} % of the detail of real images")
@@ -828,14 +1199,23 @@ if DATASET == "digits":
     print(f"PixelCNN's draws are between 80 % and 120 %:            {80 < share['PixelCNN, draw'] < 120}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Why is the draw too rough? -->
+# <!-- question: PixelCNN's draws have 93 % of the detail of real images, the VAE's 111 %. What does the VAE's decoder leave out? -->
+# <!-- answer: Given the code, pixels are drawn independently. What the code does not say is blur in the mean, noise in the draw. -->
+#
 # The mean is far too smooth and the draw too rough. Given the code, pixels are drawn **independently**: what the code
 # does not say turns into blur in one picture and into noise in the other. PixelCNN can do better, since each pixel sees
 # those before it.
 #
+# <!-- slide: PixelCNN pays with time -->
+# <!-- board
+# A step for each pixel, where the VAE takes one for all. Fresh networks: training does not change speed.
+# -->
+#
 # It pays with time: a step for each pixel, even with the cache of lesson {{pixelcnn}}, where the VAE takes one for all. Training
 # does not change speed, so these networks are fresh.
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 seconds = {}
 for side in (8, 28):
     for family in (lambda shape: VAE(shape, latent_dim=16), lambda shape: PixelCNN(shape, hidden_dim=32, depth=2)):
@@ -851,6 +1231,15 @@ print(f"on 28 x 28 pixels the VAE is {faster:.0f} times as fast")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What do latents mean?
+#
+# <!-- minutes: 9 -->
+# <!-- slide: Digits whose causes are known -->
+# <!-- board
+# A simulator draws zeros and threes, which differ in slant, thickness, size and class. A VAE with six latents sees neither
+# factors nor labels.
+# -->
+# <!-- question: Will each factor get a latent of its own? -->
+# <!-- answer: No: a factor is spread over latents, and a latent holds several factors. -->
 #
 # `strokes` comes from a simulator, so the true causes of each image are known. We take zeros and threes that differ
 # in slant, thickness, size and class, besides small movements of the hand, and train a VAE with six latents. It sees
@@ -871,6 +1260,11 @@ hand = VAE(hands.shape, latent_dim=6, **kind).to(DEVICE)
 fit(hand, hands, epochs=8, learning_rate=3e-3);
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: No factor has a latent of its own -->
+# <!-- board
+# $R^2$ between a factor and the mean of $q(z_j \mid x)$, on test images
+# -->
+#
 # Now the table: which share of a factor's variance does each latent explain? That is the squared correlation, $R^2$,
 # between the factor and the mean of $q(z_j \mid x)$, on test images.
 
@@ -891,7 +1285,7 @@ with torch.no_grad():
     codes = hand.posterior(faces).mean.cpu()
 r2 = {"learnt": explained(codes, factors_of(hands_test))}
 
-# %% tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"]
 latents = [f"$z_{j}$" for j in range(1, 7)]
 plots.show_tables(r2, rows=names, columns=latents)
 
@@ -906,7 +1300,7 @@ truth = factors_of(hands_test)
 residual = truth - F.pad(codes, (0, 1), value=1.0) @ weights
 together = 1 - residual.var(dim=0) / truth.var(dim=0)
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name, value, row in zip(names, together, r2["learnt"]):
     print(f"{name:<10} best single latent {row.max():.2f}, all six together {value:.2f}")
 
@@ -915,13 +1309,18 @@ print(f"together they explain over 80 % of slant and class: {bool(together[[0, 3
 print(f"and over 55 % of thickness and size:                {bool(together[[1, 2]].min() > 0.55)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: One slider, several changes -->
+# <!-- board
+# In the notebook: move one latent at a time. Look for one that changes two things at once, and for one that turns a 3 into a 0.
+# -->
+#
 # ### Move them yourself
 #
 # Each slider moves one latent of an image. Beside it stands the factor that it explains best, from the table. In the last
 # picture red is what became brighter, blue what became darker. Does only this factor change? Look for a slider that changes two things
 # at once, and for one that turns a 3 into a 0.
 
-# %% tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"]
 explorer = explorers.factor_explorer(hand, faces[:40], r2["learnt"], names)
 explorer.latents[0].value += 2.0  # a first edit; controls can be set from code, too
 explorer
@@ -929,12 +1328,30 @@ explorer
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A diagonal prior does not disentangle
 #
+# <!-- minutes: 10 -->
+# <!-- slide: Rename the codes: $z' = Rz$ -->
+# <!-- board
+# A prior with independent entries, it is said, makes latents independent causes. Take any rotation $R$.
+# -->
+# <!-- question: Codes $z' = Rz$, decoder $p(x \mid R^{\top} z')$. Can the likelihood tell this model from the old one? -->
+# <!-- answer: No. $\mathcal N(0, I)$ is round, so $z'$ has the same prior; the decoder makes the same images; $p(x)$ is the same. -->
+#
 # It is often said that a prior with independent entries makes latents independent *causes*. It cannot, and the proof
 # is short. Take any rotation $R$, and rename codes $z' = Rz$.
 #
 # - $\mathcal N(0, I)$ is round: $z'$ has the same prior as $z$.
 # - The decoder $p(x \mid R^{\top} z')$ makes the same images. So $p(x)$ is the same function, and prior and likelihood
 #   cannot prefer one of the two models.
+# <!-- slide: Only the family of $q$ has a preference -->
+# <!-- board
+# The rotated $q$ gives the same ELBO, but is no longer diagonal. With the nearest diagonal one, the ELBO falls by
+#
+# | | nats |
+# | --- | --- |
+# | 16 latents, random rotations | 1.63, 1.61, 1.53 |
+# | 6 latents, random rotations | 0.02, 0.01, $-0.02$, $-0.08$ |
+# | 6 latents, rotated with labels | $-0.06$ |
+# -->
 # - Rotate $q$ as well, and KL, reconstruction and ELBO are the same for every image. But the rotated $q$ is no longer
 #   *diagonal*, and our encoder only makes diagonal ones. The ELBO of the best diagonal $q$ may differ.
 #
@@ -1010,13 +1427,18 @@ apart = [by_formula(hand, faces[:300], turn) - paid for turn, paid in zip(turns[
 print(f"6 latents: within 0.25 nats of it:             {all(abs(value) < 0.25 for value in apart)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: The ELBO does not lead to the factors -->
+# <!-- board
+# Rotated with labels, the latents hold the factors far better, for next to no loss of the ELBO.
+# -->
+#
 # Are the preferred axes the factors? Here are the tables of three models.
 
 # %%
 for name, turn in (("random rotation", turns[1]), ("rotated with labels", turns[0])):
     r2[name] = explained(codes @ turn.cpu().T, factors_of(hands_test))
 
-# %% tags=["nbval-ignore-output"]
+# %% board="figure values" tags=["nbval-ignore-output"]
 plots.show_tables(r2, rows=names, columns=latents)
 tidy = {name: table.amax(dim=1).mean().item() for name, table in r2.items()}
 for name, table in r2.items():
@@ -1035,11 +1457,17 @@ print(f"and the best latents hold more than in the others, by 0.1:   {lift > 0.1
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Editing
 #
+# <!-- minutes: 7 -->
+# <!-- slide: Encode, move the code, decode -->
+# <!-- board
+# Moved from $-2$ to 2, the one latent for slant turns 200 digits by 18.4 degrees, the direction of the regression by 25.1.
+# -->
+#
 # Encode an image, move its code, decode. The first row moves the single latent that explains most of slant. The
 # second moves along the direction that the regression found for slant, the first axis of the model rotated with labels. The
 # others do the same for thickness and class.
 
-# %%
+# %% board="figure" name="edits"
 moves = torch.linspace(-2.5, 2.5, 11, device=DEVICE)
 axes = {"one latent: slant": torch.eye(6)[r2["learnt"][0].argmax()]}
 directions = F.normalize(weights[:6], dim=0).T  # (factors, latents)
@@ -1089,13 +1517,19 @@ for name, degrees in turned.items():
 print(f"one latent turns them by more than 12 degrees: {turned['one latent: slant'] > 12}")
 print(f"the direction by more than 20 degrees:         {turned['direction: slant'] > 20}")
 
+# %% [markdown]
+# <!-- slide: Given the label, the code is left with style -->
+# <!-- board
+# **Class-conditional VAE**: encoder and decoder see the label $y$, and all holds for $p(x \mid y)$ (Kingma et al., 2014b).
+# -->
+
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Class-conditional VAE
 #
 # Give the label $y$ to encoder and decoder, and everything above holds for $p(x \mid y)$ (Kingma et al., 2014b). The
 # code no longer has to carry the class, and is left with style. Each row below is one code, each column one label.
 
-# %%
+# %% board="figure"
 labelled = VAE(train.shape, latent_dim=8, n_classes=train.n_classes).to(DEVICE)
 fit(labelled, train, epochs=EPOCHS, batch_size=128, learning_rate=1e-2)
 n = train.n_classes
@@ -1112,6 +1546,8 @@ print(f"the true label explains more than 90 % of images better than a wrong one
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What more training gives
 #
+# <!-- minutes: 12 -->
+#
 # The VAEs above trained for seconds, on 64 pixels. The course comes with a pretrained one that had minutes of a fast
 # GPU. It learnt MNIST: 28 by 28 pixels, each black or white. Loading it needs no network. Its card says what it cost, and
 # `about.command` how to train it again.
@@ -1124,10 +1560,15 @@ print(about.training)
 print(f"{mnist_vae.latent_dim} latents, {about.parameters:,} parameters in {about.size / 1e6:.1f} MB")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: MNIST, trained for 2.9 minutes on a fast GPU -->
+# <!-- board
+# 50 latents, 425,284 parameters. More training does not remove the blur.
+# -->
+#
 # Its means and its draws, and below them draws of the GatedPixelCNN of lesson {{pixelcnn}}, which is pretrained too, on the same
 # images. (MNIST itself does not come with the course.)
 
-# %%
+# %% board="figure"
 with torch.random.fork_rng():  # the same codes
     drawn = mnist_vae.sample(300)
 means, by_pixel = mnist_vae.sample(300, mean=True), pretrained.load("gated_pixelcnn-mnist").to(DEVICE).sample(40)
@@ -1138,11 +1579,16 @@ print(f"means have at least 25 % less detail than PixelCNN's draws: {detail(mean
 print(f"draws have at least 10 % more:                              {detail(drawn) > 1.1 * detail(by_pixel)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: What improves is the bound -->
+# <!-- board
+# The blur stays: given the code, pixels are still independent. For $-\log p(x)$, over all test images:
+# -->
+#
 # The blur is still there, and more training does not remove it. Codes that are near each other share their decoder's answer, and
 # given the code the pixels are still drawn one by one. What more training improves is the bound. From the card, over all test
 # images:
 
-# %%
+# %% board="values"
 alone, exact = about.metrics["independent_pixels"], pretrained.card("gated_pixelcnn-mnist").metrics["nats"]
 for name, k in (("elbo", 1), ("bound_50", 50), ("bound_5000", 5000)):
     print(f"VAE, k = {k:<11} at most {about.metrics[name]} nats an image")
@@ -1151,22 +1597,34 @@ print(f"GatedPixelCNN        exactly {exact}")
 print(f"independent pixels   exactly {alone}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Digits from another source, and their copies -->
+# <!-- board
+# Simulated handwriting, never seen in training. The 7 has a bar, and comes back as something like a 2.
+# -->
+# <!-- question: On the straight line from the code of a 1 to that of a 4: what stands half-way? -->
+# <!-- answer: A blend, and not always a digit. -->
+#
 # ### Reconstruction and interpolation
 #
 # Now digits from another source. `strokes` simulates handwriting: no person wrote these, and the model has seen none of them.
 # Below each stands its copy, the mean for its likeliest code.
 
-# %%
+# %% board="figure"
 pictures = binarise(strokes(10, seed=1, labels=torch.arange(10))).floats().to(DEVICE)
 copies = mnist_vae.reconstruct(pictures)
 plots.show_rows({"drawn": pictures, "copy": copies})
 print(f"the copies have less than 80 % of the detail: {detail(copies) < 0.8 * detail(pictures)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Straight lines between codes -->
+# <!-- board
+# The decoder answers for every code, whether an image lies there or not.
+# -->
+#
 # Smoother, and for the most part right. The 7 has a bar, and comes back as something like a 2: the codes have no place for it.
 # Next, straight lines between codes, from one digit to the third after it:
 
-# %%
+# %% board="figure"
 with torch.no_grad():
     codes, t = mnist_vae.posterior(pictures).mean, torch.linspace(0, 1, 11, device=DEVICE)[:, None]
     paths = {f"{i} to {i + 3}": mnist_vae.decode(torch.lerp(codes[i], codes[i + 3], t)) for i in (1, 4, 6)}
@@ -1174,6 +1632,16 @@ plots.show_rows(paths)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Half-way stands a blend, and not always a digit. The decoder answers for every code, whether an image lies there or not.
+
+# %% [markdown]
+# <!-- slide: Recap -->
+# <!-- board
+# 1. $\log p(x) - \text{ELBO} = KL(q(z \mid x) \,\|\, p(z \mid x))$, for any $q$.
+# 2. $z = \mu + \sigma \varepsilon$ lets the gradient move inside the average.
+# 3. $L_k$ rises from the ELBO towards $\log p(x)$.
+# 4. A latent that saves less than its KL costs is best dead.
+# 5. $z' = Rz$ leaves the prior and $p(x)$ as they were: the likelihood prefers no axes.
+# -->
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What a VAE is good for, and what it is not
