@@ -59,8 +59,8 @@ check: $(READY)  ## what needs no running: style, types, notebooks built from co
 	$(PY) -m course.publish.build --check
 	$(PY) -m pytest -q tests/test_environment.py
 
-lessons: $(READY)  ## build notebooks/ and solutions/ from course/ (LESSON=pixelcnn for one, LESSON=03 for those whose name starts so)
-	$(PY) -m course.publish.build $(LESSON)
+lessons: $(READY)  ## build notebooks/ and solutions/ from course/ (LESSON=pixelcnn for one, LESSON=03 for those whose name starts so; ARGS=--keep-outputs if only text changed)
+	$(PY) -m course.publish.build $(LESSON) $(ARGS)
 
 release: $(READY)  ## hand out and grade a variant of a problem set (PS=ps2_vae SEED=7; without SEED the repository's own)
 	@test -n "$(PS)" || { echo "Which problem set? make release PS=ps2_vae [SEED=7]"; exit 2; }
