@@ -402,7 +402,8 @@ def refuse_outputs(nb, root, lesson):
 def where(lesson, nb, i):
     """Say where to look: a lesson, a cell (counted from 1, as a reader does) and how it begins."""
     cell = nb.cells[i]
-    first = next((x.strip() for x in cell.source.splitlines() if x.strip()), "")
+    written = first_cell.without(cell.source)
+    first = next((x.strip() for x in written.splitlines() if x.strip()), "")
     return f"{lesson.source}: cell {i + 1} of {len(nb.cells)} (`{first}`)"
 
 
