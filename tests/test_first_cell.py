@@ -1,4 +1,4 @@
-"""A lesson runs where the course is missing, as on Colab: its first cell installs it there, and does nothing elsewhere."""
+"""A lesson runs where the course is missing, as on Colab: its first cell installs it; elsewhere it does nothing."""
 
 import os
 import re

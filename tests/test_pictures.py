@@ -1,4 +1,4 @@
-"""README.md's pictures are taken anew: `make pictures`. Without PICTURES, only the quick one is, into a temporary folder."""
+"""README.md's pictures, taken anew by `make pictures`. Without PICTURES only the quick one is, and is thrown away."""
 
 import os
 from pathlib import Path

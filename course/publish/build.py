@@ -13,10 +13,10 @@
                                                                                    nbgrader's release: no hidden tests
 
 NN is a lesson's place in course/syllabus.toml. A source never writes it: {{topic}} in its text stands for it,
-{{before}} and {{after}} for links to its neighbours, and its title gets it in front. The tables of lessons in stored
-pages are written with the notebooks (`contents`). In front of the imports of a lesson and of its exercises come the
-lines that install the course where it is missing (`first_cell`). Two builds of the same source give the same bytes apart from what
-cells print, so a diff shows what changed.
+{{before}} and {{after}} for links to its neighbours, and its title gets it in front. In front of the imports of a
+lesson and of its exercises come the lines that install the course where it is missing (`first_cell`). The tables of
+lessons in stored pages are written with the notebooks (`contents`). Two builds of the same source give the same bytes
+apart from what cells print, so a diff shows what changed.
 """
 
 import argparse
