@@ -1,7 +1,9 @@
 """The pictures of README.md: what each shows is made here, by what a reader would use, and nothing is drawn by hand.
 
-make pictures                      all of them, into docs/pictures/
-make pictures ARGS="-k slide"      one: explorer, slide or page
+    make pictures                      all of them, into docs/pictures/
+    make pictures ARGS="-k slide"      one: explorer, slide or page
+
+tests/test_pictures.py is what that runs.
 """
 
 import io
