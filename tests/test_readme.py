@@ -26,7 +26,7 @@ def between(mark: str) -> str:
 
 def test_it_shows_an_explorer_a_slide_and_a_graded_page():
     names = [Path(path).name for path in PICTURES.values()]
-    assert names == ["explorer.webp", "slide.png", "page.png"]
+    assert names == ["explorer.webp", "slide.png", "page.png", "mnist_samples.png"]
     assert all(len(words) > 40 for words in PICTURES), "a picture says what it shows"
 
 
