@@ -706,13 +706,24 @@ class ExplorerOnPage:
             self._go(*place)
             self.move(f"click at {place}", lambda: (self.mouse.down(), self.mouse.up()))
 
-    def drag(self, start: tuple[float, float], *way: tuple[float, float]) -> None:
-        """Press the button at the start, and go along the way: each point changes the picture."""
+    def drag(
+        self,
+        start: tuple[float, float],
+        *way: tuple[float, float],
+        after: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Press the button at the start, and go along the way: each point changes the picture.
+
+        Args:
+            after: called at each point, while the button is down.
+        """
         self.picture.scroll_into_view_if_needed()
         self._go(*start)
         self.move(f"mouse down at {start}", self.mouse.down)
+        after()
         for place in way:
             self.move(f"drag to {place}", lambda place=place: self._go(*place))
+            after()
         self.mouse.up()
         self.still()
 
