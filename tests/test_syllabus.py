@@ -159,7 +159,7 @@ def test_the_stored_pages_follow(longer: Path):
     [row] = [row for row in rows if "Flows" in row]
     assert row == (
         f"| [{new.label}](notebooks/{new.notebook}.ipynb) | "
-        "What if every layer can be undone? | 2 x 90 min | 1 |  |"
+        "What if every layer can be undone? | 2 x 90 min | 2 |  |"
     )
     assert rows[rows.index(row) + 1].startswith(f"| [{after.label}](notebooks/{after.notebook}")
     teach = (longer / "docs/book/teach.md").read_text()
