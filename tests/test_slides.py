@@ -1,19 +1,17 @@
-"""Decks of slides: what is on them and what never is; in a browser, that nothing overflows and all is there."""
+"""Decks of slides: what is never on them; in a browser and on paper, that nothing overflows and all is there."""
 
 import html
 import json
 import re
 
-import nbformat
 import pytest
 
-from course.publish import build, pages, slides
+from course.publish import browser, build, pages, slides
 from course.publish.student import answers
 from tests.page_browser import needs_chromium, offline_page, url
 
 DECKS = [lesson.name for lesson in pages.decks()]
 SOURCES = {lesson.name: lesson.source for lesson in pages.decks()}
-BASE_FONT = 28  # pixels, on a page of 1280 x 720
 
 
 @pytest.fixture(scope="module")
@@ -21,88 +19,6 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slides")
     assert slides.main(["--out", str(folder)]) == 0
     return folder
-
-
-def notebook(*cells):
-    """Cells given as (source, slide type) for Markdown and (source, slide type, outputs) for code."""
-    nb = nbformat.v4.new_notebook()
-    for source, mark, *outputs in cells:
-        new = nbformat.v4.new_code_cell if outputs else nbformat.v4.new_markdown_cell
-        cell = new(source, metadata={"slideshow": {"slide_type": mark}} if mark else {})
-        if outputs:
-            cell.outputs = outputs[0]
-        nb.cells.append(cell)
-    return nb
-
-
-def says(text):
-    return nbformat.v4.new_output("stream", text=text)
-
-
-# ---------------------------------------------------------------- what goes on a slide
-
-
-def test_a_slide_starts_at_a_mark_or_a_heading():
-    nb = notebook(
-        ("# 1. Title\n\n**Why?**", "slide"),
-        ("## First\n\nText.\n\n### Second\n\nMore.", "slide"),
-        ("Without a heading.", "subslide"),
-        ("## Not shown", "skip"),
-    )
-    got = slides.slides_of(nb, set())
-    assert [(s.heading, s.level) for s in got] == [
-        ("1. Title", "title"),
-        ("First", "slide"),
-        ("Second", "subslide"),
-        ("Second", "subslide"),
-    ]
-
-
-def test_a_paragraph_gives_one_sentence_and_the_notes_keep_all():
-    text = "It is late. A **code** is short, e.g. $z = 1. 5$ (see 2. below). It ends."
-    (title, slide) = slides.slides_of(
-        notebook(("# T", "slide"), (f"## H\n\n{text}", "slide")), set()
-    )
-    assert "A <strong>code</strong> is short" in slide.blocks[0].html
-    assert "late" not in slide.blocks[0].html and "ends" not in slide.blocks[0].html
-    assert "late" in slide.notes[0] and "ends" in slide.notes[0]
-
-
-def test_what_announces_an_equation_is_kept():
-    text = "First this. Then make it small:\n\n$$L = 1$$\n\nDone. Really."
-    kinds = slides.blocks_of_text(text)
-    assert [kind for kind, _ in kinds] == ["paragraph", "equation", "paragraph"]
-    assert slides.key_sentence(kinds[0][1], leads=True) == "Then make it small:"
-    assert slides.key_sentence(kinds[2][1], leads=False) == "Done. Really."
-
-
-def test_code_is_shown_where_it_is_asserted_or_marked():
-    nb = notebook(
-        ("# T", "slide"),
-        ("x = load()", None, []),
-        ("def f(x):\n    return x\n\n\nassert f(1) == 1", None, []),
-        ("x = 3", "fragment", []),
-        ("a = 5\nassert g(1)\nassert allclose(h, i)", None, []),  # only compares
-        ("secret = 4", "skip", [says("nothing")]),
-    )
-    (slide,) = slides.slides_of(nb, set())
-    text = re.sub("<[^>]+>", "", "".join(block.html for block in slide.blocks))
-    assert "def f" in text and "x = 3" in text
-    assert (
-        "load" not in text
-        and "allclose" not in text
-        and "secret" not in text
-        and "nothing" not in text
-    )
-
-
-def test_what_is_too_much_for_a_slide_goes_on_to_the_next():
-    lines = says("".join(f"line {i}\n" for i in range(15)))
-    nb = notebook(("# T", "slide"), ("## H\n\nText.", "slide"), ("f()", None, [lines, lines]))
-    slide = slides.slides_of(nb, set())[1]
-    parts = slides.fit(slide)
-    assert [len(part.blocks) for part in parts] == [2, 1]
-    assert all(part.heading == "H" for part in parts)
 
 
 def test_links_lead_to_decks_or_nowhere():
@@ -137,47 +53,73 @@ def test_a_deck_needs_no_other_file_and_shows_no_solution(name, folder):
 
 # ---------------------------------------------------------------- in a browser
 
-STATE = """() => {
-  const slide = Reveal.getCurrentSlide().querySelector(".slide");
+# What is wrong with the slides shown within an element.
+WRONG = """(root) => [...root.querySelectorAll(".slide")].map(slide => {
   const box = slide.getBoundingClientRect();
-  const out = [...slide.querySelectorAll("*")].filter(x => !x.closest("mjx-assistive-mml")).filter(x => {
+  if (!box.width) return [];
+  const all = [...slide.querySelectorAll("*")].filter(x => !x.closest("mjx-assistive-mml"));
+  const out = all.filter(x => {
     const r = x.getBoundingClientRect();
     const across = r.right > box.right + 1 || r.left < box.left - 1;
     return r.width && (across || r.bottom > box.bottom + 1 || r.top < box.top - 1);
-  }).map(x => x.outerHTML.slice(0, 120));
-  const small = [...slide.querySelectorAll("img")].filter(x => x.getBoundingClientRect().height < 60)
-    .map(x => x.alt);
-  return {
-    at: Reveal.getIndices(), words: slide.innerText.length, font: parseFloat(getComputedStyle(slide).fontSize),
-    overflows: [slide, ...slide.querySelectorAll(".body")].some(
-      x => x.scrollHeight > x.clientHeight || x.scrollWidth > x.clientWidth), out, small,
-    broken: [...slide.querySelectorAll("img")].filter(x => !x.naturalWidth).length,
-    dollars: [...slide.querySelectorAll("h1, h2, p, li, td, th")].map(x => x.innerText).filter(x => /\\$/.test(x)),
-    errors: slide.querySelectorAll("mjx-merror, [data-mjx-error]").length, last: Reveal.isLastSlide(),
-    math: slide.querySelectorAll("mjx-container").length,
-  };
-}"""
+  });
+  const cut = [slide, ...slide.querySelectorAll(".body")].filter(
+    x => x.scrollHeight > x.clientHeight + 1 || x.scrollWidth > x.clientWidth + 1);
+  const tiny = [...slide.querySelectorAll("img")].filter(x => x.getBoundingClientRect().height < 120);
+  const broken = [...slide.querySelectorAll("img")].filter(x => !x.naturalWidth);
+  const small = [...slide.querySelectorAll("pre")].filter(x => parseFloat(getComputedStyle(x).fontSize) < 24);
+  const dollars = all.filter(x => /^(H1|H2|P|LI|TD|TH)$/.test(x.tagName) && /\\$/.test(x.innerText));
+  const formulas = [...slide.querySelectorAll("mjx-merror, [data-mjx-error]")];
+  const kinds = {out, cut, tiny, broken, small, dollars, formulas};
+  return Object.entries(kinds).filter(([, found]) => found.length)
+    .map(([kind, found]) => `${slide.innerText.slice(0, 50)} | ${kind}: ${found[0].outerHTML.slice(0, 120)}`);
+}).flat()"""
 
 
 @needs_chromium
 @pytest.mark.parametrize("name", DECKS)
-def test_every_slide_of_a_deck_fits_and_is_complete(name, folder):
+def test_every_slide_of_a_deck_fits_on_the_screen_and_on_paper(name, folder):
     with offline_page() as page:
         page.goto(url(folder / f"{name}.html"))
         page.wait_for_function("window.Reveal && Reveal.isReady()")
-        formulas, seen, wrong = 0, 0, []
+        seen, wrong = 0, []
         while True:
-            state = page.evaluate(STATE)
-            seen, formulas = seen + 1, formulas + state["math"]
-            too_small = state["font"] < 0.75 * BASE_FONT
-            if state["overflows"] or state["out"] or state["small"] or state["broken"] or too_small:
-                wrong.append(state)
-            if state["dollars"] or state["errors"] or not state["words"]:
-                wrong.append(state)
-            if state["last"]:
+            slide = page.evaluate_handle("Reveal.getCurrentSlide()")
+            wrong += page.evaluate(WRONG, slide)
+            seen += 1
+            if page.evaluate("Reveal.isLastSlide()"):
                 break
-            page.evaluate("Reveal.next()")
+            page.evaluate(
+                "Reveal.slide(Reveal.getIndices().h, Reveal.getIndices().v, 99); Reveal.next()"
+            )
         assert not wrong, json.dumps(wrong, indent=1)
-        assert seen == page.evaluate("Reveal.getTotalSlides()") > 10
-        assert formulas > 3
+        assert seen == page.evaluate("Reveal.getTotalSlides()") > 20
+        assert page.evaluate("document.querySelectorAll('.slide mjx-container').length") > 3
+        # the speaker's window shows each formula of the notes once
+        assert page.evaluate("document.querySelectorAll('aside.notes mjx-container').length") > 3
+        assert not page.evaluate(
+            "document.querySelectorAll('aside.notes mjx-assistive-mml').length"
+        )
         assert not page.complaints
+        page.goto(url(folder / f"{name}.html") + "?print-pdf")
+        page.wait_for_selector("html.reveal-print .pdf-page")
+        wrong = page.evaluate(f"({WRONG})(document.body)")
+        assert not wrong, json.dumps(wrong, indent=1)
+        hidden = "[...document.querySelectorAll('.fragment')].filter(x => getComputedStyle(x).opacity < 1)"
+        assert page.evaluate(f"{hidden}.length") == 0  # answers stand on paper
+
+
+@needs_chromium
+def test_a_printed_deck_has_a_page_a_slide(folder):
+    deck = folder / f"{DECKS[3]}.html"
+    printed = browser.print_deck(deck)
+    slides_of_it = deck.read_text(encoding="utf-8").count('<div class="slide')
+    assert len(re.findall(rb"/Type\s*/Page\b(?!s)", printed.read_bytes())) == slides_of_it
+    assert printed.with_suffix("") == deck.with_suffix("")
+
+
+def test_printing_without_a_browser_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(browser, "CHROMIUM", None)
+    with pytest.raises(browser.NoBrowser, match="apt install chromium"):
+        browser.print_deck(tmp_path / "deck.html")
+    assert not list(tmp_path.iterdir())

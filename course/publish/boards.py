@@ -18,6 +18,7 @@ and, in the line of a code cell, what of it stands on the board: # %% board="fig
     values        what it prints, without the claims (lines that end in True or False); values:KL the lines with KL
     code          its code; code:train what it defines under the name train
 
+A number like 0.25 that stands on the board alone must be one of the lesson, or of what its cells print, rounded.
 Speakers read the whole text of a slide in its notes, and the claims.
 """
 
@@ -39,6 +40,7 @@ OPENERS = set(
     "it its they them their theirs he she his her we our us this that these those such both "
     "and but or nor so yet because since while whereas although though then therefore thus hence".split()
 )
+NUMBER = re.compile(r"\d+\.\d+")  # which a run of the lesson may change
 ITEM = re.compile(r"([-*+]|\d+\.) ")
 WORDS = 60  # on a slide, a formula counting as one
 CODE_WIDTH, CODE_LINES = 78, 17  # what fits on a slide of 1280 x 720 in letters of 24 pixels
@@ -94,10 +96,11 @@ def read(source: NotebookNode, executed: NotebookNode, name: str) -> Deck:
         raise build.BuildError(
             f"{name}: its notebook is not the one of its source. Run: make lessons"
         )
-    outputs = [cell.outputs for cell in ran]
+    stored = [cell.outputs for cell in ran]
+    outputs = list(stored)
     named = {
         cell.metadata["name"]: out
-        for cell, out in zip(codes, outputs, strict=True)
+        for cell, out in zip(codes, stored, strict=True)
         if "name" in cell.metadata
     }
     reader = Reader(named)
@@ -106,6 +109,18 @@ def read(source: NotebookNode, executed: NotebookNode, name: str) -> Deck:
             reader.markdown(cell.source)
         elif cell.cell_type == "code":
             reader.code(cell, outputs.pop(0))
+    prose = [MARK.sub("", cell.source) for cell in source.cells]
+    stated = set(NUMBER.findall(" ".join([*prose, *(x for out in stored for x in printed(out))])))
+    for slide in reader.slides:
+        for block in slide.blocks:
+            if block.kind in ("text", "question", "answer"):
+                reader.faults += [
+                    f"{slide.heading!r}: the lesson has no number {number}"
+                    for number in NUMBER.findall(block.text)
+                    if not any(
+                        f"{float(x):.{len(number.split('.')[1])}f}" == number for x in stated
+                    )
+                ]
     return Deck(reader.slides, reader.minutes, reader.faults)
 
 

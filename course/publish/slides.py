@@ -158,6 +158,11 @@ def read_deck(root: Path, lesson: build.Lesson) -> boards.Deck:
     return boards.read(source, pages.read(root / lesson.executed), lesson.name)
 
 
+def titles_of(root: Path) -> dict[str, str]:
+    """Those of all lessons that have a deck, by name and in order."""
+    return {x.name: pages.title_of(pages.read(root / x.executed)) for x in pages.decks(root)}
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("prefix", nargs="*", help="lessons whose name starts so (default: all)")
@@ -166,13 +171,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pdf", action="store_true", help="print each deck too, a page a slide")
     args = parser.parse_args(argv)
     root, out = args.root, args.out or args.root / "build" / "slides"
-    lessons = pages.decks(root)
     with_exercises = {x.name.removesuffix("_exercises") for x in pages.exercises(root)}
     weeks = {entry.notebook: len(entry.weeks) for entry in syllabus.lessons(root)}
     try:
-        chosen = build.choose(lessons, args.prefix)
-        titles = {x.name: pages.title_of(pages.read(root / x.executed)) for x in lessons}
-        made = {}
+        chosen = build.choose(pages.decks(root), args.prefix)
+        titles, made = titles_of(root), {}
         for lesson in chosen:
             deck = read_deck(root, lesson)
             if faults := boards.faults(deck, weeks[lesson.name]):
