@@ -90,7 +90,7 @@ for name in pretrained.names():
 # <!-- question: The upper half is that of a nine. What is the right completion? -->
 # <!-- answer: There is no single one: a seven may have the same upper half. A model of a distribution answers with draws. -->
 #
-# <!-- slide: Each draw completes it in another way -->
+# <!-- slide: Three draws for each upper half -->
 #
 # ### Complete a broken image
 #
@@ -136,19 +136,19 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The tree
 #
-# <!-- minutes: 16 -->
-# <!-- slide: A generative model is a distribution over images -->
+# <!-- minutes: 19 -->
+# <!-- slide: A generative model is a distribution -->
 # <!-- board
 # **Generative model** $p(x)$: one probability for every image there could be.
 #
-# Some models compute $p(x)$, some bound it, some can only draw $x \sim p$.
+# Some models compute $p(x)$, some bound it, some only draw.
 # -->
 # <!-- question: GAN, VAE, GatedPixelCNN drew the digits. Which of them can compute the $p(x)$ of an image? -->
-# <!-- answer: GatedPixelCNN: exactly. VAE: a lower bound on $\log p(x)$. GAN: nothing of it. -->
+# <!-- answer: GatedPixelCNN: exactly. VAE: a lower bound on $\log p(x)$. GAN: no $p(x)$ at all. -->
 #
 # <!-- slide: Four questions sort all models -->
 # <!-- board
-# 1. **Does it write down $p(x)$?** Yes: **explicit**. It can only be drawn from: **implicit**.
+# 1. **Does it write down $p(x)$?** Yes: **explicit**. No, samples only: **implicit**.
 # 2. *Explicit:* **can we compute it?** Yes: **tractable**. A sum or integral prevents it: **approximate**.
 # 3. *Approximate:* **by what?** A bound that is maximised: **variational**. Samples: **Markov chain**.
 # 4. *Implicit:* **how does it draw?** By a **Markov chain**, or **directly**.
@@ -187,7 +187,19 @@ figures.show_tree(classes | {"Autoencoder": Autoencoder})
 # | RBM | yes | – | yes | yes |
 # | GSN, GAN | – | – | – | yes |
 #
-# `log_prob` is exact, `elbo` a lower bound. For an RBM `log_prob` sums $2^n$ terms, and refuses $n > 20$.
+# `log_prob` is exact, `elbo` a lower bound. An RBM with $n$ units in its smaller layer sums $2^n$ terms, up to $n = 20$.
+# -->
+#
+# <!-- slide: The lessons, leaf by leaf -->
+# <!-- board
+# | lessons | leaf |
+# | --- | --- |
+# | PixelRNN, PixelCNN | explicit, tractable |
+# | Autoencoders | none |
+# | VAE | explicit, approximate, variational |
+# | GAN, GAN architectures | implicit, direct |
+# | Markov chains | both Markov chains |
+# | Comparison | all |
 # -->
 #
 # The models are not placed by hand. A name is a promise in this course: `log_prob` is exact, `elbo` is a lower bound, `sample`
@@ -211,17 +223,11 @@ print("the leaf of the autoencoder:", place(Autoencoder))
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The data
 #
-# <!-- minutes: 4 -->
-# <!-- slide: Digits of 8 by 8 pixels -->
-# <!-- board
-# A pixel has one of 17 levels, from 0 for black to 16. Learn from one part, judge on the other.
-# -->
-#
 # `digits` are real: people wrote them on forms in the 1990s. Each has 8 by 8 pixels, and a pixel has one of 17 levels,
 # from 0 for black to 16. A label says which digit was meant. We learn from one part and judge on the other, as you know
 # it from every course on learning.
 
-# %% board="figure values"
+# %% name="digits"
 train, test = load(DATASET, size=SIZE), load(DATASET, "test", size=SIZE)
 x_train, x_test = train.floats(), test.floats()
 plots.show_images(x_test[:20], columns=10)
@@ -231,15 +237,19 @@ print(f"{train.levels} levels")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## With labels: supervised learning
 #
-# <!-- minutes: 10 -->
+# <!-- minutes: 14 -->
+# <!-- slide: Digits of 8 by 8 pixels -->
+# <!-- board
+# A pixel has one of 17 levels, from 0 for black to 16. Learn from 1437 images, judge on 360 others.
+# -->
+# <!-- figure: digits -->
+#
 # <!-- slide: Supervised: each image comes with an answer -->
 # <!-- board
 # **Classification**: the answer $y$ is one of a few classes. A network gives ten numbers, a softmax makes them $p(y \mid x)$.
-# Training makes the mean of
+# The loss, over $N$ training images:
 #
-# $$-\log p(y \mid x)$$
-#
-# over the training images small.
+# $$-\frac1N \sum_{n=1}^N \log p(y_n \mid x_n)$$
 # -->
 # <!-- question: The dullest answer is always the most common digit. How often is it right? -->
 # <!-- answer: On 9 % of the test images. The small convolutional network: on more than 95 %. -->
@@ -302,10 +312,13 @@ print("captions:", *(f"a handwritten {words[label]}" for label in test.labels[:8
 # <!-- minutes: 20 -->
 # <!-- slide: What can be learnt without labels? -->
 # <!-- board
-# Find groups. Find the directions in which images vary. Find features that make later tasks easier. Find the density.
+# - groups of images
+# - the directions in which images vary
+# - features that make later tasks easier
+# - the density
 # -->
 # <!-- question: Some lecture notes say that unsupervised learning has no objective. Is that so? -->
-# <!-- answer: No, it has no *labels*. Clustering and density estimation each optimise a number, also computed on images kept aside. -->
+# <!-- answer: No, it has no *labels*. Clustering and density estimation each optimise a number. -->
 #
 # Now there is $x$ and nothing else. People do not agree on one task, but on a family of them: find groups, find the directions
 # in which images vary, find features that make later tasks easier ([lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb) does both), find the
@@ -381,10 +394,7 @@ if DATASET == "digits":
 # - **Histogram**: count in bins, plus one; share a bin's probability equally between its values.
 # -->
 #
-# <!-- slide: Which model of the ink is best? -->
-# <!-- board
-# The best on images that no model has seen.
-# -->
+# <!-- slide: A Gaussian and two histograms of the ink -->
 #
 # ### The density
 #
@@ -410,13 +420,14 @@ shown = {name: log_p[name][seen].exp() for name in ("bins of 8", "bins of 64", "
 plots.show_curves(shown, x=values[seen], xlabel="ink of an image", ylabel="probability")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- question: Bins of 1, 8, 64 or 512 values, or the Gaussian with its two numbers? -->
+# <!-- slide: Which model of the ink is best? -->
+# <!-- board
+# **Log-likelihood**: the mean of $\log p(x)$, in **nats**. Higher is better, on images that the model has not seen.
+# -->
+# <!-- question: Which is highest: bins of 1, 8, 64 or 512 values, or the Gaussian with its two numbers? -->
 # <!-- answer: The Gaussian; bins of 8 and of 64 come close. -->
 #
-# <!-- slide: Log-likelihood, on images kept aside -->
-# <!-- board
-# **Log-likelihood**: the mean of $\log p(x)$, in **nats**. Higher is better.
-# -->
+# <!-- slide: Neither too many bins, nor too wide -->
 #
 # Which one is best? The measure is the **log-likelihood**: the mean of $\log p(x)$, in **nats** as the logarithm is the
 # natural one. Higher is better. It must be taken on images that the model has not seen.
@@ -758,8 +769,8 @@ if DATASET == "digits":
     print(f"PixelCNN: at least 0.3 fewer: {bool(learnt < naive - 0.3)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- question: Independent pixels are counted for each class. Does a network that sees the pixels before save much? -->
-# <!-- answer: At least 0.3 bits a pixel. -->
+# <!-- question: The PixelCNN sees the pixels before. How many bits a pixel does it save over independent pixels? -->
+# <!-- answer: At least 0.3, on test images. -->
 #
 # <!-- slide: Bayes' rule, with a network in it -->
 # <!-- board
@@ -991,7 +1002,7 @@ if DATASET == "digits":
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- question: Which of the four rows does $p(x)$ refuse? -->
-# <!-- answer: Even grey, 90 % and more. Of the dots none. -->
+# <!-- answer: Even grey: 90 % and more. Of the dots: none. -->
 #
 # <!-- slide: The score has simple images the wrong way round -->
 # <!-- board
@@ -999,8 +1010,8 @@ if DATASET == "digits":
 # - One dot: AUROC of $p(x)$ below 0.25. One line: below 0.5.
 # - By the classifier, both above 0.7.
 # -->
-# <!-- question: Is our small network to blame? Models of things (CIFAR-10) see house numbers (SVHN). -->
-# <!-- answer: No. Flows, VAEs and PixelCNNs find house numbers *more* probable than things (Nalisnick et al., 2019). -->
+# <!-- question: Trained on photographs of things (CIFAR-10), do models find house numbers (SVHN) less probable? -->
+# <!-- answer: *More* probable: flows, VAEs and PixelCNNs alike (Nalisnick et al., 2019). -->
 #
 # The score has them the wrong way round. The **blank image is more probable than nearly all digits**, in most runs than all
 # 360, and so are most dots. A stray line is more often above a digit than below it. Even grey is refused, so to be simple is not
@@ -1014,7 +1025,7 @@ if DATASET == "digits":
 #
 # <!-- slide: Does the model draw blank images? -->
 # <!-- board
-# No image scores much higher than the blank one.
+# The blank image is more probable than 95 % of the digits.
 # -->
 # <!-- question: Draw from the model. Where do its samples lie: with the digits, or at the blank image? -->
 # <!-- answer: With the digits, hardly one as high as the blank image. -->
@@ -1296,19 +1307,6 @@ print(f"smallest total variation: a tractable model: "
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The map of the course
 #
-# <!-- minutes: 5 -->
-# <!-- slide: The map of the course -->
-# <!-- board
-# | lessons | leaf |
-# | --- | --- |
-# | PixelRNN, PixelCNN | explicit, tractable |
-# | Autoencoders | none |
-# | VAE | explicit, approximate, variational |
-# | GAN, GAN architectures | implicit, direct |
-# | Markov chains | both Markov chains |
-# | Comparison | all |
-# -->
-#
 # | lesson | leaf | the question |
 # | --- | --- | --- |
 # | [{{pixelrnn}} PixelRNN]({{pixelrnn}}_pixelrnn.ipynb) | explicit, tractable | How can an image have an exact likelihood? |
@@ -1319,15 +1317,6 @@ print(f"smallest total variation: a tractable model: "
 # | [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb) | implicit, direct | What made GANs work? |
 # | [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb) | both Markov chains | What came before VAEs and GANs? |
 # | [{{comparison}} Comparison]({{comparison}}_comparison.ipynb) | all | Which one should I use? |
-#
-# <!-- slide: Three sentences from lecture notes -->
-# <!-- board
-# 1. "A low $p(x)$ finds outliers."
-# 2. "A probable image is a typical one."
-# 3. "A sure classifier knows what it sees."
-# -->
-# <!-- question: What is wrong with each? -->
-# <!-- answer: 1. Some; simple images can be more probable than all data. 2. Blank is probable, and not drawn. 3. It compares its classes, and is sure of letters. -->
 #
 # ### Common errors
 #
@@ -1342,7 +1331,20 @@ print(f"smallest total variation: a tractable model: "
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What this lesson cannot show
 #
-# <!-- minutes: 4 -->
+# <!-- minutes: 5 -->
+# <!-- slide: Three sentences that you may read -->
+# <!-- board
+# 1. "A low $p(x)$ finds outliers."
+# 2. "A probable image is a typical one."
+# 3. "A sure classifier knows what it sees."
+# -->
+# <!-- question: What is wrong with each? -->
+# <!-- answer:
+# 1. Only some: simple images can be more probable than all data.
+# 2. The blank image is probable, and not drawn.
+# 3. A classifier compares its classes, and is sure of letters.
+# -->
+#
 # <!-- slide: What was not shown -->
 # <!-- board
 # - **Scale**: images of 64 and 16 pixels do not tell which family wins on photographs.
@@ -1362,9 +1364,10 @@ print(f"smallest total variation: a tractable model: "
 # <!-- slide: Recap -->
 # <!-- board
 # 1. $KL(p \,\|\, q_\theta)$ is smallest where the mean log-likelihood is largest.
-# 2. The leaf of a model says what it can compute.
-# 3. $p(x \mid y)$ and $p(y)$ give $p(y \mid x)$ and $p(x)$; $p(y \mid x)$ alone has lost $p(x)$.
-# 4. Two-sided or not, $p(x)$ is no proof: probable is not typical.
+# 2. The leaf of a model says what the model can compute.
+# 3. $p(x \mid y)$ and $p(y)$ give $p(y \mid x)$ and $p(x)$.
+# 4. A discriminative model has lost $p(x)$, and must answer for every $x$.
+# 5. The most probable $x$ need not be typical: 64 heads.
 # -->
 
 # %% [markdown] slideshow={"slide_type": "skip"}
