@@ -196,10 +196,10 @@ if DATASET == "strokes":
 # <!-- question: How large is the error of the autoencoder, as a share of PCA's? -->
 # <!-- answer: Less than 55 %. -->
 #
-# <!-- slide: A pen's line, or sixteen fixed pictures -->
-#
 # Now the non-linear one. The curve is the training loss, averaged over each epoch; the two baselines are errors on test
 # images.
+#
+# <!-- slide: A pen's line, or sixteen fixed pictures -->
 
 # %%
 losses = fit(model, train, epochs=EPOCHS, learning_rate=3e-3)
@@ -299,6 +299,12 @@ if shown_factors := {f: test.factors[f][:1000] for f in ("slant", "thickness") i
 # <!-- question: PCA's error is much larger. Does its code hold less of slant and thickness? -->
 # <!-- answer: No: as much of slant, and more of thickness. -->
 #
+# ### Which factors are in a code?
+#
+# A figure can mislead, so we measure. Guess a factor of a test image from the ten training images whose codes are
+# nearest. $R^2$ is the share of the factor's variance that the guess explains: 1 is perfect, 0 is no better than
+# always saying the mean, and a guess from noise falls below 0.
+#
 # <!-- slide: The autoencoder: less error, yet less of thickness -->
 # <!-- board
 # | code | slant | thickness | curvature |
@@ -309,12 +315,6 @@ if shown_factors := {f: test.factors[f][:1000] for f in ("slant", "thickness") i
 #
 # $R^2$ on test images. Curvature cannot be read from neighbours, not even from those in the pixels.
 # -->
-#
-# ### Which factors are in a code?
-#
-# A figure can mislead, so we measure. Guess a factor of a test image from the ten training images whose codes are
-# nearest. $R^2$ is the share of the factor's variance that the guess explains: 1 is perfect, 0 is no better than
-# always saying the mean, and a guess from noise falls below 0.
 
 # %%
 with torch.no_grad():
@@ -502,11 +502,11 @@ if DATASET == "strokes":
 # <!-- question: The code is as large as the image. Is a copy of the input a good answer now? -->
 # <!-- answer: No, whatever the size of the code: $\tilde x$ is not $x$. -->
 #
-# <!-- slide: In code, only the loss changes -->
-#
 # A copy of the input is a bad answer here, whatever the size of the code. The network has to know what clean images
 # look like. We add noise to every pixel, with standard deviation 0.5 where black to white is 1, and clip. In code only
 # the loss changes. We train two: with 16 numbers, to compare with the plain autoencoder, and with 64.
+#
+# <!-- slide: In code, only the loss changes -->
 
 # %% board="code:corrupt code:DenoisingAutoencoder"
 def corrupt(x):
@@ -530,12 +530,12 @@ for network in (denoiser, wide):
 # <!-- question: Does a denoising autoencoder with 16 numbers beat it? With 64? -->
 # <!-- answer: With 16 a tie, within 10 %. With 64 yes: less than 90 % of the filter's error. -->
 #
-# <!-- slide: Noise removed, in five ways -->
-#
 # Four baselines: leave the noise; project the noisy image onto PCA's 16 directions; send it through the autoencoder
 # that never saw noise; and the best **linear filter**, 784 numbers to 784 numbers, by least squares on pairs of noisy
 # and clean training images. The last one is strong: it has no bottleneck, and sees as many draws of the noise as the
 # networks do.
+#
+# <!-- slide: Noise removed, in five ways -->
 
 # %% board="figure"
 def with_one(x):
@@ -706,11 +706,6 @@ plots.show_rows({name: images[:12] for name, images in decoded.items()})
 # <!-- question: Of how many decoded codes of test images is the judge sure? And of codes from $N(0, I)$? -->
 # <!-- answer: Of more than 80 % of them; from $N(0, I)$ at least 50 points less. -->
 #
-# <!-- slide: The better the density of codes, the surer the judge -->
-# <!-- board
-# A sure judge is no proof of a good image; a judge in doubt is evidence of a bad one.
-# -->
-#
 # ### Measured
 #
 # The first row is the decoder at its best: reconstructions of test images. To compare, we ask a judge that has nothing
@@ -718,6 +713,11 @@ plots.show_rows({name: images[:12] for name, images in decoded.items()})
 # with more than 90 % for one class? A sure judge is no proof of a good image. But a judge in doubt is evidence of a bad one,
 # since it is sure of nearly every real image. And a recipe that draws one clear digit again and again would score
 # well, so we count the digits too.
+#
+# <!-- slide: The better the density of codes, the surer the judge -->
+# <!-- board
+# A sure judge is no proof of a good image; a judge in doubt is evidence of a bad one.
+# -->
 
 # %%
 judge = train_classifier(train, updates=250)
@@ -752,16 +752,16 @@ for name, value in trust.items():
 # <!-- question: Measure the distance to the nearest training image. What would tell copies from new images? -->
 # <!-- answer: Two references: decoded codes of training images, which are copies, and of test images, which cannot be. -->
 #
-# <!-- slide: As far from training images as new images are -->
-# <!-- board
-# Distances over all pixels. Draws of the fitted density are no nearer than images of new codes.
-# -->
-#
 # ### Are they copies?
 #
 # Fifty Gaussians could sit on fifty groups of training codes and give us the training images again. So measure how far
 # a decoded image is from the nearest training image, over all pixels. Two references: decoded codes of *training*
 # images, which are copies, and decoded codes of *test* images, which cannot be.
+#
+# <!-- slide: As far from training images as new images are -->
+# <!-- board
+# Distances over all pixels. Draws of the fitted density are no nearer than images of new codes.
+# -->
 
 # %%
 @torch.no_grad()
@@ -790,7 +790,11 @@ for name, far in (("training codes", copies), ("test codes", new), ("50 Gaussian
 # $$z' = 10 R z + s, \qquad z = R^\top (z' - s) / 10.$$
 # -->
 # <!-- question: What becomes of the loss? Of images from $N(0, I)$? Of images from a fitted $N(m, \Sigma)$? -->
-# <!-- answer: The loss stays. From $N(0, I)$ images vary less than a tenth as much. From the fitted one: the same distribution of images. -->
+# <!-- answer: The loss stays. From $N(0, I)$: other images, with $s = 100$ varying less than a tenth as much. From the fitted one: the same distribution. -->
+#
+# The loss sees codes only through the decoder. Take any rotation $R$ and any shift $s$, and let a new encoder give
+# $z' = 10 R z + s$, and a new decoder undo that first. Both are networks of the same form, since the last layer of one
+# and the first of the other absorb the change. The loss stays the same, and the codes lie somewhere else altogether.
 #
 # <!-- slide: A fitted prior moves with the codes -->
 # <!-- board
@@ -802,10 +806,6 @@ for name, far in (("training codes", copies), ("test codes", new), ("50 Gaussian
 #
 # No *fixed* prior can be right for all of these equal models.
 # -->
-#
-# The loss sees codes only through the decoder. Take any rotation $R$ and any shift $s$, and let a new encoder give
-# $z' = 10 R z + s$, and a new decoder undo that first. Both are networks of the same form, since the last layer of one
-# and the first of the other absorb the change. The loss stays the same, and the codes lie somewhere else altogether.
 #
 # So this loss cannot prefer codes near zero, or spread like a Gaussian, or with slant in one number. And no *fixed*
 # prior can be right for all of these equal models. A fitted one moves with the codes: the Gaussian becomes
@@ -909,7 +909,7 @@ print(f"50 Gaussians: less than 1.25 times as far as new images: {bool(distance[
 # <!-- minutes: 4 -->
 # <!-- slide: Recap -->
 # <!-- board
-# 1. A linear autoencoder has no smaller training error than PCA.
+# 1. A linear autoencoder has no smaller training error than PCA with as many numbers.
 # 2. A test of features is a test of features *and* a classifier.
 # 3. A denoiser cannot copy, whatever the size of its code.
 # 4. The loss is blind to $z' = 10 R z + s$: a prior must be fitted.

@@ -90,13 +90,13 @@ for name in pretrained.names():
 # <!-- question: The upper half is that of a nine. What is the right completion? -->
 # <!-- answer: There is no single one: a seven may have the same upper half. A model of a distribution answers with draws. -->
 #
-# <!-- slide: Three draws for each upper half -->
-#
 # ### Complete a broken image
 #
 # Now we keep the upper halves of the GAN's digits, black or white, and cover the rest. The GatedPixelCNN draws what is missing,
 # three times. The upper half of a nine can be that of a seven, so no completion is *the* right one. A model of a distribution
 # answers with draws.
+#
+# <!-- slide: Three draws for each upper half -->
 
 # %% board="figure"
 whole = (made["GAN"] > 0.5).float()
@@ -146,6 +146,9 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 # <!-- question: GAN, VAE, GatedPixelCNN drew the digits. Which of them can compute the $p(x)$ of an image? -->
 # <!-- answer: GatedPixelCNN: exactly. VAE: a lower bound on $\log p(x)$. GAN: no $p(x)$ at all. -->
 #
+# A **generative model** is a distribution over images, written $p(x)$ here: one probability for every image there could be. How
+# can one build it? Goodfellow (2016) sorted the ways into a tree, and this course follows it. Each branch asks a question:
+#
 # <!-- slide: Four questions sort all models -->
 # <!-- board
 # 1. **Does it write down $p(x)$?** Yes: **explicit**. No, samples only: **implicit**.
@@ -153,6 +156,13 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 # 3. *Approximate:* **by what?** A bound that is maximised: **variational**. Samples: **Markov chain**.
 # 4. *Implicit:* **how does it draw?** By a **Markov chain**, or **directly**.
 # -->
+#
+# 1. **Does the model write down $p(x)$?** If so its density is **explicit**. If it can only be drawn from, **implicit**.
+# 2. *Explicit:* **can we compute it?** If so it is **tractable**. If it holds a sum or an integral that cannot be computed, it
+#    must be **approximated**,
+# 3. by what? By a bound that is maximised instead (**variational**), or by samples from a **Markov chain**.
+# 4. *Implicit:* **how does it draw?** By a **Markov chain**, one small step after another, or **directly**, noise in and
+#    image out.
 #
 # <!-- slide: On which leaf is an autoencoder? -->
 # <!-- board
@@ -162,16 +172,6 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 # <!-- answer: Nowhere. An autoencoder has no $p(x)$, and no distribution of codes to draw from. -->
 #
 # <!-- slide: Five leaves, and the models of this course -->
-#
-# A **generative model** is a distribution over images, written $p(x)$ here: one probability for every image there could be. How
-# can one build it? Goodfellow (2016) sorted the ways into a tree, and this course follows it. Each branch asks a question:
-#
-# 1. **Does the model write down $p(x)$?** If so its density is **explicit**. If it can only be drawn from, **implicit**.
-# 2. *Explicit:* **can we compute it?** If so it is **tractable**. If it holds a sum or an integral that cannot be computed, it
-#    must be **approximated**,
-# 3. by what? By a bound that is maximised instead (**variational**), or by samples from a **Markov chain**.
-# 4. *Implicit:* **how does it draw?** By a **Markov chain**, one small step after another, or **directly**, noise in and
-#    image out.
 
 # %% board="figure"
 classes = {kind.__name__: kind for leaf in leaves() for kind in leaf.classes}
@@ -190,6 +190,13 @@ figures.show_tree(classes | {"Autoencoder": Autoencoder})
 # `log_prob` is exact, `elbo` a lower bound. An RBM with $n$ units in its smaller layer sums $2^n$ terms, up to $n = 20$.
 # -->
 #
+# The models are not placed by hand. A name is a promise in this course: `log_prob` is exact, `elbo` is a lower bound, `sample`
+# draws. A model has the methods that it can compute and no others, and `place` finds its leaf by these. (An RBM's `log_prob`
+# sums $2^n$ terms for the $n$ units of its smaller layer, and refuses beyond $n = 20$.)
+#
+# The **autoencoder** is on no leaf. It turns an image into a short code and back, which is useful. But it has no $p(x)$,
+# and no distribution of codes to draw from: [lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb) fits one afterwards.
+#
 # <!-- slide: The lessons, leaf by leaf -->
 # <!-- board
 # | lessons | leaf |
@@ -201,13 +208,6 @@ figures.show_tree(classes | {"Autoencoder": Autoencoder})
 # | Markov chains | both Markov chains |
 # | Comparison | all |
 # -->
-#
-# The models are not placed by hand. A name is a promise in this course: `log_prob` is exact, `elbo` is a lower bound, `sample`
-# draws. A model has the methods that it can compute and no others, and `place` finds its leaf by these. (An RBM's `log_prob`
-# sums $2^n$ terms for the $n$ units of its smaller layer, and refuses beyond $n = 20$.)
-#
-# The **autoencoder** is on no leaf. It turns an image into a short code and back, which is useful. But it has no $p(x)$,
-# and no distribution of codes to draw from: [lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb) fits one afterwards.
 
 # %%
 promises = ("log_prob", "elbo", "free_energy", "sample")
@@ -338,13 +338,13 @@ print("captions:", *(f"a handwritten {words[label]}" for label in test.labels[:8
 # Neither step makes the objective larger. The end depends on the start: start eight times, keep the smallest.
 # -->
 #
-# <!-- slide: Ten centres, found without labels -->
-#
 # ### Groups: clustering
 #
 # **K-means** looks for $k$ centres such that images are near to one: it minimises the mean squared distance to the
 # nearest centre. Two steps in turn, and neither ever makes it larger: each image goes to its nearest centre, each centre
 # to the mean of its images. Where it ends depends on where it starts, so we start eight times and keep the smallest.
+#
+# <!-- slide: Ten centres, found without labels -->
 
 # %% board="figure"
 def k_means(x, k, rounds=30):
@@ -394,8 +394,6 @@ if DATASET == "digits":
 # - **Histogram**: count in bins, plus one; share a bin's probability equally between its values.
 # -->
 #
-# <!-- slide: A Gaussian and two histograms of the ink -->
-#
 # ### The density
 #
 # The other is the task of this course: **density estimation**. Find the distribution that the data come from. We begin with a
@@ -405,6 +403,8 @@ if DATASET == "digits":
 #   of the interval of width 1 around it;
 # - a **histogram**: cut the range into bins, count, and share a bin's probability equally between its values. We add one
 #   to every count, so that nothing is impossible.
+#
+# <!-- slide: A Gaussian and two histograms of the ink -->
 
 # %% board="figure"
 ink, ink_test = (data.images.flatten(1).sum(dim=1) for data in (train, test))
@@ -427,10 +427,10 @@ plots.show_curves(shown, x=values[seen], xlabel="ink of an image", ylabel="proba
 # <!-- question: Which is highest: bins of 1, 8, 64 or 512 values, or the Gaussian with its two numbers? -->
 # <!-- answer: The Gaussian; bins of 8 and of 64 come close. -->
 #
-# <!-- slide: Neither too many bins, nor too wide -->
-#
 # Which one is best? The measure is the **log-likelihood**: the mean of $\log p(x)$, in **nats** as the logarithm is the
 # natural one. Higher is better. It must be taken on images that the model has not seen.
+#
+# <!-- slide: Neither too many bins, nor too wide -->
 
 # %% board="values"
 table = {"all values alike": {"training": -math.log(most + 1), "test": -math.log(most + 1)}}
@@ -476,16 +476,16 @@ print(format_table(table, digits=2))
 # For real data, $\mathbb{E}_{x \sim p} \log p(x)$ is unknown. Log-likelihoods are compared with each other, not with zero.
 # -->
 #
+# and zero only if the two are the same. The first term does not depend on $\theta$. So the smallest KL is the largest mean
+# log-likelihood: **maximum likelihood**, the loss of many lessons to come. For real data the first term is unknown. So
+# log-likelihoods are compared with each other, and not with zero.
+#
 # <!-- slide: Why not simply count, as with the ink? -->
 # <!-- board
 # A histogram of images needs a bin for each image there could be: 64 pixels, 17 levels.
 # -->
 # <!-- question: How many bins are that, to the nearest power of ten? -->
 # <!-- answer: $17^{64} \approx 10^{79}$ bins, and 1437 images to fill them. No two would ever share one. -->
-#
-# and zero only if the two are the same. The first term does not depend on $\theta$. So the smallest KL is the largest mean
-# log-likelihood: **maximum likelihood**, the loss of many lessons to come. For real data the first term is unknown. So
-# log-likelihoods are compared with each other, and not with zero.
 #
 # Why not simply count, as above?
 
@@ -504,11 +504,11 @@ print(f"there are {len(train)} images to fill them")
 # $$q(x) = \prod_i q_i(x_i).$$
 # -->
 #
-# <!-- slide: What a model of $p(x)$ promises -->
-#
 # No two images would ever share a bin. So every model in this course makes assumptions about how pixels depend on each
 # other, and puts a network where the table was. The simplest assumption is a bad one that we shall meet as a baseline:
 # that pixels do *not* depend on each other.
+#
+# <!-- slide: What a model of $p(x)$ promises -->
 #
 # What a model of $p(x)$ promises:
 #
@@ -645,13 +645,13 @@ plots.show_tables(tables, rows=["zero", "one"], columns=["▪▪", "▪□", "�
 # <!-- question: $p(x)$ says how probable an image is, whatever its class. Which of the three tables has lost it? -->
 # <!-- answer: The right one. A column that adds up to one does not tell how full it was. -->
 #
-# <!-- slide: Bayes' rule leads from the middle to the right -->
-#
 # (Below each column stands the image: centre, then left, □ for white.)
 #
 # The sums of the rows are $p(y)$, how common each class is. The sums of the columns are $p(x)$: how probable an image is,
 # *whatever its class*. The table at the left holds it. The one in the middle gives it together with $p(y)$. The
 # one at the right has lost it: a column that adds up to one does not tell how full it was.
+#
+# <!-- slide: Bayes' rule leads from the middle to the right -->
 #
 # **Bayes' rule** leads from the middle to the right:
 #
@@ -714,17 +714,17 @@ print(f"p(y | x) times new over old p(y) says the same: {agree}")
 # The loss is $-\log p(x \mid y)$, averaged over the training images.
 # -->
 #
+# Four images became $17^{64}$, so a network takes the place of the middle table. The **gated PixelCNN** of
+# [lesson {{pixelcnn}}]({{pixelcnn}}_pixelcnn.ipynb) gives exact probabilities: it predicts one pixel after another, each from those before
+# it, and multiplies. Here it also reads the label. Take it as given for now. Its loss is $-\log p(x \mid y)$, averaged
+# over the training images.
+#
 # <!-- slide: Asked for each digit, twelve times -->
 # <!-- board
 # Drawn one pixel at a time. Most can be read, some cannot.
 #
 # Is it a good *distribution*?
 # -->
-#
-# Four images became $17^{64}$, so a network takes the place of the middle table. The **gated PixelCNN** of
-# [lesson {{pixelcnn}}]({{pixelcnn}}_pixelcnn.ipynb) gives exact probabilities: it predicts one pixel after another, each from those before
-# it, and multiplies. Here it also reads the label. Take it as given for now. Its loss is $-\log p(x \mid y)$, averaged
-# over the training images.
 
 # %% board="figure"
 model = GatedPixelCNN(train.shape, levels=train.levels, hidden_dim=24, depth=3, n_classes=train.n_classes)
@@ -808,13 +808,13 @@ print("p(y | x) and p(x) by hand, and the same by genlib")
 # <!-- question: Which of the two networks is right more often? -->
 # <!-- answer: A tie, less than 3.5 points apart. -->
 #
-# <!-- slide: A tie between two networks of one size -->
-#
 # ### Against a discriminative network of the same size
 #
 # Does it classify as well as the discriminative network of the beginning? The two have the same number of weights, saw
 # the same images, and trained for as many epochs. Beside them stands Bayes' rule with independent pixels, known as
 # **naive Bayes**.
+#
+# <!-- slide: A tie between two networks of one size -->
 
 # %% board="values"
 def accuracy(predicted):
@@ -841,6 +841,10 @@ print(f"standard error of either, if 98 % are right: {error:.1f} points")
 # On 360 test images a difference of a point is chance. `digits` is easy: the nearest training image does as well.
 # -->
 #
+# A tie: on 360 test images, a difference of a point is chance, and in our trials now one led and now the other. (The
+# nearest training image did as well as either, with no weights at all: `digits` is easy, and the same people wrote both
+# parts.)
+#
 # <!-- slide: The harder problem, and what it gives -->
 # <!-- board
 # - If the model of $x$ is wrong, the answers suffer: see naive Bayes.
@@ -848,10 +852,6 @@ print(f"standard error of either, if 98 % are right: {error:.1f} points")
 # - Slow: ten passes through the network for one answer.
 # - In return: $p(x)$.
 # -->
-#
-# A tie: on 360 test images, a difference of a point is chance, and in our trials now one led and now the other. (The
-# nearest training image did as well as either, with no weights at all: `digits` is easy, and the same people wrote both
-# parts.)
 #
 # It is not always a tie. A generative classifier solves a harder problem than classification. If its model of $x$ is wrong,
 # the answers suffer, as those of naive Bayes do. With few labels a model of $x$ can help: Ng and Jordan (2001) compare
@@ -1087,10 +1087,10 @@ print(f"its probability is {share[64]:.0e}, that of 40 to 56 heads is {share[40:
 # <!-- question: Refuse the lowest 2.5 % and the highest 2.5 %. Does that solve it? -->
 # <!-- answer: In part. Blank is refused, and more dots than digits; more than a quarter of the lines pass. -->
 #
-# <!-- slide: A test from both sides -->
-#
 # With many dimensions, nearly all probability lies in the **typical set**: images whose $-\log p(x)$ is close to its mean,
 # the entropy. Outside lie the improbable images, *and the too probable ones*.
+#
+# <!-- slide: A test from both sides -->
 #
 # That suggests a test from both sides: refuse the lowest 2.5 % and the highest 2.5 %. It catches the blank image, and
 # many dots. Does that solve it?
