@@ -910,10 +910,10 @@ print(f"50 Gaussians: less than 1.25 times as far as new images: {bool(distance[
 # <!-- slide: Recap -->
 # <!-- board
 # 1. A linear autoencoder has no smaller training error than PCA with as many numbers.
-# 2. A test of features is a test of features *and* a classifier.
-# 3. A denoiser cannot copy, whatever the size of its code.
+# 2. A test of features tests a classifier, too.
+# 3. A denoiser must not copy, whatever its code.
 # 4. The loss is blind to $z' = 10 R z + s$: a prior must be fitted.
-# 5. A density of codes gives images, and no $p(x)$.
+# 5. A density of codes gives no $p(x)$ of images.
 # -->
 #
 # | good for | |
