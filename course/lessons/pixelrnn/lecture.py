@@ -176,7 +176,7 @@ print(f"after 150 steps it is below 0.001: {gap[-1] < 1e-3}")
 # - Unit $k$ reads pixel $j$ if $m_j \le m_k$.
 # - Output $i$ reads unit $k$ if $m_k < m_i$.
 # -->
-# <!-- question: Which units does the first output read? -->
+# <!-- question: Which units does the output with $m_i = 1$ read? -->
 # <!-- answer: None: no place is below 1. Its logit is a bias. -->
 #
 # In black and white a conditional is one number, the logit of white. A network with $n$ inputs and $n$ outputs could give all
