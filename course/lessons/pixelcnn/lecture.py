@@ -1153,7 +1153,7 @@ Image("pictures/cifar10.png", alt="Ten photographs, their upper halves, three co
 # - Cover, Thomas (2006), *Elements of Information Theory*, second edition, chapter 5.
 # - Krizhevsky (2009), *Learning multiple layers of features from tiny images*: CIFAR-10.
 # - Weinberger, Seroussi, Sapiro (2000), *The LOCO-I lossless image compression algorithm: principles and standardization into
-#   JPEG-LS*, I8 Transactions on Image Processing 9.
+#   JPEG-LS*, IEEE Transactions on Image Processing 9.
 # - Ramachandran et al. (2017), *Fast Generation for Convolutional Autoregressive Models*, arXiv:1704.06001: caching.
 
 # %% [markdown] slideshow={"slide_type": "skip"}

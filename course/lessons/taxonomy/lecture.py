@@ -443,8 +443,8 @@ print(format_table(table, digits=2))
 # Bins of 1: too few images to fill so many. Bins of 512: they say too little.
 # -->
 #
-# Bins of one value each fit the training images best, and lose on the test images: there are not enough images to fill
-# so many bins. Very wide bins say too little. The Gaussian has two numbers to learn, no more, and is as good as the best
+# Bins of one value each are worse on training images, and worse still on test images: there are not enough images to fill
+# so many bins, and counting one more for each of them spreads the probability thin. Very wide bins say too little. The Gaussian has two numbers to learn, no more, and is as good as the best
 # histogram.
 # That is density estimation in general: a flexible model with few parameters, judged on data kept aside.
 
