@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from course.grading.jail import GradingKernel
-from course.publish import build
+from course.publish import build, first_cell
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -228,9 +228,8 @@ def test_metadata_of_no_use_to_a_reader_is_dropped(built):
 
 def test_students_get_neither_answers_nor_outputs(built):
     nb = read(built, STUDENT_NB)
-    assert (
-        nb.cells[1].source
-        == "def double(x):\n    # YOUR CODE HERE\n    raise NotImplementedError()"
+    assert nb.cells[1].source == first_cell.lines("") + (
+        "def double(x):\n    # YOUR CODE HERE\n    raise NotImplementedError()"
     )
     assert nb.cells[2].source == read(built, ANSWERS_NB).cells[2].source
     assert all(cell.get("outputs", []) == [] for cell in nb.cells)
@@ -364,6 +363,25 @@ def test_outputs_that_no_other_machine_repeats_are_refused(tmp_path, capsys, cel
         in capsys.readouterr().err
     )
     assert not (tmp_path / "notebooks/00_bad.ipynb").exists()
+
+
+def test_text_that_changed_is_taken_over_and_nothing_runs(course, monkeypatch, capsys):
+    monkeypatch.setattr(build, "execute", lambda *arguments: pytest.fail("it runs a notebook"))
+    before = {path: path.read_text() for path in course.glob("**/*.ipynb")}
+    edit_source(course)
+    path = course / "course/syllabus.toml"
+    path.write_text('[course]\nrepository = "https://example.org/toy"\n' + path.read_text())
+    assert build.main(["--root", str(course), "--keep-outputs"]) == 0
+    assert build.check(course) == []
+    nb = read(course, LECTURE_NB)
+    assert nb.cells[0].source == "# 0. Another toy"
+    assert "%pip install -q git+https://example.org/toy\n\nimport os" in nb.cells[1].source
+    old = nbformat.reads(before[course / LECTURE_NB], as_version=4)
+    assert [x.get("outputs") for x in nb.cells] == [x.get("outputs") for x in old.cells]
+    edit_answer(course)
+    assert build.main(["--root", str(course), "--keep-outputs"]) == 1
+    said = capsys.readouterr().err
+    assert "exercises.py: its code changed" in said and f"{AGAIN}00_toy_exercises" in said
 
 
 def test_an_expected_error_may_not_be_stored(tmp_path, capsys):
