@@ -51,7 +51,7 @@ torch.manual_seed(0);
 # We keep three parts apart. Models train on 1077 images. 360 **test** images judge them. And 360 **fresh** ones, which no
 # model sees either, stand for a generator that makes no mistake.
 
-# %%
+# %% alt="Fourteen training and fourteen test digits, 8 by 8 pixels in black and white."
 every, test = binarise(load("digits")), binarise(load("digits", "test"))
 train, fresh = every[:1077], every[1077:]
 real = test.floats()
@@ -208,7 +208,7 @@ for name, model in models.items():
 # us look. Chains start from Bernoulli(1/2) pixels, and we measure the Fréchet distance after 1, 3, 10, 30 and 100 steps. A line is the mean
 # of five redraws of 360 images, and the band is one standard deviation wide on either side.
 
-# %%
+# %% alt="Fréchet distance against the steps of the chain, for two RBMs and the GSN: all fall, and are level from about 30 steps on, above fresh images."
 lengths, chains = (1, 3, 10, 30, 100), ("RBM, 16 hidden", "RBM, 100 hidden", "GSN")
 after = {
     name: [distances(models[name].sample(1800, steps=steps).cpu()) for steps in lengths]
@@ -243,7 +243,7 @@ def draw(name, n):
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Now look at samples of all. Grey pixels of the GANs are rounded, for all others draw black and white.
 
-# %%
+# %% alt="Fourteen samples of each of eleven models and of independent pixels, below fourteen test digits: all models draw strokes, most of them like digits; independent pixels are specks."
 shown = {"test": real[:14]} | {name: draw(name, 14) for name in models}
 shown["independent pixels"] = pixels.sample((14,)).float()
 plots.show_rows(shown, size=0.6)
@@ -340,7 +340,7 @@ print(f"100 hidden: 200 or 1000 temperatures differ by less than 0.4:    {off < 
 #
 # Now put both into one picture. Up is a better likelihood, left are better samples.
 
-# %%
+# %% alt="Likelihood against the Fréchet distance of seven models: VAE and the large RBM are best in both, the four models that read pixel by pixel are worse in both."
 leaf_of = {name: ", ".join(path(place(model))[-2:]) for name, model in models.items()}
 figures.show_scatter(
     {name: (rows[name]["frechet"], nats) for name, nats in dense.items()},
@@ -391,7 +391,7 @@ print(f"the four tractable have more recall than precision:       "
 # Training took about as long for each. Drawing does not. Now right is slow, and the axis is logarithmic: each tick is ten times the one
 # before. The chains run as long as they must, and no longer.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] alt="Fréchet distance against the seconds for 1000 images, on a logarithmic axis: GANs and VAE are the fastest, some of them among the best; the pixel models are the slowest."
 figures.show_scatter(
     {name: (row["seconds"], row["frechet"]) for name, row in rows.items()}, groups=leaf_of,
     xlabel="seconds for 1000 images", ylabel="Fréchet distance of samples", log=True,
@@ -563,7 +563,7 @@ careless = {flip: {"nats": copier(flip)} | judged(copied(flip)) for flip in flip
 for flip in (1e-4, 1e-3, 0.01, 0.1):
     print(f"flips {flip:<6}: {careless[flip]['nats']:.1f} nats an image")
 
-# %%
+# %% alt="Likelihood against Fréchet distance of copies with pixels flipped: more flips first raise the likelihood with samples almost as good, then lower both."
 best = max(flips, key=copier)
 figures.show_scatter(
     {f"{flip:g}": (careless[flip]["frechet"], careless[flip]["nats"]) for flip in flips},
@@ -582,7 +582,7 @@ print(f"the Fréchet distance is then larger, by 3 or more:      {cost > 3}")
 # Likelihood and Fréchet distance prefer opposite ends of $\epsilon$. Where it is small the samples score like real images and the
 # likelihood is worse than that of independent pixels. Where the likelihood is best, you see the flipped pixels.
 
-# %%
+# %% alt="Fourteen samples each: copies with hardly a pixel flipped are digits, with 6 % flipped they have stray pixels, the mixture is mostly noise."
 shown = {f"flips {flip}": copied(flip, 14) for flip in (1e-4, best)}
 plots.show_rows(shown | {"mixture": awful[:14]}, size=0.6)
 
@@ -614,7 +614,7 @@ print(f"with flips 0.1 its recall is higher than that of fresh images:     "
 # known pixels back. (That is a Gibbs chain of $p(\text{unknown} \mid \text{known})$, for given the hidden units all pixels are
 # independent.)
 
-# %%
+# %% alt="Fourteen digits with the upper or the lower half given, each completed by the gated PixelCNN and by the RBM; most completions are digits."
 upper = torch.zeros(1, 8, 8, dtype=torch.bool)
 upper[:, :4] = True
 
