@@ -385,7 +385,11 @@ def run_sphinx(out: Path, root: Path) -> int:
     folders = ["-d", str(out / "doctrees"), str(out / "source"), str(out / "html")]
     repository = syllabus.repository(root)
     if repository:
-        theme = {"repository_url": repository, "repository_branch": BRANCH, "use_repository_button": 1}
+        theme = {
+            "repository_url": repository,
+            "repository_branch": BRANCH,
+            "use_repository_button": 1,
+        }
         command += [f"-Dhtml_theme_options.{key}={value}" for key, value in theme.items()]
     code = subprocess.run([*command, *folders], check=False, cwd=build.ROOT).returncode
     for figure in sorted((out / "html" / "_images").glob("*.png")):

@@ -385,7 +385,7 @@ def refuse_outputs(nb, root, lesson):
             if output.get("name") == "stderr":
                 raise BuildError(
                     f"{where(lesson, nb, i)} writes to stderr, which no two runs do alike: {text.strip()[:200]!r}. "
-                    "Mend the warning, take progress bars from genlib.training.progress, or tag the cell nbval-ignore-output."
+                    "Mend the warning, take bars from genlib.training.progress, or tag the cell nbval-ignore-output."
                 )
             if PROGRESS.search(text):
                 raise BuildError(

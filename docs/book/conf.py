@@ -19,6 +19,7 @@ extensions = [
 html_theme = "sphinx_book_theme"
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
+html_js_files = ["course.js"]
 html_theme_options = {
     "show_navbar_depth": 1,
     "use_download_button": False,
@@ -121,14 +122,17 @@ def link_papers(app, doctree):
         text.parent.replace(text, [*parts, nodes.Text(text[end:])])
 
 
-def figures_for_both_modes(app, pagename, templatename, context, doctree):
+def finish_page(app, pagename, templatename, context, doctree):
+    """Figures for both modes; no full stop after a formula stands alone in the next line."""
     if "body" in context:
-        context["body"] = dark.with_twins(context["body"])
+        body = dark.with_twins(context["body"])
+        formula = r'(<span class="math [^>]*>[^<]*</span>[.,;:?!)]+)'
+        context["body"] = re.sub(formula, r'<span class="unbroken">\1</span>', body)
 
 
 def setup(app):
     app.connect("doctree-read", link_papers)
-    app.connect("html-page-context", figures_for_both_modes)
+    app.connect("html-page-context", finish_page)
     app.connect("autodoc-skip-member", not_ours)
     app.connect(
         "autodoc-process-docstring", as_rest, priority=400
