@@ -383,15 +383,8 @@ def run_sphinx(out: Path, root: Path) -> int:
     shutil.rmtree(out / "html", ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-W", "--keep-going"]
     folders = ["-d", str(out / "doctrees"), str(out / "source"), str(out / "html")]
-    repository = syllabus.repository(root)
-    if repository:
-        theme = {
-            "repository_url": repository,
-            "repository_branch": BRANCH,
-            "use_repository_button": 1,
-        }
-        command += [f"-Dhtml_theme_options.{key}={value}" for key, value in theme.items()]
-    code = subprocess.run([*command, *folders], check=False, cwd=build.ROOT).returncode
+    env = {**os.environ, "REPOSITORY": syllabus.repository(root)}
+    code = subprocess.run([*command, *folders], check=False, cwd=build.ROOT, env=env).returncode
     for figure in sorted((out / "html" / "_images").glob("*.png")):
         dark.twin(figure).write_bytes(dark.for_dark_page(figure.read_bytes()))
     return code

@@ -1,5 +1,6 @@
 """How the website is built. Run `make book`: course/publish/book.py first puts everything into build/book/source."""
 
+import os
 import re
 
 from docutils import nodes
@@ -27,6 +28,9 @@ html_theme_options = {
     "show_toc_level": 2,
     "show_prev_next": True,
 }
+if repository := os.environ.get("REPOSITORY"):  # course/publish/book.py takes it from the syllabus
+    icon = {"name": "Repository", "url": repository, "icon": "fa-solid fa-code-branch"}
+    html_theme_options["icon_links"] = [icon]
 html_context = {"default_mode": "auto"}  # as the reader's system has it
 html_extra_path = ["_extra"]  # the notebooks, to be downloaded
 # code and not what it prints, and of an example only what is typed
