@@ -57,7 +57,7 @@ from course import syllabus
 from course.publish import contents, first_cell, markdown
 
 ROOT = Path(__file__).resolve().parents[2]
-KEPT_METADATA = {"nbgrader", "slideshow", "tags", "deletable", "editable"}
+KEPT_METADATA = {"alt", "nbgrader", "slideshow", "tags", "deletable", "editable"}
 BOARD_METADATA = {"board", "name"}  # for the decks alone (`boards`)
 # what a front end needs to know, without the versions of whoever built it
 NOTEBOOK_METADATA = {
@@ -83,6 +83,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THRE
 CELL_TIMEOUT = 1200  # seconds; twice what the tests allow, so that a slow machine can still build
 SLOW = 120  # seconds a lesson may take before a class grows restless
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+PROGRESS = re.compile(r"\d+%\|.*\|")
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
 PROBLEM_SET = re.compile(r"ps\d+_[a-z0-9_]+")
@@ -403,7 +404,12 @@ def refuse_outputs(nb, root, lesson):
             if output.get("name") == "stderr":
                 raise BuildError(
                     f"{where(lesson, nb, i)} writes to stderr, which no two runs do alike: {text.strip()[:200]!r}. "
-                    "Mend the warning, take progress bars from tqdm.auto, or tag the cell nbval-ignore-output."
+                    "Mend the warning, take bars from genlib.training.progress, or tag the cell nbval-ignore-output."
+                )
+            if PROGRESS.search(text):
+                raise BuildError(
+                    f"{where(lesson, nb, i)} stores a progress bar as it began: {text.strip()[:80]!r}. "
+                    "Take bars from genlib.training.progress, which store nothing."
                 )
             if str(root) in text:
                 raise BuildError(

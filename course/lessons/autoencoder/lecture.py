@@ -59,7 +59,7 @@ torch.manual_seed(0);
 # size and place. So here we know what data sets rarely include: the **factors** behind each image. The autoencoder will
 # see neither factors nor labels. We keep them to see what it found.
 
-# %% name="digits"
+# %% name="digits" alt="Twenty simulated handwritten digits of 28 by 28 pixels."
 train, test = load(DATASET, size=SIZE), load(DATASET, "test")
 x_train, x_test = train.floats().to(DEVICE), test.floats().to(DEVICE)
 plots.show_images(x_test[:20], columns=10)
@@ -201,7 +201,7 @@ if DATASET == "strokes":
 #
 # <!-- slide: A pen's line, or sixteen fixed pictures -->
 
-# %%
+# %% alt="Squared error over ten epochs: the autoencoder falls below the mean image and below PCA by the third epoch and keeps falling."
 losses = fit(model, train, epochs=EPOCHS, learning_rate=3e-3)
 with torch.no_grad():
     error["autoencoder, 16 numbers"] = model.loss(x_test).item()
@@ -231,7 +231,7 @@ print(f"PCA needs {enough} numbers to do as well")
 # Look at the strokes. PCA adds and subtracts 16 fixed pictures, and traces of them stay visible around the digit. The
 # autoencoder draws a pen's line. Some lines are blurred.
 
-# %% board="figure"
+# %% board="figure" alt="Twelve digits, copied by PCA and by the autoencoder, 16 numbers each: PCA's copies are blurred, the autoencoder's are nearly the images."
 with torch.no_grad():
     shown = x_test[:12]
     rebuilt = {"PCA, 16": pca_reconstruct(shown, 16), "autoencoder, 16": model(shown)}
@@ -266,7 +266,7 @@ with torch.no_grad():
 # **percentile** of a number: the share of test images whose number is smaller. Percentiles keep the order along each
 # axis. Each mark is a test image.
 
-# %% board="figure"
+# %% board="figure" alt="The codes of 400 digits in the plane, each drawn as its digit: zeros, ones, sixes and twos have places of their own, threes, fives and eights overlap."
 percentile = 100 * map_test.argsort(dim=0).argsort(dim=0) / len(map_test)
 axes = ("percentile of $z_1$", "percentile of $z_2$")
 plots.show_codes(percentile[:400], {"digit": test.labels[:400]}, labels=axes, size=7)
@@ -280,7 +280,7 @@ if DATASET == "strokes":
 # %% [markdown]
 # <!-- slide: Slant changes gradually, thickness is scattered -->
 
-# %% board="figure" slideshow={"slide_type": "subslide"}
+# %% board="figure" slideshow={"slide_type": "subslide"} alt="The same plane coloured by slant and by thickness: slant changes in bands across the plane, thickness is mixed everywhere."
 if shown_factors := {f: test.factors[f][:1000] for f in ("slant", "thickness") if f in test.factors}:
     plots.show_codes(percentile[:1000], shown_factors, labels=axes, size=5)
 
@@ -537,7 +537,7 @@ for network in (denoiser, wide):
 #
 # <!-- slide: Noise removed, in five ways -->
 
-# %% board="figure"
+# %% board="figure" alt="Twelve digits, with noise, and repaired in five ways. The denoising autoencoders give clean digits; PCA and the linear filter leave blurs, the plain autoencoder makes some into other digits."
 def with_one(x):
     return F.pad(x.flatten(1), (0, 1), value=1.0)  # for the constant term
 
@@ -611,7 +611,7 @@ print(f"it is nowhere more than 4 points from the plain code: {apart < 4}")
 # Halfway between the *pixels* of two images lie two faint images, one on top of the other. Halfway between their
 # *codes* lies one code, and the decoder makes one image of it. That may be a plausible shape, or no digit at all.
 
-# %% board="figure"
+# %% board="figure" alt="Two pairs of digits blended in nine steps. In pixels both digits show through each other; in codes one stroke bends into the other."
 steps = torch.linspace(0, 1, 9, device=DEVICE)[:, None, None, None]
 rows = {}
 with torch.no_grad():
@@ -678,7 +678,7 @@ for k, value in density.items():
 # %% [markdown]
 # <!-- slide: Four ways to draw codes, one decoder -->
 
-# %% board="figure" name="decoded" slideshow={"slide_type": "subslide"}
+# %% board="figure" name="decoded" slideshow={"slide_type": "subslide"} alt="Twelve images decoded from each of five kinds of codes: those of images are digits, those of mixtures mostly are, those of one Gaussian less, and those of N(0, I) are grey blurs."
 def draw_codes(mixture, n):
     z = torch.tensor(mixture.sample(n)[0], dtype=torch.float32, device=DEVICE)
     return z[torch.randperm(n)]  # scikit-learn returns them one Gaussian after the other
@@ -852,7 +852,7 @@ print(f"N(0, I): its images vary less than a tenth as much as before:     {bool(
 # Cut the square from -2 to 2 into 256 cells and decode the middle of each. Cells in **orange** hold no code of any
 # training image. The control is as many draws of $N(0, I)$ on the same cells.
 
-# %% board="figure"
+# %% board="figure" alt="A grid of images decoded from the plane: digits change smoothly from place to place; those in orange lie where no code of an image is near."
 center, spread = map_train.mean(dim=0), torch.linalg.cholesky(torch.cov(map_train.T))
 white = torch.linalg.solve_triangular(spread, (map_train - center).T, upper=False).T
 low, high = torch.full((2,), -2.0, device=DEVICE), torch.full((2,), 2.0, device=DEVICE)

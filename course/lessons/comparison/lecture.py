@@ -69,7 +69,7 @@ torch.manual_seed(0);
 # We keep three parts apart. Models train on 1077 images. 360 **test** images judge them. And 360 **fresh** ones, which no
 # model sees either, stand for a generator that makes no mistake.
 
-# %% board="figure"
+# %% board="figure" alt="Fourteen training and fourteen test digits, 8 by 8 pixels in black and white."
 every, test = binarise(load("digits")), binarise(load("digits", "test"))
 train, fresh = every[:1077], every[1077:]
 real = test.floats()
@@ -285,7 +285,7 @@ for name, model in models.items():
 # By default `sample` takes 1000 for an RBM, 100 for a GSN: a timing would measure that default, not the model.
 # -->
 
-# %% board="figure"
+# %% board="figure" alt="Fréchet distance against the steps of the chain, for two RBMs and the GSN: all fall, and are level from about 30 steps on, above fresh images."
 lengths, chains = (1, 3, 10, 30, 100), ("RBM, 16 hidden", "RBM, 100 hidden", "GSN")
 after = {
     name: [distances(models[name].sample(1800, steps=steps).cpu()) for steps in lengths]
@@ -321,7 +321,7 @@ def draw(name, n):
 # <!-- slide: Order the rows by quality -->
 # Now look at samples of all. Grey pixels of the GANs are rounded, for all others draw black and white.
 
-# %% board="figure"
+# %% board="figure" alt="Fourteen samples of each of eleven models and of independent pixels, below fourteen test digits: all models draw strokes, most of them like digits; independent pixels are specks."
 shown = {"test": real[:14]} | {name: draw(name, 14) for name in models}
 shown["independent pixels"] = pixels.sample((14,)).float()
 plots.show_rows(shown, size=0.6)
@@ -460,7 +460,7 @@ print(f"100 hidden: 200 or 1000 temperatures differ by less than 0.4:    {off < 
 # Now put both into one picture. Up is a better likelihood, left are better samples.
 # <!-- slide: Alike in likelihood, unlike in samples -->
 
-# %% board="figure" name="both"
+# %% board="figure" name="both" alt="Likelihood against the Fréchet distance of seven models: VAE and the large RBM are best in both, the four models that read pixel by pixel are worse in both."
 leaf_of = {name: ", ".join(path(place(model))[-2:]) for name, model in models.items()}
 figures.show_scatter(
     {name: (rows[name]["frechet"], nats) for name, nats in dense.items()},
@@ -541,7 +541,7 @@ print(f"the four tractable have more recall than precision:       "
 # before. The chains run as long as they must, and no longer.
 # <!-- slide: Time to draw, on a logarithmic axis -->
 
-# %% board="figure" tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Fréchet distance against the seconds for 1000 images, on a logarithmic axis: GANs and VAE are the fastest, some of them among the best; the pixel models are the slowest."
 figures.show_scatter(
     {name: (row["seconds"], row["frechet"]) for name, row in rows.items()}, groups=leaf_of,
     xlabel="seconds for 1000 images", ylabel="Fréchet distance of samples", log=True,
@@ -757,7 +757,7 @@ careless = {flip: {"nats": copier(flip)} | judged(copied(flip)) for flip in flip
 for flip in (1e-4, 1e-3, 0.01, 0.1):
     print(f"flips {flip:<6}: {careless[flip]['nats']:.1f} nats an image")
 
-# %% board="figure"
+# %% board="figure" alt="Likelihood against Fréchet distance of copies with pixels flipped: more flips first raise the likelihood with samples almost as good, then lower both."
 best = max(flips, key=copier)
 figures.show_scatter(
     {f"{flip:g}": (careless[flip]["frechet"], careless[flip]["nats"]) for flip in flips},
@@ -780,7 +780,7 @@ print(f"the Fréchet distance is then larger, by 3 or more:      {cost > 3}")
 # Likelihood and Fréchet distance prefer opposite ends of $\epsilon$. Where it is small the samples score like real images and the
 # likelihood is worse than that of independent pixels. Where the likelihood is best, you see the flipped pixels.
 
-# %% board="figure"
+# %% board="figure" alt="Fourteen samples each: copies with hardly a pixel flipped are digits, with 6 % flipped they have stray pixels, the mixture is mostly noise."
 shown = {f"flips {flip}": copied(flip, 14) for flip in (1e-4, best)}
 plots.show_rows(shown | {"mixture": awful[:14]}, size=0.6)
 
@@ -823,7 +823,7 @@ print(f"with flips 0.1 its recall is higher than that of fresh images:     "
 # independent.)
 # <!-- slide: The RBM makes use of either half -->
 
-# %% board="figure"
+# %% board="figure" alt="Fourteen digits with the upper or the lower half given, each completed by the gated PixelCNN and by the RBM; most completions are digits."
 upper = torch.zeros(1, 8, 8, dtype=torch.bool)
 upper[:, :4] = True
 

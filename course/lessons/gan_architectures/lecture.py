@@ -69,7 +69,7 @@ torch.manual_seed(0);
 # that samples are compared with. The other half are **fresh**: they stand for a perfect generator. Their
 # scores are the best to hope for.
 
-# %% board="figure"
+# %% board="figure" alt="Twelve training and twelve test images: simulated handwritten digits of 28 by 28 pixels."
 train, test = load(DATASET, size=5000), load(DATASET, "test", size=4000)
 reference, fresh = test.floats()[:2000], test.floats()[2000:]
 plots.show_rows({"train": train.floats()[:12], "test": reference[:12]})
@@ -274,7 +274,7 @@ print("the transposed convolution is the transpose, and the gradient, of the con
 # is known as the **checkerboard** (Odena et al., 2016).
 # <!-- slide: Checkerboard before anything was learnt -->
 
-# %% board="figure values"
+# %% board="figure values" alt="How often a transposed convolution of stride 2 touches each pixel: evenly inside for kernels 2 and 4, in a checkerboard for 3 and 5."
 ones = torch.ones(7, 7)
 touched = {k: stamp(ones, torch.ones(k, k), stride=2, padding=1) for k in (2, 3, 4, 5)}
 plots.show_images(
@@ -393,7 +393,7 @@ for stage in range(8):
     train_gan_epoch(gan, islice(batches, UPDATES // 8), for_g, for_d, fast=True)
 seconds = {"DCGAN": time.perf_counter() - begin}
 
-# %% name="snapshots"
+# %% name="snapshots" alt="The same twelve noises after 0, 100, 200, 300 and 400 updates: even grey, then a checkered pattern, then strokes; below them real digits."
 snapshots[f"{UPDATES} updates"] = gan.generate(z).detach().cpu()
 plots.show_rows(snapshots | {"real": fresh[:12]})
 
@@ -407,7 +407,7 @@ plots.show_rows(snapshots | {"real": fresh[:12]})
 #
 # What did the convolutions bring? The baseline is a pair of perceptrons, with as many updates at the same rate.
 
-# %% board="figure"
+# %% board="figure" alt="Twelve samples each of independent pixels, of an MLP pair and of DCGAN, and twelve real digits: specks, grey clouds, strokes, digits."
 perceptrons = MLPGenerator(shape, latent_dim=64, hidden_dim=256), MLPDiscriminator(shape, hidden_dim=256)
 mlp = GAN(*perceptrons, latent_dim=64).to(DEVICE)
 fit_gan(mlp, train, updates=UPDATES, batch_size=BATCH, learning_rate=RATE)
@@ -462,7 +462,7 @@ assert torch.allclose(for_d, squares.discriminator_loss(x, fake=fake))
 assert torch.allclose(for_g, squares.generator_loss(64, fake=fake))
 print("least squares by hand and LSGAN agree")
 
-# %% board="figure"
+# %% board="figure" alt="Gradient against the output of D for a fake: GAN falls from 1 to 0, LSGAN is a straight line through 0 at output 1, WGAN is 1 everywhere."
 critic = dcgan(WGANGP, norm=layer_norm)  # of which more below
 output, gradient = torch.arange(-60, 61) / 10, {}
 for name, kind in {"GAN": gan, "LSGAN": squares, "WGAN": critic}.items():
@@ -639,7 +639,7 @@ print("the penalty by hand and genlib's agree; a linear critic pays (|w| - 1)^2"
 # Small critics, trained with $\lambda = 10$. Jensen-Shannon says $\log 2$ at every distance.
 # -->
 
-# %% board="figure"
+# %% board="figure" alt="Distance found against the distance of two points: the critic's gap rises a little above it, divided by its slope it is the distance itself; Jensen-Shannon stays at log 2."
 def gap(theta):
     toy = WGANGP(nn.Linear(1, 2), MLPDiscriminator((2,), hidden_dim=32), latent_dim=1)
     real, fake = torch.tensor([[theta, 0.0]]).repeat(16, 1), torch.zeros(16, 2)
@@ -726,7 +726,7 @@ for name, model in {"LSGAN": squares, "WGAN-GP": critic}.items():
     drawn[name] = model.sample(2000).cpu()
     scores[name] = judged(name, drawn[name])
 
-# %% name="losses"
+# %% name="losses" alt="Twelve samples each of the MLP pair, DCGAN, LSGAN and WGAN-GP, and twelve real digits: clouds in the first row, strokes like pieces of digits in the next three."
 plots.show_rows({name: x[:12] for name, x in {**drawn, "real": fresh}.items()})
 
 # %% board="values" tags=["nbval-ignore-output"]
@@ -812,7 +812,7 @@ scores["conditional"] = judged("conditional", drawn["conditional"])
 # A row a digit, and a column a noise. Look down a column: slant, width and thickness tend to go along from digit to digit,
 # though no loss asks for it. The label holds the digit, and $z$ holds the handwriting.
 
-# %% board="figure"
+# %% board="figure" alt="Twelve noises with each of the ten labels: most rows can be read as their digit, and a column keeps its style."
 z = conditional.noise(12)
 rows = {
     f"{digit}": conditional.generate(z, y=torch.full((12,), digit, device=DEVICE)).detach().cpu()
@@ -889,7 +889,7 @@ show_scores()
 # In lesson {{gan}} modes dropped. Here all ten digits come. How evenly? The judge counts. This tells something about digits only:
 # a generator with one single 3 would count as covering all threes.
 
-# %% board="figure"
+# %% board="figure" alt="Share of each digit, most common first: DCGAN, LSGAN and WGAN-GP fall from about 0.16 to 0.03, the conditional GAN is nearly as even as fresh images."
 def shares(name):
     return (read[name].bincount(minlength=10) / len(read[name])).sort(descending=True).values
 
@@ -979,7 +979,7 @@ turned = (0.3 * cosine.acos()).cos() * a + (0.3 * cosine.acos()).sin() * across
 assert torch.allclose(slerp(a, b, 0.3), turned, atol=1e-5)
 print("slerp rotates a towards b by 0.3 of the angle, and keeps the length")
 
-# %% name="lengths"
+# %% name="lengths" alt="Mean length of z on the way between two noises: on the sphere it stays at 8, on the straight line it drops to 5.6 in the middle."
 a, b = torch.randn(2000, 64), torch.randn(2000, 64)
 steps = torch.linspace(0, 1, 11)
 paths = {
@@ -995,7 +995,7 @@ middle = paths["straight"][5].item()
 print(f"half-way on the straight line, within 0.1 of the root of 32: {abs(middle - 32**0.5) < 0.1}")
 print(f"as short as that is fewer than 1 noise in 1000:              {bool(shorter < 0.001)}")
 
-# %% name="ways"
+# %% name="ways" alt="Images on the way between two pairs of noises, straight and on the sphere: on the straight line those in the middle are fainter."
 shown = {}
 for pair in (0, 1):
     for name, way in {"straight": straight, "sphere": slerp}.items():
@@ -1018,7 +1018,7 @@ plots.show_rows(shown)
 # straight one is at a length that hardly any noise has. Are its strokes paler, or broken? Look at several pairs before
 # you believe it.
 
-# %% board="figure" tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of interpolation: two images half-way between two noises, straight and on the sphere, the length of z along both ways, and eleven images of each."
 explorers.interpolation_explorer(gan.generate, a[:8].to(DEVICE))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -1066,12 +1066,12 @@ for name in half:
 #
 # Multiply all noises by a number and look again, at precision and recall.
 
-# %% name="scaled"
+# %% name="scaled" alt="Twelve samples with the noise times 0.3, 1 and 2: plain digits, varied ones, and broken ones."
 z, scales = conditional.noise(500), (0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
 scaled = {scale: conditional.generate(scale * z, y=y[:500]).detach().cpu() for scale in scales}
 plots.show_rows({f"z times {scale}": scaled[scale][:12] for scale in (0.3, 1.0, 2.0)})
 
-# %% name="trade"
+# %% name="trade" alt="Precision and recall against the length of the noise: precision falls, recall rises until 1.5, and they cross a little above 1."
 found = [precision_recall(real_maps, maps(x)) for x in scaled.values()]
 precision, recall = zip(*found)
 plots.show_curves(
@@ -1146,7 +1146,7 @@ for view in known:
     both = min(ratio["DCGAN"][view], ratio["conditional"][view])
     print(f"{view}: neither GAN's ratio is below 0.9:              {both >= 0.9}")
 
-# %% name="neighbours"
+# %% name="neighbours" alt="Ten samples, and for each the nearest training image in pixels and in features: the neighbours are clear digits of the same shape, and no sample is a copy of one."
 few = drawn["conditional"][:10]
 nearest = {view: nearest_neighbours(x, known[view])[1][:, 0] for view, x in
            {"pixels": few, "features": judge.features(few)}.items()}
@@ -1209,7 +1209,7 @@ print(f"{about.parameters:,} parameters of both networks in {about.size / 1e6:.1
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # A row a digit, and a column a noise:
 
-# %% name="mnist"
+# %% name="mnist" alt="Twelve noises with each of the ten labels by the GAN trained on MNIST: clear digits, and a column keeps its style."
 z = mnist_gan.noise(12)
 asked = {f"{y}": torch.full((12,), y, device=DEVICE) for y in range(10)}
 plots.show_rows({name: mnist_gan.generate(z, y=y).detach().cpu() for name, y in asked.items()}, size=0.7)
@@ -1217,7 +1217,7 @@ plots.show_rows({name: mnist_gan.generate(z, y=y).detach().cpu() for name, y in 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # And from one noise to another on the sphere, with the label held fixed:
 
-# %% name="paths"
+# %% name="paths" alt="Three walks of eleven steps between two noises, of a 3, a 5 and an 8: slant and thickness change, the digit stays."
 ends, paths_of = mnist_gan.noise(6).split(1), {}
 for a, b, digit in zip(ends[::2], ends[1::2], (3, 5, 8)):
     path = torch.cat([slerp(a, b, t) for t in steps.tolist()])

@@ -138,7 +138,7 @@ for u1, u2 in torch.rand(50_000, 2).tolist():
     b = int(u2 < sigmoid(b2 + w * a))
     visits[a, b] += 1
 
-# %% board="figure"
+# %% board="figure" alt="Two tables of two pixels, the exact probabilities and the shares of visits: 0.21, 0.13, 0.08 and 0.58 in both."
 shares = visits / visits.sum()
 plots.show_tables(
     {"exact": two_pixels, "visits": shares}, rows=["$x_1$ = 0", "$x_1$ = 1"], columns=["0", "1"]
@@ -179,7 +179,7 @@ assert torch.allclose(p @ T, p)
 assert torch.allclose(T.matrix_power(50), p.expand(4, 4), atol=1e-6)  # every row: from everywhere
 print("p T = p, and after 50 steps every row of the matrix is p")
 
-# %% name="arrives"
+# %% name="arrives" alt="Probability of white-white against steps, from four starts: all four curves meet at the exact value, 0.58, after about five steps."
 arrives = {
     f"from {name}": [T.matrix_power(n)[start, 3].item() for n in range(9)]
     for start, name in enumerate(("black-black", "black-white", "white-black", "white-white"))
@@ -273,7 +273,7 @@ print(f"target times T is the target, to rounding: {bool((target @ step - target
 # Now the algorithm itself, which sees only `r` and `Q`. And a mistake that is easily made: the ratio without $Q$, which is right when $Q$ is
 # symmetric (the rule of Metropolis). Here $Q$ is not. That chain runs just as well, and arrives somewhere else.
 
-# %% board="figure"
+# %% board="figure" alt="Three rows of three probabilities: target and visits are both 0.2, 0.4 and 0.4; with the ratio without Q they are 0.23, 0.28 and 0.49."
 proposed, accept = torch.multinomial(Q, 50_000, replacement=True).tolist(), acceptance.tolist()
 state, visits = 0, torch.zeros(3)
 for t, u in enumerate(torch.rand(50_000).tolist()):
@@ -438,7 +438,7 @@ print("a step by hand is genlib's, and leaves the model's p(x) as it is")
 #
 # Our data from here on: the 14 bars and stripes of 3 by 3 pixels. On so few images both phases are exact sums, and so is $\log p$.
 
-# %% name="small"
+# %% name="small" alt="The 14 images of bars of 3 by 3 pixels: all columns or all rows are black or white as a whole."
 pictures = images[:, 0]
 is_bar = (pictures == pictures[:, :1]).flatten(1).all(dim=1)  # every row like the first
 is_stripe = (pictures == pictures[:, :, :1]).flatten(1).all(dim=1)
@@ -518,7 +518,7 @@ exactly = {
 }
 stops = {update: exactly[update] for update in (25, 50, 100, 200)}
 
-# %% board="figure"
+# %% board="figure" alt="Error of CD-k against k, on logarithmic axes, at four stages of training: early it falls fast with k; after 200 updates it hardly falls."
 ks, error, share, angle = (1, 2, 5, 10, 25, 100), {}, {}, {}
 for update, model in stops.items():
     best = gradient(model, model_table(model))
@@ -559,7 +559,7 @@ print(f"yet CD-1's error is shorter than after 50 updates:    {shorter}")
 # Now we follow the CD gradient. We train three RBMs from the same first weights: by the expectation of CD-1, of CD-10, and by the exact
 # gradient. No noise enters, so what differs is bias.
 
-# %% board="figure"
+# %% board="figure" alt="KL from data to model over 200 updates: CD-10 and the exact gradient fall together to 0.1, CD-1 stops at 0.6."
 def kl(model):
     return -math.log(is_data.sum()) - model.log_prob(images[is_data]).mean().item()
 
@@ -695,7 +695,7 @@ print(f"one step from the data, CD-1 looks better than PCD:         {reconstruct
 # The same fault as on 3 by 3 pixels. And judged by its reconstructions CD-1 would win over PCD. What did the hidden units learn? Here are the weights of CD-10, one picture for each unit. Grey is zero, a
 # unit switches on where white is white.
 
-# %%
+# %% alt="The weights of sixteen hidden units as 4 by 4 images: many have a dark or bright row or column."
 weight = rbms["CD-10"].weight.detach().T.reshape(-1, 1, 4, 4)
 plots.show_images(0.5 + 0.5 * weight / weight.abs().max(), columns=8, title="weights of CD-10")
 
@@ -703,7 +703,7 @@ plots.show_images(0.5 + 0.5 * weight / weight.abs().max(), columns=8, title="wei
 # In most units whole rows or columns show, dark against light. Samples, after 1000 steps from random
 # pixels:
 
-# %% name="samples"
+# %% name="samples" alt="Fourteen true bars, and samples of three RBMs: CD-1 and CD-10 draw mostly bars, PCD also broken ones."
 drawn = {name: model.sample(14, steps=1000) for name, model in rbms.items()}
 plots.show_rows({"bars": bars.floats()[torch.randint(30, (14,))], **drawn}, size=0.6)
 
@@ -719,7 +719,7 @@ plots.show_rows({"bars": bars.floats()[torch.randint(30, (14,))], **drawn}, size
 # Samples came from 14 chains, and each took 1000 steps. Why so many? Look at one chain, that of PCD: first after every step, then
 # after every tenth, then after every hundredth.
 
-# %% name="chain"
+# %% name="chain" alt="A chain shown every 1, every 10 and every 100 steps: neighbours are almost equal in the first row, related in the second, unrelated in the third."
 chain, image = {}, bars.floats()[:1]
 for every in (1, 10, 100):
     chain[f"every {every}"] = torch.cat([image := rbms["PCD"].gibbs(image, steps=every) for _ in range(14)])
@@ -736,7 +736,7 @@ plots.show_rows(chain, size=0.6)
 # energy. How many of the thirty images has it met after 100 steps, after 1,000, after 10,000? Then start from noise: it
 # falls into a valley within a few steps, and stays there for a while.
 
-# %% board="figure" tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of Gibbs sampling: the image at step 50, the free energy so far with jumps of up to ten nats, and the last twelve images."
 explorer = explorers.gibbs_explorer(rbms["PCD"], bars.floats())
 explorer.player.slider.value = 50
 explorer
@@ -746,7 +746,7 @@ explorer
 # $p(x)$, run a chain from each, and correlate each pixel with what it was. For samples that
 # are independent, the correlation is zero.
 
-# %%
+# %% alt="Correlation of a chain with its start over 1000 steps: PCD reaches zero after about 300, CD-10 after 900, CD-1 stays a little above it."
 def memory(model, table, steps, n=1000, until=-1.0):
     """Correlation of pixels with those of the start, after 0, 1, ... steps, at most `steps`."""
     x = start = everything[torch.multinomial(table, n, replacement=True)]
@@ -779,7 +779,7 @@ print(f"after 1000 steps each remembers less than 0.35:    {most < 0.35}")
 # In the small RBM we can say exactly how long forgetting takes. If $\lambda$ is the second eigenvalue of the chain's matrix,
 # the slowest memory shrinks to $1/e$ in $-1 / \log \lambda$ steps. Here it is along the exact training.
 
-# %% board="figure"
+# %% board="figure" alt="Steps until a chain forgets, and the largest weight, against updates, on logarithmic axes: both grow, the steps from 1 to more than 500."
 forgetting, largest = [], []
 for model in stops.values():
     E = energies(model)
@@ -903,7 +903,7 @@ print(f"after 100 a thousand chains confirm it, within 20 %:    {abs(ratio - 1) 
 # $\beta = 0, \frac1K, \frac2K, \dots, 1$. At each **temperature** it multiplies a chain's weight by the small ratio, and takes one step of
 # Gibbs sampling to follow. The estimate stays unbiased for every $K$; what falls is its scatter.
 
-# %% board="figure"
+# %% board="figure" alt="Error of the estimate of log Z and its claimed standard error against the number of temperatures, on logarithmic axes: both fall, from above 1 nat to about 0.01, close together."
 model = rbms["CD-10"]
 log_z, temperatures = model.log_partition().item(), (1, 3, 10, 30, 100, 300, 1000)
 estimates = {
@@ -982,7 +982,7 @@ print(f"it does not beat the RBM of 100 units by as much as 0.5:   {cnn < again 
 # the RBM fell out of use. Look at what each needed: for the PixelCNN's figure one pass over the test images, for the RBM's a hundred chains of 3000 steps,
 # and some trust. And its samples come after a thousand steps.
 
-# %%
+# %% alt="Fourteen digits in black and white, and samples of two RBMs and a PixelCNN: strokes in all rows, the most like digits in the last."
 plots.show_rows({
     "digits": test.floats()[:14],
     "RBM, 16": small.sample(14, steps=1000), "RBM, 100": large.sample(14, steps=1000),
@@ -1001,7 +1001,7 @@ plots.show_rows({
 # reads last. This is **inpainting**. The baseline draws each missing pixel as often white as it is in the training images, and the chain
 # starts from there. The true distribution is not known here. So we count which share of the missing pixels is right, in five redraws.
 
-# %% board="figure"
+# %% board="figure" alt="Fourteen digits, their known lower halves, the upper halves filled in by the RBM, mostly to digits, and by pixels alone, with gaps."
 known = torch.zeros(digits.shape, dtype=torch.bool)
 known[:, 4:] = True
 truth = test.floats()
@@ -1081,7 +1081,7 @@ print("the data's distribution is stationary, and reached from each of the 512 i
 #
 # A network for `bars`, and its chain, every fifth step:
 
-# %%
+# %% alt="A GSN's chain, shown every five steps: one image of bars stays for a while, then changes through a broken one to the next."
 gsns = {
     f"walkback {steps}": GSN(bars.shape, hidden_dim=128, noise=0.08, walkback=steps) for steps in (1, 3, 6)
 }
@@ -1141,7 +1141,7 @@ print(f"and in KL 6 steps are worse than 3 by 0.2:        {six['KL'] > three['KL
 # dilemma: after more steps there is more doubt about where the chain began, and independent pixels answer doubt by a mixture. With 6 steps
 # the KL is worse than with 3. Draw some:
 
-# %%
+# %% alt="Fourteen samples of GSNs with 1, 3 and 6 steps of walkback: mostly whole bars in the first two rows, mostly broken ones in the third."
 plots.show_rows({name: gsn.sample(14, steps=200) for name, gsn in gsns.items()}, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -1157,7 +1157,7 @@ plots.show_rows({name: gsn.sample(14, steps=200) for name, gsn in gsns.items()},
 # one as many draws from the exact table of each model's own stationary distribution, to which its chain converges. A line is the mean of five redraws of 400 samples,
 # and the band is one standard deviation wide on either side.
 
-# %%
+# %% alt="Total variation from bars against steps of the chain, for three RBMs and three GSNs: it falls until about 10 steps and then rises a little for most; walkback 6 stays highest, none reaches what 400 true draws have."
 lengths, n = (1, 3, 10, 30, 100, 300, 1000), 2000
 
 

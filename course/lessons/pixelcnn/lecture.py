@@ -66,7 +66,7 @@ torch.manual_seed(0);
 # Handwritten digits, 8 by 8 pixels, 17 grey levels from 0 to 16. They are small enough to train on a laptop while a
 # class waits, and real enough to be worth drawing.
 
-# %%
+# %% alt="Twenty handwritten digits, each of 8 by 8 grey pixels."
 train, test = load(DATASET), load(DATASET, "test")
 plots.show_images(test.floats()[:20], columns=10)
 print(f"{len(train)} training and {len(test)} test images, shape {train.shape}, {train.levels} levels")
@@ -114,7 +114,7 @@ for name, value in bits.items():
 # - **Mask A** hides the centre too. It belongs in the first layer, where the centre *is* the answer.
 # - **Mask B** keeps the centre. It belongs in all later layers, where the centre is a feature made from earlier pixels.
 
-# %% board="figure"
+# %% board="figure" alt="Two masks of ones and zeros: mask A, 7 by 7, is one above the middle and left of it and zero at it; mask B, 3 by 3, is one also at the middle."
 one = torch.zeros(1, dtype=torch.long)  # one grey channel: a single colour group
 figures.show_masks({
     "mask A, 7 x 7": MaskedConv2d(one, one, kernel_size=(4, 7), mask="A"),
@@ -182,7 +182,7 @@ print(f"{int(depends.sum())} of the {16 * 15 // 2} earlier pixels that could be 
 # The check is one sum. A probability adds up to one over **all** images. `bars` is made for such checks: 30
 # binary images of 4 by 4 pixels, so that all $2^{16} = 65{,}536$ possible images can be listed.
 
-# %% board="figure"
+# %% board="figure" alt="The 30 images of bars, 4 by 4 pixels: all columns or all rows are black or white as a whole."
 bars, every_image = load("bars"), all_images(2, (1, 4, 4))
 plots.show_images(bars.floats(), columns=15, size=0.5, title="all 30 images of bars")
 
@@ -282,7 +282,7 @@ print(f"at least 0.4 bits/dim better than independent pixels: {gain > 0.4}")
 # 28 of 165 earlier pixels. More layers climb further, but never at a flatter angle.
 # -->
 
-# %% board="figure"
+# %% board="figure" alt="What a PixelCNN of ten layers reads before it predicts a pixel: what is above and to the left, in blue, but not a wedge to the upper right, in orange, the blind spot."
 large = {"PixelCNN": PixelCNN((1, 16, 16), hidden_dim=16, depth=10)}
 figures.show_receptive_fields(large, pixel=(10, 5))
 
@@ -318,7 +318,7 @@ print(f"{int((earlier & (field == 0)).sum())} of {int(earlier.sum())} earlier pi
 # columns left of its source, and $4 > 1 + 2$. PixelCNN does not read the source, so it must pay a full bit for each of
 # the four repeats: at least 16 bits, however long it trains.
 
-# %% board="figure" name="echo"
+# %% board="figure" name="echo" alt="Four images of 2 by 8 pixels: the left half of the second row repeats the right half of the first; both are tinted orange."
 free = all_images(2, (1, 1, 12))
 first_row, rest = free[..., :8], free[..., 8:]
 echo = torch.cat([first_row, torch.cat([first_row[..., 4:], rest], dim=3)], dim=2)  # (4096, 1, 2, 8)
@@ -368,7 +368,7 @@ print(f"16 to 16.5 bits per image, where the truth is 12: {15.99 < bits_per_imag
 # All 165 earlier pixels are read, and no other.
 # -->
 
-# %% board="figure"
+# %% board="figure" alt="What two models read before they predict a pixel: PixelCNN leaves out a wedge to the upper right, GatedPixelCNN reads every earlier pixel."
 large["GatedPixelCNN"] = GatedPixelCNN((1, 16, 16), hidden_dim=16, depth=10)
 figures.show_receptive_fields(large, pixel=(10, 5))
 
@@ -485,7 +485,7 @@ for name, value in bits.items():
 # The curves show training, averaged over each epoch, in bits per dimension. This is a rare luxury. The loss *is* the
 # negative log-likelihood: it can be compared between models, between papers, and with the two baselines.
 
-# %%
+# %% alt="Bits per dimension over four epochs: both models fall from about 3 to below 2, the gated one a little lower, and pass independent pixels after the first epoch."
 plots.show_curves(
     {
         "PixelCNN": [-bits_per_dim(nats, train.shape) for nats in pixelcnn_losses],
@@ -503,7 +503,7 @@ plots.show_curves(
 # the far right of the gated network, if you find any, is no blind spot: two layers reach only so far, and a third would
 # read it. Do the two predictions differ where one network sees less?
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] alt="Still picture of the explorer of receptive fields: a digit with one pixel chosen, what PixelCNN and GatedPixelCNN read before they predict it, and the distribution of each over the levels."
 explorers.pixel_explorer({"PixelCNN": pixelcnn, "GatedPixelCNN": gated}, test.floats()[20:32], pixel=(3, 1))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -551,7 +551,7 @@ print(f"the levels' probabilities sum to one at every pixel: {torch.allclose(tot
 if DATASET == "digits":
     print(f"within 0.05 bits/dim of the softmax:                 {abs(saved) < 0.05}")
 
-# %% board="values figure" tags=["nbval-ignore-output"]
+# %% board="values figure" tags=["nbval-ignore-output"] alt="Two distributions over the levels of one pixel: softmax and five logistics agree in shape, low and slowly rising, with most at the brightest level; the softmax is more jagged."
 with torch.no_grad():
     heads = {"softmax": gated(image).softmax(dim=1), "five logistics": mixed(image).exp()}
 plots.show_curves(
@@ -576,7 +576,7 @@ print(f"softmax {bits['GatedPixelCNN']:.3f}, five logistics {bits['with logistic
 # its softmax, then the network runs again to predict the second, and so on (**ancestral sampling**). An image of 64 pixels takes 64 passes; a
 # colour image of $N \times N$ pixels takes $3N^2$.
 
-# %% board="figure"
+# %% board="figure" alt="Ten images as they are drawn, after 0, 12, 24, 36, 48 and all 64 pixels, row by row from the top."
 samples = gated.sample(10)
 height, width = test.shape[1:]
 plots.show_rows({
@@ -589,7 +589,7 @@ plots.show_rows({
 # softmax of the framed pixel, and red is the level that is drawn from it. Choose another image with the slider: all
 # begin in black, and part where the first ink falls.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] alt="Still picture of the explorer of drawing: a digit of which 32 of 64 pixels are drawn, the distribution for the next one, and seven others at the same stage."
 explorers.drawing_explorer(gated)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -602,7 +602,7 @@ explorers.drawing_explorer(gated)
 # right width, soft edges, closed loops. Look for what is not: some samples drift from one digit into no digit at all.
 # Each pixel follows from those before it; no part of the model holds *which* digit it is drawing.
 
-# %% board="figure"
+# %% board="figure" alt="Twelve samples each of independent pixels, PixelCNN and GatedPixelCNN, and twelve real digits: noise in the first row, strokes in the next two."
 plots.show_rows({
     "independent": baseline.sample((12,)) / (train.levels - 1),
     "PixelCNN": pixelcnn.sample(12),
@@ -738,7 +738,7 @@ for (name, family), side in itertools.product(families.items(), sides):
     taken[f"{name}, a pass a pixel"].append(side**2 * one_pass)  # computed: one pass, times the pixels
     taken[f"{name}, cached"].append(seconds(net.sample, 16))
 
-# %% board="figure values:PixelCNN:" tags=["nbval-ignore-output"]
+# %% board="figure values:PixelCNN:" tags=["nbval-ignore-output"] alt="Seconds for 16 images against the side of an image, both on logarithmic axes: a pass a pixel climbs steeply for both models, the cached forms lie far below and climb less."
 plots.show_curves(taken, x=sides, xlabel="side N of the image", ylabel="seconds for 16 images", log=True)
 for name in families:
     gains = [a / b for a, b in zip(taken[f"{name}, a pass a pixel"], taken[f"{name}, cached"])]
@@ -759,7 +759,7 @@ for name in families:
 # here the upper half, the result is an exact draw from $p(\text{lower half} \mid \text{upper half})$. Different draws
 # show what the model thinks possible.
 
-# %%
+# %% alt="Twelve digits, their upper halves, and three completions of each that differ in the lower half."
 whole = test.floats()[20:32].to(DEVICE)
 known = torch.zeros(train.shape, dtype=torch.bool, device=DEVICE)
 known[:, : height // 2] = True
@@ -803,7 +803,7 @@ print(f"completing in raster order finds it less than 10 % of the time: {right <
 # with the sliders and press *complete*, then the upper half. The title counts the known pixels that come after the
 # first hole, which it cannot heed. With many of them, look at the seam.
 
-# %% name="erase" tags=["nbval-ignore-output"]
+# %% name="erase" tags=["nbval-ignore-output"] alt="Still picture of the explorer of completion: a digit whose lower half is erased, and eight completions."
 explorers.completion_explorer(gated, test.floats()[20:32])
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -918,7 +918,7 @@ print(f"{lengths[0]} bits, where the likelihood promises {promised[0]:.2f}")
 # (In practice a coder rounds the probabilities to integers, which is faster, and runs the network on both sides with the same
 # operations in the same order.)
 
-# %% board="figure"
+# %% board="figure" alt="Six digits, the same six decoded without any difference, and six decoded in single precision, which come out as other images."
 other = copy.deepcopy(gated).cpu()
 astray = torch.stack([decode(other, code) for code in codes[:6]])
 plots.show_rows({
@@ -976,7 +976,7 @@ for name, value in per_image.items():
 # A class label $y$ turns the model into $p(x \mid y)$. In every layer the label adds the same bias at every pixel: it
 # says *what*, not *where* (equation 4 of the paper). We train a smaller network and ask for each digit four times.
 
-# %% board="figure"
+# %% board="figure" alt="Four samples for each of the ten labels, in columns 0 to 9; most can be read as their digit."
 conditional = GatedPixelCNN(train.shape, levels=train.levels, hidden_dim=16, depth=2, n_classes=train.n_classes)
 fit(conditional.to(DEVICE), train, epochs=EPOCHS, batch_size=16, learning_rate=1.5e-2)
 y = torch.arange(train.n_classes, device=DEVICE).repeat(4)
@@ -1009,7 +1009,7 @@ about = pretrained.card("gated_pixelcnn-mnist")
 print(about.training)
 print(f"{about.parameters:,} parameters in {about.size / 1e6:.1f} MB")
 
-# %% name="mnist"
+# %% name="mnist" alt="Sixteen samples of the model trained on MNIST: black-and-white digits of 28 by 28 pixels, most of them readable."
 plots.show_images(mnist_model.sample(16), columns=8, size=1.2)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -1060,7 +1060,7 @@ print(f"this one saves {100 * saves:.0f} %")
 # Now give it the upper halves of images from another source. `strokes` simulates handwriting: no person wrote these digits,
 # and the model has seen none of them.
 
-# %% board="figure"
+# %% board="figure" alt="Ten drawn digits, their upper halves, and three completions of each; some are completed to another digit, a 0 to a 9 for instance."
 drawn = binarise(strokes(10, seed=1, labels=torch.arange(10))).floats().to(DEVICE)
 upper = torch.zeros(1, 28, 28, dtype=torch.bool, device=DEVICE)
 upper[:, :14] = True
@@ -1103,7 +1103,7 @@ for name in ("frechet", "precision", "recall"):
 # 2000): 4.49. `make results ARGS="colour_small --cpu-minutes 11 --samples FILE.png"` trains
 # it and draws this picture of the first ten test images:
 
-# %% board="figure"
+# %% board="figure" alt="Ten photographs, their upper halves, three completions of each whose lower halves are patches of fitting colour without objects, and ten new images of such patches."
 from IPython.display import Image
 
 Image("pictures/cifar10.png", alt="Ten photographs, their upper halves, three completions of each, ten new images")

@@ -220,7 +220,7 @@ class MADE(nn.Module):
 # the Jacobian must show no dependence on a later pixel. We do it in raster order, and in an order drawn at random: the chain rule holds in
 # any. In the figure a row is an output, a column a pixel, both in raster order, and white is what is read.
 
-# %% board="figure"
+# %% board="figure" alt="Two 9 by 9 matrices of which pixel each output reads. In raster order it is the triangle below the diagonal; in a random order the same number of entries is scattered."
 def dependence(made):
     """Which of nine pixels each output reads somewhere, (9, 9)."""
     jacobian = torch.autograd.functional.jacobian(lambda x: made(x).sum(dim=0), torch.rand(50, 9))
@@ -303,7 +303,7 @@ print(f"random orders are better on average, by 0.1 to 0.7 nats:                
 #
 # The network can find the order by itself, as measured further down.
 
-# %% board="figure"
+# %% board="figure" alt="Twenty handwritten digits, each of 8 by 8 grey pixels."
 train, test = load(DATASET), load(DATASET, "test")
 plots.show_images(test.floats()[:20], columns=10)
 print(f"{len(train)} training and {len(test)} test images, shape {train.shape}, {train.levels} levels")
@@ -370,7 +370,7 @@ def plain_scan(u, w_left, w_up):
 # above all lie on the diagonal before. So a whole diagonal can be one step. There are $2N - 1$ of them. White is being
 # computed, grey is done, blue is waiting.
 
-# %% board="figure"
+# %% board="figure" alt="Nine steps of a wave over 5 by 5 pixels: at each step one diagonal is computed, those before it are done, those after it wait."
 i, j = torch.arange(5)[:, None], torch.arange(5)[None, :]
 waves = [torch.where(i + j < t, 0.45, torch.where(i + j == t, 1.0, torch.nan)) for t in range(9)]
 titles = [f"step {t + 1}" for t in range(9)]
@@ -486,7 +486,7 @@ print(f"the same states in {steps} steps instead of {6 * 6}")
 # Of 168 earlier pixels the Row LSTM reads 148, the Diagonal BiLSTM all. Darker blue: a larger gradient. Right half: next lesson.
 # -->
 
-# %% board="figure"
+# %% board="figure" alt="What four models read of 16 by 16 pixels before they predict one. RowLSTM and PixelCNN leave out earlier pixels, in orange; DiagonalBiLSTM and GatedPixelCNN read all of them."
 fields = {
     "RowLSTM": RowLSTM((1, 16, 16), hidden_dim=16, depth=1),
     "DiagonalBiLSTM": DiagonalBiLSTM((1, 16, 16), hidden_dim=16, depth=1),
@@ -601,7 +601,7 @@ for name, model in models.items():
 for name, value in bits.items():
     print(f"{name:<20} {value:.3f} bits/dim on the test images")
 
-# %%
+# %% alt="Bits per dimension over five epochs: RowLSTM and DiagonalBiLSTM fall together, from about 3.2 to below 2, and pass independent pixels after the first epoch."
 plots.show_curves(
     {name: [-bits_per_dim(nats, train.shape) for nats in curve] for name, curve in losses.items()},
     xlabel="epoch",
@@ -632,7 +632,7 @@ if DATASET == "digits":
 # A likelihood is many predictions. Here are four of them, from the Diagonal BiLSTM reading one test image: at each
 # marked pixel, its distribution over the 17 levels given everything before, and in red the level that came.
 
-# %% board="figure"
+# %% board="figure" alt="A digit with four marked pixels, and the distribution that the model gives over the 17 levels of each; the true level is the orange bar."
 picture = test.floats()[21].to(DEVICE)
 rows, columns = test.shape[1:]
 top, middle, bottom = rows // 8, rows // 2, rows - 2
@@ -648,7 +648,7 @@ figures.show_predictions(models["DiagonalBiLSTM"], picture, spots)
 # Beside the digit, where pixels are nearly always empty, the prediction is narrow. On a stroke the probability spreads over
 # many levels. The surprise at each pixel, $-\log_2 p(x_i \mid x_{<i})$, shows where the bits of an image are spent.
 
-# %% board="figure"
+# %% board="figure" alt="Ten digits, and below each the bits of surprise at every pixel: bright spots lie on and near the strokes."
 some = test.floats()[20:30].to(DEVICE)
 with torch.no_grad():
     logits = models["DiagonalBiLSTM"](some)
@@ -668,7 +668,7 @@ plots.show_rows({"image": some, "surprise": surprise / surprise.max()})
 # Does a prediction get narrower the more of the image has been read? Take the entropy of the predictions on all test
 # images, at the pixels with ink and at those without, and follow it down the rows.
 
-# %% board="figure"
+# %% board="figure" alt="Mean entropy of a prediction by row: above 3 bits where there is ink, below 1 bit where there is none, nearly the same in all rows."
 with torch.no_grad():
     log_q = models["DiagonalBiLSTM"](test.floats().to(DEVICE)).log_softmax(dim=1).cpu()
 width = -(log_q.exp() * log_q).sum(dim=1) / math.log(2)  # entropy in bits, (N, C, H, W)
@@ -698,7 +698,7 @@ if DATASET == "digits":
 # in red. Go along a row with the slider of the columns, and watch the prediction widen at the edge of a
 # stroke. Near the left and right edges the Row LSTM reads less than the Diagonal BiLSTM. Do the two predictions differ there?
 
-# %% board="figure" tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of receptive fields: a digit with one pixel chosen, what RowLSTM and DiagonalBiLSTM read before they predict it, and the distribution of each over the levels."
 explorers.pixel_explorer(models, test.floats()[20:32], pixel=(3, 1))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -728,7 +728,7 @@ explorers.pixel_explorer(models, test.floats()[20:32], pixel=(3, 1))
 # train the same network twice from the same weights, once with the first layer's own-pixel weights masked for all colours, so that the three
 # values of a pixel are independent given the pixels before.
 
-# %%
+# %% alt="Ten digits of 8 by 8 pixels, each in one colour on a background of another."
 colours = load("colour_digits"), load("colour_digits", "test")
 plots.show_images(colours[1].floats()[:10], columns=10)
 
@@ -755,7 +755,7 @@ print(f"in order {with_order:.3f}, independent colours {without:.3f} bits/dim on
 # lie on a line in the cube of red, green and blue. Do those of the samples? We ask for the share of their variance along the
 # best line (the first principal component).
 
-# %% board="figure"
+# %% board="figure" alt="Ten coloured samples of two models below each other, and ten real images. Colours drawn in order keep to a few shades an image; independent ones are a mix of all."
 drawn = {
     "in order": ordered.sample(100).cpu(), "independent colours": unordered.sample(100).cpu(),
     "real": colours[1].floats()[:100],
@@ -790,7 +790,7 @@ print(f"in order, at least 0.05 more than independent: {share['in order'] > shar
 # over the whole image. The states of finished pixels stay what they are, so `sample` keeps them. Lesson {{pixelcnn}} looks at what
 # that saves.
 
-# %% name="samples"
+# %% name="samples" alt="Twelve samples each of RowLSTM and DiagonalBiLSTM, and twelve real digits; some of the samples can be read as digits."
 samples = {name: model.sample(12) for name, model in models.items()}
 plots.show_rows({**samples, "real": test.floats()[20:32]})
 
@@ -801,7 +801,7 @@ plots.show_rows({**samples, "real": test.floats()[20:32]})
 # next, the bars are $p(x_i \mid x_{<i})$, and red is the level that will be drawn. Most draws change little: find the few
 # pixels that decide which digit this will be.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] alt="Still picture of the explorer of drawing: a digit of which 32 of 64 pixels are drawn, the distribution for the next one, and seven others at the same stage."
 explorers.drawing_explorer(models["DiagonalBiLSTM"])
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -815,7 +815,7 @@ explorers.drawing_explorer(models["DiagonalBiLSTM"])
 # Dividing the logits by a temperature $T < 1$ before drawing makes probable values more probable.
 # Samples look cleaner and vary less. As $T$ goes to 0, one image remains. Scaling the last layer does it.
 
-# %% board="figure"
+# %% board="figure" alt="Twelve samples at each of four temperatures: clean and alike at 0.5, noisy and varied at 1.3."
 def at_temperature(model, temperature):
     bolder = copy.deepcopy(model)
     with torch.no_grad():
@@ -871,7 +871,7 @@ start = grey.head[-1].weight.detach().clone()
 fit(grey, middle, epochs=2, batch_size=16, learning_rate=2e-2);
 
 
-# %% board="figure"
+# %% board="figure" alt="Mean cosine between the weights of two levels against their distance: around zero before training; after it, falling steadily from about 0.7 to below zero."
 def likeness(weight):
     """Mean cosine between the rows of levels that lie 1, 2, ... 200 apart; black and white left out."""
     rows = F.normalize(weight.detach().flatten(1), dim=1)[1:-1]

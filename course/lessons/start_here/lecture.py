@@ -57,7 +57,7 @@ print("everything that the lessons need is there:", start.ready(findings))
 #
 # The data are small, and lie in memory as one tensor: images (B, C, H, W) with values in [0, 1].
 
-# %%
+# %% alt="Twenty handwritten digits, each of 8 by 8 grey pixels."
 from genlib import plots
 from genlib.data import load
 

@@ -69,7 +69,7 @@ torch.manual_seed(0);
 # handwriting, for some minutes on a fast GPU, and lies in the course as it was then, so this cell needs no network. The GAN was
 # asked for the ten digits in turn. The other two drew whatever they like.
 
-# %% board="figure"
+# %% board="figure" alt="Three rows of ten drawn digits: sharp ones by the GAN, soft and partly unreadable ones by the VAE, black-and-white ones with ragged edges by the GatedPixelCNN."
 gan, vae, pixel_model = (
     pretrained.load(f"{name}-mnist") for name in ("gan", "vae", "gated_pixelcnn")
 )
@@ -98,7 +98,7 @@ for name in pretrained.names():
 #
 # <!-- slide: Three draws for each upper half -->
 
-# %% board="figure"
+# %% board="figure" alt="The upper halves of ten digits, and three completions of each: most lower halves are strokes that continue the upper ones, a little different in each row."
 whole = (made["GAN"] > 0.5).float()
 upper = torch.zeros(whole.shape, dtype=torch.bool)
 upper[:, :, :14] = True
@@ -173,7 +173,7 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 #
 # <!-- slide: Five leaves, and the models of this course -->
 
-# %% board="figure"
+# %% board="figure" alt="A tree from generative models to five leaves: tractable, variational and Markov chain under explicit density, Markov chain and direct under implicit density. Each leaf lists its classes, what it knows of p(x) and how it samples. The autoencoder is on no leaf."
 classes = {kind.__name__: kind for leaf in leaves() for kind in leaf.classes}
 figures.show_tree(classes | {"Autoencoder": Autoencoder})
 
@@ -227,7 +227,7 @@ print("the leaf of the autoencoder:", place(Autoencoder))
 # from 0 for black to 16. A label says which digit was meant. We learn from one part and judge on the other, as you know
 # it from every course on learning.
 
-# %% name="digits"
+# %% name="digits" alt="Twenty handwritten digits, each of 8 by 8 grey pixels."
 train, test = load(DATASET, size=SIZE), load(DATASET, "test", size=SIZE)
 x_train, x_test = train.floats(), test.floats()
 plots.show_images(x_test[:20], columns=10)
@@ -288,7 +288,7 @@ if DATASET == "digits":
 # The figure shows what such answers *look like*. No model predicted them. We made them from the images and labels
 # themselves: the pixels that are more than half white, the smallest box around these, and the label in words.
 
-# %% board="figure"
+# %% board="figure" alt="Eight digits in three rows: the grey image, its bright pixels in white, and an orange box around them."
 def with_box(mask):
     """The mask in grey, four times as large, and a box in orange around what is white."""
     rows, columns = mask[0].any(dim=1).nonzero(), mask[0].any(dim=0).nonzero()
@@ -346,7 +346,7 @@ print("captions:", *(f"a handwritten {words[label]}" for label in test.labels[:8
 #
 # <!-- slide: Ten centres, found without labels -->
 
-# %% board="figure"
+# %% board="figure" alt="The ten centres that k-means finds: soft digits, among them 7, 4, 6, 2, 0, 9 and 5, and more than one 1."
 def k_means(x, k, rounds=30):
     centres = x[torch.randperm(len(x))[:k]]
     for _ in range(rounds):
@@ -406,7 +406,7 @@ if DATASET == "digits":
 #
 # <!-- slide: A Gaussian and two histograms of the ink -->
 
-# %% board="figure"
+# %% board="figure" alt="Three estimates of the distribution of ink: bins of 8 follow it in small steps, bins of 64 in four, and a Gaussian is a smooth hill with its top near 310."
 ink, ink_test = (data.images.flatten(1).sum(dim=1) for data in (train, test))
 most = math.prod(train.shape) * (train.levels - 1)  # the ink of a white image
 values = torch.arange(most + 1)
@@ -538,7 +538,7 @@ print(f"there are {len(train)} images to fill them")
 # Let us ask it about noise, about digits with black and white exchanged, and about letters. The letters are drawn with a
 # shaking pen, made small the way the images of `digits` were made, and as wide as digits are: ten letters, ten times each.
 
-# %% board="figure"
+# %% board="figure" alt="Twelve images each of grey noise, of letters, and of digits with black and white swapped."
 letters, names = synthetic_letters(10, train)
 
 nonsense = {
@@ -622,7 +622,7 @@ print("its answers to", *names[:10], "are", *answers)
 # Below each column stands the image: centre pixel, then left; □ for white.
 # -->
 
-# %% board="figure"
+# %% board="figure" alt="Three tables of two labels by four pairs of pixels: p(x, y), p(x | y) and p(y | x). In the first all entries sum to one, in the second each row, in the third each column."
 _, H, W = train.shape
 centre, left = (3 * H // 8, 3 * W // 8), (H // 2, W // 4)  # row, column
 
@@ -726,7 +726,7 @@ print(f"p(y | x) times new over old p(y) says the same: {agree}")
 # Is it a good *distribution*?
 # -->
 
-# %% board="figure"
+# %% board="figure" alt="Twelve samples for each of the ten labels, zero to nine; most can be read as the digit that was asked for."
 model = GatedPixelCNN(train.shape, levels=train.levels, hidden_dim=24, depth=3, n_classes=train.n_classes)
 model.to(DEVICE)
 fit(model, train, epochs=EPOCHS, learning_rate=1e-2)
@@ -963,7 +963,7 @@ if DATASET == "digits":
 # Now outliers that are *simple*: one straight line of the pen, one dot on black, nothing at all, and even grey. They are clearly
 # no digits. (There is only one blank image, so its share is 0 or 1.)
 
-# %% board="figure"
+# %% board="figure" alt="Four kinds of simple images: one short line, one dot, a blank one, and even greys from dark to light."
 def dot():
     image = torch.zeros(math.prod(shape))
     image[torch.randint(len(image), ())] = torch.randint(1, train.levels, ()) / (train.levels - 1)
@@ -1032,7 +1032,7 @@ if DATASET == "digits":
 #
 # <!-- slide: Samples lie where the digits lie -->
 
-# %% board="figure"
+# %% board="figure" alt="Histograms of log p(x): noise lies far to the left, letters a little left of the digits, single lines and dots at their right; a dotted line marks the blank image, right of nearly all digits."
 floor = -7.5 * math.prod(shape)  # nats
 edges = torch.linspace(floor, 0, 97)
 middle = (edges[1:] + edges[:-1]) / 2
@@ -1135,7 +1135,7 @@ print(format_table({name: {"refused": value} for name, value in two_sided.items(
 # and the images nearest to the line stand below. First try to refuse all letters. What does it cost in digits? Then
 # refuse the single dots with the upper threshold, and look for a pair of thresholds that also keeps out the lines.
 
-# %% board="figure" tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of outliers: histograms of log p(x) for digits and noise with two thresholds; below, digits let pass, digits refused by mistake, and noise refused."
 shown_as = {"digits": x_test[half:], **outliers, **simple}
 explorers.outlier_explorer(shown_as, scores, threshold)
 
@@ -1154,7 +1154,7 @@ explorers.outlier_explorer(shown_as, scores, threshold)
 #
 # All thirty are known, so there is no test set here. The question is only whether a model can hold this distribution.
 
-# %% board="figure"
+# %% board="figure" alt="The 30 images of bars, 4 by 4 pixels: all columns or all rows are black or white as a whole."
 bars = load("bars")
 plots.show_images(bars.floats(), columns=15, size=0.55)
 bernoulli = bars_kl(lambda x: torch.full((len(x),), -16 * math.log(2)))
@@ -1203,7 +1203,7 @@ for name, one in models.items():
 #
 # Samples first, fourteen of each. Look for what is neither all columns nor all rows.
 
-# %% board="figure" name="leaves"
+# %% board="figure" name="leaves" alt="Fourteen samples of each of six models below fourteen true bars. PixelCNN and Row LSTM draw whole bars; VAE, RBM, GSN and GAN also draw broken ones."
 rows = {name: (one.sample(14).cpu() > 0.5).float() for name, one in models.items()}
 plots.show_rows({"truth": bars.floats()[torch.randint(30, (14,))]} | rows, size=0.6)
 
@@ -1269,7 +1269,7 @@ print(format_table({
 # and what it does not; and its part of the table. Compare the two Markov chains, and look at *other samples* of
 # the GAN: do its mistakes look like those of the VAE?
 
-# %% board="figure" tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of the taxonomy: the tree with the leaf of PixelCNN and Row LSTM chosen, samples of both with one that is not in the data framed, and a table of what was measured."
 table = {name: row | seconds[name] for name, row in measured.items()}
 explorers.taxonomy_explorer(models, table, bars.floats())
 
