@@ -134,6 +134,7 @@ figures.show_panels(
     {"from t = 0.6 to 0.1": dict(zip(("exact", "Gaussian"), long)),
      "from t = 0.6 to 0.58": dict(zip(("exact", "Gaussian"), short))},
     x=line, xlabel="$x_s$", ylabel="density", dashed=["Gaussian"],
+    labels={"exact": (1.1, 0.5), "Gaussian": (-1.9, 0.3)},
 )
 apart = [(a - b).abs().sum() / 2 * (line[1] - line[0]) for a, b in (long, short)]
 print(f"total variation between the two: long step {apart[0]:.2f}, short step {apart[1]:.3f}")
