@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from course.checking.core import Case, Wrong, normal
+from course.checking.relations import explain
 from course.checking.step import extreme, hard, step, tame
 
 
@@ -72,6 +73,7 @@ class Rounds(torch.autograd.Function):
         ("int64", lambda x: right(x).long() + 1),
         ("cut to whole numbers", lambda x: right(x).trunc()),
         ("contains NaN", lambda x: (right(x) - math.inf) - (right(x) - math.inf)),
+        ("root or logarithm of a negative number", lambda x: x.log().sum(1)),
         ("is infinite", lambda x: x.exp().sum(1).log()),
         ("small number .* or a clamp", lambda x: x.clamp(max=50).exp().sum(1).log()),
         ("the sign is wrong", lambda x: -right(x)),
@@ -82,7 +84,9 @@ class Rounds(torch.autograd.Function):
         ("multiplied by the root of the length of axis 0", lambda x: right(x) * len(x) ** 0.5),
         (r"\(n - 1\)/n times, with n the length of axis 0", lambda x: right(x) * (1 - 1 / len(x))),
         ("the logarithm of the length of axis 1 of `x` is missing", lambda x: right(x) - math.log(x.shape[1])),
+        ("half of the length of axis 1 of `x` is added to", lambda x: right(x) + x.shape[1] / 2),
         ("log.2 pi./2 too small", lambda x: right(x) - 0.5 * math.log(2 * math.pi)),
+        ("right to three digits only", lambda x: right(x) * 1.0005),
         ("3.25 times the right one", lambda x: 3.25 * right(x)),
         ("you return the exp", lambda x: right(x).exp()),
         ("not every sign|the sign is wrong", lambda x: -right(x).abs()),
@@ -91,10 +95,14 @@ class Rounds(torch.autograd.Function):
         ("added up", lambda x: right(x).cumsum(0)),
         ("another order", lambda x: right(x).sort().values),
         ("half precision", lambda x: right(x).bfloat16()),
+        ("right to three digits: .* half precision", lambda x: right(x) * (1 + 1e-3 * x[:, 0].sign())),
         ("changes its argument `x`", in_place),
         ("no gradient reaches `x`", lambda x: right(x.detach())),
         ("gradient of `x` is not right", lambda x: Rounds.apply(right(x))),
         ("returns 0 everywhere", lambda x: 0 * right(x)),
+        ("int64: return floating-point numbers", lambda x: right(x).long() // 10**6),
+        ("only in the last place along axis 0", lambda x: torch.cat([right(x)[:-1], right(x)[:1] + 1])),
+        ("only in the first place along axis 0", lambda x: torch.cat([right(x)[:1] + 1, right(x)[1:]])),
         ("The number 3 of 3 rows of 4 stands in your code", lambda x: right(x) + len(x) - 3),
     ],
 )  # fmt: skip
@@ -102,6 +110,31 @@ def test_a_cheap_question_explains(says, answer, seed):
     words = told(make(), answer, seed)
     assert words is not None and re.search(says, words), words
     assert len(words) <= 250
+
+
+@pytest.mark.parametrize(
+    ("says", "cut"), [("below 0 and above 1", (0, 1)), ("negative", (0, None))]
+)
+def test_numbers_that_are_cut_off_are_named(says, cut):
+    @step(lambda g: [tame("5 numbers", x=torch.tensor([-2.0, 0.5, -0.3, 0.7, 3.0]))])
+    def same(x):
+        return 1 * x
+
+    assert says in told(same, lambda x: x.clamp(*cut))
+
+
+def test_labels_of_zero_are_no_reason_for_nan():
+    @step(lambda g: [tame("three labels", x=normal(g, 3), y=torch.tensor([0, 1, 0]))])
+    def picked(x, y):
+        return x[y]
+
+    assert "inf - inf, as after an exp" in told(picked, lambda x, y: x[y] + math.inf - math.inf)
+
+
+def test_an_axis_in_another_place_is_not_one_too_many():
+    x = torch.arange(6.0).view(1, 1, 2, 3)
+    said = [explain("f", [Case("one", {})], [[y]], [[x]], ["it"]) for y in (x.movedim(2, 0), x[0])]
+    assert "another order" in said[0] and "keep the axis" in said[1]
 
 
 def test_numbers_are_printed_with_the_digits_that_differ():

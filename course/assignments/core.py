@@ -5,6 +5,8 @@ judges what came back in parts, each worth points: the values, the gradient, an 
 that fails costs its points and says why; it never says what would have been right.
 """
 
+import copy
+import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -179,7 +181,12 @@ def grade(
 
 
 def grade_here(
-    problem_set_name: str, task_name: str, answer: Answer, variant: int = 0, seed: int = 0
+    problem_set_name: str,
+    task_name: str,
+    answer: Answer,
+    variant: int = 0,
+    seed: int = 0,
+    questions: Sequence[Question] | None = None,
 ) -> Verdict:
     """Ask and judge in this process: for the solutions and for tests, not for strangers' code.
 
@@ -188,10 +195,12 @@ def grade_here(
         answer: the function.
         variant: the seed of the variant.
         seed: of the questions.
+        questions: these, in place of new ones.
     """
     graders = problem_set(problem_set_name)
     constants, task = graders.variant(variant), graders.tasks[task_name]
-    questions = task.questions(torch.Generator().manual_seed(seed), constants)
+    if questions is None:
+        questions = task.questions(torch.Generator().manual_seed(seed), constants)
     outcomes = answer_questions(task_name, answer, questions, seed)
     # the way that answers take out of the jail, so that what it refuses is refused here as well
     outcomes, _ = unpack(pack(outcomes))
@@ -224,10 +233,19 @@ def task(*parts: Part | Callable[[MakeStep], Part]) -> Callable[[MakeStep], Task
         the values and an extreme case (-3): SCALE says by how much.
     """
 
-    def made(make: MakeStep) -> Task:
+    def made(new: MakeStep) -> Task:
+        steps: dict[str, Step] = {}
+
+        def make(variant: Variant) -> Step:
+            """The step of a variant, made once, so that its functions are the same ones for all parts."""
+            if str(variant) not in steps:
+                steps[str(variant)] = new(variant)
+            return copy.copy(steps[str(variant)])  # parts change what it may say
+
         def questions(generator: torch.Generator, variant: Variant) -> Sequence[Question]:
             return make(variant).cases(generator)
 
+        functools.update_wrapper(make, new)
         return Task(questions, [x if isinstance(x, Part) else x(make) for x in parts], make)
 
     return made

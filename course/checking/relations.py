@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, allclose, cat, isfinite, isinf, isnan, where
+from torch import Tensor, allclose, cat, isclose, isfinite, isinf, isnan, where
 
 from course.checking.core import Case, same
 
@@ -35,6 +35,7 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {  # of the right result
     "you return the square: the root is missing.": lambda x: x.square(),
     "you return the root: what is wanted is its square.": lambda x: x.sqrt(),
     "negative numbers are set to zero, as `relu` and `clamp(min=0)` do.": lambda x: x.clamp(min=0),
+    "numbers below 0 and above 1 are cut off, as `clamp(0, 1)` does.": lambda x: x.clamp(0, 1),
     "your result is rounded to whole numbers.": lambda x: x.round(),
     "your result is cut to whole numbers, as `long()` and `//` do.": lambda x: x.trunc(),
 }  # fmt: skip
@@ -106,7 +107,16 @@ def explain(
     words = probe(case, got, want) if probe is not None else None
     if words:
         return words
-    return f"{start} is wrong: {_largest(got, want, reveal)}.{_stands(cases, first, numbers, fits)}"
+    near = all(
+        a.shape == b.shape and allclose(a.double(), b.double(), rtol=2e-3, atol=1e-4)
+        for a, b in chosen
+    )
+    more = (
+        " It is right to three digits: is a number rounded on its way, as in half precision, or a small one added?"
+        if near
+        else _at_an_end(pairs) + _stands(cases, first, numbers, fits)
+    )
+    return f"{start} is wrong: {_largest(got, want, reveal)}.{more}"
 
 
 def number(x: Any) -> Any:
@@ -132,7 +142,7 @@ def _swapped(given: Sequence, wanted: Sequence, results: Sequence[str]) -> str |
 
 def _shape(got: Tensor, want: Tensor) -> str:
     """What to add about a shape that is wrong, if it can be told from the numbers."""
-    if got.numel() == want.numel() and got.squeeze().shape == want.squeeze().shape:
+    if got.ndim != want.ndim and got.squeeze().shape == want.squeeze().shape:
         if same(got.reshape(want.shape), want):
             if got.ndim < want.ndim:
                 return ", and the numbers are right: keep the axis (`keepdim=True`, or `[:, None]`)"
@@ -162,9 +172,9 @@ def _where_from(case: Case) -> str:
     numbers = [x for x in case.arguments.values() if isinstance(x, Tensor)]
     if any(isinf(x).any() for x in numbers if x.is_floating_point()):
         return "inf - inf, or 0 times inf: this input holds infinities"
-    if any((x == 0).any() for x in numbers):
+    if any((x == 0).any() for x in numbers if x.is_floating_point()):  # labels divide nothing
         return "0/0, 0 times log 0, or inf - inf: this input holds zeros"
-    return "0/0, inf/inf, or inf - inf, as after an exp that overflows, or the root of a negative number"
+    return "0/0, inf/inf, or inf - inf, as after an exp that overflows, or the root or logarithm of a negative number"
 
 
 def _related(
@@ -264,7 +274,7 @@ def _times(
             if math.isclose(factors[0], factor, rel_tol=3e-4):
                 return words
     forms = {
-        "divided by {}: a sum is wanted, and this is a mean?": lambda n: 1 / n,
+        "divided by {} once too often: is there a mean in the place of a sum?": lambda n: 1 / n,
         "multiplied by {}: a mean is wanted, and this is a sum?": lambda n: n,
         "divided by the root of {}.": lambda n: n**-0.5,
         "multiplied by the root of {}.": lambda n: n**0.5,
@@ -278,6 +288,8 @@ def _times(
                 minus = "minus " if sign < 0 else ""
                 return f"your result is {minus}the right one " + words.format(what)
     if all(math.isclose(x, factors[0], rel_tol=3e-4) for x in factors) and factors[0]:
+        if abs(factors[0] - 1) < 1e-3:
+            return "your result is right to three digits only: it is rounded, or a difference stands for a derivative."
         times = f"{factors[0]:.5g}" if reveal else "a constant"
         return f"your result is {times} times the right one, for all inputs: look at the factors."
     return None
@@ -296,6 +308,7 @@ def _plus(
         for words, form in {
             "the logarithm of {}": lambda n: math.log(n),
             "{}": lambda n: n,
+            "half of {}": lambda n: n / 2,
             "log(2 pi)/2 times {}": lambda n: n * half,
         }.items():
             what = _form_of([sign * x for x in means], cases, form)
@@ -361,6 +374,22 @@ def digits(a: float, b: float) -> tuple[str, str]:
         if f"{a:.{n}g}" != f"{b:.{n}g}":
             break
     return f"{a:.{n}g}", f"{b:.{n}g}"
+
+
+def _at_an_end(pairs: Sequence[tuple[Tensor, Tensor]]) -> str:
+    """Whether all that is wrong stands in the last or first place along an axis, as where a loop is too short."""
+    unequal = [
+        ~isclose(a.double(), b.double(), rtol=1e-4, atol=1e-5)
+        for a, b in pairs
+        if a.shape == b.shape and not same(a, b)
+    ]
+    for dim in range(min((x.ndim for x in unequal), default=0)):
+        if sum(x.shape[dim] > 1 for x in unequal) < 2:  # one may be chance
+            continue
+        for i, which in ((-1, "last"), (0, "first")):
+            if all(x.sum() == x.select(dim, i).sum() for x in unequal):
+                return f" It is wrong only in the {which} place along axis {dim}: where do your loops begin and end?"
+    return ""
 
 
 def _stands(cases: Sequence[Case], wrong: int, numbers: Numbers, fits: Sequence[bool]) -> str:

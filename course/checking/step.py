@@ -144,15 +144,29 @@ class Step:
         self.properties, self.live = tuple(properties), tuple(live)
         self.wrong: dict[str, Callable[..., Any]] = {}
         self.reveal = True
+        self._single: dict[int, Step] = {}  # made by `of_result`
 
-    def __call__(self, answer: Answer, *, seed: int = 0) -> None:
-        """Check an answer: print one line, or raise `Wrong` with the likely mistake."""
+    @property
+    def lasting(self) -> bool:
+        """Whether the same case asks the same again: nothing is drawn, and no model remembers its calls."""
+        return self.told is None and not self.random
+
+    def __call__(
+        self, answer: Answer, *, seed: int = 0, cases: Sequence[Question] | None = None
+    ) -> None:
+        """Check an answer: print one line, or raise `Wrong` with the likely mistake.
+
+        Args:
+            answer: the student's function.
+            seed: of the calls.
+            cases: these calls, in place of new ones.
+        """
         if not callable(answer):
             raise Wrong(
                 f"the check wants the function itself, not what it returns: give it `{self.name}`, "
                 f"without brackets."
             )
-        cases = self.cases(seed)
+        cases = self.cases(seed) if cases is None else cases
         self._takes(answer, cases[0])
         # gradients are for those whose values are right
         plain = [replace(case, trained=()) for case in cases]
@@ -246,6 +260,9 @@ class Step:
             tensor([-1.])
         """
 
+        if n in self._single:
+            return copy.copy(self._single[n])
+
         def one(function: Callable[..., Any]) -> Callable[..., Any]:
             return lambda *arguments: several(function(*arguments))[n]
 
@@ -256,7 +273,8 @@ class Step:
         made.wrong = {words: one(wrong) for words, wrong in self.wrong.items()}
         # zeros in one of several results have a reason, which the table may know
         made._constant = lambda given, wanted: None  # type: ignore[method-assign]
-        return made
+        self._single[n] = made
+        return copy.copy(made)
 
     def fits(self, case: Question, outcome: Outcome) -> bool:
         """Whether the values that came of one call are right; asks nothing of those that are not."""
@@ -420,9 +438,15 @@ class Step:
     def _results(
         self, function: Callable[..., Any], case: Case, told: Mapping[str, Any]
     ) -> tuple[Any, ...]:
-        made = self._whole(function)(*told.values())
-        results = several(made if self.read is None else self.read(made, *case.arguments.values()))
-        return tuple(x.detach() if isinstance(x, Tensor) else x for x in results)
+        # what depends on the answer's own calls or on random numbers is computed anew
+        known = case.made if isinstance(case, Question) and self.lasting else {}
+        if function not in known:
+            made = self._whole(function)(*told.values())
+            read = made if self.read is None else self.read(made, *case.arguments.values())
+            known[function] = tuple(
+                x.detach() if isinstance(x, Tensor) else x for x in several(read)
+            )
+        return known[function]
 
     def _all_asked(
         self, questions: Sequence[Property], cases: Sequence[Case], given: Sequence
@@ -446,6 +470,7 @@ class Step:
         if all(x.numel() and not x.any() for x in numbers) and any(
             x.any() for results in wanted for x in results
         ):
+            self._check_kinds(given, wanted)  # a quotient of whole numbers, cut
             what = "False" if numbers[0].dtype == torch.bool else "0"
             words = f"`{self.name}` returns {what} everywhere, for all inputs: does it use its arguments?"
             return f"{words} {self.zeros}".strip()
@@ -513,7 +538,8 @@ class Step:
                 )
             if b.is_floating_point() and not a.is_floating_point():
                 raise Wrong(
-                    f"`{self.name}` returns {a.dtype}{of}: return floating-point numbers (`.float()`)."
+                    f"`{self.name}` returns {a.dtype}{of}: return floating-point numbers (`.float()`; `//` cuts, `/` "
+                    "does not)."
                 )
 
     def _check_dtypes(self, given: Sequence, wanted: Sequence) -> None:

@@ -17,7 +17,7 @@ import math
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ import torch
 from nbclient import NotebookClient
 
 from course.checking.core import Answer, Wrong
+from course.checking.questions import Question
 from course.checking.step import Step, several
 from course.publish.build import ROOT, ThisPython, find_lessons, read_source, student_version
 
@@ -80,6 +81,7 @@ class Bank:
         self.whole, self.single = whole.split(), single.split()
         self.rights: dict[str, list[Answer]] = {step: [self.solutions[step]] for step in self.steps}
         self.wrongs: dict[str, dict[str, Answer]] = {step: {} for step in self.steps}
+        self._cases: dict[tuple, Sequence[Question]] = {}
 
     def right(self, step: str, *answers: Answer) -> None:
         """Remember right answers."""
@@ -93,9 +95,12 @@ class Bank:
         return getattr(self.module, name)
 
     def verdict(self, step: str, answer: Any, seed: int = 0) -> str | None:
-        """The words that an answer gets; None where it is accepted."""
+        """The words that an answer gets; None where it is accepted. Where it can, it asks the same calls again."""
+        about, key = self.step(step), (step, seed, torch.get_default_dtype())
+        if about.lasting and key not in self._cases:
+            self._cases[key] = about.cases(seed)
         try:
-            self.step(step)(answer, seed=seed)
+            about(answer, seed=seed, cases=self._cases.get(key))
         except Wrong as error:
             return str(error)
         return None

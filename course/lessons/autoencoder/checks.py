@@ -32,7 +32,7 @@ from torch.autograd import grad
 from torch.linalg import cholesky, qr, solve, svd, svdvals
 
 from course.checking.core import Answer, Case, Wrong, call, normal, same
-from course.checking.step import hard, step, tame
+from course.checking.step import extreme, hard, step, tame
 
 __all__ = [
     "denoising_loss",
@@ -86,6 +86,9 @@ def _mse(x: Tensor, y: Tensor) -> Tensor:
         tame("vectors", x=normal(g, 5, 6), y=normal(g, 5, 6)),
         hard("a single image", x=normal(g, 1, 2, 3, 5), y=normal(g, 1, 2, 3, 5)),
         hard("a single vector", x=normal(g, 1, 7), y=normal(g, 1, 7)),
+        extreme(
+            "levels around 200", x=(levels := 200 + normal(g, 3, 8)), y=levels + normal(g, 3, 8)
+        ),
     ],
     gradient="y",
     dtype="same",
@@ -119,6 +122,8 @@ mse.wrong = {
     "this is the root of the mean squared error: leave the square.": lambda x, y: _mse(x, y).sqrt(),
     "these are absolute differences: square them.": lambda x, y: (x - y).abs().flatten(1).mean(1),
     "differences of opposite sign cancel: square each before you average.": lambda x, y: (x - y).flatten(1).mean(1),
+    "this is the variance of the differences, around their mean: average their squares.":
+        lambda x, y: (x - y).flatten(1).var(1),
     "you square the mean difference, in which opposite signs cancel: square first, then average.":
         lambda x, y: (x - y).flatten(1).mean(1).square(),
 }  # fmt: skip
@@ -140,6 +145,10 @@ def _without_signs(made: Any, x: Tensor, k: int) -> Any:
     if not isinstance(made, tuple | list) or len(made) != 2:
         return made
     mean, v = made
+    if (
+        isinstance(mean, Tensor) and mean.ndim == 2 and isinstance(v, Tensor) and v.ndim == 1
+    ):  # the wrong way round
+        return _without_signs((v, mean), x, k)[::-1]
     if not isinstance(v, Tensor) or v.ndim != 2 or v.shape[1] != x.shape[1] or not v.is_floating_point():  # fmt: skip
         return mean, v
     side = v @ arange(1, v.shape[1] + 1).to(v).sqrt().cos()
@@ -199,6 +208,9 @@ pca.wrong = {
     "your mean is one number for everything: average over the images, axis 0, and keep one number a pixel.":
         lambda x, k: (x.mean(), None),
     "your mean is one number an image: average over the images, axis 0.": lambda x, k: (x.mean(1), None),
+    "your mean is 0: take it before you subtract it.": lambda x, k: (0 * x.mean(0), None),
+    "you leave the first direction out: Python counts from 0, `Vh[:k]`.":
+        lambda x, k: (None, _directions(_centred(x))[1 : k + 1]),
     "you forget to subtract the mean before the SVD, so the first direction points from zero to the mean.":
         lambda x, k: (None, _directions(x)[:k]),
     "you subtract from each image its own brightness: subtract the mean image, one number a pixel.":
@@ -234,7 +246,7 @@ def _decode(x: Tensor, mean: Tensor, components: Tensor) -> Tensor:
 
 def _to_encode(g: torch.Generator, n: int, dims: int, k: int) -> dict[str, Tensor]:
     mean = _floats(1 + rand(dims, generator=g))
-    return {"x": normal(g, n, dims), "mean": mean, "components": _floats(_orthonormal(g, dims, k).T)}  # fmt: skip
+    return {"x": normal(g, n, dims), "mean": mean, "components": qr(normal(g, dims, k)).Q.T.contiguous()}  # fmt: skip
 
 
 @step(
@@ -275,6 +287,7 @@ reconstruct.wrong = {
         lambda x, mean, v: (None, _decode(x, mean, v) - mean),
     "you subtract the mean once more when you decode: add it back.":
         lambda x, mean, v: (None, _decode(x, mean, v) - 2 * mean),
+    "you return x itself: decode the codes.": lambda x, mean, v: (None, x),
     "this is what gets lost, x minus its reconstruction: return the reconstruction itself.":
         lambda x, mean, v: (None, x - _decode(x, mean, v)),
     "you decode another code, that of x with its mean still in it: decode the code you return.":
@@ -338,6 +351,10 @@ pca_errors.wrong = {
         lambda x: _left_out(_variances(x))[1:],
     "your list ends before k = D: there nothing is left out, and the error is 0.":
         lambda x: _left_out(_variances(x))[:-1],
+    "these are the variances of single pixels: PCA leaves out variances along its directions.":
+        lambda x: _left_out(_centred(x).square().mean(0).sort(descending=True).values),
+    "you are one step ahead: for k = 0 all variance is left out, and place k wants what k numbers leave.":
+        lambda x: cat([_left_out(_variances(x))[1:], x.new_zeros(1)]),
     "these are the variances one by one: the error with k numbers is the sum of all that are left out.":
         lambda x: _variances(x) / x.shape[1],
 }  # fmt: skip
@@ -350,9 +367,9 @@ def _error(x: Tensor, encoder: Tensor, decoder: Tensor) -> Tensor:
     return x @ encoder.T @ decoder.T - x  # (N, D)
 
 
-def _back(x: Tensor, error: Tensor, decoder: Tensor) -> Tensor:
-    """The encoder's gradient, of an error that comes back through a decoder."""
-    return 2 / x.numel() * (error @ decoder).T @ x
+def _back(x: Tensor, error: Tensor, decoder: Tensor, came: Tensor | None = None) -> Tensor:
+    """The encoder's gradient, of an error that comes back through a decoder to what came in."""
+    return 2 / x.numel() * (error @ decoder).T @ (x if came is None else came)
 
 
 def _scaled(by: Callable[[Tensor], float]) -> Callable[..., tuple[Tensor, ...]]:
@@ -400,6 +417,11 @@ gradients.wrong = {
     "both gradients have the wrong sign: the error is reconstruction minus x. Descent subtracts the gradient later.":
         _scaled(lambda x: -1),
     "the factor 2 is missing: it comes from the square.": _scaled(lambda x: 1 / 2),
+    "the factor 2 / (N D) is missing.": _scaled(lambda x: x.numel() / 2),
+    "you subtract the mean of x: it comes with its mean subtracted.":
+        lambda x, encoder, decoder: gradients.right(_centred(x), encoder, decoder),
+    "the encoder's gradient ends with the error: it ends with what came in, x.":
+        lambda x, encoder, decoder: (_back(x, _error(x, encoder, decoder), decoder, _error(x, encoder, decoder)), None),
     "you add up all squared errors: their mean has a factor 1 / (N D).": _scaled(lambda x: x.numel()),
     "you add up the images: average over them too, with a factor 1 / N.": _scaled(len),
     "you add up the values of an image: average over them too, with a factor 1 / D.": _scaled(lambda x: x.shape[1]),
@@ -618,6 +640,8 @@ def _labelled(g: torch.Generator, counts: dict[int, int], k: int, queries: int) 
     labels = tensor(list(counts)).repeat_interleave(tensor(list(counts.values())))
     labels = labels[randperm(len(labels), generator=g)]
     middle = 1.5 * normal(g, max(counts) + 1, k)
+    if k == 1:  # on both sides of 0, so that angles are no ties
+        middle = 3 * (-1.0) ** arange(len(middle))[:, None].to(middle)
     return tame(
         f"the labels {list(counts)}" + f" and {queries} query" * (queries == 1),
         codes=middle[labels] + normal(g, len(labels), k),
@@ -632,6 +656,16 @@ def _with_a_label(case: Case, classes: Tensor) -> str | None:
     return None
 
 
+def _which_is_nearer(case: Case, got: Tensor, want: Tensor) -> str | None:
+    codes, labels, queries = case.arguments.values()
+    n = int((got != want).nonzero()[0])
+    a, b = ((queries[n] - codes[labels == c[n]].mean(0)).norm() for c in (got, want))
+    return (
+        f"for {case.label} query {n} gets the class {got[n]:g}, whose centroid is {a:.3g} away; that of {want[n]:g} is "
+        f"nearer, {b:.3g} away."
+    )
+
+
 @step(
     lambda g: [
         _labelled(g, {0: 2, 1: 5, 2: 3, 3: 7}, 3, 150),
@@ -642,6 +676,7 @@ def _with_a_label(case: Case, classes: Tensor) -> str | None:
         _labelled(g, {0: 3, 9: 4}, 4, 1),
     ],
     probes=[_with_a_label],
+    probe=_which_is_nearer,
     passes="one centroid a class, and each query goes to the nearest.",
 )
 def nearest_centroid(codes: Tensor, labels: Tensor, queries: Tensor) -> Tensor:
@@ -702,8 +737,10 @@ _MOMENTS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "your draws lie around zero: add the mean of the codes.": lambda mean, cov: (0 * mean, cov),
     "the numbers of a code are drawn each on its own: their correlations are lost. Use the whole covariance.":
         lambda mean, cov: (mean, diag(cov.diagonal())),
-    "the numbers of a code share one noise: draw noise for each of them, (n, k).":
-        lambda mean, cov: (mean, outer(cholesky(cov).sum(1), cholesky(cov).sum(1))),
+    "you do not subtract the mean before you multiply the codes by themselves: `torch.cov` does.":
+        lambda mean, cov: (mean, cov + outer(mean, mean)),
+    "this is the root of the correlations: take that of the covariance.":
+        lambda mean, cov: (mean, cov / outer(cov.diagonal(), cov.diagonal()).sqrt()),
     "you multiply the noise by the covariance itself: multiply by its root, from `cholesky`.":
         lambda mean, cov: (mean, cov @ cov),
     "the Cholesky factor is transposed: a row of noise becomes `noise @ L.T`.":
@@ -713,6 +750,10 @@ _MOMENTS: dict[str, Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]] = {
     "your noise is uniform between 0 and 1: `torch.randn` is normal, `torch.rand` is not.":
         lambda mean, cov: (mean + cholesky(cov).sum(dim=1) / 2, cov / 12),
 }  # fmt: skip
+
+
+def _written(numbers: Tensor) -> str:
+    return ", ".join(f"{x:.3g}" for x in numbers.tolist())
 
 
 def _has_moments(draws: Tensor, mean: Tensor, cov: Tensor) -> bool:
@@ -733,7 +774,7 @@ def _not_from_the_gaussian(case: Case, draws: Tensor) -> str | None:
         return "all draws are the same: draw noise once for each code, (n, k)."
     if (draws[:50, None] == codes).all(dim=2).any(dim=1).all():
         return "these are the given codes again: draw new ones from a Gaussian."
-    if len(draws.unique(dim=0)) < 0.9 * n:
+    if len(draws[:, 0].unique()) < 0.9 * n:
         return "many of your draws are the same: draw noise for each code, (n, k)."
     if n < 1000:
         return None
@@ -742,14 +783,26 @@ def _not_from_the_gaussian(case: Case, draws: Tensor) -> str | None:
         for words, moments in _MOMENTS.items():
             if _has_moments(draws, *moments(mean, cov)):
                 return words
-        if _has_moments(draws, draws.double().mean(dim=0), cov):
-            return "the covariance of your draws is right, their mean is not."
-        if _has_moments(draws, mean, draws.double().T.cov()):
-            return "the mean of your draws is right, their covariance is not."
+        own_mean, own = draws.double().mean(dim=0), draws.double().T.cov()
+        if _has_moments(draws, own_mean, cov):
+            return (
+                f"the covariance of your draws is right, their mean is not: {_written(own_mean)}, and that of the "
+                f"codes {_written(mean)}."
+            )
+        if (own.det().abs() / own.diagonal().prod()) < 1e-6:
+            return "the numbers of a code share one noise: draw noise for each of them, (n, k)."
+        times = own.trace() / cov.trace()
+        if not 0.8 < times < 1.25 and _has_moments(draws, mean, times * cov):
+            return f"the covariance of your draws is {times:.3g} times that of the codes."
+        if _has_moments(draws, mean, own):
+            return (
+                f"the mean of your draws is right, their covariance is not: their variances are "
+                f"{_written(own.diagonal())}, and those of the codes {_written(cov.diagonal())}."
+            )
         return "your draws have neither the mean nor the covariance of the codes."
     white = solve(cholesky(cov), (draws.double() - mean).T)
-    # a normal number has the fourth moment 3, and its estimate a variance of 96 / n
-    if ((white**4).mean(dim=1) - 3).abs().max() > 0.5:
+    # a normal number has the fourth moment 3, and its estimate a variance of 96 / n: six standard errors
+    if ((white**4).mean(dim=1) - 3).abs().max() > 0.7:
         return "your draws have the right mean and covariance, but they are not normal: start from `torch.randn`."
     return None
 
@@ -761,7 +814,7 @@ def _to_imitate(g: torch.Generator, k: int, *sizes: int) -> list[Case]:
 
 
 @step(
-    lambda g: [*_to_imitate(g, 3, 7, 20_000), *_to_imitate(g, 2, 1, 20_000)],
+    lambda g: [*_to_imitate(g, 3, 7, 7_000), *_to_imitate(g, 2, 1, 7_000)],
     random=True,
     dtype="same",
     properties=[_not_from_the_gaussian],

@@ -252,8 +252,8 @@ plots.show_curves(
 # In words: the error at the output, times what came in. For the encoder the error must first travel back through
 # the decoder. That is all of backpropagation.
 #
-# **Write** `gradients(x, encoder, decoder)` by hand, without autograd. It returns the gradient of the encoder (k, D),
-# then that of the decoder (D, k).
+# **Write** `gradients(x, encoder, decoder)` by hand, without autograd; `x` is $X$, its mean is subtracted already. It
+# returns the gradient of the encoder (k, D), then that of the decoder (D, k).
 #
 # <details><summary>Hint</summary>
 #

@@ -4,7 +4,6 @@ Formulas and gradients are checked, never luck: no check depends on a training t
 networks are taken once, on copies of small networks; right and wrong ones are written as a student writes them.
 """
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -83,6 +82,7 @@ def _detached(answer: Answer, g: torch.Generator) -> str | None:
         hard("a generator that squeezes", **_curve(g, 5, 0.3)),
         hard("a single point", **_curve(g, 1, 1.6)),
         extreme("codes far out", **_curve(g, 4, 1.4, far=60.0)),
+        extreme("a generator that hardly rises", **_curve(g, 3, 1e-8)),
     ],
     results=("x", "log p(x)"),
     dtype="same",
@@ -208,6 +208,8 @@ discriminator_loss.wrong = {
         lambda real, fake: _of_d(sigmoid(real), sigmoid(fake)),
     "the logarithm is missing: this is the mean of 1 - D and of D.":
         lambda real, fake: sigmoid(-real).mean() + sigmoid(fake).mean(),
+    "you take the mean of the logits first: take it last, of the losses.":
+        lambda real, fake: _of_d(real.mean(), fake.mean()),
     "`F.binary_cross_entropy` cuts every logarithm at -100, so a sure mistake is too cheap: use softplus.":
         lambda real, fake: _cross_entropy(sigmoid(real), 1) + _cross_entropy(sigmoid(fake), 0),
     "a sure discriminator makes your loss infinite: 1 - sigmoid rounds to 0 before the logarithm. -log(1 - sigmoid(a)) "
@@ -285,6 +287,12 @@ def _cells(g: torch.Generator, n: int) -> dict[str, Tensor]:
     return {"log_p": log_p[0], "log_q": log_p[1], "dx": dx}
 
 
+def _wide_cells(g: torch.Generator, n: int) -> dict[str, Tensor]:
+    """In small units, so that densities are small; in double precision, since their entropies are large."""
+    log_p, log_q, dx = (x.double() for x in _cells(g, n).values())
+    return {"log_p": log_p - 60, "log_q": log_q - 60, "dx": dx * math.exp(60)}
+
+
 def _apart() -> dict[str, Tensor]:
     """Far apart, with cells in between that neither density reaches."""
     x = linspace(-70, 70, 141).to(torch.get_default_dtype())
@@ -318,6 +326,7 @@ def _by_densities(log_p: Tensor, log_q: Tensor, dx: Tensor) -> Tensor:
         tame("cells of different width", **_cells(g, 6)),
         tame("more cells", **_cells(g, 9)),
         extreme("densities that never meet", **_apart()),
+        extreme("very wide cells", **_wide_cells(g, 5)),
     ],
     passes="half of each divergence from the mixture, between 0 and log 2.",
 )
@@ -356,6 +365,8 @@ jsd.wrong = {
     "the sign is wrong: a divergence is never negative.": lambda p, q, dx: -_jsd(p, q, dx),
     "the widths dx are missing: a sum becomes an integral when each term is multiplied by its cell.":
         lambda p, q, dx: _jsd(p, q, ones_like(dx)),
+    "you average over the cells: add them up, each times its width.":
+        lambda p, q, dx: _jsd(p, q, ones_like(dx) / len(dx)),
     "you use one width for all cells: they may differ, so multiply before you sum.":
         lambda p, q, dx: _jsd(p, q, dx[:1]),
     "you use the mean width for all cells: they may differ, so multiply before you sum.":
@@ -430,6 +441,8 @@ generator_losses.wrong = {
         lambda fake: ((1 - sigmoid(fake)).log().mean(), None),
     "for a logit of 2000 your minimax loss is infinite: an exp overflows. softplus is safe for every logit.":
         lambda fake: (-(1 + fake.exp()).log().mean(), None),
+    "you average D before the logarithm: average the logarithms.":
+        lambda fake: ((1 - sigmoid(fake).mean()).log(), None),
     "your second loss is log D: some lecture notes have the generator maximise -log D, but that makes its fakes worse. "
     "It minimises -log D.":
         lambda fake: (None, -softplus(-fake).mean()),
@@ -521,21 +534,21 @@ class _Seen(list):
 
 
 class _Net(nn.Module):
-    """A small network with gradients left over from before."""
+    """A small network with gradients left over from before, (n, width) -> (n, width), or logits (n,)."""
 
-    def __init__(self, name: str, net: nn.Module, width: int, g: torch.Generator):
+    def __init__(self, name: str, weights: Sequence[Tensor], slopes: Sequence[Tensor]):
         super().__init__()
-        self.name, self.net, self.width, self.seen = name, net, width, _Seen()
-        for parameter in net.parameters():
-            parameter.data = normal(g, *parameter.shape)
-            parameter.grad = normal(g, *parameter.shape)
+        self.name, self.width, self.seen = name, len(weights[0]), _Seen()
+        for layer, x, slope in zip("abcd", weights, slopes, strict=True):
+            setattr(self, layer, nn.Parameter(x))
+            getattr(self, layer).grad = slope
 
     def forward(self, x: Tensor) -> Tensor:
         if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != self.width:
             what = f"the shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise Wrong(f"`{self.name}` wants (n, {self.width}), and was given {what}.")
         self.seen.append(x)
-        return self.net(x)
+        return ((x @ self.a + self.b).tanh() @ self.c + self.d).squeeze(1)
 
     def saw(self, x: Tensor) -> bool:
         """Was every row of x among what it was given?"""
@@ -553,11 +566,8 @@ class _Net(nn.Module):
         return all(x.requires_grad for x in self.parameters())
 
     def fresh(self) -> "_Net":
-        made = copy.deepcopy(self)
-        made.seen = _Seen()
-        for old, new in zip(self.parameters(), made.parameters(), strict=True):
-            new.grad = None if old.grad is None else old.grad.clone()
-        return made
+        both = zip(*((x.detach().clone(), x.grad.clone()) for x in self.parameters()), strict=True)
+        return _Net(self.name, *both)
 
 
 def _taking(player: str) -> Callable[[Answer], Answer]:
@@ -574,17 +584,17 @@ def _taking(player: str) -> Callable[[Answer], Answer]:
             loss = answer(
                 d, g, torch.optim.SGD(mine.parameters(), lr=optimizer.param_groups[0]["lr"]), *data
             )
-            amiss = [not d.learns(), not g.learns(), not same(other.state(), before.state())]
+            if isinstance(loss, float):
+                raise Wrong(
+                    "your loss is a Python number: return the tensor, whose `.item()` the caller takes."
+                )
+            amiss = [not d.learns(), not d.training, not g.learns(), not g.training]
+            amiss += [not same(other.state(), before.state()), d.saw(data[-1])]
             if player == "discriminator":
                 amiss += [not g.slopes().any(), not same(g.slopes(), generator.slopes())]
             else:
                 amiss += [bool(g.seen and d.seen) and not any(x.requires_grad for x in d.seen)]
-            amiss += [
-                not g.seen and d.saw(data[-1]),
-                not g.seen,
-                not g.saw(data[-1]),
-                not d.saw(data[0][: len(data) - 1]),
-            ]
+            amiss += [not g.seen, not g.saw(data[-1]), not d.saw(data[0][: len(data) - 1])]
             return torch.tensor([*amiss, True].index(True)), loss, mine.state()
 
         return run
@@ -593,12 +603,10 @@ def _taking(player: str) -> Callable[[Answer], Answer]:
 
 
 def _game(player: str, label: str, g: torch.Generator, width: int, n: int, m: int) -> Case:
-    tall = nn.Sequential(nn.Linear(width, 4), nn.Tanh(), nn.Linear(4, 1), nn.Flatten(0))
-    wide = nn.Sequential(nn.Linear(width, 4), nn.Tanh(), nn.Linear(4, width))
-    nets = {
-        "discriminator": _Net("discriminator", tall, width, g),
-        "generator": _Net("generator", wide, width, g),
-    }
+    nets = {}
+    for name, outputs in (("discriminator", 1), ("generator", width)):
+        shapes = [(width, 4), (4,), (4, outputs), (outputs,)]
+        nets[name] = _Net(name, *([normal(g, *shape) for shape in shapes] for _ in range(2)))
     optimizer = torch.optim.SGD(nets[player].parameters(), lr=0.5)
     data = {"x": 1 + normal(g, n, width), "z": normal(g, m, width)}
     if player == "generator":
@@ -616,7 +624,6 @@ def _games(player: str) -> Callable[[torch.Generator], list[Case]]:
 def _d_step(
     loss: Callable[[Tensor, Tensor], Tensor] = _of_d,
     goal: Callable[[Tensor, Tensor], Tensor] | None = None,
-    before: Callable[[_Net, _Net], Any] = lambda d, g: None,
     clear: bool = True,
     move: bool = True,
     fakes: Callable[[_Net, Tensor], Tensor] = lambda g, z: g(z).detach(),
@@ -626,32 +633,56 @@ def _d_step(
     """A step of D with something else in it; `goal` is what the step makes smaller, if that is not the loss."""
 
     def answer(discriminator, generator, optimizer, x, z):
-        before(discriminator, generator)
         real = discriminator(x) if looks else x
         fake = discriminator(fakes(generator, z))
         if clear:
             optimizer.zero_grad()
-        (goal or loss)(real, fake).backward()
+        made = loss(real, fake)
+        (goal(real, fake) if goal else made).backward()
         if move:
             optimizer.step()
         after(discriminator, generator)
-        return loss(real, fake)
+        return made
 
     return answer
 
 
-def _afterwards(step_of: Answer, loss: Callable[..., Tensor]) -> Answer:
-    def answer(discriminator, generator, optimizer, *data):
-        step_of(discriminator, generator, optimizer, *data)
+def _in_both_steps(take: Callable[..., Answer], loss: Callable[..., Tensor]) -> dict[str, Answer]:
+    """Entries for what is switched off in one of the players and never on again, and for what comes too late."""
+
+    def afterwards(discriminator, generator, optimizer, *data):
+        take()(discriminator, generator, optimizer, *data)
         return loss(*map(discriminator, data[:-1]), discriminator(generator(data[-1]).detach()))
 
-    return answer
+    off = {
+        "you switch off the gradients of the {} and leave them off, so it could never learn again: switch them on "
+        "before you return, or do without.":
+            lambda net: net.requires_grad_(False),
+        "you leave the {} in the mode of evaluation: call `.train()` before you return, or do without `.eval()`.":
+            nn.Module.eval,
+    }  # fmt: skip
+    return {
+        "you return the loss after the step: return the one you stepped on.": afterwards,
+        "you take two steps on one batch: take one.": lambda *given: [take()(*given) for _ in range(2)][1],
+    } | {
+        words.format(name): take(after=lambda *nets, i=i, switch=switch: switch(nets[i]))
+        for i, name in enumerate(("discriminator", "generator")) for words, switch in off.items()
+    }  # fmt: skip
+
+
+def _not_by_the_optimizer(case: Case, got: Tensor, want: Tensor) -> str | None:
+    return (
+        "the loss is right, but not where the step leads: take one `optimizer.step()`, of the optimizer that is given, "
+        "along the gradient of this loss as it is."
+        if want.ndim else None
+    )  # fmt: skip
 
 
 @step(
     _games("discriminator"),
     around=_taking("discriminator"),
     results=("how the step is taken", "the loss", "what becomes of D"),
+    probe=_not_by_the_optimizer,
     passes="the discriminator moves, and the generator has not noticed.",
 )
 def discriminator_step(discriminator, generator, optimizer, x, z):
@@ -677,12 +708,7 @@ def _nudge(net: _Net) -> None:
 
 
 discriminator_step.wrong = {
-    "you switch off the gradients of the discriminator and leave them off, so it could never learn again: switch them "
-    "on before you return, or do without.":
-        _d_step(after=lambda d, g: d.requires_grad_(False)),
-    "you switch off the gradients of the generator and leave them off, so it could never learn again: switch them on "
-    "before you return, or do without.":
-        _d_step(before=lambda d, g: g.requires_grad_(False)),
+    **_in_both_steps(_d_step, _of_d),
     "the generator moves too: this step changes the discriminator alone, by the optimizer that is given.":
         _d_step(after=lambda d, g: _nudge(g)),
     "you clear the generator's gradients, which are not yours: detach the fakes, and none will arrive there.":
@@ -695,7 +721,8 @@ discriminator_step.wrong = {
     "you draw noise of your own: give the generator the z that is handed to you.":
         _d_step(fakes=lambda g, z: g(-z).detach()),
     "D never sees the real x.": lambda d, g, optimizer, x, z: _d_step()(d, g, optimizer, g(z).detach(), z),
-    "the discriminator does not move: the order is `optimizer.zero_grad()`, `loss.backward()`, `optimizer.step()`.":
+    "the discriminator does not move: the order is `optimizer.zero_grad()`, `loss.backward()`, `optimizer.step()`, and "
+    "its logits keep their history.":
         _d_step(move=False),
     "the gradients of the last generator step are still in D's parameters, and yours are added to them: call "
     "`optimizer.zero_grad()` before `backward`.":
@@ -708,14 +735,14 @@ discriminator_step.wrong = {
         _d_step(lambda real, fake: softplus(-real).mean()),
     "only the fake half of the loss is there: D must see the real x too.":
         _d_step(lambda real, fake: softplus(fake).mean(), looks=False),
+    "you average over real ones and fakes together: take the mean of each, and add the two.":
+        _d_step(lambda real, fake: softplus(cat([-real, fake])).mean()),
     "D learns to call the fakes real and the data fake: real ones come first in the loss, and their label is 1.":
         _d_step(lambda real, fake: _of_d(fake, real)),
     "you train D on the generator's wish, that fakes are called real: take the discriminator's loss.":
         _d_step(lambda real, fake: softplus(-fake).mean(), looks=False),
     "you go uphill: the optimizer minimises, so give it the loss, not the value V(D, G).":
         _d_step(lambda real, fake: -_of_d(real, fake)),
-    "the step is right, but you return the loss after it: return the one you stepped on.":
-        _afterwards(_d_step(), _of_d),
 }  # fmt: skip
 
 
@@ -749,6 +776,7 @@ def _g_step(
     _games("generator"),
     around=_taking("generator"),
     results=("how the step is taken", "the loss", "what becomes of G"),
+    probe=_not_by_the_optimizer,
     passes="the generator moves uphill in D's eyes, and D stands still.",
 )
 def generator_step(discriminator, generator, optimizer, z):
@@ -768,12 +796,7 @@ def generator_step(discriminator, generator, optimizer, z):
 
 
 generator_step.wrong = {
-    "you switch off the gradients of the discriminator and leave them off, so it could never learn again: switch them "
-    "on before you return, or do without.":
-        _g_step(after=lambda d, g: d.requires_grad_(False)),
-    "you switch off the gradients of the generator and leave them off, so it could never learn again: switch them on "
-    "before you return, or do without.":
-        _g_step(after=lambda d, g: g.requires_grad_(False)),
+    **_in_both_steps(_g_step, _of_g),
     "the discriminator moves too: this step changes the generator alone, by the optimizer that is given.":
         _g_step(after=lambda d, g: _nudge(d)),
     "your fakes are detached (`.detach()`, or `torch.no_grad()`), so no gradient reaches the generator: here it must "
@@ -783,7 +806,8 @@ generator_step.wrong = {
         _g_step(fakes=lambda g, z: z),
     "the generator is never asked: the fakes are `generator(z)`.": _g_step(fakes=lambda g, z: z + 1),
     "you draw noise of your own: give the generator the z that is handed to you.": _g_step(fakes=lambda g, z: g(-z)),
-    "the generator does not move: the order is `optimizer.zero_grad()`, `loss.backward()`, `optimizer.step()`.":
+    "the generator does not move: the order is `optimizer.zero_grad()`, `loss.backward()`, `optimizer.step()`, and the "
+    "logits keep their history.":
         _g_step(move=False),
     "old gradients are still in the generator's parameters, and yours are added to them: call `optimizer.zero_grad()` "
     "before `backward`.":
@@ -794,9 +818,9 @@ generator_step.wrong = {
         _g_step(lambda fake: softplus(fake).mean()),
     "your generator maximises -log D, as some lecture notes say, and gets worse: it minimises -log D.":
         _g_step(lambda fake: -_of_g(fake)),
+    "you step on both losses at once: take the non-saturating one.":
+        _g_step(lambda fake: softplus(-fake).mean() - softplus(fake).mean()),
     "you step on the sum over the fakes: take the mean.": _g_step(lambda fake: softplus(-fake).sum()),
-    "the step is right, but you return the loss after it: return the one you stepped on.":
-        _afterwards(_g_step(), _of_g),
 }  # fmt: skip
 
 
@@ -847,6 +871,14 @@ def _apart_from(x: Tensor, centers: Tensor) -> Tensor:
     return (x[:, None] - centers).abs()  # (n, M, d)
 
 
+def _counted_twice(answer: Answer, g: torch.Generator) -> str | None:
+    """Which of two modes gets a point midway between them is not said, but only one does."""
+    given = {**_line(1.0, 3.0, 3.0), "radius": 1.0}
+    n = call("hits", answer, Case("points midway between two modes", given)).sum()
+    words = "a point as near to two modes counts for both: it belongs to one of them."
+    return words if n > 3 else None
+
+
 def _count(distances: Tensor, radius: float) -> Tensor:
     distance, nearest = distances.min(dim=1)
     return nearest[distance <= radius].bincount(minlength=distances.shape[1])
@@ -861,6 +893,7 @@ def _count(distances: Tensor, radius: float) -> Tensor:
         hard("a single point", **_line(2.25)),
         hard("points near no mode at all", **_line(-2.0, 0.75, 5.0, 9.0)),
     ],
+    live=[_counted_twice],
     passes="every point counts for its nearest mode, or for none.",
 )
 def hits(x: Tensor, centers: Tensor, radius: float) -> Tensor:
@@ -885,6 +918,10 @@ hits.wrong = {
         lambda x, centers, radius: _count(cdist(x, centers), math.inf),
     "points exactly on the rim are left out: a distance equal to the radius counts, `<=`.":
         lambda x, centers, radius: _count(cdist(x, centers), radius * (1 - 1e-6)),
+    "you count the points beyond the radius: count those within.":
+        lambda x, centers, radius: (
+            cdist(x, centers).argmin(1)[cdist(x, centers).amin(1) > radius].bincount(minlength=len(centers))
+        ),
     "you compare the squared distance with the radius: take its root, or square the radius.":
         lambda x, centers, radius: _count(cdist(x, centers).square(), radius),
     "you add up the absolute differences of the coordinates: the distance is the root of the sum of their squares.":

@@ -546,7 +546,7 @@ plots.show_curves(
 # No real points are needed. All information about the data reaches $G$ through $D$.
 #
 # **Write** `generator_step(discriminator, generator, optimizer, z)`. The optimizer holds the parameters of $G$. Take
-# one step on your non-saturating loss and return the loss that you stepped on, as a tensor. $D$ must stand still;
+# one step on your non-saturating loss and return the loss that you stepped on, as a tensor. $D$ must be as it was;
 # what is left in its gradients does not matter, since its own step clears them.
 #
 # <details><summary>Hint</summary>
@@ -614,7 +614,7 @@ print(f"in the end it is 0.1 nats worse than at the start:  {alone[-1] > alone[0
 # *Difficulty 2 of 5 · importance 4 of 5 · 15 minutes*
 #
 # Has a generator found all of the data? The losses do not say. Where the data have known centers $c_1, \dots, c_M$ we
-# can count. A point belongs to its nearest center, and only if it is near enough:
+# can count. A point belongs to its nearest center (to one, if two are as near), and only if it is near enough:
 #
 # $$h_k = \#\big\{ i : k = \arg\min_j \lVert x_i - c_j \rVert \;\text{ and }\; \lVert x_i - c_k \rVert \le r \big\}.$$
 #

@@ -30,20 +30,17 @@ def conditionals_by_loops(table):
 
 
 bank.right("conditionals", conditionals_by_loops)
-bank.wrong(
-    "conditionals",
-    {
-        "p.x1 . earlier pixels.: you return the logarithm": lambda table: [p.log() for p in conditionals(table)],
-        "does not sum to one over its own pixel": lambda table: [
-            *conditionals(table)[:3], (table + 0.01) / table.sum(3, True)
-        ],
-        "returns 3: return 4 tensors": lambda table: conditionals(table)[:3],
-        "a small number": lambda table: [
-            p / (p.sum(-1, keepdim=True) + 1e-8)
-            for p in (table.sum((1, 2, 3)), table.sum((2, 3)), table.sum(3), table)
-        ],
-    },
-)  # fmt: skip
+bank.wrong("conditionals", {
+    "p.x1 . earlier pixels.: you return the logarithm": lambda table: [p.log() for p in conditionals(table)],
+    "does not depend on x1": lambda table: [*conditionals(table)[:3], conditionals(table.flip(0).add(table))[3]],
+    "does not sum to one over its own pixel": lambda table: [
+        *conditionals(table)[:3], (table + 0.01) / table.sum(3, True)
+    ],
+    "returns 3: return 4 tensors": lambda table: conditionals(table)[:3],
+    "a small number": lambda table: [
+        p / (p.sum(-1, keepdim=True) + 1e-8) for p in (table.sum((1, 2, 3)), table.sum((2, 3)), table.sum(3), table)
+    ],
+})  # fmt: skip
 
 
 # ---------------------------------------------------------------- 2. mask
@@ -64,22 +61,20 @@ def kept(kind, size, *slices):
 
 
 bank.right("mask", mask_of_booleans)
-bank.wrong(
-    "mask",
-    {
-        "below the centre row": lambda kind, size: mask(kind, size) + torch.ones(size, size).tril(-size // 2).flip(1),
-        "to the right of the centre": lambda kind, size: kept(kind, size, slice(size // 2 + 1)),
-        "part of the rows above": lambda kind, size: kept(kind, size, (slice(size // 2 + 1), slice(size // 2 + 1))),
-        "to the left of the centre": lambda kind, size: kept(kind, size, slice(size // 2)),
-        "The number 3 of .* stands in your code": lambda kind, size: mask(kind, 3),
-        "only zeros and ones": lambda kind, size: (mask("A", size) + mask("B", size)) / 2,
-        "at every size": lambda kind, size: mask("B" if size > 3 else kind, size),
-        "`F.conv2d` wants one dtype": lambda kind, size: mask(kind, size).to(
-            {torch.float32: torch.float64}.get(torch.get_default_dtype(), torch.float32)
-        ),
-        "0 everywhere": lambda kind, size: 0 * mask(kind, size),
-    },
-)  # fmt: skip
+bank.wrong("mask", {
+    "below the centre row": lambda kind, size: mask(kind, size) + torch.ones(size, size).tril(-size // 2).flip(1),
+    "to the right of the centre": lambda kind, size: kept(kind, size, slice(size // 2 + 1)),
+    "part of the rows above": lambda kind, size: kept(kind, size, (slice(size // 2 + 1), slice(size // 2 + 1))),
+    "to the left of the centre": lambda kind, size: kept(kind, size, slice(size // 2)),
+    "The number 3 of .* stands in your code": lambda kind, size: mask(kind, 3),
+    "only zeros and ones": lambda kind, size: (mask("A", size) + mask("B", size)) / 2,
+    "A keeps the centre at this size": lambda kind, size: mask("B" if size > 3 else kind, size),
+    "B hides the centre at this size": lambda kind, size: mask("A" if size == 1 else kind, size),
+    "`F.conv2d` wants one dtype": lambda kind, size: mask(kind, size).to(
+        {torch.float32: torch.float64}.get(torch.get_default_dtype(), torch.float32)
+    ),
+    "0 everywhere": lambda kind, size: 0 * mask(kind, size),
+})  # fmt: skip
 
 
 # ---------------------------------------------------------------- 3. masked_conv
@@ -106,16 +101,17 @@ def gradient_of_a_whole_kernel(x, weight, mask, bias):
 
 
 bank.right("masked_conv", masked_conv_by_shifts)
-bank.wrong(
-    "masked_conv",
-    {
-        "the optimiser owns the weight": overwrites_the_weight,
-        "no gradient reaches `x` and `weight` and `bias`": torch.no_grad()(lambda *arguments: masked_conv(*arguments)),
-        "no gradient reaches `x`,": lambda x, *others: masked_conv(x.detach(), *others),
-        "no gradient reaches `weight`,": lambda x, weight, *others: masked_conv(x, weight.data, *others),
-        "the gradient of `weight` is not": gradient_of_a_whole_kernel,
-    },
-)  # fmt: skip
+bank.wrong("masked_conv", {
+    "the optimiser owns the weight": overwrites_the_weight,
+    "no gradient reaches `x` and `weight` and `bias`": torch.no_grad()(lambda *arguments: masked_conv(*arguments)),
+    "no gradient reaches `x`,": lambda x, *others: masked_conv(x.detach(), *others),
+    "no gradient reaches `weight`,": lambda x, weight, *others: masked_conv(x, weight.data, *others),
+    "the gradient of `weight` is not": gradient_of_a_whole_kernel,
+    "add the bias once": lambda x, weight, mask, bias: masked_conv(x, weight, mask, 2 * bias),
+    "not near the border":
+        lambda x, weight, mask, bias: F.conv2d(F.pad(x, [len(mask) // 2] * 4, mode="circular"), weight * mask, bias),
+    "moved by 1": lambda x, weight, mask, bias: F.conv2d(F.pad(x, [len(mask) - 1, 0] * 2), weight * mask, bias),
+})  # fmt: skip
 
 
 # ---------------------------------------------------------------- 4. receptive_field
@@ -148,15 +144,12 @@ def uses_the_callers_images(net, x, pixel):
 
 
 bank.right("receptive_field", receptive_field_by_jacobian, receptive_field_by_poking)
-bank.wrong(
-    "receptive_field",
-    {
-        "leaves marks on its argument|leave marks on the caller's images": uses_the_callers_images,
-        "return True or False": lambda *arguments: gradient_at(*arguments).abs().sum((0, 1)),
-        "False everywhere": lambda *arguments: gradient_at(*arguments).sum((0, 1)) > 1e6,
-        "a small number": lambda *arguments: gradient_at(*arguments).abs().sum((0, 1)) > 1e-6,
-    },
-)
+bank.wrong("receptive_field", {
+    "leaves marks on its argument|leave marks on the caller's images": uses_the_callers_images,
+    "return True or False": lambda *arguments: gradient_at(*arguments).abs().sum((0, 1)),
+    "False everywhere": lambda *arguments: gradient_at(*arguments).sum((0, 1)) > 1e6,
+    "a small number": lambda *arguments: gradient_at(*arguments).abs().sum((0, 1)) > 1e-6,
+})  # fmt: skip
 
 
 # ---------------------------------------------------------------- 5. and 6. blind_spot, look_up
@@ -182,25 +175,24 @@ def padded(x, weight, left, right, above, below):
 
 
 bank.right("blind_spot", blind_spot_by_slices)
-bank.wrong(
-    "blind_spot", {"return True or False": lambda *arguments: blind_spot(*arguments).float()}
-)
+bank.wrong("blind_spot", {
+    "return True or False": lambda *arguments: blind_spot(*arguments).float(),
+    "you count .*, which comes later": lambda read, pixel: ~read & ~blind_spot(read, pixel),
+    "you count .*, which is read": lambda read, pixel: blind_spot(read & False, pixel),
+    "left of the pixel in its own row": lambda read, pixel: blind_spot(read, (pixel[0], 0)),
+    "in a row above": lambda read, pixel: blind_spot(read, pixel) & ~blind_spot(read, (pixel[0], 0)),
+})  # fmt: skip
 bank.right("look_up", look_up_then_shift)
-bank.wrong(
-    "look_up",
-    {
-        "reads rows below the pixel": lambda x, weight, strict: padded(
-            x, weight, weight.shape[3] // 2, weight.shape[3] // 2, 0, weight.shape[2] - 1
-        ),
-        "has the shape .3, 4, 6, 5. where": lambda x, weight, strict: padded(
-            x, weight, 0, 0, weight.shape[2] - 1 + strict, -int(strict)
-        ),
-        "still reads the pixel's own row": lambda x, weight, strict: look_up(x, weight, strict) + 0.1 * look_up(
-            x, weight, False
-        ),
-        "no gradient reaches `x`": lambda x, *others: look_up(x.detach(), *others),
-    },
-)  # fmt: skip
+bank.wrong("look_up", {
+    "reads rows below the pixel":
+        lambda x, weight, strict: padded(x, weight, weight.shape[3] // 2, weight.shape[3] // 2, 0, weight.shape[2] - 1),
+    "has the shape .3, 4, 6, 5. where":
+        lambda x, weight, strict: padded(x, weight, 0, 0, weight.shape[2] - 1 + strict, -int(strict)),
+    "still reads the pixel's own row":
+        lambda x, weight, strict: look_up(x, weight, strict) + 0.1 * look_up(x, weight, False),
+    "the first row has nothing above": lambda x, weight, strict: look_up(x.roll(int(strict), 2), weight, False),
+    "no gradient reaches `x`": lambda x, *others: look_up(x.detach(), *others),
+})  # fmt: skip
 
 
 # ---------------------------------------------------------------- 7. gate
@@ -264,18 +256,15 @@ def nll_by_clamp(logits, level):
 
 
 bank.right("nll", nll_by_categorical)
-bank.wrong(
-    "nll",
-    {
-        "you sum over everything": lambda logits, level: with_bits(nll(logits, level)[0].sum(), level),
-        "you average over everything": lambda logits, level: with_bits(nll(logits, level)[0].mean(), level),
-        "returns one thing: return 2 tensors, the nats and the bits": lambda *arguments: nll(*arguments)[0],
-        "in another order": lambda *arguments: nll(*arguments)[::-1],
-        "a clamp": nll_by_clamp,
-        "no gradient reaches `logits`": lambda logits, level: nll(logits.detach(), level),
-        "the gradient of `logits` is not": lambda *arguments: (nll(*arguments)[0], nll(*arguments)[1].detach()),
-    },
-)  # fmt: skip
+bank.wrong("nll", {
+    "you sum over everything": lambda logits, level: with_bits(nll(logits, level)[0].sum(), level),
+    "you average over everything": lambda logits, level: with_bits(nll(logits, level)[0].mean(), level),
+    "returns one thing: return 2 tensors, the nats and the bits": lambda *arguments: nll(*arguments)[0],
+    "in another order": lambda *arguments: nll(*arguments)[::-1],
+    "a clamp": nll_by_clamp,
+    "no gradient reaches `logits`": lambda logits, level: nll(logits.detach(), level),
+    "the gradient of `logits` is not": lambda *arguments: (nll(*arguments)[0], nll(*arguments)[1].detach()),
+})  # fmt: skip
 
 
 # ---------------------------------------------------------------- 9. sample
@@ -329,39 +318,48 @@ def channels_together(logits_of, n, shape, levels):
     return x
 
 
+def rows_together(logits_of, n, shape, levels):
+    x = torch.zeros(n, *shape)
+    for i in range(shape[1]):
+        logits = logits_of(x)[..., i, :].movedim(1, -1)
+        x[..., i, :] = Categorical(logits=logits).sample() / (levels - 1)
+    return x
+
+
 def seeded(logits_of, n, shape, levels):
     torch.manual_seed(0)
     return sample(logits_of, n, shape, levels)
 
 
 bank.right("sample", sample_from_noise)
-bank.wrong(
-    "sample",
-    {
-        "draw all pixels from one call": all_at_once,
-        "every call sees an empty image": never_fed_back,
-        "a value is left undrawn": draw_in(lambda places: places[:-1]),
-        "the channels of a pixel together": channels_together,
-        "from the last value to the first": draw_in(lambda places: places[::-1]),
-        "column by column": draw_in(lambda places: sorted(places, key=lambda place: (place[1], place[0], place[2]))),
-        "all of red before green": draw_in(lambda places: sorted(places, key=lambda place: place[2])),
-        "values do not follow their logits": lambda logits_of, *others: sample(
-            lambda x: logits_of(x)[:, :, :1, :1, :1].expand_as(logits_of(x)), *others
-        ),
-        "draw once for each image": lambda logits_of, n, *others: sample(logits_of, 1, *others).repeat(n, 1, 1, 1),
-        "as if they were probabilities": lambda logits_of, *others: sample(lambda x: logits_of(x).log(), *others),
-        "the levels are not drawn with": lambda logits_of, *others: sample(lambda x: 2 * logits_of(x), *others),
-        r"Divide by levels - 1\.": lambda logits_of, n, shape, levels: sample(logits_of, n, shape, 2),
-        "you divide by levels: divide by": lambda logits_of, n, shape, levels: sample(logits_of, n, shape, levels + 1),
-        "no level k": lambda *arguments: sample(*arguments) + 0.05,
-        "never calls `logits_of`": lambda _, n, shape, levels: torch.randint(levels, (n, *shape)) / (levels - 1),
-        r"has the shape \(1, 2, 2\) where": lambda logits_of, n, *others: sample(logits_of, 1, *others)[0],
-        "every call draws the same numbers": seeded,
-        "a network of torch.float": lambda logits_of, *others: sample(
-            lambda x: logits_of(x.to({torch.float32: torch.float64}.get(x.dtype, torch.float32))), *others
-        ),
-    },
-)  # fmt: skip
+bank.wrong("sample", {
+    "draw all pixels from one call": all_at_once,
+    "every call sees an empty image": never_fed_back,
+    "a value is left undrawn": draw_in(lambda places: places[:-1]),
+    "the channels of a pixel together": channels_together,
+    "from the last value to the first": draw_in(lambda places: places[::-1]),
+    "blue before green": draw_in(lambda places: sorted(places, key=lambda place: (place[:2], -place[2]))),
+    "column by column": draw_in(lambda places: sorted(places, key=lambda place: (place[1], place[0], place[2]))),
+    "all of red before green": draw_in(lambda places: sorted(places, key=lambda place: place[2])),
+    "values do not follow their logits":
+        lambda logits_of, *others: sample(lambda x: logits_of(x)[:, :, :1, :1, :1].expand_as(logits_of(x)), *others),
+    "draw once for each image": lambda logits_of, n, *others: sample(logits_of, 1, *others).repeat(n, 1, 1, 1),
+    "as if they were probabilities": lambda logits_of, *others: sample(lambda x: logits_of(x).log(), *others),
+    "the levels are not drawn with": lambda logits_of, *others: sample(lambda x: 2 * logits_of(x), *others),
+    "levels are not drawn with": lambda logits_of, *others: sample(lambda x: logits_of(x).softmax(1), *others),
+    "at once, not at the end":
+        lambda logits_of, n, shape, levels: sample(lambda x: logits_of(x), n, shape, 2) / (levels - 1),
+    "changes more than one value": rows_together,
+    r"Divide by levels - 1\.": lambda logits_of, n, shape, levels: sample(logits_of, n, shape, 2),
+    "you divide by levels: divide by": lambda logits_of, n, shape, levels: sample(logits_of, n, shape, levels + 1),
+    "no level k": lambda *arguments: sample(*arguments) + 0.05,
+    "never calls `logits_of`": lambda _, n, shape, levels: torch.randint(levels, (n, *shape)) / (levels - 1),
+    r"has the shape \(1, 2, 2\) where": lambda logits_of, n, *others: sample(logits_of, 1, *others)[0],
+    "every call draws the same numbers": seeded,
+    "a network of torch.float": lambda logits_of, *others: sample(
+        lambda x: logits_of(x.to({torch.float32: torch.float64}.get(x.dtype, torch.float32))), *others
+    ),
+})  # fmt: skip
 
 
 # ---------------------------------------------------------------- 10. complete
@@ -413,27 +411,27 @@ def anew(logits_of, known, mask, levels):
 
 
 bank.right("complete", complete_in_place_of_the_unknown, complete_from_noise)
-bank.wrong(
-    "complete",
-    {
-        "nothing is drawn": lambda logits_of, known, mask, levels: known.clone(),
-        "keep where the mask is False": lambda model, known, mask, levels: complete(model, known, ~mask, levels),
-        "all missing values from one call": completed_at_once,
-        "draw every value anew": anew,
-        "Ask the mask at each value": lambda logits_of, known, mask, levels: complete(
-            logits_of, known, mask[:1].expand_as(mask), levels
-        ),
-        "come back at the end": lambda logits_of, known, mask, levels: torch.where(
-            mask, known, anew(logits_of, known, mask, levels)
-        ),
-        "does not follow from them": draws_backwards,
-        "changes its argument `known`": lambda logits_of, known, mask, levels: fill_in(
-            logits_of, known, levels, mask, known.clone()
-        ),
-        "all images of a call are|every call draws the same": one_draw_for_all,
-        "the levels are not drawn with": lambda logits_of, *others: complete(lambda x: 2 * logits_of(x), *others),
-    },
-)  # fmt: skip
+bank.wrong("complete", {
+    "nothing is drawn": lambda logits_of, known, mask, levels: known.clone(),
+    "keep where the mask is False": lambda model, known, mask, levels: complete(model, known, ~mask, levels),
+    "all missing values from one call": completed_at_once,
+    "draw every value anew": anew,
+    "Ask the mask at each value":
+        lambda logits_of, known, mask, levels: complete(logits_of, known, mask[:1].expand_as(mask), levels),
+    "come back at the end":
+        lambda logits_of, known, mask, levels: torch.where(mask, known, anew(logits_of, known, mask, levels)),
+    "does not follow from them": draws_backwards,
+    "is left undrawn": lambda logits_of, known, mask, levels: fill_in(
+        logits_of, torch.where(mask, known, 0), levels, mask, known, list(raster(known.shape[1:]))[:-1]
+    ),
+    "between two levels is changed":
+        lambda logits_of, known, *others: complete(logits_of, (known * 6).round() / 6, *others),
+    "levels are not drawn with": lambda logits_of, *others: complete(lambda x: logits_of(x).softmax(1), *others),
+    "changes its argument `known`":
+        lambda logits_of, known, mask, levels: fill_in(logits_of, known, levels, mask, known.clone()),
+    "all images of a call are|every call draws the same": one_draw_for_all,
+    "the levels are not drawn with": lambda logits_of, *others: complete(lambda x: 2 * logits_of(x), *others),
+})  # fmt: skip
 
 
 # ---------------------------------------------------------------- 11. colour_mask
@@ -445,17 +443,12 @@ def colour_mask_by_loops(kind, in_group, out_group):
 
 
 bank.right("colour_mask", colour_mask_by_loops)
-bank.wrong(
-    "colour_mask",
-    {
-        r"where \(6, 3\) is wanted": lambda kind, *others: torch.ones(3, 3).tril(
-            -1 if kind == "A" else 0
-        ),
-        "only zeros and ones": lambda kind, *others: (
-            colour_mask("A", *others) + colour_mask(kind, *others)
-        ),
-    },
-)
+bank.wrong("colour_mask", {
+    "group 0 must not read an input of group 1":
+        lambda kind, *groups: groups[0] != groups[1][:, None] if kind == "A" else colour_mask(kind, *groups),
+    r"where \(6, 3\) is wanted": lambda kind, *others: torch.ones(3, 3).tril(-1 if kind == "A" else 0),
+    "only zeros and ones": lambda kind, *others: colour_mask("A", *others) + colour_mask(kind, *others),
+})  # fmt: skip
 
 
 # ---------------------------------------------------------------- the bank, applied

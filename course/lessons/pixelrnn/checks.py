@@ -123,6 +123,8 @@ histogram.wrong = {
         lambda level, levels, extra: _shares(level, levels, extra).movedim(0, -1),
     "you make room only for the levels that occur: there are `levels` of them, whatever the images show.":
         lambda level, levels, extra: _shares(level, int(level.max()) + 1, extra),
+    "you count the levels 1 to K: they are 0 to K - 1.":
+        lambda level, levels, extra: _shares(level - 1, levels, extra),
     "you take a softmax of the counts: that is for logits. Divide counts by their sum.":
         lambda level, levels, extra: softmax(_count(level, levels) + extra, 0),
     "these are logarithms: return the probabilities.":
@@ -207,6 +209,10 @@ level_log_prob.wrong = {
         lambda logits, level: -_pick(log_softmax(logits, 1), level),
     "these are probabilities: return their logarithm.": lambda logits, level: _pick(softmax(logits, 1), level),
     "this is the logit itself: subtract the logarithm of the sum over all levels.": _pick,
+    "you subtract the largest logit and no more: subtract the logarithm of the sum over all levels too.":
+        lambda logits, level: _pick(logits, level) - logits.amax(1),
+    "this is the most likely level's log-probability: pick that of the level that came.":
+        lambda logits, level: log_softmax(logits, 1).amax(1),
     "you subtract the sum over the levels without its logarithm.":
         lambda logits, level: _pick(logits, level) - logits.amax(1) - (logits - logits.amax(1, True)).exp().sum(1),
     "you subtract the largest logit in the sum but not in front of it (or add it back in one place only): both terms "
@@ -313,6 +319,10 @@ lstm.wrong = {
         _with_memory(lambda f, i, g, c: f * c + i * tanh(g), gate=lambda a: a),
     "the state is o times the memory itself: take tanh of the memory, so that it stays in [-1, 1].":
         _with_state(lambda o, c, new: o * new),
+    "your memory itself went through a tanh: only the state h sees it so.":
+        _with_memory(lambda f, i, g, c: tanh(f * c + i * tanh(g))),
+    "the state comes from the content g alone: take tanh of the new memory.":
+        lambda gates, c: (sigmoid(gates.chunk(4, 1)[0]) * tanh(gates.chunk(4, 1)[3]), None),
     "the output gate is not used: h is o times tanh(c).": _with_state(lambda o, c, new: tanh(new)),
     "the state comes from the old memory: update c first, and then take h from the new one.":
         _with_state(lambda o, c, new: o * tanh(c)),
@@ -337,6 +347,7 @@ def _walk(
     memory: tuple[tuple[int, int], ...] = ((0, -1),),
     carry: str = "",
     of: int = 0,
+    order: str = "ofig",
     backwards: bool = False,
 ) -> Tensor:
     """States of a two-dimensional LSTM, a pixel at a time, (B, 4 F, H, W) -> (B, F, H, W).
@@ -347,6 +358,7 @@ def _walk(
         memory: where the memories lie that are added up.
         carry: "h" or "c" or both, where the end of a row is to the left of the next one's beginning.
         of: 0 for the states, 1 for the memories.
+        order: of the four parts of the gates.
         backwards: from the last pixel to the first.
     """
     height, width = gates.shape[2:]
@@ -363,7 +375,7 @@ def _walk(
     pixels = list(itertools.product(range(height), range(width)))
     for i, j in reversed(pixels) if backwards else pixels:
         own = gates[:, :, i, j] + at(i, j, left, 0) @ w_left.T + at(i, j, up, 0) @ w_up.T
-        done[i, j] = _lstm(own, zero + sum(at(i, j, step, 1) for step in memory))
+        done[i, j] = _lstm(own, zero + sum(at(i, j, step, 1) for step in memory), order)
     rows = [stack([done[i, j][of] for j in range(width)], -1) for i in range(height)]
     return stack(rows, -2)
 
@@ -431,6 +443,7 @@ plain_scan.wrong = {
     "the state runs on from the end of a row into the next: set h_left back to zero where a row begins.":
         _but(carry="h"),
     "you return the memories c: return the states h.": _but(of=1),
+    "your cell takes the gates in PyTorch's order i, f, g, o: call your `lstm`.": _but(order="ifgo"),
     "you begin at the lower right, so each state reads the pixels to come: begin at the upper left.":
         _but(backwards=True),
 }  # fmt: skip
@@ -494,6 +507,10 @@ skew.wrong = {
         lambda x: _skew(x, 1 - x.shape[2]),
     "your rows wrap around, and their ends come back at the left: move in zeros, and make the map wider by H - 1.":
         lambda x: stack([roll(x[:, :, i], i, 2) for i in range(x.shape[2])], 2),
+    "your rows move to the left, around the end: move row i to the right.":
+        lambda x: stack([roll(_skew(x)[:, :, i], -2 * i, 2) for i in range(x.shape[2])], 2),
+    "the places to which no pixel moves hold NaN (from `torch.empty`?): fill them with zeros.":
+        lambda x: _skew(x).where(_skew(0 * x + 1) > 0, torch.nan),
     "you move columns down: move rows to the right.": lambda x: _skew(x.mT).mT,
     "every row moves by the same amount: row i moves by i.": lambda x: pad_with(x, (0, x.shape[2] - 1)),
     "you fill up with the values at the edge: fill up with zeros, so that no pixel counts twice.": _edges,
@@ -551,7 +568,7 @@ def _columns(
 
 
 def _takes_too_many_steps(answer: Answer, g: torch.Generator) -> str | None:
-    """Steps are counted by what they call; a map of one pixel says how much that is in one of them."""
+    """Steps are counted by what they call; what one pixel more calls in a row is a step."""
 
     def squashings(label: str, case: dict[str, Tensor]) -> int:
         with _CountSquashing() as counter:
@@ -559,10 +576,14 @@ def _takes_too_many_steps(answer: Answer, g: torch.Generator) -> str | None:
         return counter.calls
 
     wide = _map(g, 2, 2, 3, 5)
-    pixel = {**wide, "gates": wide["gates"][:, :, :1, :1].clone()}
-    a_step = squashings("a map of one pixel", pixel)
-    steps = squashings("a wide map", wide) / a_step if a_step else 0
-    if steps <= 7:
+    one, two = (
+        squashings(
+            f"a map of {n} x 1 pixels", wide | {"gates": wide["gates"][:, :, :1, :n].clone()}
+        )
+        for n in (1, 2)
+    )
+    steps = squashings("a wide map", wide) / (two - one) if two > one else 0
+    if steps < 8:  # the first may take less than a step
         return None
     return (
         f"the states are right, but a 3 x 5 map takes you {steps:.0f} steps: a whole column of the skewed map at once "
@@ -605,6 +626,8 @@ diagonal_scan.wrong = {
         _columns(memory=_down),
     "the memory is zero in every column: hand the new c on to the next step.": _columns(memory=lambda c: 0 * c),
     "your states are still skewed: move them back with `unskew`.": _columns(end=lambda x: x),
+    "you keep the last W columns of the skewed states, but row i begins at column i: move them back with `unskew`.":
+        _columns(end=lambda x: x[..., -_width(x) :]),
     "you cut the skewed states to W columns, but row i of them begins at column i: move them back with `unskew`.":
         _columns(end=lambda x: x[..., : _width(x)]),
     "you scan the columns of the plain map, where the column before holds the state above and to the left: `skew` the "
@@ -701,6 +724,10 @@ right_to_left.wrong = {
     "the states are not moved down a row: at its own place each has read its own pixel and those to the right, which "
     "are still to come.":
         _mirrored,
+    "the first row is repeated on top: nothing is above it, so move in a row of zeros.":
+        lambda scan, gates: cat([_mirrored(scan, gates)[:, :, :1], _mirrored(scan, gates)[:, :, :-1]], 2),
+    "you set the first row to zero, but the others are not moved: move all states down by a row.":
+        lambda scan, gates: _moved(_moved(_mirrored(scan, gates), 0, -1), 0, 1),
     "you move the states up: then a pixel sees the row below it. Move them down.":
         lambda scan, gates: _moved(_mirrored(scan, gates), 0, -1),
     "rolling wraps around, so the first row gets the states of the last, which come from the future: move in a row of "
@@ -752,8 +779,8 @@ def _repeated(g: torch.Generator, temperature: float, n: int, k: int) -> Case:
     p = _warm(logits, temperature)
     level = _draw(logits, temperature, rand(n, generator=g, dtype=torch.float64))[:, None]
     level = where(p.gather(1, level) > 0.01, level, p.argmax(1, keepdim=True))
-    # in the inner part of its level, so that rounding decides nothing
-    inner = 0.1 + 0.8 * rand(n, 1, generator=g, dtype=torch.float64)
+    # near an end of its level: rounding decides nothing, and another temperature much
+    inner = 0.005 + 0.99 * (rand(n, 1, generator=g, dtype=torch.float64) > 0.5)
     u = ((p.cumsum(1) - p).gather(1, level) + inner * p.gather(1, level))[:, 0].to(logits)
     arguments = {"logits": cat([logits, logits]), "temperature": temperature, "u": cat([u, u])}
     kind = extreme if temperature < 0.1 else tame
@@ -770,6 +797,7 @@ def _at_an_edge(impossible: int) -> dict[str, Any]:
 def _just_below_one(g: torch.Generator) -> dict[str, Any]:
     """The largest u there is, above the rounded sum of the probabilities in many rows."""
     logits = normal(g, 300, 17)
+    logits[:60, -1] -= 7  # hardly ever the last level: here it is
     return {
         "logits": logits,
         "temperature": 1.0,
@@ -788,6 +816,11 @@ def _what_of_the_level(case: Case, got: Tensor, want: Tensor) -> str | None:
         return (
             "at a low temperature e^(a/T) is infinite, and your probabilities are lost: take the softmax from torch, "
             "or subtract the largest logit first."
+        )
+    if case.label == "u just below 1" and (got[got != want] == 0).all():
+        return (
+            "a u above the rounded sum of all K probabilities draws level 0, as `argmax` does where nothing is true: "
+            "it is of the last level."
         )
     if (got == case.arguments["logits"].shape[1]).any():
         return (
@@ -846,8 +879,9 @@ draw.wrong = {
         lambda logits, T, u: _draw(logits, 1 / T, u),
     "you divide probabilities by the temperature, and they no longer sum to one: divide the logits, before the "
     "softmax.":
-        lambda logits, T, u: _passed(_warm(logits) / T, u),
-    "you take logits for probabilities: they need a softmax.": lambda logits, T, u: _passed(logits.double() / T, u),
+        lambda logits, T, u: _passed((_warm(logits) / T)[:, :-1], u),
+    "you take logits for probabilities: they need a softmax.":
+        lambda logits, T, u: _passed((logits.double() / T)[:, :-1], u),
     "you are one level too high: u below the first probability is level 0.":
         lambda logits, T, u: _draw(logits, T, u) + 1,
     "you are one level too low: wanted is the level whose probability takes the sum beyond u.":
@@ -855,12 +889,18 @@ draw.wrong = {
     "you compare u with single probabilities: compare it with their sum from level 0 on (`cumsum`).":
         lambda logits, T, u: (_warm(logits, T) > u[:, None]).to(torch.uint8).argmax(1),
     "you count the levels whose single probability is at most u: compare u with their sum from level 0 on (`cumsum`).":
-        lambda logits, T, u: (_warm(logits, T) <= u[:, None]).sum(dim=1),
+        lambda logits, T, u: (_warm(logits, T)[:, :-1] <= u[:, None]).sum(dim=1),
     "you add up from the last level downwards: begin at level 0.":
         lambda logits, T, u: logits.shape[1] - 1 - _draw(logits.flip(1), T, u),
     "you count the sums above u: count those that u has passed.":
-        lambda logits, T, u: logits.shape[1] - _draw(logits, T, u),
+        lambda logits, T, u: logits.shape[1] - 1 - _draw(logits, T, u),
+    "you leave out the first sum: it is the last that is not needed.":
+        lambda logits, T, u: (_warm(logits, T).cumsum(1)[:, 1:] <= u[:, None]).sum(dim=1),
+    "you count from the last level: turn back what you have turned round.":
+        lambda logits, T, u: _draw(logits.flip(1), T, u),
     "all draws use the first number of u: each has its own.": lambda logits, T, u: _draw(logits, T, u[:1].expand_as(u)),
     "your sums run over the draws, axis 0: a distribution over the K levels is a row.":
         lambda logits, T, u: (_warm(logits, T).cumsum(0) <= u[:, None]).sum(dim=1),
+    "your softmax runs over the draws, axis 0: the probabilities of a row sum to one.":
+        lambda logits, T, u: _passed(softmax(logits.double() / T, 0)[:, :-1], u),
 }  # fmt: skip

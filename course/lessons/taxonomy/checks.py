@@ -28,8 +28,8 @@ from torch import (
 )
 from torch.nn.functional import log_softmax, one_hot
 
-from course.checking.core import Answer, Case, Wrong, call, normal
-from course.checking.step import extreme, hard, number, several, step, tame
+from course.checking.core import Case, Wrong, normal
+from course.checking.step import extreme, hard, number, step, tame
 
 __all__ = [
     "auroc",
@@ -212,6 +212,8 @@ white.wrong = {
     "of black.":
         _by_counts(lambda ones, images: (ones + 1) / (ones + 1).sum(1, keepdim=True)),
     "your table lies on its side: one row a class, one column a pixel.": lambda x, y, K: _laplace(x, y, K).T,
+    "only the 1 is divided: put brackets around the sum of the counts and 1.":
+        _by_counts(lambda ones, images: ones + 1 / (images + 2)),
     "these are counts: divide by the number of images of the class, and 2.":
         _by_counts(lambda ones, images: ones + 1),
     "these are logarithms: return the probabilities.": lambda x, y, K: _laplace(x, y, K).log(),
@@ -282,6 +284,12 @@ log_joint.wrong = {
         lambda x, prior, white: _pixels(x, white).sum(2) - math.log(len(prior)),
     "log p(y) counts once for every pixel in yours: an image has one class, so add it once, after the sum.":
         lambda x, prior, white: _pixels(x, white).sum(2) + x.shape[1] * prior.log(),
+    "you subtract what the black pixels add: all logarithms add up.":
+        lambda x, prior, white: x @ white.log().T - (1 - x) @ (1 - white).log().T + prior.log(),
+    "you take 1 minus the logarithm of p for a black pixel: take the logarithm of 1 - p.":
+        lambda x, prior, white: x @ white.log().T + (1 - x) @ (1 - white.log()).T + prior.log(),
+    "the sign of log p(x | y) is wrong, as of a loss (`binary_cross_entropy`): it is never above 0.":
+        lambda x, prior, white: prior.log() - _pixels(x, white).sum(2),
     "white and black are swapped: where x is 1, the probability is `white`.":
         lambda x, prior, white: _pixels(1 - x, white).sum(2) + prior.log(),
     "the sign is wrong: a log-probability is never above 0.":
@@ -324,8 +332,8 @@ def _hidden_underflow(case: Case, log_p: Tensor, posterior: Tensor) -> str | Non
         return None
     if (log_p == log_p[0]).all() and (log_p > joint.max()).all():
         return (
-            f"for images of -2000 nats your log p(x) is {log_p[0].item():.0f}: a small number inside the logarithm "
-            "hides that e^-2000 is 0. Subtract the largest first."
+            f"for images of -2000 nats your log p(x) is {log_p[0].item():.0f}: a small number inside the logarithm, or "
+            "a clamp, hides that e^-2000 is 0. Subtract the largest first."
         )
     if not posterior.any():
         return (
@@ -471,6 +479,8 @@ bits.wrong = {
     "this is the sum over the images: take their mean.":
         lambda log_p, n_pixels: -log_p.sum() / (n_pixels * math.log(2)),
     "you return a number for each image: take their mean.": lambda log_p, n_pixels: -log_p / (n_pixels * math.log(2)),
+    "you divide by the number of images twice: a mean has done so.":
+        lambda log_p, n_pixels: -log_p.mean() / (len(log_p) * n_pixels * math.log(2)),
     "you divide by 2: one bit is log 2 nats.": lambda log_p, n_pixels: -log_p.mean() / (2 * n_pixels),
     "these are decimal digits: divide by log 2, not by log 10.":
         lambda log_p, n_pixels: -log_p.mean() / (n_pixels * math.log(10)),
@@ -507,23 +517,19 @@ def _on_the_bounds(*prior: float) -> dict[str, Tensor]:
     return {"prior": _floats(*prior), "white": white, "u": u, "v": v.expand(4, 5).clone()}
 
 
-def _a_class_that_is_none(answer: Answer, g: torch.Generator) -> str | None:
-    """Rounding may put the last bound below 1, and a u above it; any class may come of that, but it must be one."""
+def _above_the_sum(g: torch.Generator) -> dict[str, Tensor]:
+    """Rounding may put the last bound below 1, and a u above it; that one is of the last class."""
     given = _numbers(g, 3, 4, 5)
     eps = torch.finfo(given["u"].dtype).eps
     given["prior"] *= 1 - 4 * eps
     given["u"][1] = 1 - eps / 2
-    y = several(call("draw", answer, Case("a u just below 1, above the last bound", given)))[0]
-    if ((y < 0) | (y > 3)).any():
-        return (
-            "the probabilities add up to a little less than 1 by rounding, and a u above their sum draws a class "
-            "that does not exist: leave out the last bound."
-        )
-    return None
+    return given
 
 
-def _of_floats(case: Case, y: Tensor, x: Tensor) -> str | None:
+def _of_kinds(case: Case, y: Tensor, x: Tensor) -> str | None:
     v = case.arguments["v"]
+    if y.is_floating_point():
+        return f"the classes are right, but y of `draw` is {y.dtype}: return whole numbers, which index a table."
     if x.dtype not in (v.dtype, torch.float32):
         return f"the values are right, but x of `draw` is {x.dtype}, and the next cell needs {v.dtype}, as v is."
     return None
@@ -544,10 +550,10 @@ def _of_table(f: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., tu
         hard("a single image", **_numbers(g, 1, 3, 4)),
         hard("numbers u and v on the very bounds", **_on_the_bounds(0.25, 0.25, 0.5)),
         hard("a class of probability 0", **_on_the_bounds(0.0, 0.5, 0.5)),
+        extreme("a u just below 1, above the last bound", **_above_the_sum(g)),
     ],
     results=("y", "x"),
-    properties=[_of_floats],
-    live=[_a_class_that_is_none],
+    properties=[_of_kinds],
     passes="first the class, then its pixels, each as often white as it should be.",
 )
 def draw(prior: Tensor, white: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -572,6 +578,16 @@ def draw(prior: Tensor, white: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Te
 draw.wrong = {
     "your classes are all equally common: class k gets a part of [0, 1] that is prior[k] long.":
         lambda prior, white, u, v: ((u * len(prior)).long(), None),
+    "the probabilities add up to a little less than 1 by rounding, and a u above their sum draws a class that does not "
+    "exist: leave out the last bound.":
+        lambda prior, white, u, v: ((u[:, None] >= prior.cumsum(0)).sum(1), None),
+    "the probabilities add up to a little less than 1 by rounding, and a u above their sum draws class 0, as `argmax` "
+    "does where nothing is true: it is of the last class.":
+        lambda prior, white, u, v: ((u[:, None] < prior.cumsum(0)).int().argmax(1), None),
+    "you leave out the first bound: it is the last that is not needed.":
+        lambda prior, white, u, v: ((u[:, None] >= prior.cumsum(0)[1:]).sum(1), None),
+    "you compare u with single probabilities: compare it with their sums, `prior.cumsum(dim=0)`.":
+        lambda prior, white, u, v: ((u[:, None] >= prior[:-1]).sum(1), None),
     "you compare u with the probabilities themselves: compare it with their sums, `prior.cumsum(dim=0)`.":
         lambda prior, white, u, v: ((u[:, None] >= prior).sum(1), None),
     "you always take the most common class: a rare one must come as well, as often as it should.":
@@ -683,6 +699,8 @@ typical.wrong = {
     "your mean is that of one pixel: the terms of log p(x) add up.": lambda p: (_mean(p) / p.shape[1], None),
     "your mean weighs white and black alike, as fair coins would: white comes with probability p.":
         lambda p: ((p.log() + (1 - p).log()).sum(1) / 2, None),
+    "you take 1 minus the logarithm of p for a black pixel: take the logarithm of 1 - p.":
+        lambda p: ((p * p.log() + (1 - p) * (1 - p.log())).sum(1), None),
     "your mean weighs a white pixel by 1 - p and a black one by p: turn them round.":
         lambda p: (((1 - p) * p.log() + p * (1 - p).log()).sum(1), None),
     "your mean is the logarithm of the mean of p(x): the mean of the logarithm is asked for.":
@@ -696,6 +714,8 @@ typical.wrong = {
         lambda p: (None, _variances(p).sqrt().sum(1)),
     "this is the standard deviation of how many pixels are white: each counts with the square of log p - log (1 - p).":
         lambda p: (None, (p * (1 - p)).sum(1).sqrt()),
+    "you add the two logarithms: the variance of a pixel has their difference, (a - b) squared.":
+        lambda p: (None, (p * (1 - p) * (p.log() + (1 - p).log()).square()).sum(1).sqrt()),
     "the square is missing: the variance of a pixel has (a - b) squared.":
         lambda p: (None, (p * (1 - p) * p.logit().abs()).sum(1).sqrt()),
     "the square is missing, so that white and black pixels cancel: the variance of a pixel has (a - b) squared.":
@@ -709,7 +729,7 @@ typical.wrong = {
     "you divide by the number of pixels: this is the standard deviation of log p(x) a pixel.":
         lambda p: (None, _std(p) / p.shape[1]),
     "your second result is how the means of the pixels differ: it should be how log p(x) differs from draw to draw.":
-        lambda p: (None, (p * p.log() + (1 - p) * (1 - p).log()).std(1, correction=0)),
+        lambda p: (None, (p * p.log() + (1 - p) * (1 - p).log()).std(1)),
 }  # fmt: skip
 
 
@@ -717,13 +737,13 @@ typical.wrong = {
 
 
 def _some_refused(
-    g: torch.Generator, m: int, n: int, k: int, share: float, ties: int = 0
+    g: torch.Generator, m: int, n: int, k: int, share: float, ties: int = 0, level: float = -20
 ) -> dict[str, Any]:
     """Scores of which the lower ones are those of nonsense; `ties` held-out images on both sides score the same.
 
     No new image scores as the held-out ones beside the threshold, so all right thresholds refuse the same ones.
     """
-    held_out = (-20 - 6 * normal(g, m).abs() - _uniform(g, m)).sort().values
+    held_out = (level - 6 * normal(g, m).abs() - _uniform(g, m)).sort().values
     below = round(share * m)
     if ties:
         held_out[below - ties : below + ties + 1] = held_out[below]
@@ -736,7 +756,7 @@ def _some_refused(
     logits[::3] *= 0.05  # of some the model is not sure
     return {
         "held_out": _shuffled(g, held_out),
-        "log_p": _shuffled(g, cat([held_out[ranks], -60 - 8 * _uniform(g, n - n // 2)])),
+        "log_p": _shuffled(g, cat([held_out[ranks], level - 40 - 8 * _uniform(g, n - n // 2)])),
         "posterior": softmax(logits, 1),
         "share": share,
     }
@@ -757,14 +777,15 @@ def _as_counted(made: Any, held_out: Tensor, log_p: Tensor, posterior: Tensor, s
         raise Wrong("the labels come first in yours: return the threshold, then the labels.")
     if not isinstance(threshold, Tensor) or threshold.ndim or not threshold.is_floating_point():
         return made
-    parts = [(held_out, part) for part in (share, 0.0, share / 2, 0.5, 1 - share)]
-    if threshold < held_out.min() - 5:
-        parts = [(log_p, share)]
-    for scores, part in parts:
-        wanted = round(part * len(scores))
-        if isfinite(threshold) and abs(int((scores < threshold).sum()) - wanted) <= 1:
-            lowest = scores.sort().values[min(wanted, len(scores) - 1)]
-            return lowest.to(threshold), labels
+    if not isfinite(threshold):
+        return made
+    every, of = cat([held_out, log_p]), (share, 0.0, share / 2, 0.5, 1 - share)
+    own = (log_p, (share,)) if threshold < held_out.min() - 5 else (held_out, of)
+    for scores, parts in (own, (every, (share,))):
+        below = int((scores < threshold).sum())
+        for wanted in (round(part * len(scores)) for part in parts):
+            if abs(below - wanted) <= 1:
+                return scores.sort().values[min(wanted, len(scores) - 1)].to(threshold), labels
     return threshold, labels
 
 
@@ -802,6 +823,7 @@ def _answering(
         tame("a share of 25 %", **_some_refused(g, 80, 20, 5, 0.25)),
         hard("many images at the threshold", **_some_refused(g, 120, 24, 4, 0.25, ties=5)),
         hard("a share of 0", **_some_refused(g, 50, 16, 3, 0.0)),
+        extreme("images of -2000 nats", **_some_refused(g, 50, 16, 3, 0.2, level=-2000)),
     ],
     results=("the threshold", "the list of labels"),
     read=_as_counted,
@@ -840,6 +862,15 @@ decide.wrong = {
         _at(lambda held_out, log_p, share: share * held_out.min()),
     "you count off the share in the order in which the images came: sort them first.":
         _at(lambda held_out, log_p, share: held_out[int(share * len(held_out))]),
+    "you count off from the other images too: the threshold comes from those held out alone.":
+        _at(lambda held_out, log_p, share: _quantile(cat([held_out, log_p]), share)),
+    "for a share of 0 your place is -1, which is the largest: count places from 0.":
+        _at(lambda held_out, log_p, share: held_out.sort().values[int(share * len(held_out)) - 1]),
+    "you compare probabilities, and those of -2000 nats are all 0: compare their logarithms.":
+        lambda held_out, log_p, posterior, share: (
+            _quantile(held_out.exp(), share).log(),
+            where(log_p.exp() < _quantile(held_out.exp(), share), -1, posterior.argmax(1)),
+        ),
     "your threshold is two standard deviations below the mean, whatever the share: count images.":
         _at(lambda held_out, log_p, share: held_out.mean() - 2 * held_out.std()),
     "your threshold refuses nearly all held-out images, and keeps the share: take the lower end.":
@@ -910,9 +941,9 @@ def _two_sets(g: torch.Generator, n: int, m: int, shift: int) -> dict[str, Tenso
     lambda g: [
         tame("few scores, with ties", **_two_sets(g, 6, 4, 2)),
         tame("the wrong way round", **_two_sets(g, 12, 16, -8)),
-        tame("many scores", **_two_sets(g, 25, 31, 3)),
+        tame("many scores, close together", **{key: x / 32 for key, x in _two_sets(g, 25, 31, 3).items()}),
         hard("a tie of one with one", in_scores=_floats(-3.0), out_scores=_floats(-3.0)),
-        extreme("scores of -2000 nats", **{key: x / 4 - 2000 for key, x in _two_sets(g, 9, 5, 2).items()}),
+        extreme("scores of -2000 nats", **{key: x / 64 - 2000 for key, x in _two_sets(g, 9, 5, 2).items()}),
     ],
     passes="the share of pairs in the right order, and half a pair for a tie.",
 )  # fmt: skip
@@ -939,6 +970,8 @@ auroc.wrong = {
     "you count the pairs the wrong way round: those count in which the first is higher.":
         lambda a, b: _pairs(b, a).mean(),
     "these are counts: divide by the number of pairs, N times M.": lambda a, b: _pairs(a, b).sum(),
+    "won pairs and ties count one half each: a won one counts 1.":
+        lambda a, b: (_pairs(a, b) > 0).to(a).mean() / 2,
     "you divide by N alone: there are N times M pairs.": lambda a, b: _pairs(a, b).sum() / len(a),
     "you divide by M alone: there are N times M pairs.": lambda a, b: _pairs(a, b).sum() / len(b),
     "you divide by N + M: there are N times M pairs.": lambda a, b: _pairs(a, b).sum() / (len(a) + len(b)),
@@ -981,6 +1014,8 @@ ORCHESTRA = {
     "wind": {"blow", "finger", "tune"},
     "drums": {"strike"},
 }
+DUO = {leaf: ORCHESTRA[leaf] for leaf in ("strings", "drums")}
+STONES: Leaves = {"silence": set(), "noise": {"hiss"}}
 
 
 def _models(g: torch.Generator) -> Iterator[Case]:
@@ -1001,6 +1036,8 @@ def _models(g: torch.Generator) -> Iterator[Case]:
         ("a model with three methods of three leaves", {"elbo", "gibbs", "chain"}, COURSE),
         ("on another tree, a violin", ORCHESTRA["strings"] | {"open_case"}, ORCHESTRA),
         ("on another tree, a drum", {"strike", "carry"}, ORCHESTRA),
+        ("on a tree with a leaf that promises nothing, a stone", {"lie"}, STONES),
+        ("on a tree of two, one that plays both", DUO["strings"] | DUO["drums"], DUO),
         ("on another tree, a drum with strings", {"strike", "pluck"}, ORCHESTRA),
     ):
         leaves = [list(tree)[i] for i in randperm(len(tree), generator=g).tolist()]
@@ -1095,6 +1132,9 @@ place.wrong = {
         lambda methods, leaves: max(leaves, key=lambda leaf: len(leaves[leaf] & methods)),
     "you compare how many methods there are: compare which.":
         _first(lambda own, methods, spoken_of: len(own) == len(methods & spoken_of)),
+    "the methods of the last leaf are missing in your T: collect those of all leaves.":
+        lambda methods, leaves: _first(lambda own, methods, spoken_of: own == methods)(
+            methods & set[str]().union(*[*leaves.values()][:-1]), leaves),
     "what fits no leaf lands on the first: it belongs nowhere.": _or_else(0),
     "what fits no leaf lands on the last: it belongs nowhere.": _or_else(-1),
     "everything is nowhere in yours.": lambda methods, leaves: NOWHERE,

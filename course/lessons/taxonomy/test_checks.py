@@ -181,18 +181,14 @@ def draw_in_loops(prior, white, u, v):
 
 
 def draw_by_argmax(prior, white, u, v):
-    y = (u[:, None] < prior.cumsum(dim=0)).int().argmax(dim=1)
+    ends = torch.cat([prior.cumsum(dim=0)[:-1], torch.ones(1)])
+    y = (u[:, None] < ends).int().argmax(dim=1)
     return [y, v.lt(white.index_select(0, y)).to(v)]
 
 
 def with_own_numbers(prior, white, u, v):
     y = torch.multinomial(prior, len(u), replacement=True)
     return y, torch.bernoulli(white[y])
-
-
-def with_the_last_bound(prior, white, u, v):
-    y = (u[:, None] >= prior.cumsum(dim=0)).sum(dim=1)
-    return y, (v < torch.cat([white, white[:1]])[y]).to(v)
 
 
 bank.right("draw", draw_by_search, draw_in_loops, draw_by_argmax)
@@ -203,7 +199,7 @@ bank.wrong("draw", {
         lambda prior, white, u, v: (draw(prior, white, u, v)[0], draw(prior, white, u, v)[1].half()),
     r"x of `draw` has the shape \(60, 4, 9\)":
         lambda prior, white, u, v: (draw(prior, white, u, v)[0], (v[:, None] < white).to(v)),
-    "leave out the last bound": with_the_last_bound,
+    "return whole numbers, which index": lambda *given: (draw(*given)[0].float(), draw(*given)[1]),
     "stops for a u just below 1":
         lambda prior, white, u, v: (y := (u[:, None] >= prior.cumsum(0)).sum(1), (v < white[y]).to(v)),
 })  # fmt: skip

@@ -43,6 +43,7 @@ __all__ = [
     "weighted_loss",
 ]
 
+NARROW = math.exp(-16)  # a spread small beside a small number in a student's code
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -130,6 +131,10 @@ bernoulli_log_prob.wrong = {
         lambda logits, x: (x * logits).sum(PIXELS),
     "your black pixels count nothing: where x = 0 its probability 1 - sigmoid(logit) belongs into the sum.":
         lambda logits, x: (x * -softplus(-logits)).sum(PIXELS),
+    "your white pixels count nothing: where x = 1 the logarithm of sigmoid(logit) belongs into the sum.":
+        lambda logits, x: ((1 - x) * -softplus(logits)).sum(PIXELS),
+    "log(1 + e^logit) is softplus of the logit itself, without a minus.":
+        lambda logits, x: (x * logits - softplus(-logits)).sum(PIXELS),
     "black and white are the wrong way round: sigmoid(logit) is the probability of a 1.":
         lambda logits, x: _bernoulli(logits, 1 - x).sum(PIXELS),
     "you add up probabilities: take their logarithm first.":
@@ -151,12 +156,13 @@ bernoulli_log_prob.wrong = {
 def _far(
     g: torch.Generator, d: int, codes: tuple[int, ...], means: int, scale: float = 1.0
 ) -> dict[str, Tensor]:
-    z, mean, log_std = (
-        scale * (2 + normal(g, *codes, d)),
-        normal(g, means, d),
-        0.5 * normal(g, means, d),
-    )
-    return {"z": z, "mean": mean, "log_std": log_std}  # fmt: skip
+    z, mean = scale * (2 + normal(g, *codes, d)), normal(g, means, d)
+    return {"z": z, "mean": mean, "log_std": 0.5 * normal(g, means, d)}
+
+
+def _narrow(g: torch.Generator) -> dict[str, Tensor]:
+    far = _far(g, 2, (3,), 3)
+    return {"z": NARROW * far["z"], "mean": NARROW * far["mean"], "log_std": far["log_std"] - 16}
 
 
 @step(
@@ -165,6 +171,7 @@ def _far(
         tame("5 codes under each of 3 Gaussians", **_far(g, 2, (5, 1), 3)),
         hard("a single entry", **_far(g, 1, (2,), 2)),
         extreme("codes far away", **_far(g, 2, (3,), 3, scale=100.0)),
+        extreme("a very narrow Gaussian", **_narrow(g)),
     ],
     gradient="z mean log_std",
     passes="one number a code, with every constant counted once for each entry.",
@@ -302,6 +309,13 @@ log_evidence.wrong = {
         lambda g: g.joint.logsumexp(0),
     "this adds up the likelihoods alone: each needs the weight p(z) times the area.":
         lambda g: g.log_likelihood.logsumexp(0),
+    "you multiply a logarithm by the area: add log(area) to it.": lambda g: g.joint.logsumexp(0) * g.area,
+    "you take the mean over the points: weigh each by the area, and add up.":
+        lambda g: g.joint.logsumexp(0) - math.log(len(g.z)),
+    "this is the average of log p(x|z) under the prior: log p(x) is the logarithm of the average of p(x|z).":
+        lambda g: (g.log_prior.exp() * g.log_likelihood).sum(0) * g.area,
+    "you keep the likeliest code alone: add up over all of them.":
+        lambda g: g.joint.amax(0) + math.log(g.area),
     "you add the area to a logarithm: add its logarithm, `math.log(area)`.":
         lambda g: g.joint.logsumexp(0) + g.area,
     "you divide by the number of points: the area already says how much each of them stands for.":
@@ -327,7 +341,8 @@ log_evidence.wrong = {
 def _what_is_wrong_with_the_draws(case: Case, z: Tensor) -> str | None:
     """Why thousands of draws (k, B, D) are not those of N(mean, std^2); None if they may be."""
     k, mean, log_std = len(z), case.arguments["mean"], case.arguments["log_std"]
-    if same(z[0], z[1]) and same(z[0], z[-1]):
+    noise = (z - mean) / log_std.exp()
+    if same(noise[0], noise[1]) and same(noise[0], noise[-1]):
         return (
             "all k draws of an image are the same: the noise needs an axis of length k in front, "
             "`torch.randn(k, B, D)`."
@@ -347,8 +362,10 @@ def _what_is_wrong_with_the_draws(case: Case, z: Tensor) -> str | None:
     like = [words for words, x in spreads.items() if ((spread / x).log().abs() < 0.1).all()]
     right = next(iter(spreads))
     if right not in like:
+        if case.kind == "extreme":
+            return "a clamp or a small number in your code widens a very narrow q: its spread is exp(log_std)."
         return like[0] if like else right
-    noise, center = (z - mean) / std, z.mean(dim=0)
+    center = z.mean(dim=0)
     allowed = 6 * std / math.sqrt(k)  # standard errors: a right answer fails once in many millions
     if not ((center - mean).abs() < allowed).all():
         zero = (center.abs() < allowed).all()
@@ -360,8 +377,14 @@ def _what_is_wrong_with_the_draws(case: Case, z: Tensor) -> str | None:
         return "all images share one noise: draw it for each of them, `torch.randn(k, B, D)`."
     if same(noise[..., :1].expand_as(noise), noise):
         return "the entries of a code share one noise: draw it for each of the D entries."
-    inside = (noise.abs() < 1).double().mean().item()
-    if abs(inside - 0.6827) > 6 * math.sqrt(0.6827 * 0.3173 / noise.numel()):
+    if noise.abs().amax((1, 2)).min() < 1e-3:
+        return "one of your draws is the mean itself: every draw has its own noise."
+    if len((1e4 * noise[:, 0, 0].abs()).round().unique()) < 0.7 * k:
+        return "some of your draws repeat others, or mirror them: every draw has its own noise."
+    for width, share in ((1, 0.6827), (2, 0.9545)):
+        inside = (noise.abs() < width).double().mean().item()
+        if abs(inside - share) < 6 * math.sqrt(share * (1 - share) / noise.numel()):
+            continue
         return "your noise has the right mean and spread, but is not normal: take `torch.randn`."
     return None
 
@@ -371,13 +394,14 @@ def _gradient_of_the_draws(answer: Answer, g: torch.Generator) -> str | None:
     result = call(
         "reparameterise", answer, Case("20 draws", {"mean": mean, "log_std": log_std, "k": 20})
     )
-    if not result.requires_grad:
+    weight = normal(g, 20, 3, 2)
+    loss = (weight * result).sum() + 0 * mean.sum()
+    got = grad(loss, (mean, log_std), allow_unused=True, materialize_grads=True)
+    if not any(x.any() for x in got):
         return (
             "no gradient reaches mean and log_std, so the encoder could never learn: draw the noise, not z, and leave "
             "out `.detach()` and `torch.no_grad()`."
         )
-    weight = normal(g, 20, 3, 2)
-    got = grad((weight * result).sum(), (mean, log_std), allow_unused=True, materialize_grads=True)
     wanted = weight.sum(dim=0), (weight * (result - mean).detach()).sum(dim=0)
     for name, a, b in zip(("mean", "log_std"), got, wanted, strict=True):
         if not a.any():
@@ -390,16 +414,19 @@ def _gradient_of_the_draws(answer: Answer, g: torch.Generator) -> str | None:
     return None  # fmt: skip
 
 
-def _three_posteriors(g: torch.Generator) -> dict:
+def _three_posteriors(g: torch.Generator, scale: float = 1.0) -> dict:
     """Means and spreads that are far from each other, and from what a mistake would make of them."""
     jitter = 0.05 * normal(g, 2, 3, 2)
     mean = torch.tensor([[2.0, -3.0], [1.0, 4.0], [-2.0, 3.0]]).to(jitter) + jitter[0]
     log_std = torch.tensor([[-1.2, 0.4], [0.7, -0.7], [1.4, -1.7]]).to(jitter) + jitter[1]
-    return {"mean": mean, "log_std": log_std}
+    return {"mean": scale * mean, "log_std": log_std + math.log(scale)}
 
 
 @step(
-    lambda g: [tame("3 images and k = 4000", **_three_posteriors(g), k=4000)],
+    lambda g: [
+        tame("3 images and k = 4000", **_three_posteriors(g), k=4000),
+        extreme("a very narrow q", **_three_posteriors(g, NARROW), k=4000),
+    ],
     random=True,
     properties=[_what_is_wrong_with_the_draws],
     live=[_gradient_of_the_draws],
@@ -437,6 +464,7 @@ reparameterise.wrong = {
         hard("a narrow q", mean=normal(g, 3, 2), log_std=0.5 * normal(g, 3, 2) - 3),
         hard("q equal to the prior", mean=0 * normal(g, 4, 3), log_std=0 * normal(g, 4, 3)),
         hard("a single image", mean=normal(g, 1, 4), log_std=0.5 * normal(g, 1, 4)),
+        extreme("a very narrow q", mean=normal(g, 2, 2), log_std=0.5 * normal(g, 2, 2) - 40),
     ],
     gradient="mean log_std",
     passes="one number an image, never negative, and zero where q is the prior.",
@@ -476,6 +504,8 @@ kl.wrong = {
         lambda mean, log_std: (_kl(mean, log_std) + 2 * log_std).sum(1),
     "the - 1 is missing: at mean 0 and standard deviation 1, which is the prior, the KL must be 0.":
         lambda mean, log_std: (_kl(mean, log_std) + 0.5).sum(1),
+    "the - 1 is counted once for the whole code: each of the D latents has one.":
+        lambda mean, log_std: _kl(mean, log_std).sum(1) + 0.5 * (mean.shape[1] - 1),
     "the mean is not squared: it may be negative, and its sign must not matter.":
         lambda mean, log_std: (_kl(mean, log_std) + 0.5 * (mean - mean.square())).sum(1),
     "the mean is missing: a q far from zero must cost more.": lambda mean, log_std: _kl(0 * mean, log_std).sum(1),
@@ -563,6 +593,7 @@ class _Terms:
     """What the codes (k, B, D) that a student decoded say; bounds are made of it."""
 
     log_p: Tensor  # (k, B)
+    twice: Tensor  # (k, B), the same with sigmoid(logits) for the logits
     log_prior: Tensor  # (k, B)
     log_q: Tensor  # (k, B)
     kl: Tensor  # (B, D)
@@ -574,9 +605,9 @@ class _Terms:
 
     @classmethod
     def of(cls, logits: Tensor, z: Tensor, x: Tensor, mean: Tensor, log_std: Tensor) -> "_Terms":
-        log_p = _bernoulli(logits, x).flatten(2).sum(dim=2)
+        log_p, twice = (_bernoulli(y, x).flatten(2).sum(dim=2) for y in (logits, sigmoid(logits)))
         log_q = _gaussian(z, mean, log_std).sum(dim=2)
-        return cls(log_p, _prior(z), log_q, _kl(mean, log_std), x[0].numel())
+        return cls(log_p, twice, _prior(z), log_q, _kl(mean, log_std), x[0].numel())
 
 
 def _recorded(name: str) -> Callable[[Case], dict[str, _Terms]]:
@@ -653,8 +684,8 @@ def _gradient_of_the_bound(answer: Answer, g: torch.Generator) -> str | None:
         return None
     if is_like(gradient(False, True)):
         return (
-            "the encoder learns from the KL alone: no gradient comes through the draw z. Take z from "
-            "`reparameterise`, without `.detach()`."
+            "the encoder learns from the KL alone: no gradient comes through decoder and draw. Take z from "
+            "`reparameterise`, and leave out `.detach()` and `torch.no_grad()`."
         )
     if is_like(gradient(True, False)):
         return "no gradient comes through the KL: compute it from mean and log_std as they are."
@@ -709,6 +740,10 @@ elbo.wrong = {
         lambda t: (t.log_p.mean(0) - t.kl.sum(1)).mean(),
     "the draw's axis is left over, so the result has the shape (1, B): take `[0]`, or the mean over draws.":
         lambda t: (t.log_p.mean(0) - t.kl.sum(1))[None],
+    "the sigmoid is taken twice: `decode` returns logits, and so does your log-likelihood take them.":
+        lambda t: t.twice.mean(0) - t.kl.sum(1),
+    "log q(z|x) is missing: you add log p(z), and the KL is the average of log q(z|x) - log p(z).":
+        lambda t: (t.log_p + t.log_prior).mean(0),
     "you estimate the KL from the draw, log q(z|x) - log p(z): right on average, but you know it in closed form, "
     "without noise.":
         lambda t: t.log_weight.mean(0),
@@ -718,7 +753,9 @@ elbo.wrong = {
 # ---------------------------------------------------------------- 7. the gap
 
 
-def _posteriors(g: torch.Generator, d: int, b: int, side: int, low: float) -> dict:
+def _posteriors(
+    g: torch.Generator, d: int, b: int, side: int, low: float = 0.0, pull: float = 0.0
+) -> dict:
     # in double precision: right answers may subtract large numbers from each other
     line = linspace(-4, 4, side, dtype=torch.float64)
     z = cartesian_prod(*[line] * d).reshape(-1, d)
@@ -726,15 +763,16 @@ def _posteriors(g: torch.Generator, d: int, b: int, side: int, low: float) -> di
     log_std = (0.4 + 0.2 * rand(b, d, generator=g)).log().to(z)
     log_q = _gaussian(z[:, None], mean, log_std).sum(dim=2)
     wave = 3 * (z @ normal(g, b, d).T.to(z)).sin()  # (n, b)
-    log_likelihood = low + wave - z.square().sum(1, keepdim=True)
+    log_likelihood = low + wave - (z.square() + pull * (z - 3).square()).sum(1, keepdim=True)
     return {"log_q": log_q, "log_likelihood": log_likelihood, "z": z, "area": (8 / (side - 1)) ** d}
 
 
 @step(
     lambda g: [
-        tame("a grid in the plane", **_posteriors(g, 2, 3, 33, 0.0)),
-        tame("a grid on the line", **_posteriors(g, 1, 2, 41, 0.0)),
-        extreme("very unlikely images", **_posteriors(g, 1, 2, 41, -3000.0)),
+        tame("a grid in the plane", **_posteriors(g, 2, 3, 33)),
+        tame("a grid on the line", **_posteriors(g, 1, 2, 41)),
+        extreme("very unlikely images", **_posteriors(g, 1, 2, 41, low=-3000.0)),
+        extreme("a posterior far from q", **_posteriors(g, 1, 2, 41, pull=200.0)),
     ],
     view=lambda log_q, log_likelihood, z, area: {
         "g": _Grid(log_likelihood, z, area),
@@ -821,6 +859,8 @@ importance_bound.wrong = {
     "this is the mean of the logarithms, which is the ELBO however large k is: take the logarithm of the mean.":
         lambda t: t.log_weight.mean(0),
     "this is the logarithm of the sum: a mean divides by k, so subtract log k.": lambda t: t.log_weight.logsumexp(0),
+    "you divide a logarithm by k: subtract log k from it.": lambda t: t.log_weight.logsumexp(0) / len(t.log_weight),
+    "you keep the largest weight alone: take the mean of all k.": lambda t: t.log_weight.amax(0),
     "you subtract k: the logarithm of 1/k is - log k.":
         lambda t: t.log_weight.logsumexp(0) - len(t.log_weight),
     "the prior is missing in the weights: each is p(x|z) p(z) / q(z|x).": lambda t: _log_mean(t.log_p - t.log_q),
@@ -881,13 +921,22 @@ def _not_drawn(x: Tensor, logits: Tensor) -> str | None:
         *lines,
     ):
         lightest_black, darkest_white = (p * (1 - x)).amax(pixels), (p * x + 1 - x).amin(pixels)
-        if (lightest_black <= darkest_white + 1e-6).all():
+        if 0 < x.mean() < 1 and (lightest_black <= darkest_white + 1e-6).all():
             return words
-    for weight in (torch.ones_like(p), p - 0.5):
-        total, variance = ((x - p) * weight).sum(), (p * (1 - p) * weight.square()).sum()
-        if abs(total) > 6 * variance.sqrt():
-            return "the pixels are not drawn with the probabilities sigmoid(logits)."
-    return None
+
+    def fits(x: Tensor) -> bool:
+        variance = p * (1 - p)
+        weights = torch.ones_like(p), p - 0.5
+        return all(
+            abs(((x - p) * weight).sum()) < 6 * (variance * weight.square()).sum().sqrt()
+            for weight in weights
+        )
+
+    if fits(x):
+        return None
+    if fits(1 - x):
+        return "black and white are the wrong way round: white is where a random number lies below sigmoid(logit)."
+    return "the pixels are not drawn with the probabilities sigmoid(logits)."
 
 
 def _asked_to_decode(case: Case) -> dict[str, Tensor]:
@@ -947,7 +996,7 @@ sample.wrong = {
 
 
 def _grey(g: torch.Generator, levels: int, b: int, shape: Shape) -> Case:
-    level = randint(levels, (b, *shape), generator=g)
+    level = randint(1 + levels // 2, (b, *shape), generator=g)  # most are not used
     at = rand(shape, generator=g).to(torch.get_default_dtype())
     sharp = 1 + 3 * rand(shape, generator=g).to(at)
 
@@ -955,7 +1004,8 @@ def _grey(g: torch.Generator, levels: int, b: int, shape: Shape) -> Case:
         return -(sharp * (x - at).abs().sqrt()).flatten(1).sum(dim=1)
 
     u = rand(level.shape, generator=g).to(at)
-    return tame(f"{levels} levels", log_density=log_density, level=level, u=u, levels=levels)
+    label = f"{levels} levels and images {(b, *shape)}"
+    return tame(label, log_density=log_density, level=level, u=u, levels=levels)
 
 
 def _bits(log_density: Answer, x: Tensor, width: float) -> Tensor:
@@ -978,7 +1028,7 @@ def grey_bits(log_density: Answer, level: Tensor, u: Tensor, levels: int) -> Ten
         >>> checks.vae.grey_bits(lambda log_density, level, u, levels: -log_density((level + u) / levels))
         Traceback (most recent call last):
             ...
-        course.checking.core.Wrong: for 17 levels the result of `grey_bits` is wrong: ...
+        course.checking.core.Wrong: for 17 levels and images (3, 1, 4, 3) the result of `grey_bits` is wrong: ...
     """
     return _bits(log_density, (level + u) / levels, 1 / levels)
 
@@ -991,7 +1041,13 @@ grey_bits.wrong = {
     "the width of a cell is counted once for the whole image: each of its C H W dimensions has one.":
         lambda f, level, u, K: _bits(f, (level + u) / K, K ** (-1 / level[0].numel())),
     "each channel is a dimension of its own: there are C H W of them, not H W.":
-        lambda f, level, u, K: _bits(f, (level + u) / K, 1 / K) * level.shape[1],
+        lambda f, level, u, K: _bits(f, (level + u) / K, K ** (-1 / level.shape[1])) * level.shape[1],
+    "you divide by the size of the whole batch: C H W, of one image, is `level[0].numel()`.":
+        lambda f, level, u, K: _bits(f, (level + u) / K, 1.0 / K ** len(level)) / len(level),
+    "you count the levels that occur: there are `levels` of them, also where no pixel is white.":
+        lambda f, level, u, K: _bits(f, (level + u) / (level.max() + 1), 1 / (level.max().item() + 1)),
+    "log2 K is in bits already, and the density in nats: take `math.log(levels)`.":
+        lambda f, level, u, K: _bits(f, (level + u) / K, K ** (-1 / math.log(2))),
     "the noise is missing: without it a density may pile up on the levels, and its bits mean nothing.":
         lambda f, level, u, K: _bits(f, level / K, 1 / K),
     "the noise is added after you divide, so it is as wide as the whole range: (level + u) / K.":
@@ -1080,6 +1136,8 @@ def weighted_loss(
 weighted_loss.wrong = {
     "the KL is missing from your loss.": lambda ll, mean, log_std, w: (-ll.mean(), None),
     "the weight is missing from your loss.": lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, 1)[0], None),
+    "you divide the loss by the weight: that stands on the KL, and the log-likelihood counts once.":
+        lambda ll, mean, log_std, w: (_kl(mean, log_std).sum(1).mean() - (ll / w).mean(), None),
     "the KL has the wrong sign in your loss: both are costs, the KL and minus the log-likelihood.":
         lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, -w)[0], None),
     "this is the weighted bound: a loss to be minimised is minus that.":

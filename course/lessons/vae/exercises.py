@@ -348,7 +348,7 @@ print(f"20000 draws agree within 0.05: {abs(by_draws - kl(mean, log_std)).item()
 #
 # Both terms are sums, in nats, for one image. Average one of them over pixels and the other not, and their balance is
 # off by the number of pixels. For the expectation one draw is enough: over many steps of training its noise averages
-# out.
+# out. The KL needs no draw: your `kl` has it in closed form.
 #
 # **Write** `elbo(encode, decode, x)`. `encode` maps x (B, C, H, W) to two tensors (B, D), the mean and log_std of $q$.
 # `decode` maps codes (..., D) to logits (..., C, H, W). The result is (B,), from one draw an image.

@@ -160,7 +160,7 @@ def seeds_itself(mean, log_std, k):
 
 def straight_through(mean, log_std, k):
     noise = log_std.exp() * torch.randn(k, *mean.shape)
-    return mean + noise.detach() + log_std - log_std.detach()
+    return mean + noise.detach() + (log_std - log_std.detach())
 
 
 def log_evidence_out_of_log_space(log_likelihood, z, area):
