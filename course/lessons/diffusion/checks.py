@@ -12,21 +12,13 @@ import torch
 from torch import Tensor, arange, cat, exp, linspace, log, logsumexp, rand, softmax, tanh, tensor
 from torch.autograd import grad
 
-from course.checking.core import Answer, Case, call, normal, same
+from course.checking.core import Answer, Case, Wrong, call, normal, same
 from course.checking.step import extreme, hard, step, tame
 
 __all__ = [
-    "convert",
-    "ddim_step",
-    "denoising_loss",
-    "elbo_term",
-    "flow_log_prob",
-    "guided",
-    "ideal_denoiser",
-    "noisy",
-    "noisy_mixture",
-    "posterior",
-]
+    "convert", "ddim_step", "denoising_loss", "elbo_term", "flow_log_prob", "guided", "ideal_denoiser", "noisy",
+    "noisy_mixture", "posterior",
+]  # fmt: skip
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -107,30 +99,22 @@ noisy.wrong = {
         lambda x, eps, a, s: a.view(-1, 1, 1, 1) * x + s.view(-1, 1, 1, 1) * eps,
     "you use the levels of the first example for all: each has its own alpha and sigma.":
         _mixed(lambda a, s: a[:1], lambda a, s: s[:1]),
-    "you average alpha and sigma over the batch: each example has its own.":
-        _mixed(lambda a, s: a.mean(), lambda a, s: s.mean()),
     "alpha and sigma have changed places: alpha belongs to x, sigma to the noise.":
         _mixed(lambda a, s: s, lambda a, s: a),
     "alpha is missing: what is left of x is alpha x.": _mixed(lambda a, s: a**0, lambda a, s: s),
     "sigma is missing: the noise is sigma eps.": _mixed(lambda a, s: a, lambda a, s: s**0),
     "the noise is missing: add sigma eps.": _mixed(lambda a, s: a, lambda a, s: 0 * s),
     "x is missing: add alpha x.": _mixed(lambda a, s: 0 * a, lambda a, s: s),
-    "you take the root of sigma, as if it were the variance: it is the standard deviation of the noise.":
-        _mixed(lambda a, s: a, lambda a, s: s.sqrt()),
     "you square sigma: eps has the standard deviation 1, so sigma eps has sigma.":
         _mixed(lambda a, s: a, lambda a, s: s**2),
-    "you take the roots of alpha and sigma: here alpha multiplies x itself. (Ho et al.'s alpha-bar is its square.)":
+    "you take the roots of alpha and sigma: alpha multiplies x itself. (Ho et al.'s alpha-bar is its square.)":
         _mixed(lambda a, s: a.sqrt(), lambda a, s: s.sqrt()),
     "you take the root of alpha: here alpha multiplies x itself. (Ho et al.'s alpha-bar is its square.)":
         _mixed(lambda a, s: a.sqrt(), lambda a, s: s),
-    "your noise has the root of 1 - alpha for its size: sigma is given.":
-        _mixed(lambda a, s: a, lambda a, s: (1 - a).sqrt()),
     "you take alpha for the alpha-bar of Ho et al., whose root multiplies x: here alpha does, and sigma is given.":
         _mixed(lambda a, s: a.sqrt(), lambda a, s: (1 - a).sqrt()),
     "your noise has the root of 1 - alpha^2 for its size: sigma is given, and alpha^2 + sigma^2 need not be 1.":
         _mixed(lambda a, s: a, lambda a, s: (1 - a**2).sqrt()),
-    "your noise has 1 - alpha for its size: sigma is given.": _mixed(lambda a, s: a, lambda a, s: 1 - a),
-    "alpha multiplies the noise as well: it belongs to x alone.": _mixed(lambda a, s: a, lambda a, s: a * s),
     "you subtract the noise: add it.": _mixed(lambda a, s: a, lambda a, s: -s),
 }  # fmt: skip
 
@@ -159,10 +143,7 @@ def _times(g: torch.Generator, names: str, images: tuple[int, ...]) -> list[Case
         tame("4 points in the plane", **_step_of_time(g, 4, 2, names=names)),
         hard("as many points as dimensions", **_step_of_time(g, 3, 3, names=names)),
         hard("a single point", **_step_of_time(g, 1, 3, names=names)),
-        hard(
-            "t = 1, where alpha_t = 0",
-            **_step_of_time(g, 2, 4, names=names, ratio=_of(0, 0)),
-        ),
+        hard("alpha_t = 0, at t = 1", **_step_of_time(g, 2, 4, names=names, ratio=_of(0, 0))),
     ]
 
 
@@ -173,10 +154,7 @@ def _added(a_t: Tensor, s_t: Tensor, a_s: Tensor, s_s: Tensor) -> Tensor:
 
 def _means(of_x_t: Callable[..., Tensor], of_x: Callable[..., Tensor]) -> Callable:
     """A mean with these two factors, made of the four levels, and nothing said of the standard deviation."""
-    return lambda x_t, x, *levels: (
-        _each(of_x_t(*levels), x) * x_t + _each(of_x(*levels), x) * x,
-        None,
-    )  # fmt: skip
+    return lambda x_t, x, *at: (_each(of_x_t(*at), x) * x_t + _each(of_x(*at), x) * x, None)
 
 
 def _of_x_t(a_t: Tensor, s_t: Tensor, a_s: Tensor, s_s: Tensor) -> Tensor:
@@ -202,10 +180,7 @@ def _with_added(added: Callable[..., Tensor]) -> Callable:
 
 def _at_s_zero(g: torch.Generator, names: str) -> Case:
     ends = {"alpha_s": _of(1, 1, 1), "sigma_s": _of(0, 0, 0)}
-    return hard(
-        "s = 0, where nothing is noise (sigma_s = 0)",
-        **_step_of_time(g, 3, 2, names=names, **ends),
-    )
+    return hard("sigma_s = 0, at s = 0", **_step_of_time(g, 3, 2, names=names, **ends))
 
 
 @step(
@@ -232,7 +207,7 @@ def posterior(
         >>> checks.diffusion.posterior(lambda x_t, x, alpha_t, sigma_t, alpha_s, sigma_s: (x, sigma_s))
         Traceback (most recent call last):
             ...
-        course.checking.core.Wrong: right for s = 0, where nothing is noise (sigma_s = 0), but ...
+        course.checking.core.Wrong: right for sigma_s = 0, at s = 0, but ...
     """
     levels = alpha_t, sigma_t, alpha_s, sigma_s
     mean = _each(_of_x_t(*levels), x) * x_t + _each(_of_x(*levels), x) * x
@@ -244,12 +219,9 @@ posterior.wrong = {
         _with_added(lambda a_t, s_t, a_s, s_s: s_t**2 - s_s**2),
     "alpha_ts is not squared in sigma_ts^2: noise that is multiplied by it has its variance multiplied by the square.":
         _with_added(lambda a_t, s_t, a_s, s_s: s_t**2 - a_t / a_s * s_s**2),
-    "sigma_ts^2 has alpha_t in the place of alpha_ts = alpha_t / alpha_s.":
-        _with_added(lambda a_t, s_t, a_s, s_s: s_t**2 - (a_t * s_s) ** 2),
     "sigma_ts^2 is 1 - alpha_ts^2 only where alpha^2 + sigma^2 = 1: take sigma_t^2 - alpha_ts^2 sigma_s^2.":
         _with_added(lambda a_t, s_t, a_s, s_s: 1 - (a_t / a_s) ** 2),
-    "x_t and x have changed places in the mean.":
-        lambda x_t, x, *levels: (posterior.right(x, x_t, *levels)[0], None),
+    "x_t and x have changed places in the mean.": lambda x_t, x, *levels: (posterior.right(x, x_t, *levels)[0], None),
     "t and s have changed places in the mean: the levels come as alpha_t, sigma_t, alpha_s, sigma_s.":
         lambda x_t, x, a_t, s_t, a_s, s_s: (posterior.right(x_t, x, a_s, s_s, a_t, s_t)[0], None),
     "the mean lacks x_t: this is what x alone says.": _means(lambda *levels: 0 * levels[0], _of_x),
@@ -265,23 +237,12 @@ posterior.wrong = {
     "the factor of x has sigma_ts / sigma_t, not its square.":
         _means(_of_x_t, lambda *levels: levels[2] * _added(*levels).sqrt() / levels[1]),
     "alpha_ts is missing in the factor of x_t.": _means(lambda a_t, s_t, a_s, s_s: (s_s / s_t) ** 2, _of_x),
-    "the factor of x_t has alpha_t in the place of alpha_ts = alpha_t / alpha_s.":
-        _means(lambda a_t, s_t, a_s, s_s: a_t * (s_s / s_t) ** 2, _of_x),
     "alpha_s is missing in the factor of x.": _means(_of_x_t, lambda *levels: _added(*levels) / levels[1] ** 2),
-    "the factor of x has alpha_t in the place of alpha_s.":
-        _means(_of_x_t, lambda *levels: levels[0] * _added(*levels) / levels[1] ** 2),
-    "the mean is not divided by sigma_t^2.":
-        lambda *given: (_each(given[3] ** 2, given[0]) * posterior.right(*given)[0], None),
     "your standard deviation is the variance: take its root.":
         _spread(lambda a_t, s_t, a_s, s_s: _added(a_t, s_t, a_s, s_s) * (s_s / s_t) ** 2),
     "your standard deviation is that of the noise between s and t: x_t and x together say more, so it is times "
     "sigma_s / sigma_t.": _spread(lambda *levels: _added(*levels).sqrt()),
     "your standard deviation is sigma_s, that of x_s before x_t is known.": _spread(lambda a_t, s_t, a_s, s_s: s_s),
-    "your standard deviation lacks sigma_s.": _spread(lambda *levels: _added(*levels).sqrt() / levels[1]),
-    "sigma_s / sigma_t is upside down in your standard deviation.":
-        _spread(lambda *levels: _added(*levels).sqrt() * levels[1] / levels[3]),
-    "your standard deviation has sigma_ts^2 in the place of sigma_ts.":
-        _spread(lambda *levels: _added(*levels) * levels[3] / levels[1]),
 }  # fmt: skip
 
 
@@ -364,8 +325,6 @@ ideal_denoiser.wrong = {
         lambda x_t, a, s, data: data.mean(0).expand_as(x_t),
     "the factor 1/2 in the exponent is missing: the square is divided by 2 sigma^2.":
         _weighted(lambda *given: 2 * _logits(*given)),
-    "the square is divided by sigma^2 / 2: that is 2 sigma^2 in the denominator, in brackets.":
-        _weighted(lambda *given: 4 * _logits(*given)),
     "the square is multiplied by sigma^2: brackets around 2 sigma^2 in the denominator.":
         _weighted(lambda x_t, a, s, data: _logits(x_t, a, s, data) * s[:, None] ** 4),
     "you divide by 2 sigma: the square of the distance is divided by 2 sigma^2.":
@@ -378,8 +337,6 @@ ideal_denoiser.wrong = {
         _weighted(lambda x_t, a, s, data: _logits(x_t, a, s, data) / x_t.shape[1]),
     "alpha is missing in the distance: the noise lies around alpha x_i.":
         _weighted(lambda x_t, a, s, data: _logits(x_t, a**0, s, data)),
-    "alpha divides the data in the distance: the noise lies around alpha x_i.":
-        _weighted(lambda x_t, a, s, data: _logits(x_t, 1 / a, s, data)),
     "alpha belongs to the data in the distance, not to x_t.":
         _weighted(lambda x_t, a, s, data: _logits(a[:, None] * x_t, a**0, s, data)),
     "the exponent has the wrong sign: your weights are largest for the data that are furthest away.":
@@ -388,18 +345,12 @@ ideal_denoiser.wrong = {
         lambda x_t, a, s, data: a[:, None] * ideal_denoiser.right(x_t, a, s, data),
     "this is the noise, (x_t - alpha E[x | x_t]) / sigma: return the mean of x itself.":
         lambda x_t, a, s, data: (x_t - a[:, None] * ideal_denoiser.right(x_t, a, s, data)) / s[:, None],
-    "this is the score, (alpha E[x | x_t] - x_t) / sigma^2: return the mean of x itself.":
-        lambda x_t, a, s, data: (a[:, None] * ideal_denoiser.right(x_t, a, s, data) - x_t) / s[:, None] ** 2,
     "your weights add up to one over the batch: for each x_t they add up to one over the data.":
         lambda *given: softmax(_logits(*given), dim=0) @ given[3],
     "your weights do not add up to one: divide by their sum over the data.":
         lambda *given: exp(_logits(*given)) @ given[3],
-    "you divide by the number of data: divide by the sum of the weights.":
-        lambda *given: exp(_logits(*given)) @ given[3] / len(given[3]),
     "you return the probabilities of the data: take their mean, weighted by these.":
         lambda *given: softmax(_logits(*given), dim=1),
-    "you take the logarithm of the weights for the weights: `softmax`, not `log_softmax`.":
-        lambda *given: _logits(*given).log_softmax(1) @ given[3],
     "each value has weights of its own: one weight a datum, from the distance of all D values together.":
         lambda x_t, a, s, data:
             (softmax(-_squares(x_t, a, data) / (2 * s[:, None, None] ** 2), dim=1) * data).sum(1),
@@ -484,18 +435,16 @@ def _other_v(v: Callable[..., Tensor]) -> Callable:
 
 
 convert.wrong = {
+    "your v is `said`, whatever `kind` says: v = alpha eps - sigma x.":
+        lambda kind, said, x_t, alpha, sigma: (None, None, said),
     "you return `said` for all three: it is one of them, and with x_t it gives the others.":
         lambda kind, said, x_t, alpha, sigma: (said, said, said),
     "you take `said` for v, whatever `kind` says.":
         lambda kind, said, x_t, alpha, sigma: convert.right("v", said, x_t, alpha, sigma),
-    "you take `said` for eps, whatever `kind` says.":
-        lambda kind, said, x_t, alpha, sigma: convert.right("eps", said, x_t, alpha, sigma),
     "x of v has the wrong sign: x = alpha x_t - sigma v.":
         _but_for("v", lambda v, x_t, a, s: (a * x_t + s * v, s * x_t + a * v)),
     "eps of v has the wrong sign: eps = sigma x_t + alpha v.":
         _but_for("v", lambda v, x_t, a, s: (a * x_t - s * v, s * x_t - a * v)),
-    "both signs are wrong where v is given: v = alpha eps - sigma x.":
-        _but_for("v", lambda v, x_t, a, s: (a * x_t + s * v, s * x_t - a * v)),
     "alpha and sigma have changed places where v is given: put v = alpha eps - sigma x into your x.":
         _but_for("v", lambda v, x_t, a, s: (s * x_t - a * v, a * x_t + s * v)),
     "x and eps have changed places where v is given.":
@@ -511,23 +460,17 @@ convert.wrong = {
     "eps of x is divided by sigma^2: that is minus the score. Divide by sigma.":
         _but_for("x", lambda x, x_t, a, s: (x, (x_t - a * x) / s**2)),
     "eps of x has the wrong sign.": _but_for("x", lambda x, x_t, a, s: (x, (a * x - x_t) / s)),
-    "eps of x is not divided by sigma as a whole: brackets around x_t - alpha x.":
-        _but_for("x", lambda x, x_t, a, s: (x, x_t - a * x / s)),
     "x of eps is not divided by alpha: solve x_t = alpha x + sigma eps for it.":
         _but_for("eps", lambda eps, x_t, a, s: (x_t - s * eps, eps)),
     "x of eps lacks sigma: solve x_t = alpha x + sigma eps for it.":
         _but_for("eps", lambda eps, x_t, a, s: ((x_t - eps) / a, eps)),
     "x of eps adds the noise: take it away.": _but_for("eps", lambda eps, x_t, a, s: ((x_t + s * eps) / a, eps)),
-    "x of eps is not divided by alpha as a whole: brackets around x_t - sigma eps.":
-        _but_for("eps", lambda eps, x_t, a, s: (x_t - s * eps / a, eps)),
     "v has the wrong sign: v = alpha eps - sigma x.": _other_v(lambda x, eps, a, s: s * x - a * eps),
     "your v is x_t once more: v = alpha eps - sigma x.": _other_v(lambda x, eps, a, s: a * x + s * eps),
     "v has a plus: v = alpha eps - sigma x.": _other_v(lambda x, eps, a, s: a * eps + s * x),
     "alpha and sigma have changed places in v: v = alpha eps - sigma x.":
         _other_v(lambda x, eps, a, s: s * eps - a * x),
     "x and eps have changed places in v: v = alpha eps - sigma x.": _other_v(lambda x, eps, a, s: a * x - s * eps),
-    "v is the difference of eps and x only if it is weighted: v = alpha eps - sigma x.":
-        _other_v(lambda x, eps, a, s: eps - x),
 }  # fmt: skip
 
 
@@ -539,6 +482,11 @@ def _denoiser(g: torch.Generator, *shape: int) -> Answer:
     scale, shift = normal(g, *shape), normal(g, *shape)
 
     def denoiser(x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
+        for level in (alpha, sigma):
+            if level.shape != x_t.shape[:1]:
+                raise Wrong(
+                    f"a denoiser is given a level of shape {tuple(level.shape)}: they are (B,), as you got them."
+                )
         return tanh(scale * x_t) * _each(alpha, x_t) + _each(sigma, x_t) * shift
 
     return denoiser
@@ -601,27 +549,23 @@ def denoising_loss(
     Example:
         >>> from course import checks
         >>> checks.diffusion.denoising_loss(
-        ...     lambda denoiser, x, eps, alpha, sigma, weight: (x - denoiser(x, alpha, sigma)).square().mean()
+        ...     lambda denoiser, x, eps, alpha, sigma, weight: (x - denoiser(x + eps, alpha, sigma)).square().mean()
         ... )
         Traceback (most recent call last):
             ...
-        course.checking.core.Wrong: the denoiser is shown x itself: ...
+        course.checking.core.Wrong: for 4 series of 4 places the result of `denoising_loss` is wrong: ...
     """
     return (weight * _per_example(_error(denoiser, x, eps, alpha, sigma))).mean()
 
 
 denoising_loss.wrong = {
     "the denoiser is shown x itself: give it x_t.":
-        lambda f, x, eps, a, s, w: (x - f(x, a, s)).square().mean(),
-    "the denoiser is shown x itself: give it x_t, and keep the weight.":
         lambda f, x, eps, a, s, w: (w * _per_example((x - f(x, a, s)).square())).mean(),
     "the weight is missing.": lambda *given: _error(*given).mean(),
     "the weight runs along the last axis: average over the values first, and weigh what is left.":
         lambda *given: (given[-1] * _error(*given)).mean(),
     "the weight is averaged by itself: each example's error has its own weight.":
         lambda *given: given[-1].mean() * _error(*given).mean(),
-    "the weight is squared: it belongs outside the square.":
-        lambda *given: (given[-1] ** 2 * _per_example(_error(*given))).mean(),
     "you divide by the weight: multiply by it.": lambda *given: (_per_example(_error(*given)) / given[-1]).mean(),
     "you divide by the sum of the weights: divide by the number of examples.":
         lambda *given: (given[-1] * _per_example(_error(*given))).sum() / given[-1].sum(),
@@ -631,10 +575,7 @@ denoising_loss.wrong = {
         lambda *given: (given[-1] * _per_example(_error(*given)).sqrt()).mean(),
     "you sum over the values of an example: average over them.":
         lambda *given: (given[-1] * _error(*given).flatten(1).sum(1)).mean(),
-    "you sum over the examples: average over them.":
-        lambda *given: (given[-1] * _per_example(_error(*given))).sum(),
-    "you sum over everything: average over the values and over the examples.":
-        lambda *given: (given[-1] * _error(*given).flatten(1).sum(1)).sum(),
+    "you sum over the examples: average over them.": lambda *given: (given[-1] * _per_example(_error(*given))).sum(),
     "you return one number an example: average over them.": lambda *given: given[-1] * _per_example(_error(*given)),
     "the result is held against x_t: a denoiser is to find x.":
         lambda f, x, eps, a, s, w:
@@ -645,11 +586,6 @@ denoising_loss.wrong = {
         lambda f, x, eps, a, s, w: (w * _per_example((x - f(noisy.right(x, eps, a, s), s, a)).square())).mean(),
     "x and eps have changed places in x_t: alpha x + sigma eps.":
         lambda f, x, eps, a, s, w: (w * _per_example((x - f(noisy.right(eps, x, a, s), a, s)).square())).mean(),
-    "x_t lacks alpha: use your `noisy`.":
-        lambda f, x, eps, a, s, w: (w * _per_example((x - f(noisy.right(x, eps, a**0, s), a, s)).square())).mean(),
-    "x_t lacks sigma: use your `noisy`.":
-        lambda f, x, eps, a, s, w: (w * _per_example((x - f(noisy.right(x, eps, a, s**0), a, s)).square())).mean(),
-    "this is minus the loss.": lambda *given: -(given[-1] * _per_example(_error(*given))).mean(),
 }  # fmt: skip
 
 
@@ -667,7 +603,6 @@ def _snr(alpha: Tensor, sigma: Tensor) -> Tensor:
 @step(
     lambda g: [
         *_times(g, "x x_hat", (3, 2, 2, 3)),
-        hard("a perfect denoiser", **_perfect(_step_of_time(g, 2, 3, names="x x_hat"))),
         extreme("very little noise", **_near(g)),
     ],
     passes="the square of the whole error, weighted by what the signal-to-noise ratio gains.",
@@ -692,17 +627,15 @@ def elbo_term(
     return (_snr(alpha_s, sigma_s) - _snr(alpha_t, sigma_t)) / 2 * _square(x, x_hat)
 
 
-def _perfect(given: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The last of the examples is found exactly."""
-    given["x_hat"][-1] = given["x"][-1]
-    return given
-
-
 def _near(g: torch.Generator) -> dict[str, Tensor]:
     given = _step_of_time(
         g, 2, 3, names="x x_hat", sigma_s=_of(1e-4, 2e-4), sigma_t=_of(2e-4, 5e-4)
     )
     return given | {"x_hat": given["x"] + 0.01 * (1 + given["x_hat"].abs())}
+
+
+def _half(a_t: Tensor, s_t: Tensor, a_s: Tensor, s_s: Tensor) -> Tensor:
+    return (_snr(a_s, s_s) - _snr(a_t, s_t)) / 2
 
 
 def _weighed(weight: Callable[..., Tensor]) -> Callable:
@@ -717,61 +650,37 @@ elbo_term.wrong = {
         _weighed(lambda a_t, s_t, a_s, s_s: (_snr(a_t, s_t) - _snr(a_s, s_s)) / 2),
     "SNR(t) is missing: only what the ratio gains from t to s counts.":
         _weighed(lambda a_t, s_t, a_s, s_s: _snr(a_s, s_s) / 2),
-    "SNR(s) is missing: what counts is how much larger it is than SNR(t).":
-        _weighed(lambda a_t, s_t, a_s, s_s: _snr(a_t, s_t) / 2),
-    "you add the two ratios: take their difference.":
-        _weighed(lambda a_t, s_t, a_s, s_s: (_snr(a_s, s_s) + _snr(a_t, s_t)) / 2),
     "the signal-to-noise ratio is alpha^2 / sigma^2: yours is not squared.":
         _weighed(lambda a_t, s_t, a_s, s_s: (a_s / s_s - a_t / s_t) / 2),
     "each ratio is squared by itself, before the difference.":
         _weighed(lambda a_t, s_t, a_s, s_s: (a_s / s_s - a_t / s_t) ** 2 / 2),
     "the signal-to-noise ratio is upside down: alpha^2 / sigma^2.":
         _weighed(lambda a_t, s_t, a_s, s_s: ((s_s / a_s) ** 2 - (s_t / a_t) ** 2) / 2),
-    "sigma is not squared in the signal-to-noise ratio.":
-        _weighed(lambda a_t, s_t, a_s, s_s: (a_s**2 / s_s - a_t**2 / s_t) / 2),
-    "alpha is not squared in the signal-to-noise ratio.":
-        _weighed(lambda a_t, s_t, a_s, s_s: (a_s / s_s**2 - a_t / s_t**2) / 2),
-    "alpha is missing in the signal-to-noise ratio.":
-        _weighed(lambda a_t, s_t, a_s, s_s: (s_s**-2 - s_t**-2) / 2),
+    "alpha is missing in the signal-to-noise ratio.": _weighed(lambda a_t, s_t, a_s, s_s: (s_s**-2 - s_t**-2) / 2),
     "you take the logarithm of the ratios: the difference is of SNR itself.":
         _weighed(lambda a_t, s_t, a_s, s_s: (log(_snr(a_s, s_s)) - log(_snr(a_t, s_t))) / 2),
-    "this is the weight of the noise's error, SNR(t): the bound weighs by SNR(s) - SNR(t).":
-        _weighed(lambda a_t, s_t, a_s, s_s: _snr(a_t, s_t)),
     "you average over the values: the KL of an example is the sum over all of them.":
         lambda x, x_hat, *levels: elbo_term.right(x, x_hat, *levels) / x[0].numel(),
     "you take the root of the sum of squares: the norm is squared.":
         lambda x, x_hat, *levels: _half(*levels) * _square(x, x_hat).sqrt(),
     "you add up the sizes of the errors: square each before the sum.":
         lambda x, x_hat, *levels: _half(*levels) * (x - x_hat).abs().flatten(1).sum(1),
-    "you square the sum of the errors: square each, then add up.":
-        lambda x, x_hat, *levels: _half(*levels) * (x - x_hat).flatten(1).sum(1) ** 2,
     "you sum over the last axis alone: over all values of an example.":
         lambda x, x_hat, *levels: _each(_half(*levels), x)[..., 0] * (x - x_hat).square().sum(-1),
     "you sum over the examples too: return one number for each.":
         lambda x, x_hat, *levels: elbo_term.right(x, x_hat, *levels).sum(),
-    "you average over the examples: return one number for each.":
-        lambda x, x_hat, *levels: elbo_term.right(x, x_hat, *levels).mean(),
-    "this is the difference of the squares of x and x_hat: square the difference.":
-        lambda x, x_hat, *levels: _half(*levels) * (x**2 - x_hat**2).flatten(1).sum(1),
 }  # fmt: skip
 
 
-def _half(a_t: Tensor, s_t: Tensor, a_s: Tensor, s_s: Tensor) -> Tensor:
-    return (_snr(a_s, s_s) - _snr(a_t, s_t)) / 2
-
-
 # ---------------------------------------------------------------- 7. a step without new noise
-
-
-def _no_step(given: dict[str, Tensor]) -> dict[str, Tensor]:
-    return given | {"alpha_s": given["alpha_t"], "sigma_s": given["sigma_t"]}
 
 
 @step(
     lambda g: [
         *_times(g, "x_t x_hat", (3, 2, 2, 3)),
         _at_s_zero(g, "x_t x_hat"),
-        hard("s = t, which changes nothing", **_no_step(_step_of_time(g, 2, 3, names="x_t x_hat"))),
+        hard("s = t, which changes nothing", **_step_of_time(
+            g, 2, 3, names="x_t x_hat", ratio=_of(1, 1), sigma_s=_of(0.6, 0.8), sigma_t=_of(0.6, 0.8))),
         extreme("an x_t that is far away for so little noise", **_step_of_time(
             g, 2, 3, names="x_t x_hat", sigma_s=_of(4e-6, 1e-5), sigma_t=_of(1e-5, 3e-5))),
     ],
@@ -812,24 +721,16 @@ ddim_step.wrong = {
         _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s * x + s_s * (x_t - x) / s_t),
     "the noise is found with alpha_s: x_t is alpha_t x + sigma_t eps.":
         _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s * x + s_s * (x_t - a_s * x) / s_t),
-    "the noise is divided by sigma_s: at t it is sigma_t eps.":
+    "the noise keeps its size: at s it is sigma_s eps, with eps = (x_t - alpha_t x_hat) / sigma_t.":
         _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s * x + x_t - a_t * x),
-    "the noise is divided by sigma_t^2: that is minus the score. Divide by sigma_t.":
-        _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s * x + s_s * (x_t - a_t * x) / s_t**2),
     "sigma_s is missing: at s the noise is sigma_s eps.":
         _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s * x + (x_t - a_t * x) / s_t),
     "alpha_s is missing: at s the example is alpha_s x_hat.":
         _moved(lambda x_t, x, a_t, s_t, a_s, s_s: x + s_s * (x_t - a_t * x) / s_t),
-    "the example still has alpha_t: at s it is alpha_s x_hat.":
-        _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_t * x + s_s * (x_t - a_t * x) / s_t),
     "you take the noise away: add it, sigma_s eps.":
         _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s * x - s_s * (x_t - a_t * x) / s_t),
-    "sigma_s has a root or a square too many: it is the standard deviation of the noise at s.":
-        _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s * x + s_s**2 * (x_t - a_t * x) / s_t),
     "this is the mean of q(x_s | x_t, x_hat), ddpm's step without its new noise: ddim keeps all the noise it found.":
         _moved(lambda x_t, x, *levels: _of_x_t(*levels) * x_t + _of_x(*levels) * x),
-    "x_t stands where x_hat belongs: the noise of x_t is scaled, and x_hat comes to it.":
-        _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s * x_t + s_s * (x_t - a_t * x) / s_t),
     "x_t is only divided by alpha_t and multiplied by alpha_s: the noise must shrink to sigma_s.":
         _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s / a_t * x_t),
 }  # fmt: skip
@@ -840,13 +741,8 @@ ddim_step.wrong = {
 
 def _to_guide(g: torch.Generator, weight: float, *shape: int) -> dict[str, Any]:
     denoisers = {"told": _denoiser(g, *shape[1:]), "untold": _denoiser(g, *shape[1:])}
-    x_t = 2 * normal(g, *shape)
-    return denoisers | {
-        "weight": weight,
-        "x_t": x_t,
-        "alpha": _between(g, 0.3, 0.9, shape[0]),
-        "sigma": _between(g, 0.5, 2.0, shape[0]),
-    }
+    x_t, _, alpha, sigma = _to_corrupt(g, *shape).values()
+    return denoisers | {"weight": weight, "x_t": 2 * x_t, "alpha": alpha, "sigma": sigma}
 
 
 @step(
@@ -891,21 +787,15 @@ guided.wrong = {
     "`told` and `untold` have changed places: w = 0 must forget the label.": _both(lambda a, b, w: a + w * (b - a)),
     "here w = 1 is the denoiser with the label; yours is that at w = 0, as Ho & Salimans count.":
         _both(lambda a, b, w: a + w * (a - b)),
-    "you go from `told`, and away from `untold` by w - 1 too little or too much: begin at `untold`.":
-        _both(lambda a, b, w: a - w * (b + a)),
-    "the difference has the wrong sign: the way leads from `untold` to `told`.":
-        _both(lambda a, b, w: b + w * (b - a)),
+    "the difference has the wrong sign: the way leads from `untold` to `told`.": _both(lambda a, b, w: b + w * (b - a)),
     "you add all that `told` says: add the difference, told - untold.": _both(lambda a, b, w: b + w * a),
     "this is the difference alone: begin at what `untold` says.": _both(lambda a, b, w: w * (a - b)),
     "the weight is missing: this is what `told` says.": _both(lambda a, b, w: a),
     "the label is missing: this is what `untold` says.": _both(lambda a, b, w: b),
     "you add both: w told + (1 - w) untold, and 1 - w is negative for w above 1.":
         _both(lambda a, b, w: w * a + abs(1 - w) * b),
-    "you divide by w: multiply by it.": _both(lambda a, b, w: b + (a - b) / w if w else b + (a - b) * math.inf),
     "you stop at `told` or before: with w above 1 guidance goes beyond it.":
         _both(lambda a, b, w: b + min(w, 1.0) * (a - b)),
-    "you weigh by w / (1 + w), a mean of the two: guidance goes beyond `told`.":
-        _both(lambda a, b, w: (w * a + b) / (1 + w)),
     "your result is cut off at -1 and 1: these values have no bounds.":
         _both(lambda a, b, w: (b + w * (a - b)).clamp(-1, 1)),
     "the denoisers get sigma and alpha in the wrong order: told(x_t, alpha, sigma).":
@@ -939,13 +829,10 @@ def _variance(alpha: Tensor, sigma: Tensor, stds: Tensor) -> Tensor:
     return (alpha[:, None] * stds) ** 2 + sigma[:, None] ** 2
 
 
-def _joint(
-    x_t: Tensor, alpha: Tensor, means: Tensor, v: Tensor, weights: Tensor, constant: float = 1.0
-) -> Tensor:
+def _joint(x_t: Tensor, alpha: Tensor, means: Tensor, v: Tensor, weights: Tensor) -> Tensor:
     """log w_i N(x_t; alpha mu_i, v_i), (B, N)."""
-    d = x_t.shape[1]
     square = _squares(x_t, alpha, means).sum(2)
-    return log(weights) - square / (2 * v) - d / 2 * log(v) - constant * d / 2 * LOG_2PI
+    return log(weights) - square / (2 * v) - x_t.shape[1] / 2 * (log(v) + LOG_2PI)
 
 
 def _pulls(x_t: Tensor, alpha: Tensor, means: Tensor, v: Tensor) -> Tensor:
@@ -954,9 +841,9 @@ def _pulls(x_t: Tensor, alpha: Tensor, means: Tensor, v: Tensor) -> Tensor:
 
 
 def _log_p_and_score(
-    x_t: Tensor, alpha: Tensor, means: Tensor, v: Tensor, weights: Tensor
+    x_t: Tensor, alpha: Tensor, means: Tensor, v: Tensor, weights: Tensor, more: Any = 0
 ) -> tuple[Tensor, Tensor]:
-    joint = _joint(x_t, alpha, means, v, weights)
+    joint = _joint(x_t, alpha, means, v, weights) + more
     score = (softmax(joint, dim=1)[..., None] * _pulls(x_t, alpha, means, v)).sum(1)
     return logsumexp(joint, dim=1), score
 
@@ -1004,14 +891,22 @@ def _with_variance(variance: Callable[..., Tensor]) -> Callable:
     )
 
 
-def _parts(function: Callable[..., tuple]) -> Callable:
-    """From log w_i N(x_t; ...) of each component, their scores, and the weights."""
+def _with_more(more: Callable[..., Tensor]) -> Callable:
+    """Both results, with a term too many in the log density of each component, of v, D and the squares."""
 
-    def wrong(
-        x_t: Tensor, a: Tensor, s: Tensor, means: Tensor, stds: Tensor, w: Tensor
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def wrong(x_t: Tensor, a: Tensor, s: Tensor, means: Tensor, stds: Tensor, w: Tensor) -> tuple:
+        v, square = _variance(a, s, stds), _squares(x_t, a, means).sum(2)
+        return _log_p_and_score(x_t, a, means, v, w, more(v, x_t.shape[1], square))
+
+    return wrong
+
+
+def _parts(function: Callable[..., tuple]) -> Callable:
+    """From log w_i N(x_t; ...) of each component, their scores, the weights and v."""
+
+    def wrong(x_t: Tensor, a: Tensor, s: Tensor, means: Tensor, stds: Tensor, w: Tensor) -> tuple:
         v = _variance(a, s, stds)
-        return function(_joint(x_t, a, means, v, w), _pulls(x_t, a, means, v), w)
+        return function(_joint(x_t, a, means, v, w), _pulls(x_t, a, means, v), w, v)
 
     return wrong
 
@@ -1025,84 +920,38 @@ noisy_mixture.wrong = {
         lambda x_t, a, s, means, stds, w: _log_p_and_score(x_t, a**0, means, _variance(a, s, stds), w),
     "alpha is missing in the variance: x has s^2, alpha x has alpha^2 s^2.":
         _with_variance(lambda a, s, std: a**0 * std**2 + s**2),
-    "alpha is not squared in the variance: alpha^2 s^2 + sigma^2.": _with_variance(lambda a, s, std: a * std**2 + s**2),
     "the width of the components is missing: the variance is alpha^2 s^2 + sigma^2.":
         _with_variance(lambda a, s, std: 0 * std + s**2),
     "you take the stds for variances: square them.": _with_variance(lambda a, s, std: a**2 * std + s**2),
-    "you square the sum of the two standard deviations: their squares add up.":
-        _with_variance(lambda a, s, std: (a * std + s) ** 2),
     "your variance is the standard deviation, the root of alpha^2 s^2 + sigma^2: leave out the root.":
         _with_variance(lambda a, s, std: ((a * std) ** 2 + s**2).sqrt()),
     "log p lacks the constant: each of the D values pays log(2 pi) / 2.":
-        lambda x_t, a, s, means, stds, w:
-            (_joint(x_t, a, means, _variance(a, s, stds), w, constant=0).logsumexp(1), None),
+        lambda x_t, *rest: (noisy_mixture.right(x_t, *rest)[0] + x_t.shape[1] * LOG_2PI / 2, None),
     "the constant log(2 pi) / 2 is counted once: each of the D values pays it.":
         lambda x_t, *rest: (noisy_mixture.right(x_t, *rest)[0] + (x_t.shape[1] - 1) * LOG_2PI / 2, None),
     "log v / 2 is counted once: each of the D values pays it.":
-        lambda x_t, a, s, means, stds, w: _by_joint(
-            x_t, a, means, _variance(a, s, stds), w, lambda v: (x_t.shape[1] - 1) / 2 * log(v)),
+        _with_more(lambda v, d, square: (d - 1) / 2 * log(v)),
     "log v / 2 is missing: a wide component is lower, also in its share of the score.":
-        lambda x_t, a, s, means, stds, w: _by_joint(
-            x_t, a, means, _variance(a, s, stds), w, lambda v: x_t.shape[1] / 2 * log(v)),
-    "log v is counted twice: v is a variance, so each value pays log(v) / 2.":
-        lambda x_t, a, s, means, stds, w: _by_joint(
-            x_t, a, means, _variance(a, s, stds), w, lambda v: -x_t.shape[1] / 2 * log(v)),
+        _with_more(lambda v, d, square: d / 2 * log(v)),
     "the factor 1/2 before the square is missing: (x_t - alpha mu)^2 / (2 v).":
-        lambda x_t, a, s, means, stds, w: _by_joint(
-            x_t, a, means, _variance(a, s, stds), w,
-            lambda v: -_squares(x_t, a, means).sum(2) / (2 * v)),
+        _with_more(lambda v, d, square: -square / (2 * v)),
     "the weights of the components are missing: each density is multiplied by w_i.":
-        lambda x_t, a, s, means, stds, w: (
-            noisy_mixture.right(x_t, a, s, means, stds, w**0)[0] - 0 * w.sum(),
-            noisy_mixture.right(x_t, a, s, means, stds, w**0)[1]),
+        lambda *given: noisy_mixture.right(*given[:-1], given[-1] ** 0),
     "every component weighs 1/N: they have weights of their own.":
-        lambda x_t, a, s, means, stds, w: noisy_mixture.right(x_t, a, s, means, stds, w**0 / len(w)),
-    "you add the weights to logarithms: add log w_i.":
-        lambda x_t, a, s, means, stds, w: noisy_mixture.right(x_t, a, s, means, stds, w.exp()),
+        lambda *given: noisy_mixture.right(*given[:-1], given[-1] ** 0 / len(given[-1])),
     "you multiply logarithms by the weights: log p is the logarithm of a sum of densities.":
-        _parts(lambda joint, pulls, w: ((w * (joint - log(w))).sum(1), None)),
+        _parts(lambda joint, pulls, w, v: ((w * (joint - log(w))).sum(1), None)),
     "you keep the likeliest component alone: log p adds up all of them, with `logsumexp`.":
-        _parts(lambda joint, pulls, w: (joint.amax(1), None)),
-    "you add up logarithms: log p is the logarithm of a sum of densities, `logsumexp`.":
-        _parts(lambda joint, pulls, w: (joint.sum(1), None)),
+        _parts(lambda joint, pulls, w, v: (joint.amax(1), None)),
     "your score takes the likeliest component alone: each counts with its probability given x_t.":
-        _parts(lambda joint, pulls, w: (None, pulls[arange(len(pulls)), joint.argmax(1)])),
+        _parts(lambda joint, pulls, w, v: (None, pulls[arange(len(pulls)), joint.argmax(1)])),
     "your score weighs the components by w_i: weigh them by their probability given x_t, a `softmax`.":
-        _parts(lambda joint, pulls, w: (None, (w[:, None] * pulls).sum(1))),
-    "your score is the plain mean of the components' scores: weigh each by its probability given x_t.":
-        _parts(lambda joint, pulls, w: (None, pulls.mean(1))),
-    "your score adds up the components' scores: weigh each by its probability given x_t.":
-        _parts(lambda joint, pulls, w: (None, pulls.sum(1))),
+        _parts(lambda joint, pulls, w, v: (None, (w[:, None] * pulls).sum(1))),
     "this is the gradient of p, not of log p: divide by p, which a `softmax` does.":
-        _parts(lambda joint, pulls, w: (None, (joint.exp()[..., None] * pulls).sum(1))),
-    "your score points away from the means: it is (alpha mu - x_t) / v.":
-        _parts(lambda joint, pulls, w: (None, -(softmax(joint, 1)[..., None] * pulls).sum(1))),
+        _parts(lambda joint, pulls, w, v: (None, (joint.exp()[..., None] * pulls).sum(1))),
     "your score is not divided by the variance: (alpha mu - x_t) / v.":
-        lambda x_t, a, s, means, stds, w: (None, _scaled(x_t, a, means, _variance(a, s, stds), w, 1)),
-    "your score is divided by the standard deviation: divide by the variance v.":
-        lambda x_t, a, s, means, stds, w: (None, _scaled(x_t, a, means, _variance(a, s, stds), w, 0.5)),
-    "your score lacks alpha: a component pulls to alpha mu.":
-        lambda x_t, a, s, means, stds, w: (None, (
-            softmax(_joint(x_t, a, means, _variance(a, s, stds), w), 1)[..., None]
-            * _pulls(x_t, a**0, means, _variance(a, s, stds))).sum(1)),
-    "your score is divided by sigma^2: divide by the variance of the component, alpha^2 s^2 + sigma^2.":
-        lambda x_t, a, s, means, stds, w: (None, (
-            softmax(_joint(x_t, a, means, _variance(a, s, stds), w), 1)[..., None]
-            * _pulls(x_t, a, means, s[:, None].expand(-1, len(means)) ** 2)).sum(1)),
+        _parts(lambda joint, pulls, w, v: (None, (joint.softmax(1)[..., None] * pulls * v[..., None]).sum(1))),
 }  # fmt: skip
-
-
-def _by_joint(
-    x_t: Tensor, a: Tensor, means: Tensor, v: Tensor, w: Tensor, more: Callable[[Tensor], Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Both results, with a term too many in the log density of each component."""
-    joint = _joint(x_t, a, means, v, w) + more(v)
-    return logsumexp(joint, 1), (softmax(joint, 1)[..., None] * _pulls(x_t, a, means, v)).sum(1)
-
-
-def _scaled(x_t: Tensor, a: Tensor, means: Tensor, v: Tensor, w: Tensor, power: float) -> Tensor:
-    pulls = _pulls(x_t, a, means, v) * v[..., None] ** power
-    return (softmax(_joint(x_t, a, means, v, w), 1)[..., None] * pulls).sum(1)
 
 
 # ---------------------------------------------------------------- 10. a likelihood along the way
@@ -1151,8 +1000,7 @@ def flow_log_prob(velocity: Answer, x: Tensor, times: Tensor) -> Tensor:
             ...
         course.checking.core.Wrong: for 4 points and 5 uneven steps the result of `flow_log_prob` is wrong: ...
     """
-    end, integral = _follow(velocity, x, times)
-    return _log_normal(end) + integral
+    return _total(velocity, x, times[:-1], times.diff())
 
 
 def _log_normal(z: Tensor) -> Tensor:
@@ -1165,105 +1013,64 @@ def _slope(velocity: Answer, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     return v.detach(), grad(v.sum(), x)[0]
 
 
-def _follow(velocity: Answer, x: Tensor, times: Tensor, late: bool = False) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Where x ends, and the sum of h v'; `late` asks at the end of each step."""
-    integral = 0 * x
-    for t, s in zip(times[:-1], times[1:], strict=True):
-        v, slope = _slope(velocity, x, s if late else t)
-        x, integral = x + (s - t) * v, integral + (s - t) * slope
-    return x, integral
+def _total(
+    velocity: Answer,
+    x: Tensor,
+    at: Tensor,
+    lengths: Tensor,
+    move: Callable[..., Tensor] = lambda x, h, v: x + h * v,
+    add: Callable[..., Tensor] = lambda h, slope: h * slope,
+    density: Callable[..., Tensor] = lambda end, start: _log_normal(end),
+) -> Tensor:
+    """The slopes asked for at these times, for steps of these lengths; what x becomes, and what a step adds."""
+    start, integral = x, 0 * x
+    for t, h in zip(at, lengths, strict=True):
+        v, slope = _slope(velocity, x, t)
+        x, integral = move(x, h, v), integral + add(h, slope)
+    return density(x, start) + integral
 
 
-def _each_step(
-    place: Callable[..., Tensor], change: Callable[..., Tensor] = lambda h, slope: h * slope
-) -> Callable:
-    """Other steps: the next x of x, h, v(x, t), and what it adds to log p, of h and v'."""
-
-    def wrong(velocity: Answer, x: Tensor, times: Tensor) -> Tensor:
-        integral = 0 * x
-        for t, s in zip(times[:-1], times[1:], strict=True):
-            v, slope = _slope(velocity, x, t)
-            x, integral = place(x, s - t, v), integral + change(s - t, slope)
-        return _log_normal(x) + integral
-
-    return wrong
+def _other(**change: Callable[..., Tensor]) -> Callable:
+    return lambda velocity, x, times: _total(velocity, x, times[:-1], times.diff(), **change)
 
 
-def _euler(x: Tensor, h: Tensor, v: Tensor) -> Tensor:
-    return x + h * v
-
-
-def _heun(velocity: Answer, x: Tensor, times: Tensor) -> Tensor:
+def _heun(velocity: Answer, x: Tensor, times: Tensor, after: bool = False) -> Tensor:
+    """Heun's steps, or Euler's with the derivative where the step has led, `after`."""
     integral = 0 * x
     for t, s in zip(times[:-1], times[1:], strict=True):
         v, slope = _slope(velocity, x, t)
-        v_after, slope_after = _slope(velocity, x + (s - t) * v, s)
-        x = x + (s - t) * (v + v_after) / 2
-        integral = integral + (s - t) * (slope + slope_after) / 2
-    return _log_normal(x) + integral
-
-
-def _after(velocity: Answer, x: Tensor, times: Tensor) -> Tensor:
-    """The slope at the place that the step has reached already."""
-    integral = 0 * x
-    for t, s in zip(times[:-1], times[1:], strict=True):
-        x = x + (s - t) * _slope(velocity, x, t)[0]
-        integral = integral + (s - t) * _slope(velocity, x, t)[1]
-    return _log_normal(x) + integral
-
-
-def _even(velocity: Answer, x: Tensor, times: Tensor, whole: float = 1.0) -> Tensor:
-    """The times that are asked for, and steps of one length."""
-    h, integral = whole / (len(times) - 1), 0 * x
-    for t in times[:-1]:
-        v, slope = _slope(velocity, x, t)
-        x, integral = x + h * v, integral + h * slope
+        moved = x + (s - t) * v
+        v_there, slope_there = _slope(velocity, moved, t if after else s)
+        x = moved if after else x + (s - t) * (v + v_there) / 2
+        integral = integral + (s - t) * (slope_there if after else (slope + slope_there) / 2)
     return _log_normal(x) + integral
 
 
 flow_log_prob.wrong = {
     "the divergence is subtracted: log p(x) is the density at the end plus the integral of the divergence.":
-        _each_step(_euler, lambda h, slope: -h * slope),
-    "the divergence is missing: where the way squeezes, the density changes.":
-        _each_step(_euler, lambda h, slope: 0 * slope),
-    "the density at the end is missing: add log N(x(1); 0, 1).":
-        lambda velocity, x, times: _follow(velocity, x, times)[1],
+        _other(add=lambda h, slope: -h * slope),
+    "the divergence is missing: where the way squeezes, the density changes.": _other(add=lambda h, slope: 0 * slope),
+    "the divergence is not multiplied by the length of the step.": _other(add=lambda h, slope: slope),
+    "this is the exact change of Euler's map, log |1 + h v'|: asked is its first term, h v'.":
+        _other(add=lambda h, slope: log((1 + h * slope).abs())),
+    "the divergences of all points are added up: each point has its own.":
+        _other(add=lambda h, slope: h * slope.sum().expand_as(slope)),
+    "the density at the end is missing: add log N(x(1); 0, 1).": _other(density=lambda end, start: 0 * end),
     "you take the density of N(0, 1) at x itself: take it where the way ends.":
-        lambda velocity, x, times: _log_normal(x) + _follow(velocity, x, times)[1],
+        _other(density=lambda end, start: _log_normal(start)),
     "the constant of the density at the end is missing: - log(2 pi) / 2.":
-        lambda velocity, x, times: flow_log_prob.right(velocity, x, times) + LOG_2PI / 2,
-    "the divergence is not multiplied by the length of the step.": _each_step(_euler, lambda h, slope: slope),
-    "x does not move: x + h v.": _each_step(lambda x, h, v: x),
-    "x moves by v, not by h v.": _each_step(lambda x, h, v: x + v),
-    "x moves the wrong way: x + h v, where h is the next time minus this one.": _each_step(lambda x, h, v: x - h * v),
-    "h has the wrong sign: it is the next time minus this one.":
-        _each_step(lambda x, h, v: x - h * v, lambda h, slope: -h * slope),
+        _other(density=lambda end, start: -end.square() / 2),
+    "x does not move: x + h v.": _other(move=lambda x, h, v: x),
+    "x moves by v, not by h v.": _other(move=lambda x, h, v: x + v),
     "the way leads from the last time to the first: x is at times[0].":
         lambda velocity, x, times: flow_log_prob.right(velocity, x, times.flip(0)),
     "each step asks at the time where it ends: Euler's asks where it begins.":
-        lambda velocity, x, times: sum(_end_and_sum(velocity, x, times)),
+        lambda velocity, x, times: _total(velocity, x, times[1:], times.diff()),
     "the last step is missing: K + 1 times make K steps.":
         lambda velocity, x, times: flow_log_prob.right(velocity, x, times[:-1]),
-    "the divergence is taken after x has moved: take it where v is.": _after,
-    "all steps have the length 1/K: each has its own, the next time minus this one.": _even,
-    "all steps have the same length: each has its own, the next time minus this one.":
-        lambda velocity, x, times: _even(velocity, x, times, float(times[-1] - times[0])),
+    "the divergence is taken after x has moved: take it where v is.":
+        lambda velocity, x, times: _heun(velocity, x, times, after=True),
     "these are Heun's steps, and better ones: here Euler's are asked, one slope a step.": _heun,
-    "this is the exact change of Euler's map, log |1 + h v'|: asked is its first term, h v'.":
-        _each_step(_euler, lambda h, slope: log((1 + h * slope).abs())),
-    "you take the logarithm of the divergence: it adds up as it is.":
-        _each_step(_euler, lambda h, slope: h * log(slope.abs())),
-    "you take the size of the divergence: where the way squeezes it is negative.":
-        _each_step(_euler, lambda h, slope: h * slope.abs()),
-    "the divergences of all points are added up: each point has its own.":
-        _each_step(_euler, lambda h, slope: h * slope.sum().expand_as(slope)),
-    "you average over the points: return one number for each.":
-        lambda velocity, x, times: flow_log_prob.right(velocity, x, times).mean(),
-    "you sum over the points: return one number for each.":
-        lambda velocity, x, times: flow_log_prob.right(velocity, x, times).sum(),
+    "all steps have the same length: each has its own, the next time minus this one.":
+        lambda velocity, x, times: _total(velocity, x, times[:-1], times.diff() * 0 + times.diff().mean()),
 }  # fmt: skip
-
-
-def _end_and_sum(velocity: Answer, x: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
-    end, integral = _follow(velocity, x, times, late=True)
-    return _log_normal(end), integral
