@@ -238,7 +238,7 @@ checks.diffusion.ideal_denoiser(ideal_denoiser)
 # %%
 train, test = load("digits").floats(), load("digits", "test").floats()[[3, 11, 20]]
 data, x = 2 * train.flatten(1) - 1, 2 * test.flatten(1) - 1
-t = torch.tensor([0.05, 0.4, 0.6, 0.75, 0.98]).repeat(3)
+t = torch.tensor([0.02, 0.4, 0.6, 0.75, 0.98]).repeat(3)
 alpha, sigma = schedule(t)
 x = x.repeat_interleave(5, dim=0)
 x_t = noisy(x, torch.randn_like(x), alpha, sigma)
@@ -249,7 +249,7 @@ to_data = torch.cdist(found, data).min(dim=1).values.view(3, 5)
 to_mean = (found - data.mean(dim=0)).norm(dim=1).view(3, 5)
 to_x = (found - x).norm(dim=1).view(3, 5)
 print(f"mean distance of a training image from the mean of all: {(data - data.mean(dim=0)).norm(dim=1).mean():.1f}")
-print(f"with little noise it finds a training image, within 0.1:     {(to_data[:, 0] < 0.1).all()}")
+print(f"with little noise it finds a training image, within 0.5:     {(to_data[:, 0] < 0.5).all()}")
 print(f"which is at least 1.5 from the image that it should be:      {(to_x[:, 0] > 1.5).all()}")
 print(f"in noise it finds the mean of all training images, within 1: {(to_mean[:, -1] < 1).all()}")
 
@@ -407,7 +407,8 @@ for t in times:
 plots.show_curves(losses, x=times, xlabel="t", ylabel="squared error of x, of each value")
 least = torch.tensor(losses["ideal"])
 for name in ("nearest", "linear"):
-    print(f"the ideal denoiser is nowhere worse than the {name} one: {(least <= torch.tensor(losses[name]) + 1e-3).all()}")
+    never = (least <= 1.01 * torch.tensor(losses[name]) + 1e-3).all()
+    print(f"the ideal denoiser is nowhere worse than the {name} one, but for chance: {never}")
 
 # %% [markdown]
 # At one end the ideal denoiser is the nearest point, at the other it is a linear function, that returns nearly the mean.
@@ -820,10 +821,11 @@ with torch.no_grad():
         weight = 1 + (alpha / sigma) ** 2
         for name, denoiser in (("network", learnt), ("best possible", by_tweedie)):
             losses[name].append(denoising_loss(denoiser, x, eps, alpha, sigma, weight).item())
-plots.show_curves(losses, x=times, xlabel="t", ylabel="squared error of v, of each value")
 ours, best = (torch.tensor(losses[name]) for name in ("network", "best possible"))
-print(f"the network's mean loss is within 10% of the least possible: {ours.mean() / best.mean() < 1.1}")
-print(f"at no level is it smaller, but for 1% of chance:             {(ours > 0.99 * best).all()}")
+plots.show_curves({"network": 100 * (ours / best - 1)}, x=times, xlabel="t", ylabel="% above the least possible",
+                  baselines={"best denoiser": 0.0})
+print(f"the network's mean loss is within 2% of the least possible: {ours.mean() / best.mean() < 1.02}")
+print(f"at no level is it smaller, but for 1% of chance:            {(ours > 0.99 * best).all()}")
 
 # %% [markdown]
 # Now the samples, beside those of the best denoiser, which are all that a perfect network could draw in as many steps.
@@ -849,10 +851,11 @@ print(f"their mean log p is less than 0.4 nats below the data's:  {log_p['data']
 def cost(denoiser, x, steps=200):
     """The bound on -log p(x), averaged over the points x (B, 2), in nats."""
     n, times = len(x), torch.linspace(0, 1, steps + 1) ** 2  # small steps near 0, where SNR falls fast
-    total = torch.zeros(n)
+    total, same_noise = torch.zeros(n), torch.Generator().manual_seed(0)  # for all denoisers
     for s, t in zip(times[:-1], times[1:]):
         levels = [*schedule(t.expand(n)), *schedule(s.expand(n))]
-        x_hat = denoiser(noisy(x, torch.randn_like(x), *levels[:2]), *levels[:2])
+        eps = torch.randn(n, 2, generator=same_noise)
+        x_hat = denoiser(noisy(x, eps, *levels[:2]), *levels[:2])
         total += elbo_term(x, x_hat, *levels)
     (alpha, sigma), (alpha_0, sigma_0) = schedule(torch.ones(n)), schedule(torch.zeros(n))
     prior = 0.5 * (alpha**2 * x.square().sum(dim=1) + 2 * (sigma**2 - 1 - 2 * sigma.log()))
