@@ -985,7 +985,7 @@ def _uneven(g: torch.Generator, k: int) -> Tensor:
         hard("a line that shrinks", **_to_follow(g, 4, _uneven(g, 4)) | {"velocity": lambda x, t: -2 * x}),
         extreme("points far away", **_to_follow(g, 3, _uneven(g, 4)) | {"x": 500 + 100 * normal(g, 3)}),
     ],
-    passes="Euler's steps, and the density at their end plus all that the way has squeezed.",
+    passes="Euler's steps, the density at their end, and the divergence along the way.",
 )  # fmt: skip
 def flow_log_prob(velocity: Answer, x: Tensor, times: Tensor) -> Tensor:
     r"""Check `flow_log_prob(velocity, x, times)`: $\log p(x)$ by an ordinary differential equation, in Euler's steps.

@@ -498,7 +498,7 @@ print(f"with 10 steps {sums[2]:.1f} nats, with 200 {sums[-1]:.1f}; log 8 = {math
 #
 # $$\hat \epsilon = \frac{x_t - \alpha_t \hat x}{\sigma_t}, \qquad x_s = \alpha_s \hat x + \sigma_s \hat \epsilon.$$
 #
-# (This is their $\eta = 0$.) The first noise decides everything, so the way can be followed backwards, and fewer steps do.
+# (This is their $\eta = 0$.) The first noise decides everything, so the way can be followed backwards, and few steps are enough.
 #
 # **Write** `ddim_step(x_t, x_hat, alpha_t, sigma_t, alpha_s, sigma_s)`, with x_t and x_hat (B, ...), and the levels (B,). It
 # returns x_s (B, ...).
