@@ -101,7 +101,7 @@ def write_animation(frames: list[Image.Image], path: Path) -> None:
 
 # ---------------------------------------------------------------- a slide
 
-DECK, HEADING = "pixelcnn", "The blind spot"
+DECK, HEADING = "pixelcnn", "A wedge is never read"
 # to the slide of this heading that has a picture, with all that comes up on it
 TURN = """heading => {
     const slides = [...document.querySelectorAll(".reveal .slides section")]
