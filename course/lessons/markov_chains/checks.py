@@ -641,8 +641,6 @@ cd_gradient.wrong = {
         _of_weight(lambda x, ends, p, q: -_together(x, p)),
     "in the gradient by weight only the chains are there: subtract the same of the data.":
         _of_weight(lambda x, ends, p, q: _together(ends, q)),
-    "in the gradient by weight you add the two halves: the data pull one way, the chains the other.":
-        _of_weight(lambda x, ends, p, q: _together(ends, q) + _together(x, p)),
     "you multiply the means of pixels and hidden units: the mean of their products is wanted, `x.T @ p / len(x)`.":
         _of_weight(lambda x, ends, p, q: outer(ends.mean(0), q.mean(0)) - outer(x.mean(0), p.mean(0))),
     "the gradient by weight is transposed: like weight it has a row for every pixel.":
@@ -676,8 +674,6 @@ cd_gradient.wrong = {
         _of_c(lambda on, on_ends: sigmoid(on_ends).sum(0) - sigmoid(on).sum(0)),
     "in the gradient by c the chains are missing.": _of_c(lambda on, on_ends: -sigmoid(on).mean(0)),
     "in the gradient by c the data are missing.": _of_c(lambda on, on_ends: sigmoid(on_ends).mean(0)),
-    "the gradient by c is that of the inputs: put them through a sigmoid before the mean.":
-        _of_c(lambda on, on_ends: on_ends.mean(0) - on.mean(0)),
 }  # fmt: skip
 
 
@@ -783,8 +779,6 @@ log_partition.wrong = {
         _all_on,
     "you count every image 2^J times, once for each h, although F has summed h out already.":
         lambda weight, b, c: _terms(weight, b, c).logsumexp(0) + len(c) * LOG_2,
-    "you count every h 2^D times, once for each image, although the images are summed out already.":
-        lambda weight, b, c: _terms(weight, b, c).logsumexp(0) + len(b) * LOG_2,
     "this is the mean over the states: Z is their sum.":
         lambda *rbm: _terms(*rbm).logsumexp(0) - math.log(len(_terms(*rbm))),
     "you add up logarithms: Z adds up the exponentials, so take logsumexp.": lambda *rbm: _terms(*rbm).sum(),
