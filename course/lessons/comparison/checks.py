@@ -203,6 +203,8 @@ bits.wrong = {
         lambda log_density, levels, dims: _in_bits(log_density, dims, levels),
     "your correction is in bits already, and you divide it by ln 2 once more: take `math.log` of the levels.":
         lambda log_density, levels, dims: (math.log2(levels) - log_density / dims) / LN2,
+    "you divide by the number of images: divide by the number of values.":
+        lambda log_density, levels, dims: dims / len(log_density) * _in_bits(log_density, levels, dims),
     "you divide by the levels: the number of values is `dims`.":
         lambda log_density, levels, dims: math.log2(levels) - log_density / (levels * LN2),
     "your correction is the number of levels: it is its logarithm.":
@@ -378,6 +380,8 @@ mixture.wrong = {
         lambda log_p, log_noise, w: logaddexp(log_p + w, log_noise + 1 - w),
     "you subtract the logarithms of the weights, which divides by the weights: add them.":
         lambda log_p, log_noise, w: logaddexp(log_p - math.log(w), log_noise - math.log1p(-w)),
+    "you take powers of 2 where the logarithms are in nats: `torch.logaddexp` and `math.log`.":
+        lambda log_p, log_noise, w: torch.logaddexp2(log_p + math.log2(w), log_noise + math.log2(1 - w)),
     "you take the larger of the two parts: their probabilities add up.":
         lambda log_p, log_noise, w: maximum(log_p + math.log(w), log_noise + math.log1p(-w)),
     "this is the part of p alone, the bound from below: add the part of the noise.":
@@ -608,12 +612,16 @@ precision_recall.wrong = {
         ),
     "your radius is one of the largest distances: the nearest are wanted, `topk(..., largest=False)`.":
         _of_radius(lambda among, k: among.topk(k + 1, dim=1).values[:, -1]),
+    "your radius is the k-th largest distance: the nearest are wanted, `topk(..., largest=False)`.":
+        _of_radius(lambda among, k: among.topk(k, dim=1).values[:, -1]),
     "you add up absolute differences: take the Euclidean distance.":
         lambda real, fake, k: (
             (cdist(fake, real, 1) <= cdist(real, real, 1).kthvalue(k + 1, dim=1).values).any(1).to(real).mean(), None
         ),
     "you count a fake once for every ball that it lies in: one is enough, `.any(dim=1)`.":
         lambda real, fake, k: (_hits(fake, real, k).sum(1).to(real).mean(), None),
+    "you divide the balls that each fake lies in by k (the density of Naeem et al., 2020): one ball is enough.":
+        lambda real, fake, k: (_hits(fake, real, k).sum(1).to(real).mean() / k, None),
     "you compare squares of distances with radii that are not squared: both or neither.":
         lambda real, fake, k: (
             (cdist(fake, real).square() <= _radii(real, k)).any(dim=1).to(real).mean(), None
@@ -695,6 +703,10 @@ def _in_order(place: Any) -> Any:
 
 speed_up.wrong = {
     "you divide a median by a mean: take the median of both.": lambda slow, fast: quantile(slow, 0.5) / fast.mean(),
+    "you compare geometric means: one run that was disturbed still moves them. Take medians.":
+        lambda slow, fast: (slow.log().mean() - fast.log().mean()).exp(),
+    "you take the median of the ratios of all pairs: take each median first.":
+        lambda slow, fast: quantile((slow[:, None] / fast).flatten(), 0.5),
     "you compare means, or sums: one run that was disturbed moves them. Take medians.":
         lambda slow, fast: slow.mean() / fast.mean(),
     "your ratio is upside down: it is above 1 where the second is faster.": lambda slow, fast: _ratio(fast, slow),

@@ -58,6 +58,10 @@ def _bits(g: torch.Generator, *shape: int) -> Tensor:
     return (_uniform(g, *shape) < 0.5).to(torch.get_default_dtype())
 
 
+def _first_off(x: Tensor) -> Tensor:
+    return x * arange(len(x)).clamp(max=1)[:, None]
+
+
 def _rbm(g: torch.Generator, d: int, j: int, scale: float = 1.0) -> dict[str, Tensor]:
     """The parameters of an RBM of d pixels and j hidden units."""
     sizes = {"weight": (d, j), "b": (d,), "c": (j,)}
@@ -177,13 +181,19 @@ def _on(x: Tensor, weight: Tensor, c: Tensor) -> Tensor:
     return c + x @ weight
 
 
-def _of_a_black_image(case: Case, got: Tensor, want: Tensor) -> str | None:
-    if case.label != "a small RBM":
-        return None
-    if same(got[0], want[0]):
-        return "right for a black image, where c alone counts, and wrong for others: look at b^T x, and at x^T W."
-    told = f"even for a black image, where F is the sum of -softplus(c_j), {want[0]:.4f}"
-    return f"{told}, you have {got[0]:.4f}: look there."
+def _where_off(given: str, alone: str) -> Callable[[Case, Tensor, Tensor], str | None]:
+    """A probe: is it right where all units of the layer that is given are off?"""
+
+    def words(case: Case, got: Tensor, want: Tensor) -> str | None:
+        off = ~case.arguments[given].bool().any(dim=1)
+        if case.kind == "extreme" or not off.any():
+            return None
+        if same(got[off], want[off]):
+            return f"right where `{given}` is all 0, and wrong elsewhere: look at what `{given}` multiplies."
+        a, b = (x[off].flatten()[0] for x in (got, want))
+        return f"even where `{given}` is all 0 and only {alone} counts, {b:.4f}, you have {a:.4f}: look there."
+
+    return words
 
 
 def _slope_of_the_sure(answer: Answer, g: torch.Generator) -> str | None:
@@ -200,13 +210,13 @@ def _slope_of_the_sure(answer: Answer, g: torch.Generator) -> str | None:
 
 @step(
     lambda g: [
-        tame("a small RBM", x=_bits(g, 5, 4) * arange(5).clamp(max=1)[:, None], **_rbm(g, 4, 4)),
+        tame("a small RBM", x=_first_off(_bits(g, 5, 4)), **_rbm(g, 4, 4)),
         tame("a wide hidden layer", x=_bits(g, 3, 3), **_rbm(g, 3, 6)),
         hard("a single image", x=_bits(g, 1, 5), **_rbm(g, 5, 2)),
         extreme("hidden units that are sure", x=_bits(g, 4, 4), **_sure(g)),
     ],
     gradient="weight b c",
-    probe=_of_a_black_image,
+    probe=_where_off("x", "-softplus(c), summed over the hidden units,"),
     live=[_slope_of_the_sure],
     dtype="same",
     passes="all hidden states are summed out, one softplus a unit.",
@@ -282,16 +292,12 @@ def _no_clamp(case: Case, p: Tensor) -> str | None:
 
 @step(
     lambda g: [
-        tame("layers of one size", state=_bits(g, 5, 4), weight=normal(g, 4, 4), bias=normal(g, 4)),
+        tame("layers of one size", state=_first_off(_bits(g, 5, 4)), weight=normal(g, 4, 4), bias=normal(g, 4)),
         tame("layers of two sizes", state=_bits(g, 3, 5), weight=normal(g, 5, 2), bias=normal(g, 2)),
         hard("a layer of one unit", state=_bits(g, 4, 3), weight=normal(g, 3, 1), bias=normal(g, 1)),
-        extreme(
-            "units that are sure",
-            state=_bits(g, 4, 2),
-            weight=normal(g, 2, 3),
-            bias=tensor([SURE, -SURE, 0.5]).to(torch.get_default_dtype()),
-        ),
+        extreme("units that are sure", state=_bits(g, 4, 2), weight=normal(g, 2, 3), bias=tensor([SURE, -SURE, 0.5])),
     ],
+    probe=_where_off("state", "sigmoid(bias)"),
     properties=[_no_clamp],
     dtype="same",
     passes="a sigmoid of bias and weights, for either layer.",
@@ -365,11 +371,8 @@ def _ties(g: torch.Generator) -> dict[str, Tensor]:
 
 
 def _just(case: Case, got: Tensor, want: Tensor) -> str | None:
-    if "just the probability" in case.label:
-        return (
-            "a number that is just the probability leaves its unit off: compare with `<`, not `<=`."
-        )
-    return None
+    words = "a number that is just the probability leaves its unit off: compare with `<`, not `<=`."
+    return words if "just the probability" in case.label else None
 
 
 def _gibbs(x: Tensor, weight: Tensor, b: Tensor, c: Tensor, u_h: Tensor, u_x: Tensor) -> Tensor:
@@ -573,19 +576,13 @@ def _data_and_ends(g: torch.Generator, n: int, m: int, d: int, j: int) -> dict[s
     return {"x": x, "ends": ends, **_rbm(g, d, j)}
 
 
-def _together(
-    x: Tensor, h: Tensor
-) -> Tensor:  # how often a pixel and a hidden unit are on together
+def _together(x: Tensor, h: Tensor) -> Tensor:  # how often two units are on together
     return x.T @ h / len(x)
 
 
 def _cd(x: Tensor, ends: Tensor, weight: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     p, q = _p(x, weight, c), _p(ends, weight, c)
-    return (
-        _together(ends, q) - _together(x, p),
-        ends.mean(0) - x.mean(0),
-        q.mean(0) - p.mean(0),
-    )
+    return _together(ends, q) - _together(x, p), ends.mean(0) - x.mean(0), q.mean(0) - p.mean(0)
 
 
 @step(
@@ -641,6 +638,10 @@ cd_gradient.wrong = {
         _of_weight(lambda x, ends, p, q: -_together(x, p)),
     "in the gradient by weight only the chains are there: subtract the same of the data.":
         _of_weight(lambda x, ends, p, q: _together(ends, q)),
+    "in the gradient by weight you add the two halves: the data pull one way, the chains the other.":
+        _of_weight(lambda x, ends, p, q: _together(ends, q) + _together(x, p)),
+    "you divide by the number of the others: the data by `len(x)`, the chains by `len(ends)`.":
+        _of_weight(lambda x, ends, p, q: ends.T @ q / len(x) - x.T @ p / len(ends)),
     "you multiply the means of pixels and hidden units: the mean of their products is wanted, `x.T @ p / len(x)`.":
         _of_weight(lambda x, ends, p, q: outer(ends.mean(0), q.mean(0)) - outer(x.mean(0), p.mean(0))),
     "the gradient by weight is transposed: like weight it has a row for every pixel.":
@@ -662,8 +663,6 @@ cd_gradient.wrong = {
     "the gradient by b has the wrong sign: it is the mean of the ends less that of the data.":
         _of_b(lambda x, ends: x.mean(0) - ends.mean(0)),
     "the gradient by b is a sum over images: take means.": _of_b(lambda x, ends: ends.sum(0) - x.sum(0)),
-    "in the gradient by b the chains are missing.": _of_b(lambda x, ends: -x.mean(0)),
-    "in the gradient by b the data are missing.": _of_b(lambda x, ends: ends.mean(0)),
     "the gradient by c stands in the place of that by b: the order is weight, b, c.":
         lambda x, ends, weight, b, c: (None, _cd(x, ends, weight, c)[2], None),
     "the gradient by b is one number: average over the images only, `.mean(dim=0)`.":
@@ -672,8 +671,6 @@ cd_gradient.wrong = {
         _of_c(lambda on, on_ends: sigmoid(on).mean(0) - sigmoid(on_ends).mean(0)),
     "the gradient by c is a sum over images: take means.":
         _of_c(lambda on, on_ends: sigmoid(on_ends).sum(0) - sigmoid(on).sum(0)),
-    "in the gradient by c the chains are missing.": _of_c(lambda on, on_ends: -sigmoid(on).mean(0)),
-    "in the gradient by c the data are missing.": _of_c(lambda on, on_ends: sigmoid(on_ends).mean(0)),
 }  # fmt: skip
 
 
@@ -1125,6 +1122,10 @@ ais_log_z.wrong = {
         lambda log_w, d, j: (_log_mean(log_w) + d * j * LOG_2, None),
     "you add 2 (D + J): the logarithm of 2^(D + J) is (D + J) log 2.":
         lambda log_w, d, j: (_log_mean(log_w) + 2 * (d + j), None),
+    "the largest weight is divided out: add its logarithm, `log_w.max()`, again.":
+        lambda log_w, d, j: (_log_mean(log_w) - log_w.max() + (d + j) * LOG_2, None),
+    "you add log n: a mean is the sum divided by n, so subtract it.":
+        lambda log_w, d, j: (_log_mean(log_w) + 2 * math.log(len(log_w)) + (d + j) * LOG_2, None),
     "you subtract log Z_0: the weights give Z / Z_0, so add it.":
         lambda log_w, d, j: (_log_mean(log_w) - (d + j) * LOG_2, None),
     "you add D + J: the logarithm of 2^(D + J) is (D + J) log 2.": lambda log_w, d, j: (_log_mean(log_w) + d + j, None),
@@ -1140,8 +1141,6 @@ ais_log_z.wrong = {
         lambda log_w, d, j: (None, _error(_scaled(log_w)) / len(log_w) ** 0.5),
     "this is the error of the mean of the logarithms: it is the weights whose mean is taken.":
         lambda log_w, d, j: (None, log_w.std() / len(log_w) ** 0.5),
-    "this is how the logarithms scatter: take the standard deviation of the weights, over their mean and root n.":
-        lambda log_w, d, j: (None, log_w.std()),
     "this is the error of the mean weight: an error of its logarithm is smaller or larger by the slope 1 / mean.":
         lambda log_w, d, j: (None, log_w.exp().std() / len(log_w) ** 0.5),
     "this is the error of the mean weight with the largest set to 1: divide by the mean of these weights too.":
@@ -1280,6 +1279,8 @@ def _by_log(logits: Tensor, x: Tensor) -> Tensor:
 walkback_loss.wrong = {
     "a replaced pixel is white where u[t, 1] is above 1/2 in yours: below it is white.":
         _with(corrupt=lambda x, noise, u: where(u[0] < noise, (u[1] > 0.5).to(x), x)),
+    "you replace whole images, or rows of u: each pixel is hit by itself.":
+        _with(corrupt=lambda x, noise, u: where(u[0, :, :1] < noise, (u[1] < 0.5).to(x), x)),
     "only white pixels count in yours: a black one costs -log(1 - p).":
         _with(cost=lambda logits, x: (x * softplus(-logits)).sum(1)),
     "you add up squares of differences: nats are logarithms of probabilities.":

@@ -325,6 +325,8 @@ lstm.wrong = {
         _with_state(lambda o, c, new: o * new),
     "your memory itself went through a tanh: only the state h sees it so.":
         _with_memory(lambda f, i, g, c: tanh(f * c + i * tanh(g))),
+    "the state comes from the content g alone: take tanh of the new memory.":
+        lambda gates, c: (sigmoid(gates.chunk(4, 1)[0]) * tanh(gates.chunk(4, 1)[3]), None),
     "the output gate is not used: h is o times tanh(c).": _with_state(lambda o, c, new: tanh(new)),
     "the state comes from the old memory: update c first, and then take h from the new one.":
         _with_state(lambda o, c, new: o * tanh(c)),
@@ -902,6 +904,10 @@ draw.wrong = {
         lambda logits, T, u: logits.shape[1] - 1 - _draw(logits.flip(1), T, u),
     "you count the sums above u: count those that u has passed.":
         lambda logits, T, u: logits.shape[1] - 1 - _draw(logits, T, u),
+    "you leave out the first sum: it is the last that is not needed.":
+        lambda logits, T, u: (_warm(logits, T).cumsum(1)[:, 1:] <= u[:, None]).sum(dim=1),
+    "you count from the last level: turn back what you have turned round.":
+        lambda logits, T, u: _draw(logits.flip(1), T, u),
     "all draws use the first number of u: each has its own.": lambda logits, T, u: _draw(logits, T, u[:1].expand_as(u)),
     "your sums run over the draws, axis 0: a distribution over the K levels is a row.":
         lambda logits, T, u: (_warm(logits, T).cumsum(0)[:, :-1] <= u[:, None]).sum(dim=1),
