@@ -431,7 +431,10 @@ def _correction(counts: Tensor) -> Tensor:
 @step(
     lambda g: [
         tame("5 kinds, all seen", **_counts(g, 5, 0)),
-        tame("4 kinds, all seen, one of them once", counts=1 + 3 * randperm(4, generator=g)),
+        tame(
+            "4 kinds, all seen, one of them once",
+            counts=tensor([1, 4, 4, 7])[randperm(4, generator=g)],
+        ),
         hard("a single kind", **_counts(g, 1, 0)),
         extreme("2000 kinds, each seen once", counts=torch.ones(2000).long()),
         extreme("9 kinds, 3 of them never seen", **_counts(g, 9, 3)),
@@ -594,8 +597,8 @@ precision_recall.wrong = {
     "you leave a point itself out by its distance 0, but `torch.cdist` rounds, and of many points finds a little more: "
     "leave it out by its place.":
         _of_radius(lambda among, k: among.masked_fill(among == 0, math.inf).kthvalue(k, dim=1).values),
-    "your balls reach one neighbour too far: `kthvalue` counts from 1, and the point itself is the first.":
-        _of_radius(lambda among, k: among.kthvalue(min(k + 2, len(among)), dim=1).values),
+    "your balls reach one neighbour too far: with the point itself left out, the k-th smallest is `kthvalue(k)`.":
+        _of_radius(lambda among, k: among.fill_diagonal_(math.inf).kthvalue(k + 1, dim=1).values),
     "all your balls have one size, the mean of the radii: each reaches to its own k-th neighbour.":
         _of_radius(lambda among, k: among.kthvalue(k + 1, dim=1).values.mean()),
     "all your balls are as large as the largest: each reaches to its own k-th neighbour.":
@@ -677,6 +680,7 @@ def _ratio(slow: Tensor, fast: Tensor) -> Tensor:
         tame("7 runs of each", **_timings(g, 7)),
         hard("2 runs of each", **_timings(g, 2)),
         hard("a single run of each", **_timings(g, 1)),
+        hard("a second that is slower", slow=_timings(g, 5)["fast"], fast=_timings(g, 5)["slow"]),
         extreme("runs of nanoseconds", **_timings(g, 5, seconds=2e-9)),
     ],
     passes="medians forgive the run that was disturbed, and a ratio forgives a slow machine.",

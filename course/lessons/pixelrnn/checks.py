@@ -112,11 +112,6 @@ histogram.wrong = {
     "this is one histogram for all pixels together: each place in the image has its own, so count over the images "
     "alone.":
         _of_all_pixels,
-    "the colours share a histogram: each channel has its own, so count over the images alone.":
-        lambda level, levels, extra: (
-            (_count(level, levels).sum(1, keepdim=True) + extra).expand(levels, *level.shape[1:])
-            / (len(level) * level.shape[1] + levels * extra)
-        ),
     "the levels are your last axis: they should be the first, (levels, C, H, W).":
         lambda level, levels, extra: _shares(level, levels, extra).movedim(0, -1),
     "you make room only for the levels that occur: there are `levels` of them, whatever the images show.":
@@ -267,6 +262,16 @@ def _with_state(rule: Callable[..., Tensor]) -> Callable:
     return mistaken
 
 
+def _which_result(case: Case, h: Tensor, c: Tensor) -> str | None:
+    if same(c, _lstm(**case.arguments)[1]):
+        return (
+            "your memory is right, and your state is not: h = sigmoid(o) tanh(c), with the new c."
+        )
+    if same(h, sigmoid(case.arguments["gates"].chunk(4, 1)[0]) * tanh(c)):
+        return "your state follows from your memory, and the memory is wrong: c = sigmoid(f) c + sigmoid(i) tanh(g)."
+    return None
+
+
 def _gates(g: torch.Generator, b: int, f: int, *rest: int, scale: float = 1.5) -> dict[str, Tensor]:
     return {"gates": scale * normal(g, b, 4 * f, *rest), "c": 1.5 * normal(g, b, f, *rest)}
 
@@ -279,6 +284,7 @@ def _gates(g: torch.Generator, b: int, f: int, *rest: int, scale: float = 1.5) -
         extreme("gates that are shut or wide open", **_gates(g, 2, 5, 3, scale=2000.0)),
     ],
     results=("the state h", "the memory c"),
+    probes=[_which_result],
     gradient="gates c",
     dtype="same",
     passes="f keeps, i writes, o shows.",
@@ -309,9 +315,6 @@ lstm.wrong = {
     "you add the input gate: it multiplies tanh(g).": _with_memory(lambda f, i, g, c: f * c + i + tanh(g)),
     "1 - f multiplies your memory: an open gate f keeps it, so multiply by f.":
         _with_memory(lambda f, i, g, c: (1 - f) * c + i * tanh(g)),
-    "the old memory goes through a tanh: f multiplies c as it is.":
-        _with_memory(lambda f, i, g, c: f * tanh(c) + i * tanh(g)),
-    "the state holds a sigmoid of the memory: take its tanh.": _with_state(lambda o, c, new: o * sigmoid(new)),
     "the content g goes through a sigmoid and can never be negative: its place is in a tanh.":
         _with_memory(lambda f, i, g, c: f * c + i * sigmoid(g)),
     "the content g is not squashed: it goes through a tanh.": _with_memory(lambda f, i, g, c: f * c + i * g),
@@ -325,8 +328,6 @@ lstm.wrong = {
         _with_state(lambda o, c, new: o * new),
     "your memory itself went through a tanh: only the state h sees it so.":
         _with_memory(lambda f, i, g, c: tanh(f * c + i * tanh(g))),
-    "the state comes from the content g alone: take tanh of the new memory.":
-        lambda gates, c: (sigmoid(gates.chunk(4, 1)[0]) * tanh(gates.chunk(4, 1)[3]), None),
     "the output gate is not used: h is o times tanh(c).": _with_state(lambda o, c, new: tanh(new)),
     "the state comes from the old memory: update c first, and then take h from the new one.":
         _with_state(lambda o, c, new: o * tanh(c)),
@@ -382,8 +383,8 @@ def _walk(
 
     pixels = list(itertools.product(range(height), range(width)))
     for i, j in reversed(pixels) if backwards else pixels:
-        read = int(of_memories)
-        own = gates[:, :, i, j] + at(i, j, left, read) @ w_left.T + at(i, j, up, read) @ w_up.T
+        h_left, h_up = at(i, j, left, of_memories), at(i, j, up, of_memories)
+        own = gates[:, :, i, j] + h_left @ w_left.T + h_up @ w_up.T
         new = _lstm(own, zero + sum(at(i, j, step, 1) for step in memory), order)
         done[i, j] = new[::-1] if swapped else new
     rows = [stack([done[i, j][of] for j in range(width)], -1) for i in range(height)]
@@ -417,6 +418,7 @@ def _maps(g: torch.Generator) -> list[Case]:
     _maps,
     gradient="gates",
     dtype="same",
+    zeros="Do the gates enter, and are they added?",
     passes="every state reads its left and its upper neighbour, and zeros beyond the edge.",
 )
 def plain_scan(gates: Tensor, w_left: Tensor, w_up: Tensor) -> Tensor:
