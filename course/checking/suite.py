@@ -103,6 +103,8 @@ class Bank:
         try:
             about(answer, seed=seed, cases=self._cases.get(key))
         except Wrong as error:
+            if re.search("changes its argument|overwrite|leave marks", str(error)):
+                self._cases.pop(key, None)  # it has spoilt these calls
             return str(error)
         return None
 
