@@ -103,7 +103,7 @@ class Bank:
         try:
             about(answer, seed=seed, cases=self._cases.get(key))
         except Wrong as error:
-            if re.search("changes its argument|overwrite|leave marks", str(error)):
+            if re.search("changes its argument|overwrite|leaves? marks", str(error)):
                 self._cases.pop(key, None)  # it has spoilt these calls
             return str(error)
         return None
@@ -179,12 +179,12 @@ class StepsOfALesson:
         cases = [case for case in about.cases(0) if case.kind != "extreme"]
         parts, (_, wanted) = about._parts(cases), about._wanted(cases)
         for n, names in enumerate(parts[0]):
-            sums = [sum(several[n].values()) for several in parts] if names else []
+            sums = [sum(those[n].values()) for those in parts] if names else []
             assert all(map(torch.allclose, sums, (results[n] for results in wanted))), "not the sum"
             for name in names:
                 given = [list(results) for results in wanted]
-                for mine, several in zip(given, parts, strict=True):
-                    mine[n] = mine[n] - several[n][name]
+                for mine, those in zip(given, parts, strict=True):
+                    mine[n] = mine[n] - those[n][name]
                 says = explain(step, cases, given, wanted, about.results, parts=parts)
                 assert f"{name} is missing" in says, (name, says)
 
