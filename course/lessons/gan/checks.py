@@ -856,13 +856,15 @@ def _scattered(
     # near by the sum of squares, not by the sum of absolute values
     slanted = centers[0] - 0.9 * radius / math.sqrt(d)
     # near by the mean of squares, not by their sum
-    outside = centers[0] - 0.2 * radius
-    outside[-1] = centers[0, -1] - 1.1 * radius  # in the last of its coordinates
+    outside = (centers[:1] - 0.2 * radius).repeat(
+        2, 1
+    )  # far away in one coordinate, the first or the last
+    outside[0, 0], outside[1, -1] = centers[0, 0] - 1.1 * radius, centers[0, -1] - 1.1 * radius
     strays = 3 * radius * torch.tensor([[1.0], [1.4], [2.0]]).to(centers)
     x = cat(
         [
             *points,
-            stack([shared, corner, slanted, outside]),
+            stack([shared, corner, slanted, *outside]),
             centers[0] - strays,
             centers[-1] + strays,
         ]
@@ -941,8 +943,6 @@ hits.wrong = {
         lambda x, centers, radius: _count(_apart_from(x, centers).square().mean(2).sqrt(), radius),
     "you say which modes are hit: return how many points hit each.":
         lambda x, centers, radius: _count(cdist(x, centers), radius) > 0,
-    "you return the number of modes that are hit: return how many points hit each of them.":
-        lambda x, centers, radius: (_count(cdist(x, centers), radius) > 0).sum(),
     "you count the points near any mode: return how many hit each.":
         lambda x, centers, radius: _count(cdist(x, centers), radius).sum(),
     "these are shares of all points: return the counts.":

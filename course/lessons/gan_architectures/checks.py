@@ -916,6 +916,10 @@ def _rounded_cosines(answer: Answer, g: torch.Generator) -> str | None:
     ],
     dtype="same",
     live=[_rounded_cosines],
+    parts=lambda a, b, t: {
+        f"the part of {x}": _slerp(*pair, t, _angle(a, b))
+        for x, pair in (("a", (a, 0 * b)), ("b", (0 * a, b)))
+    },
     passes="a steady turn from a to b, and a straight line where there is nothing to turn.",
 )
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -962,8 +966,6 @@ slerp.wrong = {
         lambda a, b, t: _straight(a, b, t) if _angle(a, b) < 0.1 else _slerp(a, b, t),
     "by sines of the angle.":
         lambda a, b, t: (1 - t).sqrt()[:, None] * a + t.sqrt()[:, None] * b,
-    "a is missing from your sum.": lambda a, b, t: sin(t * _angle(a, b))[:, None] * b / sin(_angle(a, b)),
-    "b is missing from your sum.": lambda a, b, t: sin((1 - t) * _angle(a, b))[:, None] * a / sin(_angle(a, b)),
     "where a and b point the same way the angle is 0, and you get 0/0: there, return the straight line.":
         lambda a, b, t: _turn(_angle(a, b), a, b, t),
     "for codes that point the same way the result of `slerp` is wrong: you stay at a, where the straight line to b is "
@@ -1230,8 +1232,6 @@ nearness.wrong = {
         _ranked_by(_by_products),
     "equal distances count one and a half times: `>=` has them already.":
         lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, train), tie=1.5),
-    "you subtract half of the equal distances: add it.":
-        lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, train), tie=-0.5),
     "training and held-out images have changed places: distances are to the training images.":
         lambda samples, train, fresh: _rank(_nearest(samples, fresh), _nearest(train, fresh)),
     "you divide by the number of training images: r is a share of the held-out ones.":
