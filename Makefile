@@ -28,7 +28,7 @@ READY := $(VENV)/.ready
 CODE := $(wildcard genlib course benchmarks tests docs conftest.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test check lessons release student grade marks slides book datasets results pack bench format clean
+.PHONY: help setup lab test check lessons release student grade marks slides book pictures datasets results pack bench format clean
 
 help:  ## list what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,8 +60,8 @@ check: $(READY)  ## what needs no running: style, types, notebooks built from co
 	$(PY) -m course.publish.build --check
 	$(PY) -m pytest -q tests/test_environment.py
 
-lessons: $(READY)  ## build notebooks/ and solutions/ from course/ (LESSON=pixelcnn for one, LESSON=03 for those whose name starts so)
-	$(PY) -m course.publish.build $(LESSON)
+lessons: $(READY)  ## build notebooks/ and solutions/ from course/ (LESSON=pixelcnn for one, LESSON=03 for those whose name starts so; ARGS=--keep-outputs if only text changed)
+	$(PY) -m course.publish.build $(LESSON) $(ARGS)
 
 release: $(READY)  ## hand out and grade a variant of a problem set (PS=ps2_vae SEED=7; without SEED the repository's own)
 	@test -n "$(PS)" || { echo "Which problem set? make release PS=ps2_vae [SEED=7]"; exit 2; }
@@ -88,6 +88,9 @@ slides: $(READY)  ## make a deck of slides of every lesson, build/slides/NN_topi
 
 book: $(READY)  ## make the website, build/book/html/index.html
 	$(PY) -m course.publish.book
+
+pictures: $(READY)  ## take the pictures of README.md again, in a real browser (ARGS="-k slide" for one)
+	PICTURES=docs/pictures $(PY) -m pytest -q tests/test_pictures.py $(ARGS)
 
 datasets: $(READY)  ## run the lessons on the other data that their DATASET names (LESSON=pixelcnn; ARGS="--data mnist --images 500")
 	$(PY) -m course.publish.datasets $(LESSON) $(ARGS)

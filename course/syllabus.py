@@ -136,6 +136,18 @@ def problem_sets(root: Path) -> list[ProblemSet]:
     return found
 
 
+def repository(root: Path) -> str:
+    """The address of the course, as `[course]` gives it, without a slash at its end; empty as long as it has none.
+
+    Raises:
+        ValueError: the file cannot be read, or this is no address that git and pip can fetch from.
+    """
+    address = _blocks(root).get("course", {}).get("repository", "")
+    if address and not re.fullmatch(r"(https|file)://[\w./~@:%+-]+", str(address)):
+        raise ValueError(f'{FILE}: repository = {address!r} is no address such as "https://..."')
+    return str(address).rstrip("/")
+
+
 def _blocks(root: Path) -> dict[str, Any]:
     try:
         return tomllib.loads((root / FILE).read_text("utf-8"))

@@ -9,7 +9,7 @@ from typing import Protocol
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
-from tqdm.auto import trange
+from tqdm import auto as bars
 
 from genlib.adversarial import GAN
 from genlib.data import ImageSet
@@ -24,6 +24,27 @@ REFRESH = 0.5
 GAN_RECORD = (
     "discriminator_loss", "generator_loss", "accuracy", "discriminator_gradient", "generator_gradient"
 )  # fmt: skip
+
+
+def progress(n: int, what: str, unit: str) -> bars.tqdm:
+    """range(n) with a bar that moves: of text in a terminal, and in a notebook a widget and nothing else.
+
+    tqdm's own widget brings a text for readers who cannot show it, and brings it once, at the start: a stored
+    notebook would say for ever that 0 % are done.
+
+    Example:
+        >>> with progress(3, what="VAE", unit="epoch") as bar:
+        ...     sum(bar)
+        3
+    """
+    given = {"desc": what, "unit": unit, "mininterval": REFRESH}
+    if bars.notebook_tqdm is bars.std_tqdm:  # no notebook
+        return bars.trange(n, **given)
+    from IPython.display import display
+
+    bar = bars.trange(n, **given, display=False)
+    display(bar.container, exclude=["text/plain"])
+    return bar
 
 
 def warm_up_then_cosine(progress: float, warm_up: float = 0.05) -> float:
@@ -156,7 +177,7 @@ def fit(
     steps = max(updates, 8)
     scheduler = OneCycleLR(optimizer, max_lr=learning_rate, total_steps=steps, pct_start=0.25)
     losses = []
-    with trange(epochs, desc=type(model).__name__, unit="epoch", mininterval=REFRESH) as bar:
+    with progress(epochs, what=type(model).__name__, unit="epoch") as bar:
         for _ in bar:
             batches = data.batches(batch_size, device=device)
             losses.append(train_epoch(model, batches, optimizer, scheduler))
@@ -315,7 +336,7 @@ def fit_gan(
     else:
         stream = ((data.sample(batch_size).to(device), None) for _ in count())
     record: dict[str, list[float]] = {name: [] for name in GAN_RECORD}
-    with trange(updates, desc=type(model).__name__, unit="update", mininterval=REFRESH) as bar:
+    with progress(updates, what=type(model).__name__, unit="update") as bar:
         for i in bar:
             for optimizer in optimizers:
                 optimizer.param_groups[0]["lr"] = learning_rate * fall_in_second_half(i / updates)

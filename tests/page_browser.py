@@ -15,8 +15,12 @@ needs_chromium = pytest.mark.skipif(
 
 
 @contextmanager
-def offline_page(width: int = 1280, height: int = 720) -> Iterator:
-    """A page of a browser that has no network; `page.complaints` lists what went wrong on it."""
+def offline_page(width: int = 1280, height: int = 720, colours: str = "light") -> Iterator:
+    """A page of a browser that has no network; `page.complaints` lists what went wrong on it.
+
+    Args:
+        colours: "light" or "dark", as the system has it.
+    """
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -25,7 +29,10 @@ def offline_page(width: int = 1280, height: int = 720) -> Iterator:
             args=ARGUMENTS,
         )
         context = browser.new_context(
-            viewport={"width": width, "height": height}, offline=True, reduced_motion="reduce"
+            viewport={"width": width, "height": height},
+            offline=True,
+            reduced_motion="reduce",
+            color_scheme=colours,
         )
         page = context.new_page()
         page.set_default_timeout(120_000)  # a loaded machine is slow

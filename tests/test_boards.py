@@ -82,6 +82,11 @@ def test_a_deck_holds_what_is_marked_in_its_order_and_the_notes_all_the_text():
     )
 
 
+def test_references_are_no_notes():
+    cell = CELL("## References\n\n- A paper.", metadata={"slideshow": {"slide_type": "skip"}})
+    assert "A paper" not in "".join(lesson(cell).slides[-1].notes)
+
+
 def test_a_notebook_keeps_none_of_the_marks():
     kept = markdown.without_marks(SECTION)
     assert kept == "## First\n$$x = 1$$\n\nLong prose."

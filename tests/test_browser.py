@@ -20,8 +20,9 @@ import nbformat
 import pytest
 
 from course import explorers, syllabus
+from tests.explorer_browser import ExplorerOnPage, timing_table
 from tests.explorer_slides import GIVEN, explorer_slides, holds_an_explorer
-from tests.lab_browser import DECK_FRAME, Deck, ExplorerOnPage, lab, timing_table
+from tests.lab_browser import DECK_FRAME, Deck, lab
 from tests.page_browser import needs_chromium
 
 ROOT = Path(__file__).parents[1]

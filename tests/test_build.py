@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from course.grading.jail import GradingKernel
-from course.publish import build
+from course.publish import build, first_cell
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,16 +27,17 @@ import os
 import sys
 import ipywidgets
 import matplotlib.pyplot as plt
-from tqdm.auto import tqdm
+from genlib.training import progress
 
 # %%
 total = 0
-for i in tqdm(range(3), desc="adding"):
-    total += i
+with progress(3, what="adding", unit="number") as bar:
+    for i in bar:
+        total += i
 print("total", total)
 print("threads", os.environ["OMP_NUM_THREADS"])
 
-# %%
+# %% alt="A line, \\"rising\\"." color="mine"
 plt.figure(figsize=(2, 1))
 plt.plot([0, 1]);
 
@@ -193,9 +194,12 @@ def test_figures_are_drawn_inline_and_a_semicolon_keeps_the_last_line_quiet(buil
     assert "image/png" in figure.data
 
 
+def test_progress_bars_leave_nothing(built):
+    printed = read(built, LECTURE_NB).cells[2].outputs
+    assert [output.text for output in printed] == ["total 3\nthreads 1\n"]
+
+
 def test_widgets_leave_no_random_ids_and_warnings_no_stain(built):
-    bar = read(built, LECTURE_NB).cells[2].outputs[0]
-    assert list(bar.data) == ["text/plain"]
     assert "model_id" not in (built / LECTURE_NB).read_text()
     assert "a warning" not in json.dumps(read(built, LECTURE_NB).cells[-1].outputs)
 
@@ -221,6 +225,7 @@ def test_metadata_of_no_use_to_a_reader_is_dropped(built):
     nb = read(built, LECTURE_NB)
     assert nb.cells[0].metadata == {"slideshow": {"slide_type": "slide"}}
     assert nb.cells[2].metadata == {}
+    assert nb.cells[3].metadata == {"alt": 'A line, "rising".'}
     assert nb.metadata == build.NOTEBOOK_METADATA | {"rise": build.LIVE_DECK}
     assert read(built, STUDENT_NB).metadata == build.NOTEBOOK_METADATA
     assert [cell.id for cell in nb.cells] == [f"00-{i:03d}" for i in range(5)]
@@ -228,9 +233,8 @@ def test_metadata_of_no_use_to_a_reader_is_dropped(built):
 
 def test_students_get_neither_answers_nor_outputs(built):
     nb = read(built, STUDENT_NB)
-    assert (
-        nb.cells[1].source
-        == "def double(x):\n    # YOUR CODE HERE\n    raise NotImplementedError()"
+    assert nb.cells[1].source == first_cell.lines("") + (
+        "def double(x):\n    # YOUR CODE HERE\n    raise NotImplementedError()"
     )
     assert nb.cells[2].source == read(built, ANSWERS_NB).cells[2].source
     assert all(cell.get("outputs", []) == [] for cell in nb.cells)
@@ -354,6 +358,7 @@ def test_a_lesson_whose_kernel_dies_is_named(course, capsys, monkeypatch):
     [
         ("import warnings\nwarnings.warn('beware')", "writes to stderr"),
         ("import os\nprint(os.getcwd())", "prints a path of this machine"),
+        ("from tqdm.auto import tqdm\nlist(tqdm([1]));", "stores a progress bar as it began"),
     ],
 )
 def test_outputs_that_no_other_machine_repeats_are_refused(tmp_path, capsys, cell, message):
@@ -364,6 +369,25 @@ def test_outputs_that_no_other_machine_repeats_are_refused(tmp_path, capsys, cel
         in capsys.readouterr().err
     )
     assert not (tmp_path / "notebooks/00_bad.ipynb").exists()
+
+
+def test_text_that_changed_is_taken_over_and_nothing_runs(course, monkeypatch, capsys):
+    monkeypatch.setattr(build, "execute", lambda *arguments: pytest.fail("it runs a notebook"))
+    before = {path: path.read_text() for path in course.glob("**/*.ipynb")}
+    edit_source(course)
+    path = course / "course/syllabus.toml"
+    path.write_text('[course]\nrepository = "https://example.org/toy"\n' + path.read_text())
+    assert build.main(["--root", str(course), "--keep-outputs"]) == 0
+    assert build.check(course) == []
+    nb = read(course, LECTURE_NB)
+    assert nb.cells[0].source == "# 0. Another toy"
+    assert "%pip install -q git+https://example.org/toy\n\nimport os" in nb.cells[1].source
+    old = nbformat.reads(before[course / LECTURE_NB], as_version=4)
+    assert [x.get("outputs") for x in nb.cells] == [x.get("outputs") for x in old.cells]
+    edit_answer(course)
+    assert build.main(["--root", str(course), "--keep-outputs"]) == 1
+    said = capsys.readouterr().err
+    assert "exercises.py: its code changed" in said and f"{AGAIN}00_toy_exercises" in said
 
 
 def test_an_expected_error_may_not_be_stored(tmp_path, capsys):

@@ -22,6 +22,7 @@ TARGETS = [
     "marks",
     "slides",
     "book",
+    "pictures",
     "datasets",
     "results",
     "pack",

@@ -159,7 +159,7 @@ def test_the_stored_pages_follow(longer: Path):
     [row] = [row for row in rows if "Flows" in row]
     assert row == (
         f"| [{new.label}](notebooks/{new.notebook}.ipynb) | "
-        "What if every layer can be undone? The change of variables |"
+        "What if every layer can be undone? | 2 x 90 min | 2 |  |"
     )
     assert rows[rows.index(row) + 1].startswith(f"| [{after.label}](notebooks/{after.notebook}")
     teach = (longer / "docs/book/teach.md").read_text()
@@ -167,7 +167,8 @@ def test_the_stored_pages_follow(longer: Path):
     assert f"## A term of {weeks} weeks" in teach
     first = teach.index(f"[{new.label}](lessons/{new.notebook}.ipynb), the line |")
     assert first < teach.index(f"| {new.label}, the plane |") < teach.index(f"[{after.label}](")
-    assert f"| {new.label} | Autoencoders | the Jacobian |" in teach
+    row = f"| {new.label} | The change of variables | Autoencoders | the Jacobian |"
+    assert row in teach
     assert (ROOT / "README.md").read_text() != (longer / "README.md").read_text()
 
 

@@ -105,7 +105,8 @@ def read(source: NotebookNode, executed: NotebookNode, name: str) -> Deck:
     }
     reader = Reader(named)
     for cell in source.cells:
-        if cell.cell_type == "markdown":
+        skipped = cell.metadata.get("slideshow", {}).get("slide_type") == "skip"
+        if cell.cell_type == "markdown" and not skipped:  # such as the references
             reader.markdown(cell.source)
         elif cell.cell_type == "code":
             reader.code(cell, outputs.pop(0))

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,12 +25,13 @@ from nbformat import NotebookNode
 import genlib
 from course import syllabus
 from course.checking.step import Step
-from course.publish import build, glossary, pages
+from course.publish import build, dark, glossary, pages
 from course.publish.student import imported
 from genlib.taxonomy import TREE, Branch, Leaf
 
 WRITTEN = build.ROOT / "docs" / "book"
 ACROSS = 3  # what stands at no leaf, in a row below the tree
+BRANCH = "main"  # of the repository, which links to it lead to
 
 
 # ---------------------------------------------------------------- the map
@@ -76,10 +78,33 @@ def course_map(entries: Sequence[syllabus.Entry]) -> str:
         boxes.append(f'{link(entry, x, y)}<text class="small" x="{x}" y="{y + 21}">{words}</text>')
     size = f"0 0 {left + 3 * step + 434} {bottom + 26 + 48 * -(-len(beside) // ACROSS)}"
     return (
-        f'<svg class="course-map" viewBox="{size}" xmlns="http://www.w3.org/2000/svg" role="img" '
+        f'<svg class="course-map" viewBox="{size}" xmlns="http://www.w3.org/2000/svg" role="group" '
         f'aria-label="The tree of generative models; each leaf links to its lessons">'
         f"{''.join(lines)}{''.join(boxes)}</svg>"
     )
+
+
+def course_list(entries: Sequence[syllabus.Entry]) -> str:
+    """The same as a list, for a screen on which the map would be too small to read and to touch."""
+
+    def item(node: Branch | Leaf) -> str:
+        if isinstance(node, Branch):
+            return f"<li>{html.escape(node.name)}<ul>{''.join(map(item, node.children))}</ul></li>"
+        lessons = (entry for entry in entries if entry.family and builds(entry, node))
+        links = "".join(f"<li>{anchor(entry)}</li>" for entry in lessons)
+        words = f"<strong>{html.escape(node.name)}</strong>, p(x): {html.escape(node.density)}"
+        return f"<li>{words}<ul>{links}</ul></li>"
+
+    beside = (entry for entry in entries if entry.weeks and not entry.family)
+    others = "".join(
+        f"<li>{anchor(entry)}: {html.escape(entry.beside or entry.question)}</li>"
+        for entry in beside
+    )
+    return f'<ul class="course-list">{"".join(map(item, TREE.children))}{others}</ul>'
+
+
+def anchor(entry: syllabus.Entry) -> str:
+    return f'<a href="lessons/{entry.notebook}.html">{html.escape(entry.label)}</a>'
 
 
 def builds(entry: syllabus.Entry, leaf: Leaf) -> bool:
@@ -175,13 +200,44 @@ def with_answers(student: NotebookNode, solved: NotebookNode) -> NotebookNode:
     return student
 
 
-def write_notebook(nb: NotebookNode, at: Path, where: dict[Path, str], source: Path) -> None:
+def ways_to_open(at: Path, repository: str) -> str:
+    """Links below the title: to the notebook itself and, where the course has an address, to where it can be run.
+
+    Args:
+        at: the notebook, relative to the course.
+        repository: the course's address; empty if it has none.
+
+    Example:
+        >>> print(ways_to_open(Path("notebooks/02_toy.ipynb"), ""))
+        <p class="ways-to-open"><a href="../notebooks/02_toy.ipynb" download>Download the notebook</a></p>
+    """
+    links = [f'<a href="../{at.as_posix()}" download>Download the notebook</a>']
+    path, name = urllib.parse.quote(at.as_posix()), repository.removeprefix("https://github.com/")
+    if name != repository:  # those two know GitHub
+        colab = f"https://colab.research.google.com/github/{name}/blob/{BRANCH}/{path}"
+        binder = f"https://mybinder.org/v2/gh/{name}/{BRANCH}?labpath={path}"
+        links += [f'<a href="{colab}">Open on Colab</a>', f'<a href="{binder}">Open on Binder</a>']
+    if repository:
+        links.append(f'<a href="{repository}/blob/{BRANCH}/{path}">See it in the repository</a>')
+    return f'<p class="ways-to-open">{" · ".join(links)}</p>'
+
+
+def write_notebook(
+    nb: NotebookNode, at: Path, where: dict[Path, str], root: Path, source: Path
+) -> None:
+    """A page, and beside it the notebook at that place of the course, to be downloaded."""
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             cell.source = redirect(cell.source, at, where)
+    title, below, text = nb.cells[0].source.partition("\n")
+    ways = ways_to_open(at, syllabus.repository(root))
+    nb.cells[0].source = f"{title}\n\n{ways}\n{below}{text}"
     path = source / where[at]
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(nb, path)
+    download = source / "_extra" / at
+    download.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(root / at, download)
 
 
 def write_notebooks(root: Path, source: Path) -> None:
@@ -190,14 +246,14 @@ def write_notebooks(root: Path, source: Path) -> None:
     for lesson in pages.lectures(root):
         nb = pages.read(root / lesson.executed)
         mark_figures(nb)
-        write_notebook(nb, lesson.executed, where, source)
+        write_notebook(nb, lesson.executed, where, root, source)
     for lesson in pages.exercises(root):
         student, solved = pages.read(root / lesson.student), pages.read(root / lesson.executed)
         mark_figures(solved)
-        write_notebook(with_answers(student, solved), lesson.student, where, source)
+        write_notebook(with_answers(student, solved), lesson.student, where, root, source)
     for lesson in pages.problem_sets(root):
         nb = pages.read(root / lesson.student)
-        write_notebook(nb, lesson.student, where, source)
+        write_notebook(nb, lesson.student, where, root, source)
 
 
 # ---------------------------------------------------------------- the other pages
@@ -311,23 +367,33 @@ def write_source(root: Path, source: Path) -> None:
     write_contents(root, source)
     write_reference(source)
     shutil.copy(pages.mathjax(), source / "_static" / "tex-svg.js")
+    shutil.copy(root / "docs" / "mnist_samples.png", source)
     where, numbers = places(root), syllabus.marks(root)
+    entries = syllabus.lessons(root)
     for page in source.glob("*.md"):
         text = include(page.read_text(encoding="utf-8"), root, where)
-        text = syllabus.fill(text, numbers).replace(
-            "<!-- map -->", course_map(syllabus.lessons(root))
-        )
+        text = syllabus.fill(text, numbers)
+        text = text.replace("<!-- map -->", course_map(entries) + course_list(entries))
         page.write_text(text, encoding="utf-8")
     (source / "glossary.md").write_text(glossary.glossary(root), encoding="utf-8")
+
+
+def run_sphinx(out: Path, root: Path) -> int:
+    """Build out/html from out/source; the exit code of Sphinx."""
+    shutil.rmtree(out / "html", ignore_errors=True)
+    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-W", "--keep-going"]
+    folders = ["-d", str(out / "doctrees"), str(out / "source"), str(out / "html")]
+    env = {**os.environ, "REPOSITORY": syllabus.repository(root)}
+    code = subprocess.run([*command, *folders], check=False, cwd=build.ROOT, env=env).returncode
+    for figure in sorted((out / "html" / "_images").glob("*.png")):
+        dark.twin(figure).write_bytes(dark.for_dark_page(figure.read_bytes()))
+    return code
 
 
 def make_book(out: Path, root: Path = build.ROOT) -> int:
     """Write out/source and build out/html; the exit code of Sphinx."""
     write_source(root, out / "source")
-    shutil.rmtree(out / "html", ignore_errors=True)
-    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-W", "--keep-going"]
-    folders = ["-d", str(out / "doctrees"), str(out / "source"), str(out / "html")]
-    return subprocess.run([*command, *folders], check=False, cwd=root).returncode
+    return run_sphinx(out, root)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
     python -m course.publish.build            build all of them, executed
     python -m course.publish.build vae ps1    those of lesson vae, and those whose name starts with ps1
+    python -m course.publish.build --keep-outputs   put text that changed into them, and run nothing
     python -m course.publish.build --check    fail, executing nothing, when a notebook does not come from its source
 
     course/lessons/topic/lecture.py           notebooks/NN_topic.ipynb             executed
@@ -12,9 +13,10 @@
                                                                                    nbgrader's release: no hidden tests
 
 NN is a lesson's place in course/syllabus.toml. A source never writes it: {{topic}} in its text stands for it,
-{{before}} and {{after}} for links to its neighbours, and its title gets it in front. The tables of lessons in stored
-pages are written with the notebooks (`contents`). Two builds of the same source give the same bytes apart from what
-cells print, so a diff shows what changed.
+{{before}} and {{after}} for links to its neighbours, and its title gets it in front. In front of the imports of a
+lesson and of its exercises come the lines that install the course where it is missing (`first_cell`). The tables of
+lessons in stored pages are written with the notebooks (`contents`). Two builds of the same source give the same bytes
+apart from what cells print, so a diff shows what changed.
 """
 
 import argparse
@@ -52,10 +54,10 @@ from nbgrader.preprocessors import (
 from traitlets import Type
 
 from course import syllabus
-from course.publish import contents, markdown
+from course.publish import contents, first_cell, markdown
 
 ROOT = Path(__file__).resolve().parents[2]
-KEPT_METADATA = {"nbgrader", "slideshow", "tags", "deletable", "editable"}
+KEPT_METADATA = {"alt", "nbgrader", "slideshow", "tags", "deletable", "editable"}
 BOARD_METADATA = {"board", "name"}  # for the decks alone (`boards`)
 # what a front end needs to know, without the versions of whoever built it
 NOTEBOOK_METADATA = {
@@ -81,6 +83,7 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THRE
 CELL_TIMEOUT = 1200  # seconds; twice what the tests allow, so that a slow machine can still build
 SLOW = 120  # seconds a lesson may take before a class grows restless
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+PROGRESS = re.compile(r"\d+%\|.*\|")
 WIDGET_STATE = "application/vnd.jupyter.widget-state+json"
 
 PROBLEM_SET = re.compile(r"ps\d+_[a-z0-9_]+")
@@ -211,6 +214,10 @@ def read_source(root, lesson, variant=0, board=False):
             cell.source = syllabus.fill(cell.source, marks)
     if lesson.place is not None:
         nb.cells[0].source = TITLE.sub(f"# {lesson.place}. ", nb.cells[0].source)
+    if not lesson.release:
+        cell = next((cell for cell in nb.cells if cell.cell_type == "code"), None)
+        if cell:
+            cell.source = first_cell.lines(syllabus.repository(root)) + cell.source
     nb.metadata = nbformat.from_dict(NOTEBOOK_METADATA)
     nb.nbformat, nb.nbformat_minor = 4, 5
     if lesson.student is None:
@@ -397,7 +404,12 @@ def refuse_outputs(nb, root, lesson):
             if output.get("name") == "stderr":
                 raise BuildError(
                     f"{where(lesson, nb, i)} writes to stderr, which no two runs do alike: {text.strip()[:200]!r}. "
-                    "Mend the warning, take progress bars from tqdm.auto, or tag the cell nbval-ignore-output."
+                    "Mend the warning, take bars from genlib.training.progress, or tag the cell nbval-ignore-output."
+                )
+            if PROGRESS.search(text):
+                raise BuildError(
+                    f"{where(lesson, nb, i)} stores a progress bar as it began: {text.strip()[:80]!r}. "
+                    "Take bars from genlib.training.progress, which store nothing."
                 )
             if str(root) in text:
                 raise BuildError(
@@ -409,7 +421,8 @@ def refuse_outputs(nb, root, lesson):
 def where(lesson, nb, i):
     """Say where to look: a lesson, a cell (counted from 1, as a reader does) and how it begins."""
     cell = nb.cells[i]
-    first = next((x.strip() for x in cell.source.splitlines() if x.strip()), "")
+    written = first_cell.without(cell.source)
+    first = next((x.strip() for x in written.splitlines() if x.strip()), "")
     return f"{lesson.source}: cell {i + 1} of {len(nb.cells)} (`{first}`)"
 
 
@@ -448,7 +461,33 @@ def build_lesson(root, lesson):
         print(f"          {lesson.student}", flush=True)
 
 
-def build(root, prefixes=()):
+def keep_outputs(root, lesson):
+    """Put text that changed, and the address of the course, into notebooks without running them."""
+    nb, path = read_source(root, lesson), root / lesson.executed
+    again = f"Run: make lessons LESSON={lesson.name}"
+    try:
+        stored = nbformat.read(path, as_version=4)
+    except (OSError, ValueError, nbformat.reader.NotJSONError) as error:
+        raise BuildError(f"{lesson.executed}: cannot be read. {again}") from error
+
+    def ran(cells):
+        return [(x.cell_type, first_cell.without(x.source)) for x in cells if x.cell_type == "code"]
+
+    if ran(nb.cells) != ran(stored.cells):
+        raise BuildError(
+            f"{lesson.source}: its code changed, so its outputs may have changed too. {again}"
+        )
+    outputs = (cell for cell in stored.cells if cell.cell_type == "code")
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            was = next(outputs)
+            cell.outputs, cell.execution_count = was.outputs, was.execution_count
+    write(nb, root / lesson.executed)
+    if lesson.student:
+        write(student_version(read_source(root, lesson), lesson), root / lesson.student)
+
+
+def build(root, prefixes=(), step=build_lesson):
     """Build the chosen lessons; one that fails keeps its old notebooks and does not stop the others."""
     failed = []
     lessons = find_lessons(root, prefixes)
@@ -459,7 +498,7 @@ def build(root, prefixes=()):
         failed.append(str(error))
     for lesson in lessons:
         try:
-            build_lesson(root, lesson)
+            step(root, lesson)
         except BuildError as error:
             failed.append(str(error))
             print(f"  failed  {lesson.source}", flush=True)
@@ -547,13 +586,17 @@ def main(argv=None):
     parser.add_argument(
         "--check", action="store_true", help="compare only; execute and write nothing"
     )
+    parser.add_argument(
+        "--keep-outputs", action="store_true", help="take over text that changed; execute nothing"
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help="the course's folder")
     args = parser.parse_args(argv)
     try:
         if args.check:
             wrong = check(args.root.resolve(), args.prefix)
         else:
-            wrong = build(args.root.resolve(), args.prefix)
+            step = keep_outputs if args.keep_outputs else build_lesson
+            wrong = build(args.root.resolve(), args.prefix, step)
     except BuildError as error:
         wrong = [str(error)]
     for line in wrong:

@@ -1,10 +1,11 @@
-"""The tables of lessons that stored pages hold: README.md's, the term plan, what each lesson needs.
+"""What stored pages hold of the syllabus: README.md's table and clone line, the term plan, what each lesson needs.
 
     python -m course.publish.contents     writes them anew; so does `make lessons`, and `make check` compares them
 
-They stand between marks and come from course/syllabus.toml.
+They stand between marks and come from course/syllabus.toml. Minutes and slides are counted in the lessons' sources.
 """
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,21 +16,67 @@ from genlib.data.folders import whole_file
 
 ROOT = Path(__file__).resolve().parents[2]
 HAND_OUT = 2  # weeks until a problem set is due
+LECTURE = 90  # minutes
+
+
+def source(root: Path, entry: syllabus.Entry, name: str) -> str:
+    """The text of a lesson's source, empty if it has none of this name."""
+    path = root / "course" / "lessons" / entry.name / f"{name}.py"
+    return path.read_text("utf-8") if path.exists() else ""
 
 
 def has_exercises(root: Path, entry: syllabus.Entry) -> bool:
-    return (root / "course" / "lessons" / entry.name / "exercises.py").exists()
+    return bool(source(root, entry, "exercises"))
+
+
+def minutes(text: str) -> int:
+    """How long exercises take, by the cards of their steps.
+
+    Example:
+        >>> minutes("# *Difficulty 1 of 5 · importance 3 of 5 · 5 minutes*")
+        5
+    """
+    return sum(map(int, re.findall(r"^# \*Difficulty .* · (\d+) minutes\*$", text, re.MULTILINE)))
+
+
+def count_slides(text: str) -> int:
+    """How many slides the deck of a lesson has: those that its author marks, the title and the last.
+
+    Example:
+        >>> count_slides("# # Title\\n# <!-- slide -->\\n# <!-- slide: Recap -->")
+        4
+    """
+    return 2 + len(re.findall(r"^# <!-- slide\b", text, re.MULTILINE))
 
 
 def lessons_table(root: Path) -> str:
-    """What each lesson asks and covers, with links to its notebooks from the root."""
+    """What each lesson asks and how long it takes, with links to its notebooks from the root."""
     rows = []
     for entry in syllabus.lessons(root):
-        links = f"[{entry.label}](notebooks/{entry.notebook}.ipynb)"
+        row = [f"[{entry.label}](notebooks/{entry.notebook}.ipynb)", entry.question]
+        times = f"{len(entry.weeks)} x " if len(entry.weeks) > 1 else ""
+        row.append(f"{times}{LECTURE} min" if entry.weeks else "")
+        slides = count_slides(source(root, entry, "lecture"))
+        row.append(str(slides) if entry.weeks else "")
         if has_exercises(root, entry):
-            links += f", [exercises](notebooks/{entry.notebook}_exercises.ipynb)"
-        rows.append([links, f"{entry.question} {entry.covers}".strip()])
-    return table(["lesson", "the question it answers"], rows)
+            took = minutes(source(root, entry, "exercises"))
+            row.append(f"[{took} min](notebooks/{entry.notebook}_exercises.ipynb)")
+        rows.append([*row, ""][:5])
+    return table(["lesson", "the question it answers", "lecture", "slides", "exercises"], rows)
+
+
+def clone(root: Path) -> str:
+    """The commands that get the course and open it."""
+    address = syllabus.repository(root)
+    lines = [f"git clone {address or 'ADDRESS'} generative-models", "cd generative-models"]
+    colab = "lessons run on Colab as they are: their first cell installs the course there."
+    words = f"With that address {colab}"
+    if not address:
+        words = (
+            f"ADDRESS is where you read this: `repository` in `{syllabus.FILE.as_posix()}` does not name it "
+            f"yet. Once it does, {colab}"
+        )
+    return "\n".join(["```bash", *lines, "make lab", "```", "", words])
 
 
 def term_plan(root: Path) -> str:
@@ -72,8 +119,8 @@ def term_plan(root: Path) -> str:
     return f"## A term of {len(weeks)} weeks\n\n{TERM}\n\n{plan}"
 
 
-TERM = """\
-A lecture of 90 minutes a week. Exercises are for the days after it; a problem set gets two weeks."""
+TERM = f"""\
+A lecture of {LECTURE} minutes a week. Exercises are for the days after it; a problem set gets two weeks."""
 
 
 def needs_table(root: Path) -> str:
@@ -86,13 +133,13 @@ def needs_table(root: Path) -> str:
             continue
         builds_on = ", ".join(titles[name] for name in entry.builds_on)
         helps = "".join(f"; {titles[name]} helps" for name in entry.helped_by)
-        rows.append([entry.label, f"{builds_on}{helps}", entry.needs])
-    return table(["lesson", "builds on", "on the board beforehand"], rows)
+        rows.append([entry.label, entry.covers, f"{builds_on}{helps}", entry.needs])
+    return table(["lesson", "covers", "builds on", "on the board beforehand"], rows)
 
 
 # page -> the marks in it, and what stands between them
 PAGES: dict[str, dict[str, Callable[[Path], str]]] = {
-    "README.md": {"lessons": lessons_table},
+    "README.md": {"lessons": lessons_table, "clone": clone},
     "docs/book/teach.md": {"term": term_plan, "needs": needs_table},
 }
 

@@ -12,7 +12,6 @@ from course import syllabus
 from course.publish import build
 from genlib import plots
 
-PROGRESS = re.compile(r"\d+%\|.*\|")
 FIGURE = "image/png"
 COURSE = "Deep generative models"
 
@@ -37,7 +36,11 @@ def problem_sets(root: Path = build.ROOT) -> list[build.Lesson]:
 
 
 def read(path: Path) -> nbformat.NotebookNode:
-    """A stored notebook without empty progress bars, each of its figures with a text that stands for it."""
+    """A stored notebook, each of its figures with a text that stands for it.
+
+    A lesson's author writes it in the line of the cell, `# %% alt="..."`. Without one, an explorer says what it is,
+    and otherwise the call that draws the figure does.
+    """
     if not path.exists():
         raise build.BuildError(f"{path} is missing. Run: make lessons LESSON={path.stem}")
     nb = nbformat.read(path, as_version=4)
@@ -49,10 +52,9 @@ def read(path: Path) -> nbformat.NotebookNode:
         for output in cell.get("outputs", []):
             if FIGURE in output.get("data", {}):
                 stored = output.setdefault("metadata", {}).get(FIGURE, {})
-                if not stored.get("alt"):
-                    output.metadata[FIGURE] = {**stored, "alt": about_figure(cell.source, heading)}
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not is_progress_bar(output)]
+                alt = cell.metadata.get("alt") or stored.get("alt")
+                alt = alt or about_figure(cell.source, heading)
+                output.metadata[FIGURE] = {**stored, "alt": alt}
     return nb
 
 
@@ -63,11 +65,6 @@ def title_of(nb: nbformat.NotebookNode) -> str:
         if cell.cell_type == "markdown" and found:
             return plain(found.group(1))
     raise build.BuildError("a notebook has no title: begin it with a line `# N. Title`")
-
-
-def is_progress_bar(output: nbformat.NotebookNode) -> bool:
-    data = output.get("data", {})
-    return set(data) == {"text/plain"} and bool(PROGRESS.search(data["text/plain"]))
 
 
 def about_figure(source: str, heading: str) -> str:

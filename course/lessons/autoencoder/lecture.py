@@ -9,6 +9,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # Autoencoders
 #
+# <!-- board -->
 # **What do features without labels look like?**
 #
 # Lessons {{pixelrnn}} and {{pixelcnn}} gave us the probability of an image, and nothing else: no short description to compare, to classify
@@ -19,6 +20,15 @@
 # An autoencoder must copy its input, and the copy has to pass through a few numbers. This lesson studies what these
 # numbers hold and uses it. It ends with the question whether an autoencoder can make new images. Alone it cannot, since it
 # has no distribution to draw its numbers from. We fit one afterwards, and see how far that goes.
+#
+# <!-- slide: Where this ends -->
+# <!-- board
+# One decoder makes all of these. First row: codes of test images. Below: codes drawn at random, in four ways.
+# -->
+# <!-- figure: decoded -->
+#
+# <!-- slide: Today -->
+# <!-- agenda -->
 
 # %% slideshow={"slide_type": "skip"}
 import math
@@ -49,7 +59,7 @@ torch.manual_seed(0);
 # size and place. So here we know what data sets rarely include: the **factors** behind each image. The autoencoder will
 # see neither factors nor labels. We keep them to see what it found.
 
-# %%
+# %% name="digits" alt="Twenty simulated handwritten digits of 28 by 28 pixels."
 train, test = load(DATASET, size=SIZE), load(DATASET, "test")
 x_train, x_test = train.floats().to(DEVICE), test.floats().to(DEVICE)
 plots.show_images(x_test[:20], columns=10)
@@ -58,12 +68,33 @@ print(f"{len(train)} training and {len(test)} test images of shape {train.shape}
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Two networks and a bottleneck
 #
+# <!-- minutes: 9 -->
+# <!-- slide: Digits whose factors are known -->
+# <!-- board
+# A simulator writes them, with random slant, thickness, size and place. The autoencoder sees neither these **factors** nor labels.
+# -->
+# <!-- figure: digits -->
+#
+# <!-- slide: Encoder, code, decoder -->
+# <!-- board
+# **Encoder**: an image of $D = 784$ values to a **code** $z$ of $k = 16$ numbers. **Decoder**: the code back to an image.
+# -->
+#
 # The **encoder** maps an image $x$ of $D = 784$ values to a **code** $z$ of $k$ numbers, here $k = 16$. (Papers also
 # say *latent vector*, and *latent space* for where codes lie.) The **decoder** maps the code back to an image. Both are
 # networks, trained together to make the squared error small:
 #
+# <!-- board
+# $$z = f_\phi(x), \qquad \hat x = g_\theta(z)$$
+#
+# $$L(\phi, \theta) = \frac{1}{ND} \sum_{n=1}^{N} \lVert x_n - g_\theta(f_\phi(x_n)) \rVert^2$$
+# -->
+#
 # $$z = f_\phi(x), \qquad \hat x = g_\theta(z), \qquad
 # L(\phi, \theta) = \frac{1}{ND} \sum_{n=1}^{N} \lVert x_n - g_\theta(f_\phi(x_n)) \rVert^2.$$
+#
+# <!-- question: With $k \ge D$, what could the two networks learn to do? -->
+# <!-- answer: Pass every pixel on unchanged. The **bottleneck**, $k \ll D$, prevents that. -->
 #
 # No label appears. With $k \ge D$ the two could pass every pixel on unchanged, and nothing would be learnt. The
 # **bottleneck**, $k \ll D$, prevents that (Hinton and Salakhutdinov, 2006).
@@ -91,6 +122,16 @@ print("the autoencoder by hand and the one of genlib agree")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Two baselines
 #
+# <!-- minutes: 9 -->
+# <!-- slide: Two codes that need no training by descent -->
+# <!-- board
+# **Mean image** $m$: a code of no numbers. The error is the variance of a pixel.
+#
+# **PCA**: coordinates along the leading eigenvectors $v_1, \dots, v_k$ of the covariance,
+#
+# $$z_j = v_j^\top (x - m), \qquad \hat x = m + \sum_{j=1}^k z_j v_j.$$
+# -->
+#
 # *The mean image*: a code of no numbers. Every image gets the same reconstruction, so the error is the variance of a
 # pixel.
 #
@@ -117,6 +158,13 @@ error = {
 }
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: PCA is an autoencoder -->
+# <!-- board
+# Make encoder and decoder linear, with 16 numbers between them, and train both by descent.
+# -->
+# <!-- question: Is the training error below, at, or above that of PCA with 16 numbers? -->
+# <!-- answer: Never below, and after a short training within 5 % of it: no linear code has a smaller one (Baldi and Hornik, 1989). -->
+#
 # ### PCA is an autoencoder
 #
 # Make both networks linear, and descent finds what the eigenvectors give: an error as small, and never smaller (Baldi
@@ -140,10 +188,20 @@ if DATASET == "strokes":
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Reconstruction
 #
+# <!-- minutes: 8 -->
+# <!-- slide: Now non-linear -->
+# <!-- board
+# What an autoencoder gains over PCA, it gains by being non-linear. Both have 16 numbers, both are judged on test images.
+# -->
+# <!-- question: How large is the error of the autoencoder, as a share of PCA's? -->
+# <!-- answer: Less than 55 %. -->
+#
 # Now the non-linear one. The curve is the training loss, averaged over each epoch; the two baselines are errors on test
 # images.
+#
+# <!-- slide: A pen's line, or sixteen fixed pictures -->
 
-# %%
+# %% alt="Squared error over ten epochs: the autoencoder falls below the mean image and below PCA by the third epoch and keeps falling."
 losses = fit(model, train, epochs=EPOCHS, learning_rate=3e-3)
 with torch.no_grad():
     error["autoencoder, 16 numbers"] = model.loss(x_test).item()
@@ -157,7 +215,7 @@ share = error["autoencoder, 16 numbers"] / error["PCA, 16 numbers"]
 if DATASET == "strokes":
     print(f"less than 55 % of the error of PCA with as many numbers: {share < 0.55}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name, value in error.items():
     print(f"{name:<25} {value:.4f} per pixel, test images")
 goal, enough = error["autoencoder, 16 numbers"], 16
@@ -166,10 +224,14 @@ while F.mse_loss(pca_reconstruct(x_test, enough), x_test) > goal:
 print(f"PCA needs {enough} numbers to do as well")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# PCA adds and subtracts 16 pictures; traces of them stay around the digit. The autoencoder draws a line, sometimes blurred.
+# -->
+#
 # Look at the strokes. PCA adds and subtracts 16 fixed pictures, and traces of them stay visible around the digit. The
 # autoencoder draws a pen's line. Some lines are blurred.
 
-# %%
+# %% board="figure" alt="Twelve digits, copied by PCA and by the autoencoder, 16 numbers each: PCA's copies are blurred, the autoencoder's are nearly the images."
 with torch.no_grad():
     shown = x_test[:12]
     rebuilt = {"PCA, 16": pca_reconstruct(shown, 16), "autoencoder, 16": model(shown)}
@@ -177,6 +239,14 @@ plots.show_rows({"images": shown} | rebuilt)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A code of two numbers
+#
+# <!-- minutes: 10 -->
+# <!-- slide: Two numbers: every image is a point -->
+# <!-- board
+# Each mark is a test image. Axes: the **percentile** of each number.
+#
+# Digits that look alike lie together, though no label was shown.
+# -->
 #
 # With $k = 2$ a code is a point in the plane, so we can draw them all. Two numbers are few. We give the networks a
 # second hidden layer and more epochs.
@@ -196,7 +266,7 @@ with torch.no_grad():
 # **percentile** of a number: the share of test images whose number is smaller. Percentiles keep the order along each
 # axis. Each mark is a test image.
 
-# %%
+# %% board="figure" alt="The codes of 400 digits in the plane, each drawn as its digit: zeros, ones, sixes and twos have places of their own, threes, fives and eights overlap."
 percentile = 100 * map_test.argsort(dim=0).argsort(dim=0) / len(map_test)
 axes = ("percentile of $z_1$", "percentile of $z_2$")
 plots.show_codes(percentile[:400], {"digit": test.labels[:400]}, labels=axes, size=7)
@@ -207,7 +277,10 @@ middle = (map_test.quantile(quarters, dim=0).diff(dim=0) / (map_test.amax(dim=0)
 if DATASET == "strokes":
     print(f"the middle half of the codes takes up less than a fifth of either axis: {bool(middle < 1 / 5)}")
 
-# %% slideshow={"slide_type": "subslide"}
+# %% [markdown]
+# <!-- slide: Slant changes gradually, thickness is scattered -->
+
+# %% board="figure" slideshow={"slide_type": "subslide"} alt="The same plane coloured by slant and by thickness: slant changes in bands across the plane, thickness is mixed everywhere."
 if shown_factors := {f: test.factors[f][:1000] for f in ("slant", "thickness") if f in test.factors}:
     plots.show_codes(percentile[:1000], shown_factors, labels=axes, size=5)
 
@@ -215,11 +288,33 @@ if shown_factors := {f: test.factors[f][:1000] for f in ("slant", "thickness") i
 # Digits that look alike lie together, though no label was ever shown. Slant (in degrees) changes gradually across the
 # map. Thickness (in pixels) is scattered: two numbers cannot hold everything.
 #
+# <!-- slide: Which factors can be read from a code? -->
+# <!-- board
+# Guess a factor $f$ from the ten training images with the nearest codes:
+#
+# $$R^2 = 1 - \frac{\sum_n (f_n - \hat f_n)^2}{\sum_n (f_n - \bar f)^2}.$$
+#
+# 1 is perfect, 0 no better than always saying the mean.
+# -->
+# <!-- question: PCA's error is much larger. Does its code hold less of slant and thickness? -->
+# <!-- answer: No: as much of slant, and more of thickness. -->
+#
 # ### Which factors are in a code?
 #
 # A figure can mislead, so we measure. Guess a factor of a test image from the ten training images whose codes are
 # nearest. $R^2$ is the share of the factor's variance that the guess explains: 1 is perfect, 0 is no better than
 # always saying the mean, and a guess from noise falls below 0.
+#
+# <!-- slide: The autoencoder: less error, yet less of thickness -->
+# <!-- board
+# | code | slant | thickness | curvature |
+# | --- | --- | --- | --- |
+# | autoencoder, 2 | above 0.4 | below 0.15 | below 0.1 |
+# | autoencoder, 16 | above 0.8 | above 0.5 | below 0.1 |
+# | PCA, 16 | the same ± 0.05 | more | below 0.1 |
+#
+# $R^2$ on test images. Curvature cannot be read from neighbours, not even from those in the pixels.
+# -->
 
 # %%
 with torch.no_grad():
@@ -272,6 +367,18 @@ if factors:
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Features for a classifier
 #
+# <!-- minutes: 11 -->
+# <!-- slide: Many images, few labels -->
+# <!-- board
+# 1. Learn features from many images without labels.
+# 2. Keep the encoder.
+# 3. A simple classifier learns from few labels.
+#
+# **Linear probe**: the classifier is linear. Here: logistic regression.
+# -->
+# <!-- question: Which features are best with 10 labels, and with 200: pixels, PCA, the code? -->
+# <!-- answer: With 10 the code, with 200 the pixels. -->
+#
 # The idea: learn features from many images without labels, keep the encoder, and let a simple classifier learn from
 # a few labels. This is **semi-supervised learning**; with a linear classifier the test is called a **linear probe**. We
 # take logistic regression, with 10, 50 and 200 labels, the same number for each digit.
@@ -299,10 +406,15 @@ def accuracies(a, b, n):
 accuracy = {name: {n: accuracies(*codes[name], n) for n in draws} for name in codes}
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: With more labels, the pixels overtake the code -->
+# <!-- board
+# Right answers on test images: averages over ten draws of labels, and their standard error.
+# -->
+#
 # Which images get labels is chance, so the table averages ten draws. In brackets stands the standard error of the
 # average. All features get the same draws.
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 def show_accuracies(table):
     print(f"{'labels':<22}" + "".join(f"{n:>15}" for n in table["784 pixels"]))
     for name, scores in table.items():
@@ -328,6 +440,17 @@ if DATASET == "strokes":
     print(f"with 200 two numbers are over 15 points behind all: {behind > 15}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# A linear boundary can do more with 784 numbers than with 16.
+# -->
+#
+# <!-- slide: Change the classifier alone -->
+# <!-- board
+# **Nearest neighbour**: a test image gets the label of the nearest labelled image. The same draws of labels.
+# -->
+# <!-- question: With 200 labels, do the pixels still beat the code? -->
+# <!-- answer: No. With 10, 50 and 200 labels the code beats the pixels; with all 6000 the pixels lead by less than 3 points. -->
+#
 # Which features are best? With 10 labels the code does, with 50 the two come close, with 200 the pixels win. But is that the code, or
 # the classifier? Change the classifier alone. The **nearest neighbour** rule has nothing to tune: a test image gets the
 # label of the nearest labelled image. We keep the draws of labels, and add the case that all training images have one.
@@ -364,16 +487,28 @@ if DATASET == "strokes":
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Denoising
 #
+# <!-- minutes: 9 -->
+# <!-- slide: From a corrupted image to the clean one -->
+# <!-- board
+# **Denoising autoencoder** (Vincent et al., 2008), with $\tilde x$ for the corrupted $x$:
+# -->
+#
 # A **denoising autoencoder** (Vincent et al., 2008) gets a harder task: it reads a corrupted image $\tilde x$ and must
 # give back the clean one,
 #
+# <!-- board -->
 # $$L = \frac{1}{ND} \sum_{n=1}^{N} \lVert x_n - g(f(\tilde x_n)) \rVert^2.$$
+#
+# <!-- question: The code is as large as the image. Is a copy of the input a good answer now? -->
+# <!-- answer: No, whatever the size of the code: $\tilde x$ is not $x$. -->
 #
 # A copy of the input is a bad answer here, whatever the size of the code. The network has to know what clean images
 # look like. We add noise to every pixel, with standard deviation 0.5 where black to white is 1, and clip. In code only
 # the loss changes. We train two: with 16 numbers, to compare with the plain autoencoder, and with 64.
+#
+# <!-- slide: In code, only the loss changes -->
 
-# %%
+# %% board="code:corrupt code:DenoisingAutoencoder"
 def corrupt(x):
     return (x + 0.5 * torch.randn_like(x)).clamp(0, 1)
 
@@ -388,12 +523,21 @@ for network in (denoiser, wide):
     fit(network, train, epochs=EPOCHS, learning_rate=3e-3)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: A strong baseline: the best linear filter -->
+# <!-- board
+# 784 numbers to 784 numbers, by least squares on noisy and clean training images. No bottleneck, as many draws of the noise.
+# -->
+# <!-- question: Does a denoising autoencoder with 16 numbers beat it? With 64? -->
+# <!-- answer: With 16 a tie, within 10 %. With 64 yes: less than 90 % of the filter's error. -->
+#
 # Four baselines: leave the noise; project the noisy image onto PCA's 16 directions; send it through the autoencoder
 # that never saw noise; and the best **linear filter**, 784 numbers to 784 numbers, by least squares on pairs of noisy
 # and clean training images. The last one is strong: it has no bottleneck, and sees as many draws of the noise as the
 # networks do.
+#
+# <!-- slide: Noise removed, in five ways -->
 
-# %%
+# %% board="figure" alt="Twelve digits, with noise, and repaired in five ways. The denoising autoencoders give clean digits; PCA and the linear filter leave blurs, the plain autoencoder makes some into other digits."
 def with_one(x):
     return F.pad(x.flatten(1), (0, 1), value=1.0)  # for the constant term
 
@@ -415,7 +559,10 @@ with torch.no_grad():
     }
 plots.show_rows({"images": x_test[:12]} | {name: images[:12] for name, images in repaired.items()})
 
-# %% tags=["nbval-ignore-output"]
+# %% [markdown]
+# <!-- slide: Squared error that is left -->
+
+# %% board="values" tags=["nbval-ignore-output"]
 left = {name: F.mse_loss(images, x_test).item() for name, images in repaired.items()}
 for name, value in left.items():
     print(f"{name:<16} {value:.4f} per pixel, test images")
@@ -429,6 +576,10 @@ if DATASET == "strokes":
     print(f"64 numbers: less than 90 % of the linear filter's:               {more < 0.9 * linear_error}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# The bottleneck costs as much as the non-linear network gains. With 64 numbers the network is better.
+# -->
+#
 # Sixteen numbers are only as good as the linear filter: the bottleneck costs as much as the non-linear network gains.
 # With 64 the network is better.
 #
@@ -451,10 +602,16 @@ print(f"it is nowhere more than 4 points from the plain code: {apart < 4}")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Between two images
 #
+# <!-- minutes: 4 -->
+# <!-- slide: Halfway in pixels, halfway in codes -->
+# <!-- board
+# In pixels: two faint images, one on top of the other. In codes: one image, a plausible shape or no digit at all.
+# -->
+#
 # Halfway between the *pixels* of two images lie two faint images, one on top of the other. Halfway between their
 # *codes* lies one code, and the decoder makes one image of it. That may be a plausible shape, or no digit at all.
 
-# %%
+# %% board="figure" alt="Two pairs of digits blended in nine steps. In pixels both digits show through each other; in codes one stroke bends into the other."
 steps = torch.linspace(0, 1, 9, device=DEVICE)[:, None, None, None]
 rows = {}
 with torch.no_grad():
@@ -480,13 +637,27 @@ if DATASET == "strokes":
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Can it make new images?
 #
+# <!-- minutes: 14 -->
+# <!-- slide: The decoder turns any code into an image -->
+# <!-- board
+# An autoencoder has no **prior**, no distribution of codes. Three to bring along:
+# -->
+#
 # The decoder turns any code into an image. So draw random codes and decode them, and we have a generative model? Which
 # codes, though? The autoencoder has no distribution of codes, a **prior**. We bring one, in three ways.
 #
+# <!-- board -->
 # - $N(0, I)$, fixed before any training.
 # - $N(m, \Sigma)$, with the mean and covariance of the training codes: the baseline among fitted densities.
 # - A **mixture of Gaussians**, $p(z) = \sum_j \pi_j \, N(z;\, m_j, \Sigma_j)$, fitted to the training codes by maximum
 #   likelihood. `GaussianMixture` of scikit-learn does so by expectation-maximisation (EM).
+#
+# <!-- slide: How many Gaussians? -->
+# <!-- board
+# **Ex-post density estimation** (Ghosh et al., 2020): fit a density to the codes of a trained autoencoder,
+#
+# $$p(z) = \sum_{j=1}^{J} \pi_j \, N(z;\, m_j, \Sigma_j).$$
+# -->
 #
 # To fit a density to the codes of a trained autoencoder is called **ex-post density estimation** (Ghosh et al., 2020).
 # It is the task of lesson {{taxonomy}} again, in 16 dimensions instead of 784. How many Gaussians? To choose, we print the
@@ -500,11 +671,14 @@ print(f"new codes get more density from 10 Gaussians than from 1:  {density[1] <
 if DATASET == "strokes":
     print(f"and from 50 more than from 10:                             {density[10] < density[50]}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for k, value in density.items():
     print(f"{k:>2} Gaussians: log density {value:.1f} nats, mean over the codes of test images")
 
-# %% slideshow={"slide_type": "subslide"}
+# %% [markdown]
+# <!-- slide: Four ways to draw codes, one decoder -->
+
+# %% board="figure" name="decoded" slideshow={"slide_type": "subslide"} alt="Twelve images decoded from each of five kinds of codes: those of images are digits, those of mixtures mostly are, those of one Gaussian less, and those of N(0, I) are grey blurs."
 def draw_codes(mixture, n):
     z = torch.tensor(mixture.sample(n)[0], dtype=torch.float32, device=DEVICE)
     return z[torch.randperm(n)]  # scikit-learn returns them one Gaussian after the other
@@ -524,6 +698,14 @@ with torch.no_grad():
 plots.show_rows({name: images[:12] for name, images in decoded.items()})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: A judge looks at new images -->
+# <!-- board
+# A convolutional classifier, trained on the labels, is *sure* with more than 90 % for one class: of more than 90 % of the test
+# images.
+# -->
+# <!-- question: Of how many decoded codes of test images is the judge sure? And of codes from $N(0, I)$? -->
+# <!-- answer: Of more than 80 % of them; from $N(0, I)$ at least 50 points less. -->
+#
 # ### Measured
 #
 # The first row is the decoder at its best: reconstructions of test images. To compare, we ask a judge that has nothing
@@ -531,6 +713,11 @@ plots.show_rows({name: images[:12] for name, images in decoded.items()})
 # with more than 90 % for one class? A sure judge is no proof of a good image. But a judge in doubt is evidence of a bad one,
 # since it is sure of nearly every real image. And a recipe that draws one clear digit again and again would score
 # well, so we count the digits too.
+#
+# <!-- slide: The better the density of codes, the surer the judge -->
+# <!-- board
+# A sure judge is no proof of a good image; a judge in doubt is evidence of a bad one.
+# -->
 
 # %%
 judge = train_classifier(train, updates=250)
@@ -553,16 +740,28 @@ if DATASET == "strokes":
     print(f"but still 5 points behind the reconstructions:   {mixed < usual - 5}")
     print(f"and each digit is 5 to 15 % of their draws:      {bool((digits > 0.05).all() and (digits < 0.15).all())}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name, value in trust.items():
     print(f"{name:<16} the judge is sure of {value:.0f} %")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Are the draws copies of training images? -->
+# <!-- board
+# Fifty Gaussians could sit on fifty groups of training codes.
+# -->
+# <!-- question: Measure the distance to the nearest training image. What would tell copies from new images? -->
+# <!-- answer: Two references: decoded codes of training images, which are copies, and of test images, which cannot be. -->
+#
 # ### Are they copies?
 #
 # Fifty Gaussians could sit on fifty groups of training codes and give us the training images again. So measure how far
 # a decoded image is from the nearest training image, over all pixels. Two references: decoded codes of *training*
 # images, which are copies, and decoded codes of *test* images, which cannot be.
+#
+# <!-- slide: As far from training images as new images are -->
+# <!-- board
+# Distances over all pixels. Draws of the fitted density are no nearer than images of new codes.
+# -->
 
 # %%
 @torch.no_grad()
@@ -576,16 +775,37 @@ if DATASET == "strokes":
     print(f"in the median over 1.5 times as far as copies:                {bool(made.median() > 1.5 * copies.median())}")
 print(f"no nearer than new images, in the median and the nearest 5 %: {all(ends)}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name, far in (("training codes", copies), ("test codes", new), ("50 Gaussians", made)):
     print(f"{name:<15} to a training image: median {far.median():.2f}, nearest 5 % below {far.quantile(0.05):.2f}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Why a prior must be fitted
 #
+# <!-- minutes: 9 -->
+# <!-- slide: The loss does not see where the codes lie -->
+# <!-- board
+# Take any rotation $R$ and shift $s$. A new encoder gives $z'$, a new decoder undoes that first:
+#
+# $$z' = 10 R z + s, \qquad z = R^\top (z' - s) / 10.$$
+# -->
+# <!-- question: What becomes of the loss? Of images from $N(0, I)$? Of images from a fitted $N(m, \Sigma)$? -->
+# <!-- answer: The loss stays. From $N(0, I)$: other images, with $s = 100$ varying less than a tenth as much. From the fitted one: the same distribution. -->
+#
 # The loss sees codes only through the decoder. Take any rotation $R$ and any shift $s$, and let a new encoder give
 # $z' = 10 R z + s$, and a new decoder undo that first. Both are networks of the same form, since the last layer of one
 # and the first of the other absorb the change. The loss stays the same, and the codes lie somewhere else altogether.
+#
+# <!-- slide: A fitted prior moves with the codes -->
+# <!-- board
+# Codes $z' = 10 R z + s$ turn the fit $N(m, \Sigma)$ into
+#
+# $$N(10 R m + s,\; 100\, R \Sigma R^\top).$$
+#
+# **Equivariant**: such a fit moves with the codes. A mixture fitted by maximum likelihood is equivariant, too.
+#
+# No *fixed* prior can be right for all of these equal models.
+# -->
 #
 # So this loss cannot prefer codes near zero, or spread like a Gaussian, or with slant in one number. And no *fixed*
 # prior can be right for all of these equal models. A fitted one moves with the codes: the Gaussian becomes
@@ -615,6 +835,13 @@ print(f"N(m, Sigma) fitted there: the judge is as sure, within 6 points:  {abs(s
 print(f"N(0, I): its images vary less than a tenth as much as before:     {bool(variety < 0.1)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Gaps where a Gaussian expects codes -->
+# <!-- board
+# A Gaussian fitted to the codes of two numbers; the plane in its standard deviations.
+#
+# **Orange**: no code of any training image, in more than 4 % of the cells. As many draws of $N(0, I)$ miss less than 3 %.
+# -->
+#
 # ### Gaps
 #
 # Why does a single Gaussian do so much worse than fifty? The codes are not Gaussian: where it expects many, there may
@@ -625,7 +852,7 @@ print(f"N(0, I): its images vary less than a tenth as much as before:     {bool(
 # Cut the square from -2 to 2 into 256 cells and decode the middle of each. Cells in **orange** hold no code of any
 # training image. The control is as many draws of $N(0, I)$ on the same cells.
 
-# %%
+# %% board="figure" alt="A grid of images decoded from the plane: digits change smoothly from place to place; those in orange lie where no code of an image is near."
 center, spread = map_train.mean(dim=0), torch.linalg.cholesky(torch.cov(map_train.T))
 white = torch.linalg.solve_triangular(spread, (map_train - center).T, upper=False).T
 low, high = torch.full((2,), -2.0, device=DEVICE), torch.full((2,), 2.0, device=DEVICE)
@@ -657,6 +884,15 @@ print(f"50 Gaussians: less than 1.25 times as far as new images: {bool(distance[
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## With a fitted prior, what is still missing?
 #
+# <!-- minutes: 3 -->
+# <!-- slide: What is still missing? -->
+# <!-- board
+# - **A likelihood of images**: the squared error is no bound on $\log p(x)$.
+# - **Training in one go**: the encoder placed its codes without regard to the density.
+#
+# First an autoencoder, then a strong model of its codes: VQ-VAE (van den Oord et al., 2017), latent diffusion (Rombach et al., 2022).
+# -->
+#
 # First an autoencoder, then a strong generative model of its codes: this is how VQ-VAE (van den Oord et al., 2017) and
 # latent diffusion (Rombach et al., 2022) draw their images. The first fits a PixelCNN to the codes, the second a
 # diffusion model. Our mixture is the small form of it. Two things are still missing.
@@ -669,6 +905,16 @@ print(f"50 Gaussians: less than 1.25 times as far as new images: {bool(distance[
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What an autoencoder is good for, and what it is not
+#
+# <!-- minutes: 4 -->
+# <!-- slide: Recap -->
+# <!-- board
+# 1. A linear autoencoder has no smaller training error than PCA with as many numbers.
+# 2. A test of features tests a classifier, too.
+# 3. A denoiser must not copy, whatever its code.
+# 4. The loss is blind to $z' = 10 R z + s$: a prior must be fitted.
+# 5. A density of codes gives no $p(x)$ of images.
+# -->
 #
 # | good for | |
 # | --- | --- |

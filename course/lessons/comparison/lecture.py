@@ -9,6 +9,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # Comparison
 #
+# <!-- board -->
 # **Which one should I use?**
 #
 # Eight lessons built a dozen models, each on the data that suited it. Now they all get the same images and the same few
@@ -17,6 +18,14 @@
 #
 # There will be no winner. There will be columns, and a model that is first in one and last in another. By the end you know
 # which column your own problem is about, and you have seen two much trusted numbers mislead.
+# <!-- slide: Where this ends -->
+# <!-- board
+# Seven models, the same images, the same few seconds: up is a better likelihood, left are better samples.
+# -->
+# <!-- figure: both -->
+#
+# <!-- slide: Today -->
+# <!-- agenda -->
 
 # %% slideshow={"slide_type": "skip"}
 import math
@@ -44,6 +53,15 @@ torch.manual_seed(0);
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## One set of images for all
+# <!-- minutes: 8 -->
+# <!-- slide: Digits, 8 by 8, black or white -->
+# <!-- board
+# A likelihood means the same for all models: nats for one image out of $2^{64}$.
+#
+# - **train**: 1077 images
+# - **test**: 360, which judge the models
+# - **fresh**: 360, which stand for a generator that makes no mistake
+# -->
 #
 # The handwritten digits, 8 by 8. Two leaves of the tree, the RBM and our GSN, know black and white only. So all pixels
 # become black or white, and a likelihood means the same for everybody: nats for one image out of $2^{64}$.
@@ -51,7 +69,7 @@ torch.manual_seed(0);
 # We keep three parts apart. Models train on 1077 images. 360 **test** images judge them. And 360 **fresh** ones, which no
 # model sees either, stand for a generator that makes no mistake.
 
-# %%
+# %% board="figure" alt="Fourteen training and fourteen test digits, 8 by 8 pixels in black and white."
 every, test = binarise(load("digits")), binarise(load("digits", "test"))
 train, fresh = every[:1077], every[1077:]
 real = test.floats()
@@ -61,6 +79,12 @@ print(f"train {len(train)}, test {len(test)}, fresh {len(fresh)}")
 print(f"test images that are also, pixel for pixel, training images: {known.sum()}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Judge the judge -->
+# <!-- board
+# Fréchet distance, precision and recall compare **features** of a classifier. The usual choice: the last ones before the decision.
+# -->
+# <!-- question: The classifier reads more than 90 % of the test images right. What share of Bernoulli(1/2) noise do its last features take for digits? -->
+# <!-- answer: 0.77. The layer was never trained to see whether something is a digit at all. -->
 # ### The classifier whose features we compare, and its check
 #
 # Fréchet distance, precision and recall compare **features**: what a small classifier, trained on the training images, sees
@@ -88,6 +112,17 @@ for name, (best, worst) in truth.items():
     print(f"{name:<17} precision of fresh images {best:.2f}, of Bernoulli(1/2) {worst:.2f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: One layer earlier, noise and digits are far apart -->
+# <!-- board
+# Precision, from the last 32 features and from the 512 of the maps before:
+#
+# | | last, 32 | maps before, 512 |
+# | --- | --- | --- |
+# | fresh images | 0.93 | 0.91 |
+# | Bernoulli(1/2) noise | 0.77 | 0.02 |
+#
+# An accurate classifier can be a poor judge. All measures below take the 512.
+# -->
 # An accurate classifier can be a poor judge. One layer earlier, in the 512 numbers of its convolutional maps, noise and digits
 # are far apart. We take these. Without this check every precision in this lesson would have looked fine and meant
 # little.
@@ -118,11 +153,21 @@ def judged(x):
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Baselines first
+# <!-- minutes: 9 -->
+# <!-- slide: Four baselines -->
+# <!-- board
+# - **Fresh images**: the best that samples can do
+# - **Copies** of training images: a generator that has memorised its data
+# - **Independent pixels**: each follows its own histogram
+# - **Bernoulli(1/2)** for every pixel: 64 bits for 64 pixels
+# -->
 #
 # - **Fresh images**: the best that samples can do. Their Fréchet distance is not zero, for 360 images differ from 360 others.
 # - **Copies** of training images: a generator that has memorised its data.
 # - **Independent pixels**: each follows its own histogram. They have a likelihood too.
 # - **Bernoulli(1/2)**: every pixel black or white with probability 1/2, 64 bits for 64 pixels.
+# <!-- question: 360 fresh images against the 360 test images: is their Fréchet distance 0? -->
+# <!-- answer: No, for 360 images differ from 360 others. -->
 
 # %%
 pixels = independent_pixels(train)
@@ -148,6 +193,27 @@ print(f"Fréchet: fresh images 3 times as near as independent pixels: {3 * ideal
 print(f"copies are within 5 of fresh images:                         {abs(fd['copies'] - ideal) < 5}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
+# <!-- slide: What the baselines score -->
+# <!-- board
+# | | Fréchet | precision | recall | nats |
+# | --- | --- | --- | --- | --- |
+# | fresh images | 11.24 | 0.91 | 0.92 | |
+# | copies | 12.76 | 0.91 | 0.87 | |
+# | independent pixels | 47.62 | 0.48 | 0.59 | -25.11 |
+# | Bernoulli(1/2) | 150.15 | 0.02 | 0.44 | -44.36 |
+#
+# A generator that memorised its data scores nearly like fresh images.
+# -->
+#
+# <!-- slide: Eleven models, one budget -->
+# <!-- board
+# - **tractable**: PixelCNN, gated PixelCNN, Row LSTM, Diagonal BiLSTM
+# - **variational**: VAE
+# - **Markov chain**: two RBMs, with 16 and 100 hidden units, and a GSN
+# - **direct**: GAN, LSGAN, WGAN-GP
+#
+# Each trains for two to three seconds of processor time. Learning rates and sizes: two or three tried for each.
+# -->
 # ## Eleven models, one budget
 #
 # Every leaf of the tree, and on most of them more than one model. Each has two to three seconds of processor time to train, on
@@ -203,12 +269,23 @@ for name, model in models.items():
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How long must a chain run?
+# <!-- minutes: 7 -->
+# <!-- slide -->
+# <!-- board
+# Two RBMs and the GSN draw by a Markov chain. Chains start from Bernoulli(1/2) pixels.
+# -->
+# <!-- question: After how many steps do the samples stop getting better? -->
+# <!-- answer: After a few dozen. We take 10 for the small RBM and the GSN, 30 for the large RBM. -->
 #
 # Three of the eleven draw by a Markov chain, and how well depends on the number of steps. So before we call them good or slow, let
 # us look. Chains start from Bernoulli(1/2) pixels, and we measure the Fréchet distance after 1, 3, 10, 30 and 100 steps. A line is the mean
 # of five redraws of 360 images, and the band is one standard deviation wide on either side.
+# <!-- slide: A few dozen steps are enough on these images -->
+# <!-- board
+# By default `sample` takes 1000 for an RBM, 100 for a GSN: a timing would measure that default, not the model.
+# -->
 
-# %%
+# %% board="figure" alt="Fréchet distance against the steps of the chain, for two RBMs and the GSN: all fall, and are level from about 30 steps on, above fresh images."
 lengths, chains = (1, 3, 10, 30, 100), ("RBM, 16 hidden", "RBM, 100 hidden", "GSN")
 after = {
     name: [distances(models[name].sample(1800, steps=steps).cpu()) for steps in lengths]
@@ -241,9 +318,10 @@ def draw(name, n):
 
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Order the rows by quality -->
 # Now look at samples of all. Grey pixels of the GANs are rounded, for all others draw black and white.
 
-# %%
+# %% board="figure" alt="Fourteen samples of each of eleven models and of independent pixels, below fourteen test digits: all models draw strokes, most of them like digits; independent pixels are specks."
 shown = {"test": real[:14]} | {name: draw(name, 14) for name in models}
 shown["independent pixels"] = pixels.sample((14,)).float()
 plots.show_rows(shown, size=0.6)
@@ -254,6 +332,17 @@ plots.show_rows(shown, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The table
+# <!-- minutes: 8 -->
+# <!-- slide: What is measured -->
+# <!-- board
+# - $\log p(x)$ of test images, and **how it is known**
+# - **Fréchet distance** from the test images
+# - **precision**: share of samples near real images
+# - **recall**: share of real images near samples
+# - **milliseconds** to draw a thousand images
+# -->
+# <!-- question: Eleven models. How many have a likelihood, or a bound or an estimate of it? -->
+# <!-- answer: Seven. The GSN and the three GANs have none. -->
 #
 # A row holds what a model's leaf makes possible, and no more. (`genlib.metrics.report` makes one in a single call, from a
 # single draw.)
@@ -266,8 +355,9 @@ plots.show_rows(shown, size=0.6)
 # | `frechet`, `spread` | Fréchet distance of 360 samples from the 360 test images, lower is better: mean and standard deviation of five draws |
 # | `precision`, `recall` | share of samples near real images, share of real images near samples: means of the five |
 # | `ms to draw` | milliseconds of processor time for a thousand images |
+# <!-- slide: How is $p(x)$ known? -->
 
-# %%
+# %% board="values"
 rows, likelihood = {}, {}
 for name, model in models.items():
     start = time.process_time()
@@ -300,6 +390,19 @@ print(f"the mean over 360 test images has a standard error of 0.2 to 0.6 nats: {
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Likelihoods
+# <!-- minutes: 9 -->
+# <!-- slide: Exact is not the same as high -->
+# <!-- board
+# | | nats an image | known |
+# | --- | --- | --- |
+# | VAE | -17.43 | bound |
+# | RBM, 100 hidden | -17.77 | AIS |
+# | gated PixelCNN | -18.27 | exact |
+# | RBM, 16 hidden | -18.69 | exact |
+# | PixelCNN | -18.99 | exact |
+# | Row LSTM | -19.11 | exact |
+# | Diagonal BiLSTM | -19.26 | exact |
+# -->
 #
 # All of this held from ten other seeds as well:
 
@@ -320,6 +423,15 @@ lead = dense["VAE"] - gap - dense["Gated PixelCNN"]
 print(f"by its ELBO it leads the gated PixelCNN by < 0.2:  {lead < 0.2}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Bound or ELBO? Always say which -->
+# <!-- board
+# The VAE's row is a bound by importance sampling. Its ELBO lies 0.5 to 2 nats lower.
+# -->
+# <!-- question: By its ELBO, does the VAE still lead the gated PixelCNN? -->
+# <!-- answer: No: the lead would be gone. -->
+# <!-- board
+# AIS tends to flatter. On the small RBM it lies within 0.2 nats of the exact $\log Z$.
+# -->
 # An exact likelihood is not the same as a high one. The VAE, of which we know a bound only, comes first here, and the four that
 # are exact come after. And look at the VAE's gap. Had we written the ELBO into its row, its lead would be gone. Always say which
 # of the two you report.
@@ -337,10 +449,18 @@ print(f"100 hidden: 200 or 1000 temperatures differ by less than 0.4:    {off < 
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Likelihood and sample quality
+# <!-- minutes: 9 -->
+# <!-- slide: Do likelihood and samples agree? -->
+# <!-- board
+# On the whole, better is better in both.
+# -->
+# <!-- question: Two models less than a nat apart. How far apart may their samples be? -->
+# <!-- answer: The Row LSTM lies 0.4 nats below the small RBM, and 16 farther from the data in Fréchet distance. -->
 #
 # Now put both into one picture. Up is a better likelihood, left are better samples.
+# <!-- slide: Alike in likelihood, unlike in samples -->
 
-# %%
+# %% board="figure" name="both" alt="Likelihood against the Fréchet distance of seven models: VAE and the large RBM are best in both, the four models that read pixel by pixel are worse in both."
 leaf_of = {name: ", ".join(path(place(model))[-2:]) for name, model in models.items()}
 figures.show_scatter(
     {name: (rows[name]["frechet"], nats) for name, nats in dense.items()},
@@ -361,6 +481,12 @@ for a, b in turned:
     print(f"{a}: {nats:+.1f} nats from {b}, and {farther:.0f} farther from the data, spread {both:.1f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Which mistake does a model make? -->
+# <!-- board
+# A model trained by likelihood pays for each image that it forgot.
+# -->
+# <!-- question: Four pixel models, trained by likelihood. Which is larger, precision or recall? And for a GAN? -->
+# <!-- answer: Recall, for all four: better something wrong than something left out. Precision for the GAN, whose loss does not ask for variety. -->
 # On the whole, better is better in both. But models less than a nat apart may draw very differently. Nor does the
 # distance say which mistake a model makes. Precision and recall do:
 
@@ -380,6 +506,18 @@ print(f"the four tractable have more recall than precision:       "
       f"{all(recall[name] > precision[name] + 0.1 for name in four)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: GAN and LSGAN are precise, and miss much -->
+# <!-- board
+# | | precision | recall |
+# | --- | --- | --- |
+# | fresh images | 0.91 | 0.92 |
+# | gated PixelCNN | 0.62 | 0.91 |
+# | VAE | 0.67 | 0.92 |
+# | GSN | 0.79 | 0.90 |
+# | GAN | 0.82 | 0.38 |
+# | LSGAN | 0.80 | 0.58 |
+# | WGAN-GP | 0.74 | 0.79 |
+# -->
 # A model trained by likelihood pays for each image that it forgot. So it would rather draw something wrong than leave something
 # out. Nothing in a GAN's loss asks for that ([lesson {{gan}}]({{gan}}_gan.ipynb)). And the GSN, an old model that draws by a chain, is on images
 # this small hard to beat. It and the VAE are close: from ten other seeds the GSN was nearest of all eight times, the VAE once, the
@@ -387,11 +525,23 @@ print(f"the four tractable have more recall than precision:       "
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How long does drawing take?
+# <!-- minutes: 7 -->
+# <!-- slide: Training took as long for each; drawing does not -->
+# <!-- board
+# Steps, one after the other:
+#
+# - **one pass**: VAE, GANs
+# - **pixel by pixel**: one for each value
+# - **chain**: as many as it needs to mix, which must be measured
+# -->
+# <!-- question: A colour picture of 32 by 32, pixel by pixel: how many steps? -->
+# <!-- answer: 3072, one for each value: 48 times as many as for a digit. -->
 #
 # Training took about as long for each. Drawing does not. Now right is slow, and the axis is logarithmic: each tick is ten times the one
 # before. The chains run as long as they must, and no longer.
+# <!-- slide: Time to draw, on a logarithmic axis -->
 
-# %% tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Fréchet distance against the seconds for 1000 images, on a logarithmic axis: GANs and VAE are the fastest, some of them among the best; the pixel models are the slowest."
 figures.show_scatter(
     {name: (row["seconds"], row["frechet"]) for name, row in rows.items()}, groups=leaf_of,
     xlabel="seconds for 1000 images", ylabel="Fréchet distance of samples", log=True,
@@ -423,6 +573,13 @@ print(f"fewer steps than pixels, each of them: {max(enough.values()) < math.prod
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Where the truth is known: `bars`
+# <!-- minutes: 7 -->
+# <!-- slide: Thirty images, and their exact probabilities -->
+# <!-- board
+# Nothing is estimated, for all but the GANs: $KL(p \,\|\, q)$ is the exact distance from the truth. About a second of training each.
+# -->
+# <!-- question: On the digits the VAE led in likelihood. On `bars`, who leads? -->
+# <!-- answer: The four pixel models. Most pixels follow from those before without any doubt. -->
 #
 # The same again on the thirty images of [lesson {{taxonomy}}]({{taxonomy}}_taxonomy.ipynb), with about a second each. Nothing is estimated here:
 # for all but the GANs we know $KL(p \,\|\, q)$, the exact distance from the truth. (For this the VAE has two latents, over
@@ -483,6 +640,21 @@ few = max(covered[name] for name in ("VAE", "GAN", "LSGAN", "WGAN-GP"))
 print(f"VAE and GANs cover 25 of 30 or fewer, each:     {few <= 25}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: The ranking is reversed -->
+# <!-- board
+# | | KL, nats | covered, of 30 |
+# | --- | --- | --- |
+# | gated PixelCNN | 0.021 | 30 |
+# | Diagonal BiLSTM | 0.035 | 30 |
+# | PixelCNN | 0.038 | 30 |
+# | Row LSTM | 0.047 | 30 |
+# | RBM | 0.756 | 30 |
+# | GSN | 0.904 | 30 |
+# | VAE, two latents | 3.171 | 11 |
+# | GAN | unknown | 15 |
+# | LSGAN | unknown | 14 |
+# | WGAN-GP | unknown | 11 |
+# -->
 # **The ranking is reversed.** On the digits the VAE led in likelihood; on `bars` the four tractable models
 # leave all others behind. In `bars` most pixels follow from those before without any doubt, and a model that goes pixel by pixel
 # says so easily. (The small sizes play a part as well: two latents, 16 hidden units.)
@@ -493,10 +665,19 @@ print(f"VAE and GANs cover 25 of 30 or fewer, each:     {few <= 25}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How likelihood and sample quality mislead
+# <!-- minutes: 12 -->
 #
 # Likelihood and samples disagree in our table a little. Theis et al. (2016, section 3) showed that they may disagree as much
 # as you like. Both of their examples we can compute exactly, with what we have.
 #
+# <!-- slide: Good likelihood, bad samples -->
+# <!-- board
+# A good model $p$, and noise $q$ (Theis et al., 2016). With probability 0.01 draw from $p$:
+#
+# $$m(x) = 0.01\, p(x) + 0.99\, q(x)$$
+# -->
+# <!-- question: Ninety-nine samples in a hundred are noise. How many nats does that cost at most? -->
+# <!-- answer: $\log 100 = 4.6$, for an image of any size: $\log m(x) \ge \log p(x) - \log 100$. -->
 # ### Good likelihood, bad samples
 #
 # Take a good model $p$, and noise $q$. With probability 0.01 draw from $p$, otherwise each pixel from Bernoulli(1/2):
@@ -523,17 +704,25 @@ worse = row["frechet"] > 1.5 * table["independent pixels"]["frechet"]
 print(f"Fréchet distance is more than 1.5 times that of independent pixels: {worse}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: On larger images 4.6 nats vanish -->
+# <!-- board
+# The same loss in bits per dimension, the unit in which papers report likelihoods:
+# -->
 # On 64 pixels 4.6 nats are a good deal. On larger images they vanish. Here is the same loss in bits per dimension, the unit in
 # which papers report likelihoods:
 
-# %%
+# %% board="values"
 for side, colours in ((8, 1), (32, 3), (256, 3)):
     bits = -bits_per_dim(math.log(100), (colours, side, side))
     print(f"{side:>3} by {side:<3}  channels {colours}  {bits:.5f} bits per dimension")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Good samples, bad likelihood -->
 # ### Good samples, bad likelihood
 #
+# <!-- board
+# **Copier**: draw a training image, and flip each pixel with probability $\epsilon$. With $d_i$ the number of pixels in which $x$ differs from the $i$-th training image,
+# -->
 # Now the copier: draw a training image. Its Fréchet distance and precision stand in our table, next to those of fresh images. It
 # has a density too, $1/1077$ for each training image. A test image that is not one of them has probability zero, so the mean
 # of $\log p$ over the test images is $-\infty$.
@@ -541,7 +730,12 @@ for side, colours in ((8, 1), (32, 3), (256, 3)):
 # Let the copier be a little careless: each pixel of the copy is flipped with probability $\epsilon$. Now everything has a
 # probability. With $d_i$ the number of pixels in which $x$ differs from the $i$-th training image,
 #
+# <!-- board -->
 # $$p(x) = \frac{1}{1077} \sum_i \epsilon^{d_i} (1 - \epsilon)^{64 - d_i}.$$
+# <!-- question: $\epsilon = 0$. What is the mean of $\log p$ over the test images? -->
+# <!-- answer: $-\infty$: a test image that is no training image has probability zero. -->
+#
+# <!-- slide: Likelihood and Fréchet distance prefer opposite ends of $\epsilon$ -->
 
 # %%
 differ = (test.images.flatten(1)[:, None] != train.images.flatten(1)).sum(dim=2).double()
@@ -563,7 +757,7 @@ careless = {flip: {"nats": copier(flip)} | judged(copied(flip)) for flip in flip
 for flip in (1e-4, 1e-3, 0.01, 0.1):
     print(f"flips {flip:<6}: {careless[flip]['nats']:.1f} nats an image")
 
-# %%
+# %% board="figure" alt="Likelihood against Fréchet distance of copies with pixels flipped: more flips first raise the likelihood with samples almost as good, then lower both."
 best = max(flips, key=copier)
 figures.show_scatter(
     {f"{flip:g}": (careless[flip]["frechet"], careless[flip]["nats"]) for flip in flips},
@@ -579,10 +773,14 @@ print(f"flips {best}: the best likelihood here, {copier(best):.1f} nats")
 print(f"the Fréchet distance is then larger, by 3 or more:      {cost > 3}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: At the best likelihood, flipped pixels show -->
+# <!-- board
+# Mixture: 99 % of the samples are noise, at a price of 4.6 nats.
+# -->
 # Likelihood and Fréchet distance prefer opposite ends of $\epsilon$. Where it is small the samples score like real images and the
 # likelihood is worse than that of independent pixels. Where the likelihood is best, you see the flipped pixels.
 
-# %%
+# %% board="figure" alt="Fourteen samples each: copies with hardly a pixel flipped are digits, with 6 % flipped they have stray pixels, the mixture is mostly noise."
 shown = {f"flips {flip}": copied(flip, 14) for flip in (1e-4, best)}
 plots.show_rows(shown | {"mixture": awful[:14]}, size=0.6)
 
@@ -608,13 +806,24 @@ print(f"with flips 0.1 its recall is higher than that of fresh images:     "
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Half an image is given
+# <!-- minutes: 6 -->
+# <!-- slide: Who makes use of a given half? -->
+# <!-- board
+# Keep the known pixels, and draw the others given them.
+#
+# - **pixel model**: in its order
+# - **RBM**: Gibbs steps, and the known pixels put back after each
+# -->
+# <!-- question: The lower half is given. Does the gated PixelCNN make use of it? -->
+# <!-- answer: No: it draws the upper half before it sees any of the lower. -->
 #
 # Completion, or inpainting: keep the known pixels and draw the others given them. A pixel model does it when the known pixels come
 # *first* in its order ([lesson {{pixelcnn}}]({{pixelcnn}}_pixelcnn.ipynb)). In an RBM any pixels can be known: take Gibbs steps, and after each put the
 # known pixels back. (That is a Gibbs chain of $p(\text{unknown} \mid \text{known})$, for given the hidden units all pixels are
 # independent.)
+# <!-- slide: The RBM makes use of either half -->
 
-# %%
+# %% board="figure" alt="Fourteen digits with the upper or the lower half given, each completed by the gated PixelCNN and by the RBM; most completions are digits."
 upper = torch.zeros(1, 8, 8, dtype=torch.bool)
 upper[:, :4] = True
 
@@ -643,6 +852,7 @@ for given, mask in (("upper", upper), ("lower", ~upper)):
 plots.show_rows({"test": real[:14]} | {name: x[:14] for name, x in filled.items()}, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Unknown pixels that come out right -->
 # How many of the unknown pixels come out right? Each model has a baseline of its own: its samples when *nothing* is given.
 
 # %%
@@ -654,15 +864,30 @@ print(f"lower half given: it gains as many:                                     
 print(f"whichever half is given, the RBM gains 4 or more:                         "
       f"{min(gain['upper', 'RBM'], gain['lower', 'RBM']) > 0.04}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 print(format_table({f"{given} half, {name}": row for (given, name), row in completed.items()}, digits=2))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# **nothing given**: samples of the same model. **digits**: share in which the judge reads the label of the test image.
+# -->
 # Where the known half comes first, the pixel model makes use of it. Where it comes last, it gains nothing: the upper half is drawn
 # before the model sees any of the lower. The RBM has no order, and it makes use of either.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Which one should I use?
+# <!-- minutes: 4 -->
+# <!-- slide -->
+# <!-- board
+# | you want | take |
+# | --- | --- |
+# | an exact $p(x)$ | a pixel model |
+# | samples in which little is wrong | a VAE or a GSN |
+# | samples in which little is missing | a pixel model |
+# | thousands of images, now | a VAE or a GAN |
+# | a code for every image | a VAE |
+# | to complete an image | an RBM |
+# -->
 #
 # | you want | take | because |
 # | --- | --- | --- |
@@ -686,6 +911,14 @@ able = {
 print(format_table(able))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: What this comparison cannot tell -->
+# <!-- board
+# - **Scale**: 1077 images of 64 pixels, a few seconds.
+# - **One network a family**, small, with settings tried a few times.
+# - **One training each**; the spread is that of new samples.
+# - **Black and white**, without grey values.
+# - **One judge**, and 360 test images.
+# -->
 # ### What this comparison cannot tell
 #
 # - **Scale.** 1077 images of 64 pixels and a few seconds. A model that needs much data or a long training looks bad here.
@@ -706,6 +939,15 @@ print(format_table(able))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What each lesson showed
+# <!-- minutes: 2 -->
+# <!-- slide: Recap -->
+# <!-- board
+# 1. Ask first what $p(x)$ is: exact, a bound, an estimate, or nothing.
+# 2. Put baselines beside each number, and test the judge on noise.
+# 3. A mixture with 99 % noise loses at most $\log 100$ nats.
+# 4. A copier's samples are good, and its likelihood is not.
+# 5. A ranking belongs to data, sizes and budget, not to the family.
+# -->
 #
 # | lesson | what to keep |
 # | --- | --- |

@@ -65,7 +65,7 @@ torch.manual_seed(0);
 # the **pushforward** of the noise under the **generator** $G$, and we write $p_g$ for it. Any function will do. Here is
 # one on the line that rises, falls and rises again.
 
-# %% board="figure code:fold"
+# %% board="figure code:fold" alt="The density of z, a bell around 0, and that of G(z): two tall spikes at plus and minus 1.6 and two smaller ones at 0.5, with almost nothing outside."
 def fold(z):
     return z + torch.sin(3 * z)
 
@@ -213,7 +213,7 @@ print(f"minus log 4 is                   {-math.log(4):.3f}")
 # It is Bayes' rule, where real and fake have the prior probability 1/2 each. Here are three choices of $a$ and $b$, and
 # their tops.
 
-# %% board="figure"
+# %% board="figure" alt="Three curves over D between 0 and 1, each with one top: the more the data outweighs the fakes, the further right it lies."
 d = torch.linspace(0.01, 0.99, 99)
 height = {(a, b): a * d.log() + b * (1 - d).log() for a, b in ((0.6, 0.2), (0.3, 0.3), (0.1, 0.5))}
 for (a, b), values in height.items():
@@ -366,7 +366,7 @@ for step in range(0, 401, 25):
         }
     train_gan_epoch(model, batches(50), for_g, for_d, discriminator_steps=2)
 
-# %% board="figure"
+# %% board="figure" alt="Densities of data and generator, D and the best D, after 25, 100, 200 and 400 steps: the generator spreads from a spike until it covers both bumps, and D follows the best D there."
 figures.show_panels(
     panels, x=middle, xlabel="x", ylabel="density, and D", top=1.05, dashed=["best D"],
     labels={"data": (-3.4, 0.36), "generator": (1.8, 0.55), "D": (-0.8, 0.45), "best D": (-4.6, 0.6)},
@@ -396,7 +396,7 @@ print(f"after 25 steps D is within 0.25 of the best D: {bool(far[1] < 0.25)}")
 # $D$ is never the best, so the value it reaches is a **lower bound** on $2\,\text{JSD} - \log 4$. How far below it lies
 # is unknown where the densities are. When the value falls, either the generator got better or the discriminator got worse.
 
-# %% board="figure"
+# %% board="figure" alt="The value of the game over 400 steps, at the best D and at the D in training, which lies below; both come near to -log 4."
 plots.show_curves(
     {"at the best D": 2 * divergence - math.log(4), "at the D in training": values},
     x=steps, xlabel="steps of the generator", ylabel="V(D, G), nats", baselines={"-log 4": -math.log(4)},
@@ -519,7 +519,7 @@ print("the field is the gradient of genlib's value, at a right angle to (theta, 
 # For $\gamma < 1$ its eigenvalues are complex, their length is the root of the determinant,
 # $\sqrt{1 - \gamma h + h^2 / 4}$, and below 1 as soon as $h < 4 \gamma$. So $(\theta, \psi)$ spirals in.
 
-# %% board="figure"
+# %% board="figure" alt="Paths of two players in the plane: with both steps at once it spirals outwards, alternating it circles, with R1 it spirals into the middle."
 def trajectory(h, steps=400, penalty=0.0, alternating=False):
     """(theta, psi) from (1, 1) on, (steps + 1, 2)."""
     theta, psi = at = torch.ones(2, dtype=torch.float64)
@@ -597,7 +597,7 @@ print(f"R1, factor of a step: by the determinant {(1 - penalty * h + h**2 / 4) *
 #
 # Descent goes against the slope, so both push the logit up. Autograd says how large the two gradients are:
 
-# %% board="figure"
+# %% board="figure" alt="Gradient against the logit of a fake: minimax is near 0 for fakes that D sees through and rises to 1; non-saturating is its mirror image."
 networks = model.generator, model.discriminator
 objectives = {"minimax": MinimaxGAN(*networks, latent_dim=1), "non-saturating": GAN(*networks, latent_dim=1)}
 logits, size = torch.arange(-80, 81) / 10, {}
@@ -694,7 +694,7 @@ def gradient_lengths(model):
         yield torch.nn.utils.get_total_norm(slopes).item()
 
 
-# %% board="figure"
+# %% board="figure" alt="Length of the generator's gradient while D alone is trained, on logarithmic axes: non-saturating grows, minimax falls to less than a hundredth."
 lengths, at = [], (1, 3, 10, 30, 100, 300)
 for step in range(1, at[-1] + 1):
     loss = away.discriminator_loss(bumps.sample((256, 1)))
@@ -724,7 +724,7 @@ print(f"the non-saturating gradient has grown:                {non_saturating[-1
 # Now let both train on from here, with plain gradient steps of the same size for both losses. And once more minimax, with
 # Adam in place of plain steps.
 
-# %% board="figure"
+# %% board="figure" alt="Mean of the fakes over 200 steps: minimax does not move from 8, non-saturating and minimax with Adam reach the mean of the data and swing around it."
 path = {}
 for name, gan in [*both_losses(away).items(), ("minimax, Adam", both_losses(away)["minimax"])]:
     gan = copy.deepcopy(gan)
@@ -764,7 +764,7 @@ print(f"so has minimax with Adam:                   {moved['minimax, Adam'] > 4}
 # nearly the best $D$ where the fakes lie, and flat there. With the other loss, stop when the fakes have
 # arrived: the best $D$ falls where they are, $D$ follows late, and the generator runs on to where $D$ is still high.
 
-# %% board="figure" tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of a GAN in one dimension: the density of data, generator, D and the best D at step 40, when the generator has begun to move left over the data."
 explorer = explorers.gan_explorer(away, bumps)
 explorer.loss.value, explorer.player.slider.value = "non-saturating", 20
 explorer
@@ -817,7 +817,7 @@ curves = {
     for name, run in runs.items()
 }
 
-# %% board="figure"
+# %% board="figure" alt="Losses of two runs over 700 steps: in both D stays near log 4 and G near log 2, with larger jumps in run B."
 def smooth(values, n):
     return torch.tensor(values).unfold(0, n, n).mean(dim=1)  # means of n steps
 
@@ -848,7 +848,7 @@ plots.show_curves(
 # -->
 # <!-- figure: ring -->
 
-# %% name="ring"
+# %% name="ring" alt="Eight small Gaussians in a ring, and points of two runs: run A covers the ring, run B is one streak outside it."
 drawn = {name: run.sample(4000).cpu() for name, run in runs.items()}
 shown = {"data": ring.sample(2000)} | {name: points[:2000] for name, points in drawn.items()}
 widest = drawn["run B"].abs().quantile(0.95).item()
@@ -933,7 +933,7 @@ def train_with(generator_steps, total=600):
 one_step, ten_steps = train_with(1), train_with(10)
 found = {name: [modes(x) for x in points.values()] for name, points in {"1": one_step, "10": ten_steps}.items()}
 
-# %% board="figure"
+# %% board="figure" alt="Points of two GANs at two late steps: with one step of D for one of G they cover the ring of eight; with ten to one they are a single streak."
 last = {f"{name}, {step}": x for name, points in {"1 : 1": one_step, "10 : 1": ten_steps}.items()
         for step, x in list(points.items())[-2:]}
 plots.show_points(last, modes=ring.means, radius=3 * ring.std)
@@ -998,7 +998,7 @@ learnt = bars_kl(lambda x: pixelcnn.log_prob(x.to(DEVICE)).cpu())
 print(f"KL(truth, independent pixels): {exact:.2f} nats")
 print(f"KL(truth, PixelCNN) below 0.1: {learnt < 0.1}")
 
-# %% board="figure"
+# %% board="figure" alt="Fourteen bars each: the truth, independent pixels, PixelCNN and two GANs. Without noise the GAN repeats a few true bars, with noise it draws more kinds, some of them broken."
 N = 6000
 drawn = {
     "truth": bars.floats()[torch.randint(30, (N,))],
@@ -1067,7 +1067,7 @@ print(f"that of either GAN is at least 0.1 more:         "
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # How often does each of the thirty come? Sorted by how often, from the most common to the rarest:
 
-# %%
+# %% alt="Share of each of 30 images, most common first: truth and PixelCNN are flat near 1/30, the GAN without noise falls from 0.19 to nothing, with noise it is flat and lower."
 shares = {
     name: (mode_counts(drawn[name], bars.floats(), radius=0.5) / N).sort(descending=True).values
     for name in ("truth", "PixelCNN", *gans)

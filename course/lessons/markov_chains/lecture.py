@@ -9,6 +9,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # Markov chains
 #
+# <!-- board -->
 # **What came before VAEs and GANs?**
 #
 # Before 2013 there were no VAEs, and before 2014 no GANs. Most deep generative models drew by a **Markov chain**: start anywhere,
@@ -19,6 +20,14 @@
 # On tiny images we can write the whole chain down as a matrix. So this lesson measures exactly what could only be estimated on
 # real images: how wrong the gradient is, how slowly the chain forgets, and which images get too much probability. Then you can
 # judge why the field moved on, and which ideas it kept.
+# <!-- slide: Where this ends -->
+# <!-- board
+# Three restricted Boltzmann machines learnt the images of the top row. Each sample took 1000 steps of a Markov chain.
+# -->
+# <!-- figure: samples -->
+#
+# <!-- slide: Today -->
+# <!-- agenda -->
 
 # %% slideshow={"slide_type": "skip"}
 import copy
@@ -42,16 +51,27 @@ torch.manual_seed(0);
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Energies
+# <!-- minutes: 7 -->
+# <!-- slide: Any function can be an energy -->
+# <!-- board
+# Low **energy** means probable:
+# -->
 #
 # How do you write down a distribution over images? A PixelCNN multiplies conditionals, and so sums to one by design. The
 # way of statistical physics is more flexible. Take *any* function $E(x)$, the **energy**, and let low energies be probable:
 #
+# <!-- board -->
 # $$p(x) = \frac{e^{-E(x)}}{Z}, \qquad Z = \sum_x e^{-E(x)}.$$
 #
+# <!-- board
+# Two pixels that like to be white together, $w = 2.5$:
+#
+# $$E(x_1, x_2) = -b_1 x_1 - b_2 x_2 - w\, x_1 x_2$$
+# -->
 # Two pixels will do for a start. Each has a bias, and a weight rewards them for being white together:
 # $E(x_1, x_2) = -b_1 x_1 - b_2 x_2 - w\, x_1 x_2$.
 
-# %%
+# %% board="values"
 b1, b2, w = -1.0, -0.5, 2.5
 x1, x2 = torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0, 1.0]])
 energy = -b1 * x1 - b2 * x2 - w * x1 * x2  # (2, 2): a row for x1, a column for x2
@@ -60,6 +80,15 @@ two_pixels = (-energy).exp() / Z
 print(f"Z = {Z:.2f}, and white-white has the probability {two_pixels[1, 1]:.2f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: $Z$ has a term for every image there is -->
+# <!-- board
+# **Partition function** $Z$: four terms for two pixels.
+# -->
+# <!-- question: How many for `bars`, 4 by 4 pixels? For MNIST, 784 pixels, black or white? -->
+# <!-- answer: $2^{16} = 65{,}536$, and $2^{784} \approx 10^{236}$. No likelihood to maximise, no table to draw from. -->
+# <!-- board
+# The ratio of two images needs no $Z$: $p(x) / p(x') = e^{E(x') - E(x)}$.
+# -->
 # ### Why Z is the trouble
 #
 # $Z$, the **partition function**, has a term for every image there is. Four here. How many elsewhere?
@@ -78,12 +107,24 @@ for name, pixels in {"two pixels": 2, "bars": 16, "digits, black and white": 64,
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Gibbs sampling
+# <!-- minutes: 11 -->
+# <!-- slide: One pixel at a time needs no $Z$ -->
+# <!-- board
+# **Gibbs sampling** draws each pixel in turn, given the current values of the others (Geman and Geman, 1984).
+# -->
 #
 # The ratio is enough to draw samples. Keep all pixels but one. Given the others, this one has only two states, and its
 # probability needs no $Z$:
 #
+# <!-- board -->
 # $$P(x_1 = 1 \mid x_2) = \frac{e^{-E(1, x_2)}}{e^{-E(0, x_2)} + e^{-E(1, x_2)}} = \sigma(b_1 + w\, x_2).$$
 #
+# <!-- question: $b_1 = -1$ and $w = 2.5$. What happens to $P(x_1 = 1)$ as $x_2$ turns white? -->
+# <!-- answer: From $\sigma(-1)$, below one half, to $\sigma(1.5)$, above one half. -->
+# <!-- slide: The visits tend to the table -->
+# <!-- board
+# 50,000 steps, which each draw both pixels. Rows: $x_1$. Columns: $x_2$.
+# -->
 # **Gibbs sampling** draws each pixel in turn, given the current values of the others (Geman and Geman, 1984). That is all.
 
 # %%
@@ -97,7 +138,7 @@ for u1, u2 in torch.rand(50_000, 2).tolist():
     b = int(u2 < sigmoid(b2 + w * a))
     visits[a, b] += 1
 
-# %%
+# %% board="figure" alt="Two tables of two pixels, the exact probabilities and the shares of visits: 0.21, 0.13, 0.08 and 0.58 in both."
 shares = visits / visits.sum()
 plots.show_tables(
     {"exact": two_pixels, "visits": shares}, rows=["$x_1$ = 0", "$x_1$ = 1"], columns=["0", "1"]
@@ -107,6 +148,15 @@ print(f"largest difference below 0.02: {bool((shares - two_pixels).abs().max() <
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # (Columns: $x_2$.) The histogram of the visits tends to the table, and the chain never knew $Z$.
 #
+# <!-- slide: Why the chain draws from $p$ -->
+# <!-- board
+# One step, which draws both pixels, is a matrix $T$.
+#
+# - $p\,T = p$: $p$ is **stationary**. A draw from $p(x_1 \mid x_2)$ keeps the pair distributed as $p$.
+# - $T$ has no zeros: the chain tends to $p$ from anywhere.
+# -->
+# <!-- question: A step draws $x_1$, then $x_2$. Which starts are alike after one? -->
+# <!-- answer: Starts with the same $x_2$: the step never reads the old $x_1$. -->
 # ### Why it works
 #
 # A step of the chain, which draws both pixels, is a matrix $T$: row = the state before, column = the state after. It works for two reasons.
@@ -129,7 +179,7 @@ assert torch.allclose(p @ T, p)
 assert torch.allclose(T.matrix_power(50), p.expand(4, 4), atol=1e-6)  # every row: from everywhere
 print("p T = p, and after 50 steps every row of the matrix is p")
 
-# %%
+# %% name="arrives" alt="Probability of white-white against steps, from four starts: all four curves meet at the exact value, 0.58, after about five steps."
 arrives = {
     f"from {name}": [T.matrix_power(n)[start, 3].item() for n in range(9)]
     for start, name in enumerate(("black-black", "black-white", "white-black", "white-white"))
@@ -140,32 +190,60 @@ plots.show_curves(
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: The second eigenvalue sets the pace -->
+# <!-- figure: arrives -->
 # Starts with the same $x_2$ share a curve: the step draws $x_1$ first, so only $x_2$ counts. All four forget where they began within a few steps. How fast is written in the matrix: the distance to
 # $p$ shrinks by its **second eigenvalue** a step. The first is 1, and belongs to $p$. If the second is close to 1 as well,
 # the chain converges slowly.
 
-# %%
+# %% board="values"
 second = torch.linalg.eigvals(T).abs().sort().values[-2].item()
 print(f"second eigenvalue {second:.2f}: after five steps {second**5:.4f} of the distance is left")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Metropolis-Hastings
+# <!-- minutes: 11 -->
+# <!-- slide: Propose a move, accept or stay -->
+# <!-- board
+# A target up to its constant, $\pi_i = r_i / Z$, and a **proposal** $Q$, any transition matrix with $Q_{ji} > 0$ wherever $Q_{ij} > 0$.
+#
+# 1. From state $i$ draw $j$ from row $i$ of $Q$.
+# 2. With the **acceptance probability** $A_{ij}$ go there. Otherwise stay, and count $i$ once more.
+# -->
 #
 # Gibbs sampling needs the conditionals. Where these are hard, too, propose a move and accept it or not (Metropolis et
 # al., 1953; Hastings, 1970). Given are a target up to its constant, $\pi_i = r_i / Z$, and a **proposal**: any
 # transition matrix $Q$ with $Q_{ji} > 0$ wherever $Q_{ij} > 0$. From state $i$ draw $j$ from row $i$ of $Q$. With the
 # **acceptance probability** $A_{ij}$ go there. Otherwise stay, and count $i$ once more.
 #
+# <!-- slide: Ask for detailed balance -->
+# <!-- board
+# As much probability flows from $i$ to $j$ as back:
+#
+# $$\pi_i T_{ij} = \pi_j T_{ji}$$
+#
+# Summed over $i$, $\pi$ is stationary:
+# -->
 # Which $A$? Ask for **detailed balance**: as much probability flows from $i$ to $j$ as back, $\pi_i T_{ij} = \pi_j T_{ji}$.
 # Then $\pi$ is stationary, since
 #
+# <!-- board -->
 # $$\sum_i \pi_i T_{ij} = \sum_i \pi_j T_{ji} = \pi_j.$$
 #
+# <!-- question: $T_{ij} = Q_{ij} A_{ij}$. The flows $\pi_i Q_{ij}$ and $\pi_j Q_{ji}$ differ. Which one do you cut? -->
+# <!-- answer: The larger one, to the size of the smaller. The smaller one is accepted whole. -->
+# <!-- slide: The acceptance probability needs no $Z$ -->
 # For $i \ne j$ we have $T_{ij} = Q_{ij} A_{ij}$. So $\pi_i Q_{ij} A_{ij} = \pi_j Q_{ji} A_{ji}$: the larger of the two proposed flows must be
 # cut to the smaller one, and the smaller one can be accepted whole. That is
 #
+# <!-- board -->
 # $$A_{ij} = \min\Big(1,\; \frac{r_j\, Q_{ji}}{r_i\, Q_{ij}}\Big),$$
 #
+# <!-- board
+# where $Z$ has cancelled. For a symmetric $Q$ the ratio is $r_j / r_i$ (Metropolis et al., 1953).
+# -->
+# <!-- question: $Q$ is not symmetric, and we take $r_j / r_i$ all the same. What does the chain do? -->
+# <!-- answer: The chain runs just as well, and tends to another distribution. -->
 # and $Z$ has cancelled. Three states, so that we can write the whole matrix:
 
 # %%
@@ -185,10 +263,17 @@ assert torch.allclose(flow, flow.T, rtol=0, atol=1e-15)  # detailed balance
 print(f"target times T is the target, to rounding: {bool((target @ step - target).abs().max() < 1e-15)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Without $Q$ in the ratio, another distribution -->
+# <!-- board
+# Three states, $r = (1, 2, 2)$, and a $Q$ that is not symmetric.
+#
+# - **visits**: 50,000 steps with the right ratio
+# - **ratio without Q**: the stationary distribution, exact
+# -->
 # Now the algorithm itself, which sees only `r` and `Q`. And a mistake that is easily made: the ratio without $Q$, which is right when $Q$ is
 # symmetric (the rule of Metropolis). Here $Q$ is not. That chain runs just as well, and arrives somewhere else.
 
-# %%
+# %% board="figure" alt="Three rows of three probabilities: target and visits are both 0.2, 0.4 and 0.4; with the ratio without Q they are 0.23, 0.28 and 0.49."
 proposed, accept = torch.multinomial(Q, 50_000, replacement=True).tolist(), acceptance.tolist()
 state, visits = 0, torch.zeros(3)
 for t, u in enumerate(torch.rand(50_000).tolist()):
@@ -210,6 +295,9 @@ print("ratio without Q:", " ".join(f"{value:.3f}" for value in wrong))
 print(f"visits within 0.03 of the target: {bool((shares - target).abs().max() < 0.03)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# Gibbs sampling is the case in which nothing is refused.
+# -->
 # Gibbs sampling is the case in which nothing is refused. It proposes $x_1'$ from $p(x_1' \mid x_2)$, and the ratio
 # $p(x_1', x_2)\, p(x_1 \mid x_2) \,/\, p(x_1, x_2)\, p(x_1' \mid x_2)$ is 1. So the draw of one pixel has detailed balance. A step that draws both
 # need not have it, and $p$ is stationary all the same: detailed balance is sufficient, not necessary.
@@ -222,23 +310,42 @@ for name, matrix in {"one pixel": first, "both": T}.items():
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The restricted Boltzmann machine
+# <!-- minutes: 10 -->
+# <!-- slide: Hidden units say more than pairs of pixels -->
+# <!-- board
+# Every pixel is joined with every **hidden unit** $h_j \in \{0, 1\}$ (Smolensky, 1986):
+# -->
 #
 # An energy with weights between all pairs of pixels knows only pairs. To say "a whole column is white" needs more.
 # Smolensky (1986) adds **hidden units** $h$, zeros and ones that we never observe, and joins every pixel with every hidden unit:
 #
+# <!-- board -->
 # $$E(x, h) = -b^T x - c^T h - x^T W h.$$
 #
+# <!-- board
+# *Restricted*: no weight joins two pixels, none joins two hidden units.
+# -->
+# <!-- question: Given the pixels, do the hidden units depend on each other? -->
+# <!-- answer: No: the energy is linear in each $h_j$, so given $x$ they are independent. -->
 # *Restricted* means what is missing: no weight joins two pixels, and none joins two hidden units. The graph has two layers.
 # That has three advantages.
 #
+# <!-- slide: The hidden units can be summed out -->
 # **One: the hidden units can be summed out.** For the $2^{n}$ states of $h$,
 #
+# <!-- board
+# $$\begin{aligned} \sum_h e^{-E(x, h)} &= e^{b^T x} \sum_h \prod_j e^{h_j (c_j + x^T W_{:j})} \\
+# &= e^{b^T x} \prod_j \big(1 + e^{c_j + x^T W_{:j}}\big) \end{aligned}$$
+#
+# Minus the logarithm: the **free energy**, with $p(x) = e^{-F(x)} / Z$,
+# -->
 # $$\sum_h e^{-E(x, h)} = e^{b^T x} \sum_h \prod_j e^{h_j (c_j + x^T W_{:j})}
 # = e^{b^T x} \prod_j \big(1 + e^{c_j + x^T W_{:j}}\big),$$
 #
 # for a sum of products over independent units is a product of sums, each with two terms: $h_j = 0$ and $h_j = 1$. Minus its
 # logarithm is the **free energy** $F(x)$, and $p(x) = e^{-F(x)} / Z$:
 #
+# <!-- board -->
 # $$F(x) = -b^T x - \sum_j \text{softplus}(c_j + x^T W_{:j}).$$
 
 # %%
@@ -266,10 +373,20 @@ assert torch.allclose((-E).flatten().logsumexp(dim=0), rbm.log_partition())
 print("by formula, by brute force and by genlib: the same free energy, and the same Z")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Block Gibbs: a whole layer at once -->
 # **Two: given one layer, the units of the other are independent.** The energy is linear in each $h_j$, so
 #
 # $$P(h_j = 1 \mid x) = \sigma(c_j + x^T W_{:j}), \qquad P(x_i = 1 \mid h) = \sigma(b_i + W_{i:}\, h).$$
 #
+# <!-- board
+# Given one layer, the units of the other are independent:
+#
+# $$P(h_j = 1 \mid x) = \sigma(c_j + x^T W_{:j})$$
+#
+# $$P(x_i = 1 \mid h) = \sigma(b_i + W_{i:}\, h)$$
+#
+# Draw all hidden units, then all pixels: a step of **block Gibbs** takes two matrix products.
+# -->
 # We check that against the joint table of all 512 images and 256 hidden states. A softmax of $-E$ along a row is
 # $p(h \mid x)$, and along a column $p(x \mid h)$.
 
@@ -297,6 +414,11 @@ print("a step by hand is genlib's, and leaves the model's p(x) as it is")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Learning
+# <!-- minutes: 13 -->
+# <!-- slide: The gradient has two phases -->
+# <!-- board
+# Raise $\log p(x) = -F(x) - \log Z$. Differentiate the sum in $Z$: $\nabla \log Z = -\mathbb{E}_{x' \sim p}[\nabla F(x')]$.
+# -->
 #
 # Raise $\log p(x) = -F(x) - \log Z$ of the data. The first term is easy. For the second, differentiate the sum:
 #
@@ -304,15 +426,19 @@ print("a step by hand is genlib's, and leaves the model's p(x) as it is")
 #
 # So the gradient has two **phases**:
 #
+# <!-- board -->
 # $$\nabla \log p(x) = \underbrace{-\nabla F(x)}_{\text{data: lower its energy}} \; + \;
 # \underbrace{\mathbb{E}_{x' \sim p}\big[\nabla F(x')\big]}_{\text{model: raise the energy of its own images}}.$$
 #
+# <!-- board
+# Learning stops when data and model agree, for every weight, on the mean of $x_i\, P(h_j = 1 \mid x)$.
+# -->
 # For a weight $-\partial F / \partial W_{ij} = x_i\, P(h_j = 1 \mid x)$. How often are pixel $i$ and unit $j$ on together
 # with data, and how often in the model's own samples? Learning stops when the two agree.
 #
 # Our data from here on: the 14 bars and stripes of 3 by 3 pixels. On so few images both phases are exact sums, and so is $\log p$.
 
-# %%
+# %% name="small" alt="The 14 images of bars of 3 by 3 pixels: all columns or all rows are black or white as a whole."
 pictures = images[:, 0]
 is_bar = (pictures == pictures[:, :1]).flatten(1).all(dim=1)  # every row like the first
 is_stripe = (pictures == pictures[:, :, :1]).flatten(1).all(dim=1)
@@ -326,6 +452,13 @@ print(f"{is_data.sum()} images; data phase minus model phase is the gradient tha
 plots.show_images(images[is_data], columns=14, size=0.55)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Contrastive divergence starts at the data -->
+# <!-- board
+# **CD-$k$** (Hinton, 2002): the model phase starts *at the data* and takes $k$ steps. With these 14 images all is an exact sum:
+# -->
+# <!-- figure: small -->
+# <!-- question: After 25 updates CD-1 points 36 degrees away from the gradient. And after 200? -->
+# <!-- answer: 48 degrees: with large weights the chain stays near the data, and CD compares the data with its own neighbourhood. -->
 # ### Contrastive divergence
 #
 # On real images the model phase needs samples of the model, so a long chain *for each update*. Hinton (2002) cuts it short:
@@ -358,6 +491,10 @@ def model_table(model):
     return model.log_prob(images).exp().detach()
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: In the end, more steps hardly help -->
+# <!-- board
+# Over the length of the gradient, the error after 25 updates is 0.602 for CD-1; after 200, 0.878 for CD-1 and 0.488 for CD-100.
+# -->
 # We train one RBM by its exact gradient, stop now and then, and ask what CD-$k$ would have done there. The figure shows
 # the length of its error. The table divides by the length of the exact gradient: 1 means as wrong as doing nothing.
 
@@ -381,7 +518,7 @@ exactly = {
 }
 stops = {update: exactly[update] for update in (25, 50, 100, 200)}
 
-# %%
+# %% board="figure" alt="Error of CD-k against k, on logarithmic axes, at four stages of training: early it falls fast with k; after 200 updates it hardly falls."
 ks, error, share, angle = (1, 2, 5, 10, 25, 100), {}, {}, {}
 for update, model in stops.items():
     best = gradient(model, model_table(model))
@@ -413,12 +550,16 @@ print(f"yet CD-1's error is shorter than after 50 updates:    {shorter}")
 # neighbourhood. Its error has not grown. But the exact gradient shrinks faster, so most of what CD follows in the end is
 # error, and more steps hardly help.
 #
+# <!-- slide: What the bias costs -->
+# <!-- board
+# Three RBMs from the same first weights. All gradients are expectations: no noise, and what differs is bias.
+# -->
 # ### Training with the biased gradient
 #
 # Now we follow the CD gradient. We train three RBMs from the same first weights: by the expectation of CD-1, of CD-10, and by the exact
 # gradient. No noise enters, so what differs is bias.
 
-# %%
+# %% board="figure" alt="KL from data to model over 200 updates: CD-10 and the exact gradient fall together to 0.1, CD-1 stops at 0.6."
 def kl(model):
     return -math.log(is_data.sum()) - model.log_prob(images[is_data]).mean().item()
 
@@ -434,12 +575,17 @@ curves["exact"], trained["exact"] = [kl(m) for m in exactly.values()], exactly[2
 plots.show_curves(curves, x=tuple(exactly), xlabel="updates", ylabel="KL(data, model), nats")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: What reconstructions do not show -->
+# <!-- board
+# Two parts of the KL, with $r$ the model's distribution among the valid images:
+# -->
 # ### What reconstructions do not show
 #
 # Training with CD was monitored by **reconstructions**: take one step of the chain from the data, and see whether the images are still good. For us, what
 # share is still one of the 14? But the KL has two parts. Let $q(\text{valid})$ be the model's probability of all 14, and $r$ its
 # distribution among them. Then
 #
+# <!-- board -->
 # $$KL(p \,\|\, q) = \underbrace{-\log q(\text{valid})}_{\text{probability of invalid images}} \; + \;
 # \underbrace{KL(p \,\|\, r)}_{\text{unevenness among the valid}}.$$
 
@@ -467,12 +613,21 @@ print(f"CD-10 less than half as much:                             {2 * cd10['une
 print(f"the exact gradient less than 0.05:                        {best['uneven'] < 0.05}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- question: One step from the data, valid: CD-1 0.941, CD-10 0.921, exact 0.919. Which model is worst? -->
+# <!-- answer: CD-1: unevenness costs 0.506 nats, the others 0.026 and 0.002. One step from the data starts in the right valley, every time. -->
 # ("Rarest": the smallest of the 14 probabilities, over the fair one, $1/14$.) The chain stays with the image where it began. So CD
 # shapes each valley of the energy well, and hardly learns how much probability one valley has against the next. Reconstructions do not show it, because
 # one step from the data starts in the right valley, every time.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Persistent chains
+# <!-- minutes: 4 -->
+# <!-- slide: Persistent chains never go back to the data -->
+# <!-- board
+# **PCD** (Tieleman, 2008): chains go on from update to update, and find images that are probable under the model and not in the data.
+#
+# RBMs for `bars`, 30 images of 4 by 4:
+# -->
 #
 # Tieleman (2008) keeps the cost of CD and changes its start. **Persistent contrastive divergence** (PCD) has chains of its own, which go
 # on from update to update and never go back to the data. If the model changes slowly, chains that followed the old $p(x)$
@@ -515,7 +670,7 @@ for name, model in rbms.items():
     once = model.gibbs(bars.floats().repeat(100, 1, 1, 1), steps=1)
     figures[name]["one step from data, valid"] = bars_counts(once)["valid"]
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 print(format_table(figures))
 
 # %%
@@ -534,10 +689,13 @@ reconstructed = {name: row["one step from data, valid"] for name, row in figures
 print(f"one step from the data, CD-1 looks better than PCD:         {reconstructed['CD-1'] > reconstructed['PCD']}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# One step from the data, CD-1 looks best. PCD is the most even. (`rarest`: the least probable of the thirty, times 30.)
+# -->
 # The same fault as on 3 by 3 pixels. And judged by its reconstructions CD-1 would win over PCD. What did the hidden units learn? Here are the weights of CD-10, one picture for each unit. Grey is zero, a
 # unit switches on where white is white.
 
-# %%
+# %% alt="The weights of sixteen hidden units as 4 by 4 images: many have a dark or bright row or column."
 weight = rbms["CD-10"].weight.detach().T.reshape(-1, 1, 4, 4)
 plots.show_images(0.5 + 0.5 * weight / weight.abs().max(), columns=8, title="weights of CD-10")
 
@@ -545,30 +703,40 @@ plots.show_images(0.5 + 0.5 * weight / weight.abs().max(), columns=8, title="wei
 # In most units whole rows or columns show, dark against light. Samples, after 1000 steps from random
 # pixels:
 
-# %%
+# %% name="samples" alt="Fourteen true bars, and samples of three RBMs: CD-1 and CD-10 draw mostly bars, PCD also broken ones."
 drawn = {name: model.sample(14, steps=1000) for name, model in rbms.items()}
 plots.show_rows({"bars": bars.floats()[torch.randint(30, (14,))], **drawn}, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A chain that forgets slowly
+# <!-- minutes: 11 -->
+# <!-- slide: Neighbours in a chain are alike -->
+# <!-- board
+# One chain, that of PCD: after every step, every tenth, every hundredth.
+# -->
+# <!-- figure: chain -->
 #
 # Samples came from 14 chains, and each took 1000 steps. Why so many? Look at one chain, that of PCD: first after every step, then
 # after every tenth, then after every hundredth.
 
-# %%
+# %% name="chain" alt="A chain shown every 1, every 10 and every 100 steps: neighbours are almost equal in the first row, related in the second, unrelated in the third."
 chain, image = {}, bars.floats()[:1]
 for every in (1, 10, 100):
     chain[f"every {every}"] = torch.cat([image := rbms["PCD"].gibbs(image, steps=every) for _ in range(14)])
 plots.show_rows(chain, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Each jump to another image crosses a hill -->
 # ### Run it yourself
 #
+# <!-- board
+# Try 10 and 100 steps a frame: how many of the thirty images has the chain met after 1,000 steps, after 10,000?
+# -->
 # Play the chain step by step, then with 10 and 100 steps a frame. Each jump to another image has to cross a hill of free
 # energy. How many of the thirty images has it met after 100 steps, after 1,000, after 10,000? Then start from noise: it
 # falls into a valley within a few steps, and stays there for a while.
 
-# %% tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of Gibbs sampling: the image at step 50, the free energy so far with jumps of up to ten nats, and the last twelve images."
 explorer = explorers.gibbs_explorer(rbms["PCD"], bars.floats())
 explorer.player.slider.value = 50
 explorer
@@ -578,7 +746,7 @@ explorer
 # $p(x)$, run a chain from each, and correlate each pixel with what it was. For samples that
 # are independent, the correlation is zero.
 
-# %%
+# %% alt="Correlation of a chain with its start over 1000 steps: PCD reaches zero after about 300, CD-10 after 900, CD-1 stays a little above it."
 def memory(model, table, steps, n=1000, until=-1.0):
     """Correlation of pixels with those of the start, after 0, 1, ... steps, at most `steps`."""
     x = start = everything[torch.multinomial(table, n, replacement=True)]
@@ -602,12 +770,16 @@ print(f"after 10 steps each chain remembers more than 0.5: {least > 0.5}")
 print(f"after 1000 steps each remembers less than 0.35:    {most < 0.35}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Mixing slows down as the model learns -->
+# <!-- board
+# To **mix** is to forget the start. With $\lambda$ the second eigenvalue, the slowest memory shrinks to $1/e$ in $-1 / \log \lambda$ steps.
+# -->
 # ### Mixing slows down as the model learns
 #
 # In the small RBM we can say exactly how long forgetting takes. If $\lambda$ is the second eigenvalue of the chain's matrix,
 # the slowest memory shrinks to $1/e$ in $-1 / \log \lambda$ steps. Here it is along the exact training.
 
-# %%
+# %% board="figure" alt="Steps until a chain forgets, and the largest weight, against updates, on logarithmic axes: both grow, the steps from 1 to more than 500."
 forgetting, largest = [], []
 for model in stops.values():
     E = energies(model)
@@ -625,6 +797,16 @@ print(f"it grew at every stop, and so did the weights:              "
       f"{forgetting == sorted(forgetting) and largest == sorted(largest)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: What is a step worth? -->
+# <!-- board
+# Mean over $n$ steps of a stationary chain, with **autocorrelation** $\rho_k$ at lag $k$:
+#
+# $$\text{Var}(\bar f) \approx \frac{\sigma^2}{n} \Big(1 + 2 \sum_{k=1}^{\infty} \rho_k\Big) = \frac{\sigma^2}{n_\text{eff}}$$
+#
+# **Effective sample size**: $n$ steps are worth $n_\text{eff}$ independent draws.
+# -->
+# <!-- question: After 25 updates 1000 steps are worth 798 images. After 200? -->
+# <!-- answer: Two. A good model makes the hills high, and its own chain cannot cross them. -->
 # ### Effective sample size
 #
 # Average a number $f$ over $n$ steps of one chain. How far off is the mean? Let the chain start from its stationary
@@ -697,19 +879,31 @@ print(f"after 100 a thousand chains confirm it, within 20 %:    {abs(ratio - 1) 
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Estimating Z
+# <!-- minutes: 10 -->
+# <!-- slide: From a distribution whose $Z_0$ is known -->
+# <!-- board
+# Draw independent pixels, $p_0 = e^{-F_0} / Z_0$, and average the ratios:
+# -->
 #
 # Is there no way to a likelihood where $Z$ cannot be summed? There is a way to *estimate* it. Take a distribution whose $Z_0$ you know: an RBM without
 # weights, all pixels independent. Draw from it, and average the ratios:
 #
+# <!-- board -->
 # $$\mathbb{E}_{x \sim p_0}\left[\frac{e^{-F(x)}}{e^{-F_0(x)}}\right]
 # = \sum_x \frac{e^{-F_0(x)}}{Z_0} \frac{e^{-F(x)}}{e^{-F_0(x)}} = \frac{Z}{Z_0}.$$
 #
+# <!-- question: Unbiased. What goes wrong? -->
+# <!-- answer: Independent pixels hardly ever draw an image that is probable under the model: nearly all ratios are tiny, and a rare one is huge. -->
+# <!-- slide: Anneal: many small ratios in place of one -->
+# <!-- board
+# **AIS** (Neal, 2001): scale the RBM's weights up, $\beta = 0, \frac1K, \dots, 1$. At each **temperature**, multiply by a ratio and take a Gibbs step.
+# -->
 # That is unbiased, and useless: independent pixels hardly ever draw an image that is probable under the model. **Annealed importance sampling**
 # (AIS; Neal, 2001; for RBMs Salakhutdinov and Murray, 2008) goes in small steps. It scales the weights up in small steps,
 # $\beta = 0, \frac1K, \frac2K, \dots, 1$. At each **temperature** it multiplies a chain's weight by the small ratio, and takes one step of
 # Gibbs sampling to follow. The estimate stays unbiased for every $K$; what falls is its scatter.
 
-# %%
+# %% board="figure" alt="Error of the estimate of log Z and its claimed standard error against the number of temperatures, on logarithmic axes: both fall, from above 1 nat to about 0.01, close together."
 model = rbms["CD-10"]
 log_z, temperatures = model.log_partition().item(), (1, 3, 10, 30, 100, 300, 1000)
 estimates = {
@@ -735,6 +929,10 @@ print(f"each of the four runs is within 5 standard errors:      {bool(within)}")
 # $\hat Z$ gives a $\log \hat Z$ that is too *small* on average. Then $-F(x) - \log \hat Z$ is too large: a bad estimate **flatters** the
 # model. So whoever reports a likelihood by AIS should also show that it no longer moves as $K$ grows.
 #
+# <!-- slide: On a thousand small digits the RBM keeps up -->
+# <!-- board
+# With 100 hidden units only AIS is left. A bad estimate **flatters** the model: $\log \hat Z$ is too small on average.
+# -->
 # ### Real digits
 #
 # Handwritten digits, 8 by 8, black and white. With 16 hidden units $Z$ is a sum of $2^{16}$ terms over the hidden layer, and exact. With
@@ -762,7 +960,7 @@ for name, model, k in (("RBM, 16 hidden, AIS", small, 1000), ("RBM, 100 hidden, 
 nats["PixelCNN, exact"] = log_probs(pixelcnn, test).mean()
 nats = {name: value.item() for name, value in nats.items()}
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name, value in nats.items():
     print(f"{name:<27} {value:.2f} nats a test image")
 
@@ -777,11 +975,14 @@ print(f"the PixelCNN is better than the pixels by more than 4:     {cnn > pixels
 print(f"it does not beat the RBM of 100 units by as much as 0.5:   {cnn < again + 0.5}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# The likelihood is not why the RBM fell out of use.
+# -->
 # On a thousand small images the older model is as good as this small PixelCNN. So the likelihood is not why
 # the RBM fell out of use. Look at what each needed: for the PixelCNN's figure one pass over the test images, for the RBM's a hundred chains of 3000 steps,
 # and some trust. And its samples come after a thousand steps.
 
-# %%
+# %% alt="Fourteen digits in black and white, and samples of two RBMs and a PixelCNN: strokes in all rows, the most like digits in the last."
 plots.show_rows({
     "digits": test.floats()[:14],
     "RBM, 16": small.sample(14, steps=1000), "RBM, 100": large.sample(14, steps=1000),
@@ -789,6 +990,10 @@ plots.show_rows({
 }, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: A chain has no order: clamp what is known -->
+# <!-- board
+# Hold the lower half, draw the rest. Of the missing pixels 0.747 are right when each is drawn alone, 0.819 after 100 steps.
+# -->
 # ### Completion by clamping
 #
 # A chain has one advantage over a pixel model: it has no order. Hold the known pixels fixed (**clamp** them), draw the rest by Gibbs sampling, and the
@@ -796,7 +1001,7 @@ plots.show_rows({
 # reads last. This is **inpainting**. The baseline draws each missing pixel as often white as it is in the training images, and the chain
 # starts from there. The true distribution is not known here. So we count which share of the missing pixels is right, in five redraws.
 
-# %%
+# %% board="figure" alt="Fourteen digits, their known lower halves, the upper halves filled in by the RBM, mostly to digits, and by pixels alone, with gaps."
 known = torch.zeros(digits.shape, dtype=torch.bool)
 known[:, 4:] = True
 truth = test.floats()
@@ -830,6 +1035,14 @@ print(f"the spread of five redraws is below one point:       {bool(max(of.std() 
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Generative stochastic networks
+# <!-- minutes: 7 -->
+# <!-- slide: No energy: learn the step of the chain -->
+# <!-- board
+# **GSN** (Bengio et al., 2013):
+#
+# 1. **Corrupt** the image: each pixel, with a small probability, is replaced by a draw from Bernoulli(1/2).
+# 2. **Guess** the clean one: draw $x$ from $P(x \mid \tilde x)$, by a network.
+# -->
 #
 # If all we use is the chain, we need no energy. Learn the **step of the chain**. Bengio et
 # al. (2013) take a simple step, in two halves:
@@ -839,6 +1052,8 @@ print(f"the spread of five redraws is below one point:       {bool(max(of.std() 
 #
 # Training is ordinary prediction: corrupt data, predict what it was. No $Z$, no chain in the gradient, no second network.
 #
+# <!-- question: Suppose the guess is the true $P(x \mid \tilde x)$. What does the chain draw? -->
+# <!-- answer: The data's distribution: a step is Gibbs sampling of the pair $(x, \tilde x)$. -->
 # ### Why the chain draws the data
 #
 # Corruption makes *pairs* $(x, \tilde x)$ with the probability $p(x)\, C(\tilde x \mid x)$. The first half draws $\tilde x$
@@ -866,7 +1081,7 @@ print("the data's distribution is stationary, and reached from each of the 512 i
 #
 # A network for `bars`, and its chain, every fifth step:
 
-# %%
+# %% alt="A GSN's chain, shown every five steps: one image of bars stays for a while, then changes through a broken one to the next."
 gsns = {
     f"walkback {steps}": GSN(bars.shape, hidden_dim=128, noise=0.08, walkback=steps) for steps in (1, 3, 6)
 }
@@ -877,6 +1092,12 @@ trajectory = gsns["walkback 1"].chain(bars.floats()[:1], steps=210)[4::5, 0]
 plots.show_images(trajectory, columns=14, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Walkback removes traps, at a price -->
+# <!-- board
+# **Walkback**: take steps of the chain from the data, ask at each for its start.
+#
+# **Trap**: an image outside the data that the network tells to stay.
+# -->
 # ### Walkback
 #
 # Training shows the network data, slightly corrupted, and nothing else. The chain also gets to images that are no data. There the network
@@ -900,7 +1121,7 @@ def traps(gsn):
 tables |= {name: gsn.stationary_distribution(tolerance=1e-4) for name, gsn in gsns.items()}
 figures = {name: {"traps": traps(gsn), **judged(tables[name])} for name, gsn in gsns.items()}
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 print(format_table(figures))
 
 # %%
@@ -913,12 +1134,14 @@ print(f"with 6 steps less than 0.75 of it is:             {six['valid'] < 0.75}"
 print(f"and in KL 6 steps are worse than 3 by 0.2:        {six['KL'] > three['KL'] + 0.2}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- question: With 6 steps no trap is left. Why is the KL so large? -->
+# <!-- answer: More doubt about where the chain began: independent pixels mix the candidates, and fewer images are valid. -->
 # (These are exact: `stationary_distribution` finds the table that the chain leaves as it is, by enumeration.) So walkback works as
 # intended. The traps go, and the chain moves more freely; with 6 steps the thirty come more evenly, too. It has a price, which is the other
 # dilemma: after more steps there is more doubt about where the chain began, and independent pixels answer doubt by a mixture. With 6 steps
 # the KL is worse than with 3. Draw some:
 
-# %%
+# %% alt="Fourteen samples of GSNs with 1, 3 and 6 steps of walkback: mostly whole bars in the first two rows, mostly broken ones in the third."
 plots.show_rows({name: gsn.sample(14, steps=200) for name, gsn in gsns.items()}, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -934,7 +1157,7 @@ plots.show_rows({name: gsn.sample(14, steps=200) for name, gsn in gsns.items()},
 # one as many draws from the exact table of each model's own stationary distribution, to which its chain converges. A line is the mean of five redraws of 400 samples,
 # and the band is one standard deviation wide on either side.
 
-# %%
+# %% alt="Total variation from bars against steps of the chain, for three RBMs and three GSNs: it falls until about 10 steps and then rises a little for most; walkback 6 stays highest, none reaches what 400 true draws have."
 lengths, n = (1, 3, 10, 30, 100, 300, 1000), 2000
 
 
@@ -996,6 +1219,11 @@ print(f"no chain, at any number of steps, comes as near as draws do: {nearest > 
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Why the field moved on
+# <!-- minutes: 4 -->
+# <!-- slide: Three faults: $Z$, the gradient, mixing -->
+# <!-- board
+# Steps until the correlation with the start falls below 0.1, on `bars`:
+# -->
 #
 # Now everything side by side, on the same thirty images. How many steps until a chain has forgotten its start, to a correlation of 0.1? The PixelCNN draws each
 # image anew, pixel by pixel, which takes 16 runs of the network (**ancestral sampling**). Then it is done, and the next image is independent of the last.
@@ -1026,7 +1254,7 @@ costs = {
     for name, value in kls.items()
 }
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 print(format_table(costs))
 
 # %%
@@ -1057,6 +1285,11 @@ print(f"the PixelCNN's KL is below 0.1, and below every chain's:  "
 # back-propagation gives the gradient of their loss. Only the autoregressive ones have an exact likelihood: a VAE has a bound, a GAN has
 # nothing. So they have troubles of their own. But no chain, and a gradient without bias, is why the field moved on.
 #
+# <!-- slide: Markov chains returned without these faults -->
+# <!-- board
+# - **Diffusion models** (Sohl-Dickstein et al., 2015; Ho et al., 2020): a chain of fixed length, which starts from noise by design and never has to forget its start.
+# - **Score-based models** (Song and Ermon, 2019) learn $\nabla_x \log p(x) = -\nabla_x E(x)$. The gradient is by $x$, so $Z$ is gone.
+# -->
 # ### Markov chains in diffusion models
 #
 # Markov chains returned, in a form without these faults. A **diffusion model** (Sohl-Dickstein et al., 2015; Ho et al., 2020) corrupts
@@ -1087,6 +1320,15 @@ except ValueError as refusal:
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What they are good for, and what they are not
+# <!-- minutes: 2 -->
+# <!-- slide: Recap -->
+# <!-- board
+# 1. Gibbs and Metropolis-Hastings leave $p$ stationary, without $Z$.
+# 2. $\nabla \log p(x)$ has a data phase and a model phase, which needs samples.
+# 3. CD starts at the data: good valleys, wrong weights between them.
+# 4. $n$ steps are worth $n / (1 + 2 \sum_k \rho_k)$ draws.
+# 5. AIS is unbiased for $Z$, too small on average for $\log Z$.
+# -->
 #
 # | good for | |
 # | --- | --- |

@@ -9,6 +9,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # PixelCNN
 #
+# <!-- board -->
 # **Can training see all pixels at once?**
 #
 # The chain rule writes the probability of an image as a product over its pixels, read row by row:
@@ -22,6 +23,15 @@
 #
 # This lesson builds the **causal** (masked) convolution that cannot read ahead, finds the blind spot that it leaves,
 # closes it, and shows what remains: drawing an image takes one step per pixel.
+#
+# <!-- slide: Where this ends -->
+# <!-- board
+# A Gated PixelCNN drew these digits, one pixel after the other. Each image has an exact probability.
+# -->
+# <!-- figure: mnist -->
+#
+# <!-- slide: Today -->
+# <!-- agenda -->
 
 # %% slideshow={"slide_type": "skip"}
 import bisect
@@ -56,7 +66,7 @@ torch.manual_seed(0);
 # Handwritten digits, 8 by 8 pixels, 17 grey levels from 0 to 16. They are small enough to train on a laptop while a
 # class waits, and real enough to be worth drawing.
 
-# %%
+# %% alt="Twenty handwritten digits, each of 8 by 8 grey pixels."
 train, test = load(DATASET), load(DATASET, "test")
 plots.show_images(test.floats()[:20], columns=10)
 print(f"{len(train)} training and {len(test)} test images, shape {train.shape}, {train.levels} levels")
@@ -84,14 +94,27 @@ for name, value in bits.items():
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A convolution that cannot read ahead
 #
+# <!-- minutes: 9 -->
+# <!-- slide: All conditionals in one pass -->
+# <!-- board
+# $$p(x) = \prod_{i=1}^{n} p(x_i \mid x_1, \dots, x_{i-1})$$
+#
+# In training every pixel is known (**teacher forcing**): a convolution gives all $n$ conditionals at once, provided that none reads the
+# value it predicts.
+# -->
+# <!-- question: Which weights of a 7 by 7 kernel must then be zero in the first layer? -->
+# <!-- answer: The centre, the rest of its row to the right, and the rows below: 25 of 49. -->
+#
 # Predicting pixel $i$ may use what comes before it in raster order: the rows above, and the own row to the left. A
 # convolution reads a square around each pixel. So we multiply its kernel by a **mask** that is zero for everything at
 # or after the centre.
 #
+# <!-- slide: Mask A hides the centre, mask B keeps it -->
+# <!-- board -->
 # - **Mask A** hides the centre too. It belongs in the first layer, where the centre *is* the answer.
 # - **Mask B** keeps the centre. It belongs in all later layers, where the centre is a feature made from earlier pixels.
 
-# %%
+# %% board="figure" alt="Two masks of ones and zeros: mask A, 7 by 7, is one above the middle and left of it and zero at it; mask B, 3 by 3, is one also at the middle."
 one = torch.zeros(1, dtype=torch.long)  # one grey channel: a single colour group
 figures.show_masks({
     "mask A, 7 x 7": MaskedConv2d(one, one, kernel_size=(4, 7), mask="A"),
@@ -126,6 +149,13 @@ print("the layer by hand and the layer of genlib agree")
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Is it really causal?
 #
+# <!-- slide: Is it really causal? Ask the Jacobian -->
+# <!-- board
+# The derivative of the output at $i$ with respect to the input at $j$ must vanish for every $j \ge i$.
+# -->
+# <!-- question: 4 by 4 pixels: how many of the 256 entries may be other than zero? -->
+# <!-- answer: All below the diagonal, $16 \cdot 15 / 2 = 120$. Measured on PixelCNN: just these 120. -->
+#
 # Derivatives give the answer. The Jacobian of the output at $i$ with respect to the input at
 # $j$ must vanish for every $j \ge i$: a triangle of zeros, with the diagonal in it.
 
@@ -140,13 +170,19 @@ print(f"{int(depends.sum())} of the {16 * 15 // 2} earlier pixels that could be 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What a leak would look like
 #
+# <!-- minutes: 7 -->
+# <!-- slide: Mask B in the first layer by mistake -->
+# <!-- board
+# Nothing crashes. The loss falls further than ever: the network may copy the value from its input.
+# -->
+#
 # Suppose we forget mask A and put mask B into the first layer. Nothing crashes. The loss falls further than ever, because
 # the network may copy the value from its input.
 #
 # The check is one sum. A probability adds up to one over **all** images. `bars` is made for such checks: 30
 # binary images of 4 by 4 pixels, so that all $2^{16} = 65{,}536$ possible images can be listed.
 
-# %%
+# %% board="figure" alt="The 30 images of bars, 4 by 4 pixels: all columns or all rows are black or white as a whole."
 bars, every_image = load("bars"), all_images(2, (1, 4, 4))
 plots.show_images(bars.floats(), columns=15, size=0.5, title="all 30 images of bars")
 
@@ -169,10 +205,22 @@ print(f"mask A:            probabilities of all images sum to {total['mask A']:.
 print(f"mask B by mistake: they sum to more than 100: {total['mask B by mistake'] > 100}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- question: Trained on `bars`: what do the probabilities of all 65,536 images sum to, with mask A and with the mistake? -->
+# <!-- answer: Mask A: 1.000. With the mistake: more than 100. -->
+#
 # Such a leak is easy to write and hard to notice: the loss only looks better. The sum and the Jacobian do notice.
 # Every pixel model in `genlib` is tested with both.
 #
 # ### How close is the causal model to the truth?
+#
+# <!-- slide: On `bars` the KL is a sum of 30 terms -->
+# <!-- board
+# $$KL(p \,\|\, q) = \sum_x \frac{1}{30} \log \frac{1/30}{q(x)}$$
+#
+# No estimate: the true distribution gives each of 30 images the probability $1/30$.
+# -->
+# <!-- question: How large is the KL for a uniform $q$ over all 65,536 images? -->
+# <!-- answer: $\log(65{,}536 / 30) \approx 7.69$ nats. PixelCNN after training: below 0.1. -->
 #
 # On `bars` the true distribution is known: each of the 30 images has probability $1/30$. So the Kullback-Leibler
 # divergence from the truth to the model is no estimate but a sum of 30 terms,
@@ -186,6 +234,18 @@ print(f"PixelCNN after training:        KL below 0.1 nats: {kl < 0.1}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Training on digits
+#
+# <!-- minutes: 4 -->
+# <!-- slide: A classifier at every pixel -->
+# <!-- board
+# Digits, 8 by 8 pixels, 17 levels:
+#
+# - one 7 by 7 layer with mask A
+# - residual blocks: 3 by 3 kernels with mask B
+# - a **softmax over the 17 levels** at every pixel
+#
+# **Cross-entropy**, summed over the pixels, is $-\log q(x)$. One pass gives all 64 conditionals: no step waits for another.
+# -->
 #
 # PixelCNN stacks one 7 x 7 layer with mask A and several residual blocks with 3 x 3 kernels and mask B. At every pixel
 # it ends in a softmax over the 17 levels. The loss is the negative log-likelihood, exactly the number we report: the
@@ -205,11 +265,24 @@ print(f"at least 0.4 bits/dim better than independent pixels: {gain > 0.4}")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The blind spot
 #
+# <!-- minutes: 9 -->
+# <!-- slide: Can more layers read everything? -->
+# <!-- board
+# A path backwards through the layers: a 3 by 3 kernel with mask B moves at most one column to the right, and only by climbing a row.
+# -->
+# <!-- question: Does a PixelCNN of ten blocks read every earlier pixel? -->
+# <!-- answer: No. The 7 by 7 layer reaches three to the right: $r$ rows up, columns beyond $r + 2$ are never read. -->
+#
 # Ask again by gradient what the network reads, now on a larger image. Most of what comes earlier is blue, the darker the
 # larger the gradient (on a logarithmic scale, over four powers of ten). But to the right of the pixel, in the rows
 # above, a wedge stays orange: earlier, allowed, and never read.
+#
+# <!-- slide: A wedge is never read -->
+# <!-- board
+# 28 of 165 earlier pixels. More layers climb further, but never at a flatter angle.
+# -->
 
-# %%
+# %% board="figure" alt="What a PixelCNN of ten layers reads before it predicts a pixel: what is above and to the left, in blue, but not a wedge to the upper right, in orange, the blind spot."
 large = {"PixelCNN": PixelCNN((1, 16, 16), hidden_dim=16, depth=10)}
 figures.show_receptive_fields(large, pixel=(10, 5))
 
@@ -231,6 +304,11 @@ print(f"{int((earlier & (field == 0)).sum())} of {int(earlier.sum())} earlier pi
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### What it costs
 #
+# <!-- slide: What a blind spot costs -->
+# <!-- board
+# Each pixel is Bernoulli(1/2), but the left half of the second row repeats the right half of the first (orange).
+# -->
+#
 # That depends on the data: neighbouring pixels that are read may hold the same information. So we make data for which
 # the blind spot is the whole difference, and for which the best possible score is known. Images are 2 by 8 binary
 # pixels. All are independent Bernoulli(1/2), except that the left half of the second row repeats the right half of the
@@ -240,7 +318,7 @@ print(f"{int((earlier & (field == 0)).sum())} of {int(earlier.sum())} earlier pi
 # columns left of its source, and $4 > 1 + 2$. PixelCNN does not read the source, so it must pay a full bit for each of
 # the four repeats: at least 16 bits, however long it trains.
 
-# %%
+# %% board="figure" name="echo" alt="Four images of 2 by 8 pixels: the left half of the second row repeats the right half of the first; both are tinted orange."
 free = all_images(2, (1, 1, 12))
 first_row, rest = free[..., :8], free[..., 8:]
 echo = torch.cat([first_row, torch.cat([first_row[..., 4:], rest], dim=3)], dim=2)  # (4096, 1, 2, 8)
@@ -262,6 +340,20 @@ print(f"16 to 16.5 bits per image, where the truth is 12: {15.99 < bits_per_imag
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Two stacks close the blind spot
 #
+# <!-- question: What is the entropy of an image? How many bits does PixelCNN need at least? -->
+# <!-- answer: 12 free pixels: 12 bits. Each source lies four columns to the right, $4 > 1 + 2$: a full bit for each repeat, 16. -->
+#
+# <!-- minutes: 8 -->
+# <!-- slide: Two stacks -->
+# <!-- board
+# Gated PixelCNN (van den Oord et al., 2016b):
+#
+# - **Vertical stack**: the rows above. Moved down by one row before it informs a pixel.
+# - **Horizontal stack**: the own row to the left. It reads the vertical stack.
+# -->
+# <!-- question: Why does the vertical stack need no mask? -->
+# <!-- answer: Kernels that reach upwards only read the rows above, where every pixel is earlier. -->
+#
 # Gated PixelCNN (van den Oord et al., 2016b) splits the view in two.
 #
 # - The **vertical stack** summarises the rows above. It needs no mask at all: a kernel that only reaches upwards may
@@ -270,8 +362,13 @@ print(f"16 to 16.5 bits per image, where the truth is 12: {15.99 < bits_per_imag
 #   stack; the vertical stack never reads it.
 #
 # The rows above and the own row to the left are all there is. Nothing remains hidden.
+#
+# <!-- slide: Nothing earlier remains hidden -->
+# <!-- board
+# All 165 earlier pixels are read, and no other.
+# -->
 
-# %%
+# %% board="figure" alt="What two models read before they predict a pixel: PixelCNN leaves out a wedge to the upper right, GatedPixelCNN reads every earlier pixel."
 large["GatedPixelCNN"] = GatedPixelCNN((1, 16, 16), hidden_dim=16, depth=10)
 figures.show_receptive_fields(large, pixel=(10, 5))
 
@@ -283,10 +380,19 @@ print(f"all {int(earlier.sum())} earlier pixels are read, and no other")
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### The gate
 #
+# <!-- slide: A gate multiplies two halves of the channels -->
+#
 # Each layer also multiplies two halves of its channels, as the cells of a recurrent network do (equation 2 of the
 # paper):
 #
+# <!-- board -->
 # $$h = \tanh(f) \odot \sigma(g).$$
+#
+# <!-- board
+# The first half $f$ proposes a feature, the second, $g$, opens or closes the way for it, as in the cells of a recurrent network.
+# -->
+# <!-- question: Two stacks and gates, on the repeated pixels: how many bits an image at best? -->
+# <!-- answer: 12, the entropy. Measured: 12 to within a half, where PixelCNN cannot do with less than 16. -->
 #
 # The first half proposes a feature, the second opens or closes the way for it. `genlib` uses that
 # $\tanh(f) = 2\sigma(2f) - 1$, which asks for one function instead of two; the weights absorb the inner factor 2.
@@ -310,6 +416,8 @@ print(f"12 bits per image, to within a half:             {bits_per_image(seeing)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Digits again
+#
+# <!-- minutes: 6 -->
 
 # %%
 gated = GatedPixelCNN(train.shape, levels=train.levels, hidden_dim=24, depth=2).to(DEVICE)
@@ -325,10 +433,23 @@ if DATASET == "digits":
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Is it the blind spot?
 #
+# <!-- slide: Is it the blind spot? -->
+# <!-- board
+# On digits GatedPixelCNN beats PixelCNN. The two differ in more than the blind spot: gates, dilated kernels, and a **bias for each
+# pixel**, which tells the network where in the image it is.
+# -->
+# <!-- question: How do we find out what made the difference? -->
+# <!-- answer: Change one thing: PixelCNN again, with a bias for each pixel. The blind spot stays. -->
+#
 # We cannot tell yet: the two networks differ in more than that. This one has gates, dilated kernels (Yu & Koltun, 2016),
 # and a learned **bias for each pixel**, which tells it where in the image it is. Digits are centred, so position alone
 # says much. A fair test changes one thing. We train PixelCNN again and add such a bias after its first layer. The blind
 # spot stays.
+#
+# <!-- slide: Position alone makes most of the lead -->
+# <!-- board
+# Digits are centred: on them the lead is no evidence about the blind spot. The repeated pixels are.
+# -->
 
 # %%
 class PositionBias(nn.Module):
@@ -351,7 +472,7 @@ if DATASET == "digits":
     print(f"position alone saves PixelCNN at least 0.02 bits/dim: {saved > 0.02}")
     print(f"that is more than half of the lead of GatedPixelCNN: {2 * saved > bits['PixelCNN'] - bits['GatedPixelCNN']}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name, value in bits.items():
     print(f"{name:<20} {value:.3f} bits/dim on the test images")
 
@@ -364,7 +485,7 @@ for name, value in bits.items():
 # The curves show training, averaged over each epoch, in bits per dimension. This is a rare luxury. The loss *is* the
 # negative log-likelihood: it can be compared between models, between papers, and with the two baselines.
 
-# %%
+# %% alt="Bits per dimension over four epochs: both models fall from about 3 to below 2, the gated one a little lower, and pass independent pixels after the first epoch."
 plots.show_curves(
     {
         "PixelCNN": [-bits_per_dim(nats, train.shape) for nats in pixelcnn_losses],
@@ -382,19 +503,37 @@ plots.show_curves(
 # the far right of the gated network, if you find any, is no blind spot: two layers reach only so far, and a third would
 # read it. Do the two predictions differ where one network sees less?
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] alt="Still picture of the explorer of receptive fields: a digit with one pixel chosen, what PixelCNN and GatedPixelCNN read before they predict it, and the distribution of each over the levels."
 explorers.pixel_explorer({"PixelCNN": pixelcnn, "GatedPixelCNN": gated}, test.floats()[20:32], pixel=(3, 1))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A head that knows the order of the levels
+#
+# <!-- minutes: 6 -->
+# <!-- slide: A head that knows the order of the levels -->
+# <!-- board
+# PixelCNN++: a value from a **mixture of logistics**, rounded to the nearest level $v_k$ (half a step: $h$).
+# -->
 #
 # A softmax takes its 17 levels for 17 unordered categories. That level 8 lies between 7 and 9 it must learn from the data. PixelCNN++
 # (Salimans et al., 2017) draws a continuous value and rounds it to the nearest level $v_k$. The value follows a
 # **mixture of logistics**: components with weights $\pi_m$, means $\mu_m$ and scales $s_m$ that the network gives for each pixel.
 # With $\sigma((v - \mu) / s)$ for the distribution function of a component and $h$ for half a step between levels,
 #
+# <!-- board -->
 # $$q(k) = \sum_m \pi_m \left[\sigma\!\left(\tfrac{v_k + h - \mu_m}{s_m}\right)
 # - \sigma\!\left(\tfrac{v_k - h - \mu_m}{s_m}\right)\right],$$
+#
+# <!-- board
+# The first and the last level get what lies beyond them, too.
+# -->
+# <!-- question: Why do the 17 probabilities sum to one? -->
+# <!-- answer: $v_k + h = v_{k+1} - h$: the sum telescopes, from 0 to 1 for each component. -->
+#
+# <!-- slide: With 17 levels, a tie -->
+# <!-- board
+# Only the head was changed. With 17 levels there is little order to know.
+# -->
 #
 # and the first and the last level get what lies beyond them too. So the 17 probabilities sum to one, and the likelihood is
 # exact as before. We change the head and nothing else.
@@ -412,7 +551,7 @@ print(f"the levels' probabilities sum to one at every pixel: {torch.allclose(tot
 if DATASET == "digits":
     print(f"within 0.05 bits/dim of the softmax:                 {abs(saved) < 0.05}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values figure" tags=["nbval-ignore-output"] alt="Two distributions over the levels of one pixel: softmax and five logistics agree in shape, low and slowly rising, with most at the brightest level; the softmax is more jagged."
 with torch.no_grad():
     heads = {"softmax": gated(image).softmax(dim=1), "five logistics": mixed(image).exp()}
 plots.show_curves(
@@ -430,11 +569,14 @@ print(f"softmax {bits['GatedPixelCNN']:.3f}, five logistics {bits['with logistic
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Drawing an image takes one step per pixel
 #
+# <!-- minutes: 5 -->
+# <!-- slide: 64 pixels, 64 passes -->
+#
 # Training could see all pixels because they were there. When we sample they are not. The first pixel is drawn from
 # its softmax, then the network runs again to predict the second, and so on (**ancestral sampling**). An image of 64 pixels takes 64 passes; a
 # colour image of $N \times N$ pixels takes $3N^2$.
 
-# %%
+# %% board="figure" alt="Ten images as they are drawn, after 0, 12, 24, 36, 48 and all 64 pixels, row by row from the top."
 samples = gated.sample(10)
 height, width = test.shape[1:]
 plots.show_rows({
@@ -447,15 +589,20 @@ plots.show_rows({
 # softmax of the framed pixel, and red is the level that is drawn from it. Choose another image with the slider: all
 # begin in black, and part where the first ink falls.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] alt="Still picture of the explorer of drawing: a digit of which 32 of 64 pixels are drawn, the distribution for the next one, and seven others at the same stage."
 explorers.drawing_explorer(gated)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Strokes are right, digits not always -->
+# <!-- board
+# No part of the model holds *which* digit it is drawing.
+# -->
+#
 # Samples beside real images, and beside the baseline that ignores its neighbours. Look for what is right: strokes of the
 # right width, soft edges, closed loops. Look for what is not: some samples drift from one digit into no digit at all.
 # Each pixel follows from those before it; no part of the model holds *which* digit it is drawing.
 
-# %%
+# %% board="figure" alt="Twelve samples each of independent pixels, PixelCNN and GatedPixelCNN, and twelve real digits: noise in the first row, strokes in the next two."
 plots.show_rows({
     "independent": baseline.sample((12,)) / (train.levels - 1),
     "PixelCNN": pixelcnn.sample(12),
@@ -465,6 +612,14 @@ plots.show_rows({
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Caching: draw a pixel, compute a pixel
+#
+# <!-- minutes: 7 -->
+# <!-- slide: 63 of 64 results are thrown away -->
+# <!-- board
+# By definition, sampling runs the whole network for every pixel and uses the logits of one position.
+# -->
+# <!-- question: A pixel is drawn. Which of the features made before change? -->
+# <!-- answer: None: a feature at position $i$ depends on earlier pixels only. Keep them all, compute only the new position. -->
 #
 # By definition, sampling runs the whole network for every pixel and uses the logits of one position. On 8 x 8
 # images 63 of 64 results are thrown away.
@@ -556,6 +711,11 @@ slow = precise.sample_by_definition(4)
 print(f"both draw the same images: {torch.equal(fast, slow)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Time of order $N^4$ falls to $N^2$ -->
+# <!-- board
+# $N^2$ pixels to draw, $N^2$ positions in a pass. A power is a straight line here, its exponent the slope.
+# -->
+#
 # The gain grows with the image. A pass over an image costs $N^2$ positions and there are $N^2$ of them to draw, so plain
 # sampling takes time of order $N^4$, cached sampling of order $N^2$. On logarithmic axes a power is a straight line and
 # its exponent the slope. The recurrent network of lesson {{pixelrnn}} gains in the same way: `cached` knows its layers too.
@@ -578,7 +738,7 @@ for (name, family), side in itertools.product(families.items(), sides):
     taken[f"{name}, a pass a pixel"].append(side**2 * one_pass)  # computed: one pass, times the pixels
     taken[f"{name}, cached"].append(seconds(net.sample, 16))
 
-# %% tags=["nbval-ignore-output"]
+# %% board="figure values:PixelCNN:" tags=["nbval-ignore-output"] alt="Seconds for 16 images against the side of an image, both on logarithmic axes: a pass a pixel climbs steeply for both models, the cached forms lie far below and climb less."
 plots.show_curves(taken, x=sides, xlabel="side N of the image", ylabel="seconds for 16 images", log=True)
 for name in families:
     gains = [a / b for a, b in zip(taken[f"{name}, a pass a pixel"], taken[f"{name}, cached"])]
@@ -588,11 +748,18 @@ for name in families:
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Completing an image
 #
+# <!-- minutes: 8 -->
+# <!-- slide: Given the upper half: exact draws of the lower -->
+# <!-- board
+# Keep the known pixels, draw the others: $p(\text{lower half} \mid \text{upper half})$. In the notebook, erase another part.
+# -->
+# <!-- figure: erase -->
+#
 # The chain rule gives completion (**inpainting**) for free. Keep the known pixels, draw the others. When the known part comes first,
 # here the upper half, the result is an exact draw from $p(\text{lower half} \mid \text{upper half})$. Different draws
 # show what the model thinks possible.
 
-# %%
+# %% alt="Twelve digits, their upper halves, and three completions of each that differ in the lower half."
 whole = test.floats()[20:32].to(DEVICE)
 known = torch.zeros(train.shape, dtype=torch.bool, device=DEVICE)
 known[:, : height // 2] = True
@@ -601,6 +768,15 @@ plots.show_rows({"real": whole, "given": torch.where(known, whole, torch.nan), *
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### The other half cannot be completed this way
+#
+# <!-- slide: Given the lower half: no exact draws -->
+# <!-- board
+# The upper half is drawn *before* the model reads what it should fit.
+#
+# `bars`, the lowest row fixed to black-white-white-black: one of the 30 images ends like that.
+# -->
+# <!-- question: How often does the model complete the right picture? -->
+# <!-- answer: Less than 10 % of the time. The sum over all completions gives it more than 90 %. -->
 #
 # Give the lower half instead, and the upper half is drawn *before* the model reads what it should fit. To draw it
 # correctly one would need $p(x_{\text{upper}} \mid x_{\text{lower}})$, a sum over all upper halves. On `bars` we can do
@@ -627,15 +803,36 @@ print(f"completing in raster order finds it less than 10 % of the time: {right <
 # with the sliders and press *complete*, then the upper half. The title counts the known pixels that come after the
 # first hole, which it cannot heed. With many of them, look at the seam.
 
-# %% tags=["nbval-ignore-output"]
+# %% name="erase" tags=["nbval-ignore-output"] alt="Still picture of the explorer of completion: a digit whose lower half is erased, and eight completions."
 explorers.completion_explorer(gated, test.floats()[20:32])
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A likelihood is the length of a code
 #
+# <!-- minutes: 11 -->
+# <!-- slide: A likelihood is the length of a code -->
+# <!-- board
+# Bits for a draw from $p$ by a lossless code, on average:
+#
+# | | |
+# | --- | --- |
+# | any code | at least $H(p)$ (Shannon, 1948) |
+# | designed for a model $q$ | $H(p) + KL(p \,\Vert\, q)$: our loss |
+# | arithmetic coding with $q$ | less than two bits above that |
+# -->
+#
 # No lossless code for draws from $p$ takes fewer bits on average than the entropy $H(p)$: Shannon's source coding theorem
 # (1948; Cover & Thomas, 2006, chapter 5). A code designed for a model $q$ needs $H(p) + KL(p \,\|\, q)$. That is our
 # loss, in bits. **Arithmetic coding** (Witten, Neal & Cleary, 1987) gets there, up to two bits an image.
+#
+# <!-- slide: Arithmetic coding narrows an interval -->
+# <!-- board
+# 1. Start with the interval $[0, 1)$.
+# 2. At each pixel, divide it among the 17 levels in proportion to their conditional probabilities. Keep the part of the actual level.
+# 3. Send $n$ bits: the first multiple of $2^{-n}$ in the interval, where $2^{-n} \le q(x) / 2$.
+# -->
+# <!-- question: How wide is the interval after the last pixel? -->
+# <!-- answer: The product of all conditionals: $q(x)$. -->
 #
 # Start with the interval $[0, 1)$. At each pixel, divide it among the 17 levels in proportion to their conditional probabilities,
 # and keep the part of the actual level. After the last pixel the width is the product of all conditionals, $q(x)$.
@@ -644,6 +841,15 @@ explorers.completion_explorer(gated, test.floats()[20:32])
 # How many bits does such a number need? Take $n$ with $2^{-n} \le q(x) / 2$, and the first multiple of $2^{-n}$ in the
 # interval. It and the next multiple both lie inside, so whatever bits may follow, the number stays in the interval. The
 # smallest such $n$ is $\lceil -\log_2 q(x) \rceil + 1$, less than two bits above $-\log_2 q(x)$.
+#
+# <!-- slide: Less than two bits above the likelihood -->
+# <!-- board
+# The smallest $n$ with $2^{-n} \le q(x) / 2$ is
+#
+# $$\lceil -\log_2 q(x) \rceil + 1 < -\log_2 q(x) + 2.$$
+#
+# One test image:
+# -->
 
 # %%
 def boundaries(logits):
@@ -693,17 +899,26 @@ promised = -coder.log_prob(originals / (test.levels - 1)).detach() / math.log(2)
 lengths = torch.tensor([len(code) for code in codes])
 decoded = torch.stack([decode(coder, code) for code in codes[:6]])
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values:promises" tags=["nbval-ignore-output"]
 print(codes[0])
 print(f"{lengths[0]} bits, where the likelihood promises {promised[0]:.2f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- question: What does the decoder need besides the bits, and how many passes does it take? -->
+# <!-- answer: The same network, and one pass for each pixel: 64. -->
+#
+# <!-- slide: Both sides need the same probabilities -->
+# <!-- board
+# Coded in double precision. Decoded in single precision, none of six is right: a difference of $10^{-7}$ at one pixel moves all later
+# boundaries.
+# -->
+#
 # What can go wrong? Both sides must compute *the same* probabilities, to the last digit. A difference of $10^{-7}$ at one pixel moves all later
 # boundaries, and each pixel after it magnifies the error. So we give the code, which was made in double precision, to the same network in single precision.
 # (In practice a coder rounds the probabilities to integers, which is faster, and runs the network on both sides with the same
 # operations in the same order.)
 
-# %%
+# %% board="figure" alt="Six digits, the same six decoded without any difference, and six decoded in single precision, which come out as other images."
 other = copy.deepcopy(gated).cpu()
 astray = torch.stack([decode(other, code) for code in codes[:6]])
 plots.show_rows({
@@ -719,6 +934,11 @@ print(f"{n_codes} codes, each 1 to 2 bits longer than -log2 q(x):   {bool((exces
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # Lost for good: after a few rows the code is random bits to this decoder, and a decoder that is fed random bits is a sampler. So the
 # lower parts of the last row are samples of the network.
+#
+# <!-- slide: Shorter than general compressors -->
+# <!-- board
+# The network itself is not counted. Sender and receiver both need its weights, as both need `zlib`.
+# -->
 #
 # For comparison, general compressors. A single small image is mostly overhead to them, so they get all the test images as one stream. The strongest
 # simple baseline is our own: the histograms of the single pixels, in the same coder (two bits counted for its end).
@@ -736,7 +956,7 @@ ours, others = per_image["GatedPixelCNN"], [value for name, value in per_image.i
 if DATASET == "digits":
     print(f"at least 20 bits an image fewer than any other: {ours + 20 < min(others)}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name, value in per_image.items():
     print(f"{name:<24} {value:.1f} bits an image")
 
@@ -747,10 +967,16 @@ for name, value in per_image.items():
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Class-conditional PixelCNN
 #
+# <!-- minutes: 2 -->
+# <!-- slide: A label says what, not where -->
+# <!-- board
+# $p(x \mid y)$: in every layer the label $y$ adds the same bias at every pixel. Each digit, four times:
+# -->
+#
 # A class label $y$ turns the model into $p(x \mid y)$. In every layer the label adds the same bias at every pixel: it
 # says *what*, not *where* (equation 4 of the paper). We train a smaller network and ask for each digit four times.
 
-# %%
+# %% board="figure" alt="Four samples for each of the ten labels, in columns 0 to 9; most can be read as their digit."
 conditional = GatedPixelCNN(train.shape, levels=train.levels, hidden_dim=16, depth=2, n_classes=train.n_classes)
 fit(conditional.to(DEVICE), train, epochs=EPOCHS, batch_size=16, learning_rate=1.5e-2)
 y = torch.arange(train.n_classes, device=DEVICE).repeat(4)
@@ -769,6 +995,8 @@ if DATASET == "digits":
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What more training gives
 #
+# <!-- minutes: 6 -->
+#
 # Everything above was trained within this notebook. Among the pretrained models of the course is a larger GatedPixelCNN that had
 # minutes of a fast GPU. It learnt MNIST: 28 by 28 pixels, each black or white. Loading it needs no network. Its card says
 # what it cost, and `about.command` how to train it again.
@@ -781,7 +1009,7 @@ about = pretrained.card("gated_pixelcnn-mnist")
 print(about.training)
 print(f"{about.parameters:,} parameters in {about.size / 1e6:.1f} MB")
 
-# %%
+# %% name="mnist" alt="Sixteen samples of the model trained on MNIST: black-and-white digits of 28 by 28 pixels, most of them readable."
 plots.show_images(mnist_model.sample(16), columns=8, size=1.2)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -791,10 +1019,16 @@ plots.show_images(mnist_model.sample(16), columns=8, size=1.2)
 # `genlib.metrics` does it). Where MNIST is at hand, `tests/test_pretrained.py` runs it: half of 100 samples differ from their
 # nearest training image in 43 pixels or more, half of 100 test images in 44 or more, give or take 5. That is no sign of copies.
 #
+# <!-- slide: MNIST, beside published likelihoods -->
+# <!-- board
+# 28 by 28 pixels, each black or white. The two in the middle are from the PixelRNN paper, scored on another draw of black and white: a few
+# tenths of a nat mean little.
+# -->
+#
 # Now the likelihood, from the card, over all test images. Beside it stand two models of the PixelRNN paper. They were scored on another draw of black and white from the
 # same grey images, so a few tenths of a nat mean little.
 
-# %%
+# %% board="values"
 nats, alone = about.metrics["nats"], about.metrics["independent_pixels"]
 paper = {"PixelCNN": 81.30, "Diagonal BiLSTM, 7 layers": 79.20}  # van den Oord et al. (2016a), table 4
 for name, value in {"independent pixels": alone.value, **paper}.items():
@@ -818,10 +1052,15 @@ print(f"this one saves {100 * saves:.0f} %")
 #
 # ### Upper halves from another data set
 #
+# <!-- slide: Upper halves that the model has never seen -->
+# <!-- board
+# Trained on MNIST, given simulated handwriting.
+# -->
+#
 # Now give it the upper halves of images from another source. `strokes` simulates handwriting: no person wrote these digits,
 # and the model has seen none of them.
 
-# %%
+# %% board="figure" alt="Ten drawn digits, their upper halves, and three completions of each; some are completed to another digit, a 0 to a 9 for instance."
 drawn = binarise(strokes(10, seed=1, labels=torch.arange(10))).floats().to(DEVICE)
 upper = torch.zeros(1, 28, 28, dtype=torch.bool, device=DEVICE)
 upper[:, :14] = True
@@ -852,6 +1091,11 @@ for name in ("frechet", "precision", "recall"):
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Photographs
 #
+# <!-- slide: A small network on photographs -->
+# <!-- board
+# 4.62 bits/dim, where three neighbours and a histogram need 4.49: most of the likelihood comes from neighbouring pixels.
+# -->
+#
 # And natural images? CIFAR-10 (Krizhevsky, 2009) has colour photographs of 32 by 32 pixels, 256 levels for each colour. A small
 # GatedPixelCNN had 2,500 of them, and 11 minutes of one processor core. It needs 4.62 bits/dim on 500 test images. Independent
 # pixels need 7.96, close to the 8 of a uniform distribution. A stronger baseline predicts each value from three neighbours
@@ -859,7 +1103,7 @@ for name in ("frechet", "precision", "recall"):
 # 2000): 4.49. `make results ARGS="colour_small --cpu-minutes 11 --samples FILE.png"` trains
 # it and draws this picture of the first ten test images:
 
-# %%
+# %% board="figure" alt="Ten photographs, their upper halves, three completions of each whose lower halves are patches of fitting colour without objects, and ten new images of such patches."
 from IPython.display import Image
 
 Image("pictures/cifar10.png", alt="Ten photographs, their upper halves, three completions of each, ten new images")
@@ -867,11 +1111,21 @@ Image("pictures/cifar10.png", alt="Ten photographs, their upper halves, three co
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # The result is poor, and in bits three neighbours and a histogram beat it. Colours go on over the seam for a few rows, then dissolve into blotches, and among the new
 # images is no object. Most of the likelihood comes from neighbouring pixels, which a small network learns first. This one reads at most seven rows
-# upwards, has few weights, and saw each photograph about 8 times. The README has a larger network with the same photographs and more
-# training: it beats both baselines.
+# upwards, has few weights, and saw each photograph about 8 times. A larger network that trained longer on the same photographs beats both
+# baselines: it stands among the results on real data (`make results`).
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What PixelCNN is good for, and what it is not
+#
+# <!-- minutes: 2 -->
+# <!-- slide: Recap -->
+# <!-- board
+# 1. Mask A first, mask B after it: all conditionals in one pass.
+# 2. $r$ rows up, PixelCNN reads at most $r + 2$ columns to the right. Two stacks close the blind spot.
+# 3. Caching: drawing in order $N^2$ instead of $N^4$, still one step per pixel.
+# 4. Exact completion: known pixels first.
+# 5. Arithmetic coding: less than $-\log_2 q(x) + 2$ bits.
+# -->
 #
 # | | |
 # | --- | --- |
@@ -899,7 +1153,7 @@ Image("pictures/cifar10.png", alt="Ten photographs, their upper halves, three co
 # - Cover, Thomas (2006), *Elements of Information Theory*, second edition, chapter 5.
 # - Krizhevsky (2009), *Learning multiple layers of features from tiny images*: CIFAR-10.
 # - Weinberger, Seroussi, Sapiro (2000), *The LOCO-I lossless image compression algorithm: principles and standardization into
-#   JPEG-LS*, I8 Transactions on Image Processing 9.
+#   JPEG-LS*, IEEE Transactions on Image Processing 9.
 # - Ramachandran et al. (2017), *Fast Generation for Convolutional Autoregressive Models*, arXiv:1704.06001: caching.
 
 # %% [markdown] slideshow={"slide_type": "skip"}

@@ -9,6 +9,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # PixelRNN
 #
+# <!-- board -->
 # **How can an image have an exact likelihood?**
 #
 # To learn a distribution over images we want to ask a model: how probable is *this* image? For most models of this
@@ -19,6 +20,16 @@
 # next, given all that came before? The answers multiply to the probability of the whole. Language models do the same
 # with words: they predict the next one from those before it. Here a recurrent network keeps what came before in its
 # state (van den Oord et al., 2016).
+#
+# <!-- slide: Where this ends -->
+# <!-- board
+# Two recurrent networks draw digits, one pixel after the other. Each also says how probable any image is, exactly. Last row:
+# real digits.
+# -->
+# <!-- figure: samples -->
+#
+# <!-- slide: Today -->
+# <!-- agenda -->
 
 # %% slideshow={"slide_type": "skip"}
 import copy
@@ -44,16 +55,34 @@ torch.manual_seed(0);
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The chain rule
 #
+# <!-- minutes: 9 -->
+# <!-- slide: A product of small questions -->
+# <!-- board
+# Which value comes next, given all that came before? For any distribution over images of $n$ pixels, in any fixed order:
+# -->
+#
 # For any distribution over images of $n$ pixels, in any fixed order,
 #
+# <!-- board -->
 # $$p(x) = p(x_1)\, p(x_2 \mid x_1)\, p(x_3 \mid x_1, x_2) \cdots p(x_n \mid x_1, \dots, x_{n-1}).$$
+#
+# <!-- board
+# No assumption: the definition of conditional probability, used $n - 1$ times. Language models do the same with words.
+# -->
 #
 # No assumption is made: this is the definition of conditional probability, used $n - 1$ times. With words in place of
 # pixels it is the chain rule of language models. Let us see it hold. Here
 # is a distribution over the 16 binary images of 2 by 2 pixels, chosen at random. We compute each conditional from the
 # table by summing the images that begin in this way, and multiply.
+#
+# <!-- slide: Four conditionals make the joint -->
+# <!-- board
+# The 16 binary images of 2 by 2 pixels, with random probabilities. Sums give each conditional, for example
+#
+# $$p(x_3 \mid x_1, x_2) = \frac{\sum_{x_4} p(x_1, x_2, x_3, x_4)}{\sum_{x_3, x_4} p(x_1, x_2, x_3, x_4)}.$$
+# -->
 
-# %%
+# %% board="values"
 images = all_images(2, (1, 2, 2)).flatten(1)  # (16, 4), each in raster order
 joint = (2 * torch.randn(16, dtype=torch.double)).softmax(dim=0)
 
@@ -70,6 +99,16 @@ assert torch.allclose(product, joint)
 print("for all 16 images the four conditionals multiply to the joint probability")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- question: How many free numbers has the table of the joint? How many have the four conditionals together? -->
+# <!-- answer: 15 each: $16 - 1$, and $1 + 2 + 4 + 8$. -->
+#
+# <!-- slide: No table is large enough -->
+# <!-- board
+# Binary pixels: the last conditional needs one number for each way in which the image can begin.
+# -->
+# <!-- question: How many for 4 by 4 pixels? For 28 by 28? -->
+# <!-- answer: $2^{15}$, and $2^{783}$. A network must give the conditionals, all with the same weights $\theta$. -->
+#
 # ### Why a table will not do
 #
 # The last conditional of an image of $n$ binary pixels needs one number for each of the $2^{n-1}$ ways in which the
@@ -83,12 +122,31 @@ for side in (2, 4, 8, 28):
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ## Maximum likelihood
 #
+# <!-- minutes: 7 -->
+# <!-- slide: Make the training images probable -->
+# <!-- board
+# **Maximum likelihood**: minimise, on average over the training images,
+#
+# $$-\log q_\theta(x) = -\sum_{i=1}^n \log q_\theta(x_i \mid x_1, \dots, x_{i-1}).$$
+#
+# **Teacher forcing**: in training every conditional is given the true pixels before it, never the model's own draws.
+# -->
+#
 # So a network must give the conditionals, all with the same weights $\theta$. We choose $\theta$ to make the training
 # images probable, that is, to minimise the **negative log-likelihood** $-\log q_\theta(x)$ averaged over the data. In
 # training every conditional is given the true pixels before it, never the model's own draws (**teacher forcing**).
+# <!-- slide: No loss below the entropy of the data -->
 # The average is the **cross-entropy** of the data and the model, and equals
 #
+# <!-- board -->
 # $$\mathbb E_{p}[-\log q_\theta(x)] = \underbrace{H(p)}_{\text{entropy of the data}} + \underbrace{KL(p \,\|\, q_\theta)}_{\ge 0},$$
+#
+# <!-- board
+# Only the second term depends on $\theta$. A model of the 16 images with sixteen free logits: KL 1.413 nats before training, below
+# 0.001 after 150 steps.
+# -->
+# <!-- question: Another model has a loss of 5 nats, its data an entropy of 4. What can training still gain? -->
+# <!-- answer: At most 1 nat, the KL. -->
 #
 # and only the second term depends on $\theta$. It is zero exactly when $q_\theta = p$. We watch this on the table
 # above, with sixteen free logits for a model.
@@ -109,6 +167,17 @@ print(f"after 150 steps it is below 0.001: {gap[-1] < 1e-3}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A first network: masked weights
+#
+# <!-- minutes: 12 -->
+# <!-- slide: MADE: masks leave only earlier pixels -->
+# <!-- board
+# In black and white a conditional is one logit; one network gives all $n$ (Germain et al., 2015). Pixels and hidden units have places $m \ge 1$:
+#
+# - Unit $k$ reads pixel $j$ if $m_j \le m_k$.
+# - Output $i$ reads unit $k$ if $m_k < m_i$.
+# -->
+# <!-- question: Which units does the output with $m_i = 1$ read? -->
+# <!-- answer: None: no place is below 1. Its logit is a bias. -->
 #
 # In black and white a conditional is one number, the logit of white. A network with $n$ inputs and $n$ outputs could give all
 # of them at once, if the output for pixel $i$ read only the pixels before it. **MADE** (Germain et al., 2015) sees to that by masks on the weights of an
@@ -142,11 +211,16 @@ class MADE(nn.Module):
         return (x * logits - F.softplus(logits)).sum(dim=-1)  # log sigmoid(a), or log sigmoid(-a)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: No output reads a later pixel -->
+# <!-- board
+# Random weights, 3 by 3 pixels. Row: an output; column: a pixel, both in raster order. White: read.
+# -->
+#
 # On images of 3 by 3 pixels we check it by enumeration, with random weights. The probabilities of all 512 images must sum to one. And
 # the Jacobian must show no dependence on a later pixel. We do it in raster order, and in an order drawn at random: the chain rule holds in
 # any. In the figure a row is an output, a column a pixel, both in raster order, and white is what is read.
 
-# %%
+# %% board="figure" alt="Two 9 by 9 matrices of which pixel each output reads. In raster order it is the triangle below the diagonal; in a random order the same number of entries is scattered."
 def dependence(made):
     """Which of nine pixels each output reads somewhere, (9, 9)."""
     jacobian = torch.autograd.functional.jacobian(lambda x: made(x).sum(dim=0), torch.rand(50, 9))
@@ -166,6 +240,18 @@ for name, place in {"raster order": torch.arange(1, 10), "random order": 1 + tor
 plots.show_images(torch.stack(list(who_reads.values()))[:, None], titles=list(who_reads), size=2.2)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# In either order all 36 pairs with an earlier pixel are read, and all 512 images sum to 1.0000.
+# -->
+#
+# <!-- slide: Does the order matter? -->
+# <!-- board
+# To the chain rule, no. MADE on digits in black and white: ten networks in raster order, ten in random orders, nothing else
+# differs. Independent pixels: $-25.10$ nats a test image.
+# -->
+# <!-- question: After the same few updates, which ten are better on average? -->
+# <!-- answer: Random orders, a little: $-17.62$ nats against $-17.99$. A finding about this network, no law. -->
+#
 # ### Does the order matter?
 #
 # Not to the chain rule. A network that is trained for a while may still find one order easier. We train twenty on digits in black
@@ -205,30 +291,59 @@ print(f"random orders are better on average, by 0.1 to 0.7 nats:                
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A value is a category
 #
+# <!-- minutes: 3 -->
+# <!-- slide: A softmax over the levels -->
+# <!-- board
+# 17 levels here, 256 for ordinary images. The network is not told that level 100 lies between 99 and 101.
+# -->
+#
 # PixelRNN predicts a pixel by a **softmax over its levels**: 17 of them here, 256 for ordinary images. The
 # network does not know that level 100 lies between 99 and 101. In return it may put its probability anywhere: on black *or* white
 # but nothing between, which no bell curve can.
 #
 # The network can find the order by itself, as measured further down.
 
-# %%
+# %% board="figure" alt="Twenty handwritten digits, each of 8 by 8 grey pixels."
 train, test = load(DATASET), load(DATASET, "test")
 plots.show_images(test.floats()[:20], columns=10)
 print(f"{len(train)} training and {len(test)} test images, shape {train.shape}, {train.levels} levels")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
+# <!-- question: What can a softmax say that no bell curve can? -->
+# <!-- answer: Black *or* white, but nothing between. -->
+#
 # ## Memory in two dimensions
+#
+# <!-- minutes: 12 -->
+# <!-- slide: The past lies to the left *and* above -->
+# <!-- board
+# Row $i$, column $j$: a state from its own input and the states of two neighbours, with the same weights everywhere:
+# -->
 #
 # What has been read must be remembered. On a line of text a recurrent network carries one state from left to right. On
 # a page the past lies to the left *and* above. So let the state in row $i$ and column $j$ depend on its own input
 # $u_{i,j}$ and on the states of both neighbours:
 #
+# <!-- board -->
 # $$h_{i,j} = f(u_{i,j},\; h_{i,j-1},\; h_{i-1,j};\; W).$$
+#
+# <!-- board
+# The input $u_{i,j}$ is made from the pixels before $(i, j)$ alone.
+# -->
+# <!-- question: Which inputs does $h_{i,j}$ depend on? -->
+# <!-- answer: All in rows up to $i$ and columns up to $j$. None further to the right, not even above. -->
 #
 # The same $f$ with the same weights $W$ at every pixel. Through its two neighbours a state depends on everything above
 # and to the left. The input $u_{i,j}$ must come from earlier pixels alone if the state is to predict the pixel
 # $x_{i,j}$: a **causal** (masked) convolution makes it, as lesson {{pixelcnn}} explains. Computed as it is written, this takes
 # $N^2$ steps for an image of $N \times N$ pixels, one after the other, and parallel hardware is not used.
+#
+# <!-- slide: As written: $N^2$ steps, one after the other -->
+# <!-- board
+# For each row $i$, and in it for each column $j$, for example
+#
+# $$h_{i,j} = \tanh\big(u_{i,j} + w_\text{left}\, h_{i,j-1} + w_\text{up}\, h_{i-1,j}\big).$$
+# -->
 
 # %%
 def plain_scan(u, w_left, w_up):
@@ -241,26 +356,50 @@ def plain_scan(u, w_left, w_up):
     return h[1:, 1:]
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- question: Which pixels could be computed at the same time? -->
+# <!-- answer: All pixels of one diagonal: their neighbours to the left and above lie on the diagonal before. -->
+#
 # ### The wavefront
+#
+# <!-- slide: A whole diagonal is one step -->
+# <!-- board
+# White is being computed, grey is done, blue is waiting.
+# -->
 #
 # Look at which pixels need which. Those on one **diagonal** do not need each other: their neighbours to the left and
 # above all lie on the diagonal before. So a whole diagonal can be one step. There are $2N - 1$ of them. White is being
 # computed, grey is done, blue is waiting.
 
-# %%
+# %% board="figure" alt="Nine steps of a wave over 5 by 5 pixels: at each step one diagonal is computed, those before it are done, those after it wait."
 i, j = torch.arange(5)[:, None], torch.arange(5)[None, :]
 waves = [torch.where(i + j < t, 0.45, torch.where(i + j == t, 1.0, torch.nan)) for t in range(9)]
 titles = [f"step {t + 1}" for t in range(9)]
 plots.show_images(torch.stack(waves)[:, None], columns=9, titles=titles, size=1.0)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- question: How many steps for $N$ by $N$ pixels? -->
+# <!-- answer: One a diagonal: $2N - 1$. -->
+#
 # ### Skewing by hand
+#
+# <!-- slide: Skewing makes columns of diagonals -->
+# <!-- board
+# Each row stands one place further to the right than the row above. Nine pixels, in raster order:
+#
+# | step | 1 | 2 | 3 | 4 | 5 |
+# | --- | --- | --- | --- | --- | --- |
+# | row 1 | 1 | 2 | 3 | | |
+# | row 2 | | 4 | 5 | 6 | |
+# | row 3 | | | 7 | 8 | 9 |
+#
+# The pixels to the left and above both stand in the column before. For 6 by 6 pixels:
+# -->
 #
 # The paper's way to do it: shift every row one place further to the right than the row above. Diagonals become
 # columns, and a step is a column. Its left neighbour (the column before, same row) is the pixel to the left; the column
 # before, one row up, is the pixel above.
 
-# %%
+# %% board="values"
 def skew(u):
     height = len(u)
     return torch.stack([F.pad(row, (i, height - 1 - i)) for i, row in enumerate(u)])
@@ -290,17 +429,49 @@ print(f"the same states in {steps} steps instead of {6 * 6}")
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Two networks
 #
+# <!-- minutes: 11 -->
+# <!-- slide: An LSTM cell for $f$ -->
+# <!-- board
+# Beside its state $h$ the cell carries a memory $c$. From the input $u$ and the neighbours' $h'$ and $c'$:
+# -->
+#
 # Both take an **LSTM** cell for $f$ (Hochreiter & Schmidhuber, 1997). Beside its state $h$ it carries a memory $c$. Four
 # gates come from the input and the neighbours' states $h'$; they decide what to write, what to forget, what to show:
 #
 # $$o, f, i = \sigma(U u + V h'), \qquad g = \tanh(U u + V h'), \qquad
 # c = f \odot c' + i \odot g, \qquad h = o \odot \tanh(c).$$
 #
+# <!-- board
+# $$\begin{aligned} o, f, i &= \sigma(U u + V h'), & g &= \tanh(U u + V h'), \\
+# c &= f \odot c' + i \odot g, & h &= o \odot \tanh(c). \end{aligned}$$
+#
+# The **input gate** $i$ decides what to write, the **forget gate** $f$ what to forget, the **output gate** $o$ what to show.
+# Each has weights $U, V$ of its own.
+# -->
+#
+# <!-- slide: Row or diagonal -->
+# <!-- board
+# | | Row LSTM | Diagonal BiLSTM |
+# | --- | --- | --- |
+# | a state reads | three states of the row above | the states to the left and above |
+# | steps | $N$ | $2N - 1$ |
+# | receptive field | a triangle, its tip at the pixel | all above and to the left |
+# -->
+# <!-- question: Are there earlier pixels that the Row LSTM never reads? -->
+# <!-- answer: Yes: those beside the triangle. -->
+#
 # Each gate has weights $U, V$ of its own. Layers of such cells are stacked with residual connections. The two networks
 # differ in the neighbours that a state reads.
 #
 # **Row LSTM** reads three states of the row above, in one step for a whole row: $N$ steps. Its receptive field widens by
 # a column a row, a *triangle* with its tip at the pixel. What lies beside the triangle is never read.
+#
+# <!-- slide: A second scan, from the upper right -->
+# <!-- board
+# One scan covers everything above and to the left. A second, from the other corner above, covers the rest.
+# -->
+# <!-- question: What has the second state read at its own place that a prediction must not? -->
+# <!-- answer: Pixels to the right in the same row, still to come. So the state moves down one row before the two meet. -->
 #
 # **Diagonal BiLSTM** reads the states to the left and above, $2N - 1$ steps. That covers everything above and to the
 # left. A second scan from the upper right corner covers the rest. It must not read too much: at its own place the
@@ -309,8 +480,13 @@ print(f"the same states in {steps} steps instead of {6 * 6}")
 # One detail, found by the check below. As published, the second scan starts at the right edge from a map whose first
 # mask hides each value from its own pixel. The last value of a row then reaches only the last few pixels of the next
 # row. In `genlib` each layer reads the image beside the map, which closes that gap.
+#
+# <!-- slide: What a prediction reads -->
+# <!-- board
+# Of 168 earlier pixels the Row LSTM reads 148, the Diagonal BiLSTM all. Darker blue: a larger gradient. Right half: next lesson.
+# -->
 
-# %%
+# %% board="figure" alt="What four models read of 16 by 16 pixels before they predict one. RowLSTM and PixelCNN leave out earlier pixels, in orange; DiagonalBiLSTM and GatedPixelCNN read all of them."
 fields = {
     "RowLSTM": RowLSTM((1, 16, 16), hidden_dim=16, depth=1),
     "DiagonalBiLSTM": DiagonalBiLSTM((1, 16, 16), hidden_dim=16, depth=1),
@@ -335,6 +511,15 @@ for name, model in fields.items():
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Is it really a distribution?
+#
+# <!-- minutes: 4 -->
+# <!-- slide: Do all 65,536 images add up to one? -->
+# <!-- board
+# `bars`: 30 of the $2^{16}$ binary images of 4 by 4 pixels, each with probability $1/30$. Trained on it, both networks come within a KL of
+# 0.05 nats, summed exactly.
+# -->
+# <!-- question: What do a network's probabilities of all images sum to after training? And before? -->
+# <!-- answer: To one, both times: each conditional is normalised, whatever the weights. Printed after training: 1.000. -->
 #
 # `bars` has 30 images of 4 by 4 pixels, each with probability $1/30$, out of $2^{16} = 65{,}536$ that could be. So we
 # can add up the probabilities that a model gives to **all** images, and compute the Kullback-Leibler divergence from
@@ -365,6 +550,16 @@ for name, model in small.items():
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Training on digits
 #
+# <!-- minutes: 5 -->
+# <!-- slide: Bits per dimension compare images of all sizes -->
+# <!-- board
+# $$\text{bits/dim} = \frac{\text{nats}}{n \ln 2}$$
+#
+# Two baselines: every level guessed alike, and a histogram for every pixel that ignores its neighbours.
+# -->
+# <!-- question: 17 levels, all guessed alike: how many bits per dimension? -->
+# <!-- answer: $\log_2 17 \approx 4.09$. The histograms need 2.43. -->
+#
 # Two baselines first, as always: guessing every level alike, and a histogram for every pixel that ignores its
 # neighbours. Bits per dimension are nats divided by $n \ln 2$, so that images of all sizes compare.
 
@@ -379,6 +574,12 @@ bits = {
 }
 for name, value in bits.items():
     print(f"{name:<20} {value:.2f} bits/dim on the test images")
+
+# %% [markdown]
+# <!-- slide: Both networks beat the baselines -->
+# <!-- board
+# A tie between two layers of Row LSTM and one of Diagonal BiLSTM. The triangle misses little of 8 by 8 pixels.
+# -->
 
 # %%
 models = {
@@ -396,11 +597,11 @@ for name, model in models.items():
     gain = bits["independent pixels"] - bits[name]
     print(f"{name:<15} at least 0.4 bits/dim better than independent pixels: {gain > 0.4}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name, value in bits.items():
     print(f"{name:<20} {value:.3f} bits/dim on the test images")
 
-# %%
+# %% alt="Bits per dimension over five epochs: RowLSTM and DiagonalBiLSTM fall together, from about 3.2 to below 2, and pass independent pixels after the first epoch."
 plots.show_curves(
     {name: [-bits_per_dim(nats, train.shape) for nats in curve] for name, curve in losses.items()},
     xlabel="epoch",
@@ -421,10 +622,17 @@ if DATASET == "digits":
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What does it expect?
 #
+# <!-- minutes: 9 -->
+# <!-- slide: A likelihood is many predictions -->
+# <!-- board
+# Diagonal BiLSTM, at four pixels of a test image: the distribution over the 17 levels, given everything before. Red: the level
+# that came.
+# -->
+#
 # A likelihood is many predictions. Here are four of them, from the Diagonal BiLSTM reading one test image: at each
 # marked pixel, its distribution over the 17 levels given everything before, and in red the level that came.
 
-# %%
+# %% board="figure" alt="A digit with four marked pixels, and the distribution that the model gives over the 17 levels of each; the true level is the orange bar."
 picture = test.floats()[21].to(DEVICE)
 rows, columns = test.shape[1:]
 top, middle, bottom = rows // 8, rows // 2, rows - 2
@@ -432,10 +640,15 @@ spots = [(top, columns // 2), (2 * top, columns // 4), (middle, columns // 2), (
 figures.show_predictions(models["DiagonalBiLSTM"], picture, spots)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Where the bits of an image are spent -->
+# <!-- board
+# Surprise at a pixel: $-\log_2 p(x_i \mid x_{<i})$. Little beside the digit, more on a stroke.
+# -->
+#
 # Beside the digit, where pixels are nearly always empty, the prediction is narrow. On a stroke the probability spreads over
 # many levels. The surprise at each pixel, $-\log_2 p(x_i \mid x_{<i})$, shows where the bits of an image are spent.
 
-# %%
+# %% board="figure" alt="Ten digits, and below each the bits of surprise at every pixel: bright spots lie on and near the strokes."
 some = test.floats()[20:30].to(DEVICE)
 with torch.no_grad():
     logits = models["DiagonalBiLSTM"](some)
@@ -444,10 +657,18 @@ surprise = F.cross_entropy(logits, level, reduction="none") / math.log(2)
 plots.show_rows({"image": some, "surprise": surprise / surprise.max()})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- question: Do predictions on ink get narrower, the more of the image has been read? -->
+# <!-- answer: Hardly: most of a digit says where the stroke goes on, not how dark a pixel at its edge is. -->
+#
+# <!-- slide: Row by row, predictions on ink stay wide -->
+# <!-- board
+# Entropy of the predictions on all test images: on ink at least 1 bit wider than elsewhere.
+# -->
+#
 # Does a prediction get narrower the more of the image has been read? Take the entropy of the predictions on all test
 # images, at the pixels with ink and at those without, and follow it down the rows.
 
-# %%
+# %% board="figure" alt="Mean entropy of a prediction by row: above 3 bits where there is ink, below 1 bit where there is none, nearly the same in all rows."
 with torch.no_grad():
     log_q = models["DiagonalBiLSTM"](test.floats().to(DEVICE)).log_softmax(dim=1).cpu()
 width = -(log_q.exp() * log_q).sum(dim=1) / math.log(2)  # entropy in bits, (N, C, H, W)
@@ -468,26 +689,46 @@ if DATASET == "digits":
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### See its predictions yourself
 #
+# <!-- slide: Each pixel: what is read, what is expected -->
+# <!-- board
+# Go along a row: where does the prediction widen?
+# -->
+#
 # Run the cell and click any pixel. Below each network's receptive field stands what it expects there, the level that came
 # in red. Go along a row with the slider of the columns, and watch the prediction widen at the edge of a
 # stroke. Near the left and right edges the Row LSTM reads less than the Diagonal BiLSTM. Do the two predictions differ there?
 
-# %% tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of receptive fields: a digit with one pixel chosen, what RowLSTM and DiagonalBiLSTM read before they predict it, and the distribution of each over the levels."
 explorers.pixel_explorer(models, test.floats()[20:32], pixel=(3, 1))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Red, then green, then blue
 #
+# <!-- minutes: 6 -->
+# <!-- slide: Red, then green, then blue -->
+# <!-- board
+# A colour pixel has three values, and they are not independent. The chain rule goes on within the pixel:
+# -->
+#
 # A colour pixel has three values, and they are not independent. So the chain rule goes on within the pixel:
 #
+# <!-- board -->
 # $$p(x_{i}) = p(x_{i,R} \mid x_{<i})\; p(x_{i,G} \mid x_{<i}, x_{i,R})\; p(x_{i,B} \mid x_{<i}, x_{i,R}, x_{i,G}).$$
+#
+# <!-- question: Which colours of its own pixel may green read, and which may blue? -->
+# <!-- answer: Green: red. Blue: red and green. No colour reads itself or a later one. -->
+#
+# <!-- slide: What the order of the colours is worth -->
+# <!-- board
+# The same network from the same weights, once with the three values of a pixel independent given the pixels before.
+# -->
 #
 # The masks see to it. Features are shared out among the colours; green may read the red of its own pixel, and no
 # colour reads itself or a later one. What is that worth? `colour_digits` are the digits in two random colours each. We
 # train the same network twice from the same weights, once with the first layer's own-pixel weights masked for all colours, so that the three
 # values of a pixel are independent given the pixels before.
 
-# %%
+# %% alt="Ten digits of 8 by 8 pixels, each in one colour on a background of another."
 colours = load("colour_digits"), load("colour_digits", "test")
 plots.show_images(colours[1].floats()[:10], columns=10)
 
@@ -506,7 +747,7 @@ with_order, without = (
 )
 print(f"the order R, G, B saves at least 0.1 bits/dim: {without - with_order > 0.1}")
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 print(f"in order {with_order:.3f}, independent colours {without:.3f} bits/dim on the test images")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -514,7 +755,7 @@ print(f"in order {with_order:.3f}, independent colours {without:.3f} bits/dim on
 # lie on a line in the cube of red, green and blue. Do those of the samples? We ask for the share of their variance along the
 # best line (the first principal component).
 
-# %%
+# %% board="figure" alt="Ten coloured samples of two models below each other, and ten real images. Colours drawn in order keep to a few shades an image; independent ones are a mix of all."
 drawn = {
     "in order": ordered.sample(100).cpu(), "independent colours": unordered.sample(100).cpu(),
     "real": colours[1].floats()[:100],
@@ -535,12 +776,21 @@ print(f"in order, at least 0.05 more than independent: {share['in order'] > shar
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Drawing takes one step a value
 #
+# <!-- minutes: 7 -->
+# <!-- slide: Drawing takes one step a value -->
+# <!-- board
+# The wavefront speeds up **training**, where the whole image is known. In **ancestral sampling** a value is drawn before the next can be
+# predicted. The states of finished pixels stay what they are, and are kept.
+# -->
+# <!-- question: How many steps, one after the other, for a colour image of 32 by 32 pixels? -->
+# <!-- answer: $3 \cdot 32^2 = 3072$. -->
+#
 # The wavefront speeds up **training**, where the whole image is known. To sample (**ancestral sampling**), a pixel must be drawn before the next
 # can be predicted: $N^2$ steps one after the other, three times as many in colour. At least a step need not be a pass
 # over the whole image. The states of finished pixels stay what they are, so `sample` keeps them. Lesson {{pixelcnn}} looks at what
 # that saves.
 
-# %%
+# %% name="samples" alt="Twelve samples each of RowLSTM and DiagonalBiLSTM, and twelve real digits; some of the samples can be read as digits."
 samples = {name: model.sample(12) for name, model in models.items()}
 plots.show_rows({**samples, "real": test.floats()[20:32]})
 
@@ -551,16 +801,21 @@ plots.show_rows({**samples, "real": test.floats()[20:32]})
 # next, the bars are $p(x_i \mid x_{<i})$, and red is the level that will be drawn. Most draws change little: find the few
 # pixels that decide which digit this will be.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] alt="Still picture of the explorer of drawing: a digit of which 32 of 64 pixels are drawn, the distribution for the next one, and seven others at the same stage."
 explorers.drawing_explorer(models["DiagonalBiLSTM"])
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # ### Temperature
 #
+# <!-- slide: Below $T = 1$, samples look cleaner and vary less -->
+# <!-- board
+# **Temperature**: divide the logits by $T$ before drawing. As $T$ goes to 0, one image remains.
+# -->
+#
 # Dividing the logits by a temperature $T < 1$ before drawing makes probable values more probable.
 # Samples look cleaner and vary less. As $T$ goes to 0, one image remains. Scaling the last layer does it.
 
-# %%
+# %% board="figure" alt="Twelve samples at each of four temperatures: clean and alike at 0.5, noisy and varied at 1.3."
 def at_temperature(model, temperature):
     bolder = copy.deepcopy(model)
     with torch.no_grad():
@@ -573,6 +828,15 @@ model = models["DiagonalBiLSTM"]
 plots.show_rows({f"T = {t}": at_temperature(model, t).sample(12) for t in (0.5, 0.8, 1.0, 1.3)})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Exact at every temperature, but not $p(x)^{1/T}$ -->
+# <!-- board
+# Each conditional is sharpened by itself:
+#
+# $$q_T(x) = \prod_i \frac{p(x_i \mid x_{<i})^{1/T}}{Z_i(x_{<i})} \;\ne\; \frac{p(x)^{1/T}}{Z}.$$
+# -->
+# <!-- question: On `bars` at $T = 0.5$: do the probabilities of all images still sum to one? -->
+# <!-- answer: Yes: 1.000. The total variation distance to $p(x)^2 / Z$ is above 0.1. -->
+#
 # The samples follow another distribution, and it is as exact as the first: each conditional is still normalised, so the
 # product sums to one, and `log_prob` of the scaled model is the likelihood of its samples. But it is not
 # $p(x)^{1/T} / Z$. That would sharpen whole images, with one $Z$ for all. Here each conditional is sharpened by itself, and
@@ -588,6 +852,12 @@ print(f"their total variation distance to p(x)^2 / Z is above 0.1: {variation > 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Similarity of 256 levels
 #
+# <!-- minutes: 2 -->
+# <!-- slide: Neighbouring levels end up alike -->
+# <!-- board
+# 256 categories, each with its own row of weights in the last layer. Mean cosine between two rows, before and after 250 updates:
+# -->
+#
 # `strokes` are digits from a handwriting simulator, 28 by 28 pixels with 256 levels, like MNIST. We train a small
 # PixelCNN on their middle, 14 by 14 pixels, for 250 updates. To this network the levels are 256 unrelated categories.
 # Each has its own row of weights in the last layer. Do rows of neighbouring levels end up alike? We take the cosine
@@ -601,7 +871,7 @@ start = grey.head[-1].weight.detach().clone()
 fit(grey, middle, epochs=2, batch_size=16, learning_rate=2e-2);
 
 
-# %%
+# %% board="figure" alt="Mean cosine between the weights of two levels against their distance: around zero before training; after it, falling steadily from about 0.7 to below zero."
 def likeness(weight):
     """Mean cosine between the rows of levels that lie 1, 2, ... 200 apart; black and white left out."""
     rows = F.normalize(weight.detach().flatten(1), dim=1)[1:-1]
@@ -620,6 +890,9 @@ print(f"after: 1 apart more alike than 50 apart, 50 than 100, 100 than 200: "
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What PixelRNN is good for, and what it is not
 #
+# <!-- minutes: 3 -->
+# <!-- slide: Exact, but slow to train and to sample -->
+# <!-- board -->
 # | | |
 # | --- | --- |
 # | exact likelihood | adds up to one, compares across models |
@@ -627,6 +900,15 @@ print(f"after: 1 apart more alike than 50 apart, 50 than 100, 100 than 200: "
 # | slow to train | $2N - 1$ steps in a row (Row LSTM: $N$), where convolutions need none |
 # | slow to sample | one step a value |
 # | no features | no code to edit or to classify with |
+#
+# <!-- slide: Recap -->
+# <!-- board
+# 1. $p(x) = \prod_i p(x_i \mid x_{<i})$, in any order, without an assumption.
+# 2. Cross-entropy is $H(p) + KL(p \,\|\, q_\theta)$: training can lower only the KL.
+# 3. Places $m_j \le m_k < m_i$: output $i$ depends on earlier pixels alone.
+# 4. Pixels on one diagonal do not need each other: $2N - 1$ steps instead of $N^2$.
+# 5. Drawing needs one step a value, whatever the network.
+# -->
 #
 # [Lesson {{pixelcnn}}]({{pixelcnn}}_pixelcnn.ipynb) asks whether training can do without recurrence altogether.
 

@@ -39,7 +39,7 @@ print("everything that the lessons need is there:", start.ready(findings))
 # | what you see | what to do |
 # | --- | --- |
 # | a line `MISSING` above | what its arrow says |
-# | `No module named 'genlib'` | The kernel is another Python. Open the notebooks with `make lab`; or choose *Kernel, Change Kernel, Python 3 (ipykernel)* there |
+# | `No module named 'genlib'`, or genlib is not in this Python | The kernel is another Python. Open the notebooks with `make lab`; or choose *Kernel, Change Kernel, Python 3 (ipykernel)* there |
 # | the kernel died | Not enough memory: about 2 GB must be free. Shut down other notebooks (*Kernel, Shut Down All Kernels*) |
 # | a cell shows `[*]` and nothing happens | It is computing: lessons train networks, some cells for half a minute. *Kernel, Interrupt* ends it |
 # | an explorer is a still picture | It moves only where a kernel runs: run its cell, after those above it |
@@ -57,7 +57,7 @@ print("everything that the lessons need is there:", start.ready(findings))
 #
 # The data are small, and lie in memory as one tensor: images (B, C, H, W) with values in [0, 1].
 
-# %%
+# %% alt="Twenty handwritten digits, each of 8 by 8 grey pixels."
 from genlib import plots
 from genlib.data import load
 

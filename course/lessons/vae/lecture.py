@@ -67,7 +67,7 @@ torch.manual_seed(0);
 # Handwritten digits of 8 by 8 pixels. To begin with we make them black and white, so that a pixel is a Bernoulli variable
 # and the mathematics stays short. Grey levels return later. Numbers below come from test images.
 
-# %% name="data"
+# %% name="data" alt="Fourteen digits in 16 greys, and the same with every pixel black or white."
 grey, grey_test = load(DATASET), load(DATASET, "test")
 train, test = binarise(grey), binarise(grey_test)
 plots.show_rows({"grey": grey_test.floats()[:14], "binary": test.floats()[:14]})
@@ -113,7 +113,7 @@ x = test.floats()[:300].to(DEVICE)
 # Here is such a model with one latent number. Trust its training for now. All it can draw lies on a line. The codes
 # shown are equally spaced in probability: each stands for as much of the prior as its neighbour.
 
-# %% board="figure"
+# %% board="figure" alt="Fourteen images along one latent, from -2.1 to 2.1: a narrow 4 at one end turns through soft mixtures into a 1 or 2 at the other."
 line = VAE(train.shape, latent_dim=1).to(DEVICE)
 fit(line, train, epochs=EPOCHS, batch_size=128, learning_rate=1e-2)
 
@@ -160,7 +160,7 @@ log_evidence = log_joint.logsumexp(dim=0) + math.log(step)  # (B,)
 # to hit: of all images its posterior lies farthest from the prior. Nearly all of the evidence comes from a small part
 # of the line.
 
-# %% board="figure"
+# %% board="figure" alt="The prior p(z), wide around 0, and two posteriors, both narrow: that of a typical image lies within the prior, that of the hardest far out at -3."
 def integral(f):
     return f.sum(dim=0) * step
 
@@ -303,7 +303,7 @@ print(f"all four steps hold within 0.001 nats for all {len(x)} images")
 # -->
 # Here is the image with the largest gap.
 
-# %% board="figure"
+# %% board="figure" alt="The prior, the posterior of one image and q(z | x): q stands between the two, left of the posterior and a little wider."
 worst = gap.argmax()
 shown = {"p(z)": log_prior[:, 0], "p(z | x)": log_posterior[:, worst], "q(z | x)": log_q[:, worst]}
 plots.show_curves({name: value.exp().cpu() for name, value in shown.items()}, x=z[:, 0].cpu(),
@@ -427,7 +427,7 @@ print(f"with a baseline it is still larger:                            {ratio['s
 # Below is the typical distance between the average of n draws and the gradient itself. In training we take a single
 # draw per image and step, so what counts is the left end of this figure.
 
-# %% board="figure"
+# %% board="figure" alt="Error of three gradient estimates against the draws averaged, on logarithmic axes: three parallel falling lines, the score function highest by far, reparameterisation lowest."
 sizes = (1, 2, 5, 10, 20, 50, 100)
 errors = {
     name: [g.reshape(-1, k, 16).mean(dim=1).std(dim=0).norm().item() for k in sizes]
@@ -500,7 +500,7 @@ for _ in range(EPOCHS):
         bounds.append(bound.detach())
     history.append(torch.cat(bounds).mean().item())
 
-# %% board="figure"
+# %% board="figure" alt="The ELBO over 30 epochs: it climbs fast to -20, then slowly to about -18, and passes independent pixels, at -25, after the first epoch."
 alone = independent_pixels(train).log_prob(x.long().cpu()).flatten(1).sum(dim=1).mean().item()
 plots.show_curves({"ELBO, 16 latents": history}, xlabel="epoch", ylabel="nats per training image",
                   baselines={"independent pixels": alone})
@@ -549,7 +549,7 @@ evidence = ((log_joint + log_prior).logsumexp(dim=0) + 2 * math.log(0.1)).mean()
 #
 # Each point averages 1,000 codes for each of 100 test images: one bound of $k = 1000$, or a thousand of $k = 1$.
 
-# %% board="figure"
+# %% board="figure" alt="The gap between evidence and bound against the number of codes, on logarithmic axes: an almost straight fall, from 0.3 nats at one code to 0.002 at 1000."
 def bounds(model, ks=(1, 10, 100, 1000)):
     return {k: importance_bound(model, few.repeat(1000 // k, 1, 1, 1), k=k).mean().item() for k in ks}
 
@@ -634,7 +634,7 @@ if DATASET == "digits":
 # sampling**). Then each pixel is drawn on its own. Many papers leave this out and show the decoder's mean. It looks
 # better, and is not a draw.
 
-# %% board="figure"
+# %% board="figure" alt="Fourteen samples as the decoder's mean, in greys, as a draw of every pixel, with stray pixels, and fourteen real digits."
 with torch.random.fork_rng():  # the same codes for both
     drawn = wide.sample(14)
 plots.show_rows({"mean": wide.sample(14, mean=True), "draw": drawn, "real": few[:14]})
@@ -743,7 +743,7 @@ if DATASET == "digits":
 # the marginal KL depends on the prior. It is zero if samples and codes have the same distribution. For the model with two latents we can look at both densities,
 # here from -3 to 3, the brighter the denser.
 
-# %% board="figure"
+# %% board="figure" alt="Two densities in the plane: p(z) is round and smooth, q(z) is a star of bright ridges with gaps between them."
 with torch.no_grad():
     log_all = plane.posterior(x_train).log_prob(grid[:, None]).logsumexp(dim=1) - math.log(len(train))
     log_prior = plane.prior().log_prob(grid)
@@ -804,7 +804,7 @@ print(f"the mixture raises the ELBO by over 0.4 nats:   {gain > 0.4}")
 # decoder makes of the middle of this plane. Compare with lesson {{autoencoder}}: no Gaussian had to be fitted, the codes lie where
 # the prior is.
 
-# %% board="figure"
+# %% board="figure" alt="The codes of the test digits in the plane, each drawn as its digit: zeros, sixes, sevens and fours lie apart around the middle, where ones, eights and fives meet."
 with torch.no_grad():
     codes = plane.posterior(test.floats().to(DEVICE)).sample().cpu()
 plots.show_codes(codes, {"digit": test.labels})
@@ -815,7 +815,7 @@ plots.show_codes(codes, {"digit": test.labels})
 # The decoder's mean for codes on a grid, from $-2$ to 2. Between two digits stands a blend of both.
 # -->
 
-# %% board="figure"
+# %% board="figure" alt="A grid of images decoded from the plane, -2 to 2 both ways: digits change smoothly from place to place, from 7 and 4 at the left to 0 and 6 at the right."
 low, high = torch.full((2,), -2.0, device=DEVICE), torch.full((2,), 2.0, device=DEVICE)
 plots.show_code_grid(lambda z: F.pad(plane.decode(z), (1, 1, 1, 1), value=0.5), low, high, side=12)
 
@@ -845,7 +845,7 @@ print(f"farther than 2 from the middle lie 14 % of N(0, I), and of the codes ove
 # of the codes, as just printed. Go on to the corners: hardly any code was trained there, and the decoder answers all
 # the same.
 
-# %% board="figure" tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of the latent plane: codes drawn as digits with rings at one and two deviations of the prior, and the image decoded at the chosen point."
 explorers.latent_explorer(plane.decode, codes[:400], train.labels[:400])
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -917,7 +917,7 @@ for beta, (reconstruction, kl) in table.items():
 # At weight 6 no latent saves what it costs, and every latent dies. Then the decoder says the same for every code, and what
 # is left is our baseline, independent pixels. (The figure leaves weight 6 out: all its values are zero.)
 
-# %% board="figure"
+# %% board="figure" alt="KL of each of 16 latents, the busiest first, for three weights: with 0.1 all are used, with 1 they fall to zero by the fourteenth, with 3 only three are used."
 plots.show_curves({f"weight {beta}": kl for beta, (_, kl) in table.items() if beta < 6},
                   xlabel="latent, the busiest first", ylabel="KL, nats per image")
 
@@ -1149,7 +1149,7 @@ if DATASET == "digits":
 #
 # <!-- slide: Averages lose fine detail -->
 
-# %% board="figure"
+# %% board="figure" alt="A 4 slanted to the left, a 4 slanted to the right, and their mean, in which both are seen at half strength."
 pair = strokes(2, labels=4, same_hand=True, slant=torch.tensor([-10.0, 30.0])).floats()
 mixed = pair.mean(dim=0, keepdim=True)
 plots.show_images(torch.cat([pair, mixed]), columns=3, titles=["x", "x'", "mean"], size=1.3)
@@ -1179,7 +1179,7 @@ print(f"the mean of two digits has less than 60 % of the detail of one: {kept < 
 #
 # Now the categorical VAE of above: its means, its true draws, and for comparison draws from PixelCNN.
 
-# %% board="figure"
+# %% board="figure" alt="Twelve samples of the VAE as means and as draws, of the PixelCNN, and twelve real digits: the means are soft, the draws speckled, the PixelCNN's have clear strokes."
 model = greys["categorical"]
 with torch.random.fork_rng():  # the same codes
     drawn = model.sample(300)
@@ -1285,7 +1285,7 @@ with torch.no_grad():
     codes = hand.posterior(faces).mean.cpu()
 r2 = {"learnt": explained(codes, factors_of(hands_test))}
 
-# %% board="figure" tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="R squared of four factors by six latents: slant is read best from one, class from another, and most latents tell a little of several factors."
 latents = [f"$z_{j}$" for j in range(1, 7)]
 plots.show_tables(r2, rows=names, columns=latents)
 
@@ -1320,7 +1320,7 @@ print(f"and over 55 % of thickness and size:                {bool(together[[1, 2
 # picture red is what became brighter, blue what became darker. Does only this factor change? Look for a slider that changes two things
 # at once, and for one that turns a 3 into a 0.
 
-# %% board="figure" tags=["nbval-ignore-output"]
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of factors: a 3, its code decoded, the edited code decoded, and the change in orange and blue."
 explorer = explorers.factor_explorer(hand, faces[:40], r2["learnt"], names)
 explorer.latents[0].value += 2.0  # a first edit; controls can be set from code, too
 explorer
@@ -1438,7 +1438,7 @@ print(f"6 latents: within 0.25 nats of it:             {all(abs(value) < 0.25 fo
 for name, turn in (("random rotation", turns[1]), ("rotated with labels", turns[0])):
     r2[name] = explained(codes @ turn.cpu().T, factors_of(hands_test))
 
-# %% board="figure values" tags=["nbval-ignore-output"]
+# %% board="figure values" tags=["nbval-ignore-output"] alt="R squared of four factors by six latents, learnt, after a random rotation, and rotated with labels. Only in the last does each factor have one latent of its own."
 plots.show_tables(r2, rows=names, columns=latents)
 tidy = {name: table.amax(dim=1).mean().item() for name, table in r2.items()}
 for name, table in r2.items():
@@ -1467,7 +1467,7 @@ print(f"and the best latents hold more than in the others, by 0.1:   {lift > 0.1
 # second moves along the direction that the regression found for slant, the first axis of the model rotated with labels. The
 # others do the same for thickness and class.
 
-# %% board="figure" name="edits"
+# %% board="figure" name="edits" alt="One image edited along four axes: one latent changes slant with other things, three directions change slant, thickness, and the digit from 0 to 3."
 moves = torch.linspace(-2.5, 2.5, 11, device=DEVICE)
 axes = {"one latent: slant": torch.eye(6)[r2["learnt"][0].argmax()]}
 directions = F.normalize(weights[:6], dim=0).T  # (factors, latents)
@@ -1529,7 +1529,7 @@ print(f"the direction by more than 20 degrees:         {turned['direction: slant
 # Give the label $y$ to encoder and decoder, and everything above holds for $p(x \mid y)$ (Kingma et al., 2014b). The
 # code no longer has to carry the class, and is left with style. Each row below is one code, each column one label.
 
-# %% board="figure"
+# %% board="figure" alt="Four codes, each decoded with the ten labels: along a row the digit changes and the style stays."
 labelled = VAE(train.shape, latent_dim=8, n_classes=train.n_classes).to(DEVICE)
 fit(labelled, train, epochs=EPOCHS, batch_size=128, learning_rate=1e-2)
 n = train.n_classes
@@ -1568,7 +1568,7 @@ print(f"{mnist_vae.latent_dim} latents, {about.parameters:,} parameters in {abou
 # Its means and its draws, and below them draws of the GatedPixelCNN of lesson {{pixelcnn}}, which is pretrained too, on the same
 # images. (MNIST itself does not come with the course.)
 
-# %% board="figure"
+# %% board="figure" alt="Ten MNIST samples each: VAE means are smooth, VAE draws have broken edges, PixelCNN draws have clean strokes."
 with torch.random.fork_rng():  # the same codes
     drawn = mnist_vae.sample(300)
 means, by_pixel = mnist_vae.sample(300, mean=True), pretrained.load("gated_pixelcnn-mnist").to(DEVICE).sample(40)
@@ -1609,7 +1609,7 @@ print(f"independent pixels   exactly {alone}")
 # Now digits from another source. `strokes` simulates handwriting: no person wrote these, and the model has seen none of them.
 # Below each stands its copy, the mean for its likeliest code.
 
-# %% board="figure"
+# %% board="figure" alt="Ten drawn digits and their copies by the VAE: smoother, and the 7 comes back as a kind of 2."
 pictures = binarise(strokes(10, seed=1, labels=torch.arange(10))).floats().to(DEVICE)
 copies = mnist_vae.reconstruct(pictures)
 plots.show_rows({"drawn": pictures, "copy": copies})
@@ -1624,7 +1624,7 @@ print(f"the copies have less than 80 % of the detail: {detail(copies) < 0.8 * de
 # Smoother, and for the most part right. The 7 has a bar, and comes back as something like a 2: the codes have no place for it.
 # Next, straight lines between codes, from one digit to the third after it:
 
-# %% board="figure"
+# %% board="figure" alt="Three walks of eleven steps between two digits: 1 to 4, 4 to 7 and 6 to 9, the stroke bending on the way."
 with torch.no_grad():
     codes, t = mnist_vae.posterior(pictures).mean, torch.linspace(0, 1, 11, device=DEVICE)[:, None]
     paths = {f"{i} to {i + 3}": mnist_vae.decode(torch.lerp(codes[i], codes[i + 3], t)) for i in (1, 4, 6)}
