@@ -78,6 +78,7 @@ def write_explorer(running: Lab, path: Path, number: int = FRAMES) -> None:
                 z1, z2 = (float(x.get_attribute("aria-valuenow")) for x in explorer.handles())
                 assert 1.65 < hypot(z1, z2) < 1.95, f"({z1}, {z2}) is off the circle: set MIDDLE"
                 box, inside = explorer.root.bounding_box(), explorer.picture.bounding_box()
+                box["x"] -= 8  # labels begin at the very edge
                 box["width"] = inside["x"] + inside["width"] - box["x"]  # no margin at the right
                 frames.append(Image.open(io.BytesIO(opened.page.screenshot(clip=box))))
 
@@ -101,7 +102,7 @@ def write_animation(frames: list[Image.Image], path: Path) -> None:
 
 # ---------------------------------------------------------------- a slide
 
-DECK, HEADING = "pixelcnn", "The blind spot"
+DECK, HEADING = "pixelcnn", "A wedge is never read"
 # to the slide of this heading that has a picture, with all that comes up on it
 TURN = """heading => {
     const slides = [...document.querySelectorAll(".reveal .slides section")]

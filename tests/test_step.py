@@ -218,3 +218,36 @@ def test_asking_and_judging_stand_alone():
     about.reveal = False
     with pytest.raises(Wrong, match="at .* it is [^,]*$"):
         about.judge(cases, about.ask(lambda x: right(x) + x[:, 0], cases))
+
+
+@pytest.mark.parametrize(
+    ("weights", "says"),
+    [
+        ((1.0, 0.0), "the second is missing in your result."),
+        ((2.0, -1.0), "the first counts twice and the second has the wrong sign in your result."),
+        ((1.0, 0.7), "the second counts 0.7 times in your result."),
+        ((2.0, 2.0), "your result is twice the right one"),
+    ],
+)
+def test_the_weight_of_a_part_is_named(weights, says):
+    @step(
+        lambda g: [tame("four numbers", x=normal(g, 4)), tame("two numbers", x=normal(g, 2))],
+        parts=lambda x: {"the first": x.exp(), "the second": x.square()},
+    )
+    def both(x):
+        return x.exp() + x.square()
+
+    a, b = weights
+    assert says in told(both, lambda x: a * x.exp() + b * x.square())
+    assert "is wrong: at [" in told(both, lambda x: x.exp() + x.sin())
+
+
+def test_weights_that_fit_whatever_came_are_no_explanation():
+    @step(
+        lambda g: [tame("one", x=normal(g, 1)), tame("another", x=normal(g, 1))],
+        parts=lambda x: {"the first": x.exp(), "the second": x.square()},
+    )
+    def both(x):
+        return x.exp() + x.square()
+
+    assert "counts" not in told(both, lambda x: x.exp() + 0.37 * x.square())

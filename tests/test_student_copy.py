@@ -1,5 +1,6 @@
 """`make student`: what a class gets, and that no answer is in it."""
 
+import contextlib
 import json
 import os
 import re
@@ -140,7 +141,12 @@ def test_make_lab_opens_the_notebooks_and_a_lesson_finds_its_genlib(copy):
             assert_no_grading_menus(f"http://127.0.0.1:{port}/lab/tree/notebooks", names)
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
+        server.wait(
+            30
+        )  # it is make that ends; JupyterLab goes on until its kernels have ended, or for ever
+        with contextlib.suppress(ProcessLookupError):
+            time.sleep(2)
+            os.killpg(server.pid, signal.SIGKILL)
         shutil.rmtree(borrowed)  # links only
     where = subprocess.run(
         [ROOT / ".venv/bin/python", "-c", "import genlib; print(genlib.__file__)"],

@@ -6,7 +6,7 @@ better than one number that is wrong, and needs no table.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor, allclose, cat, isclose, isfinite, isinf, isnan, where
 from course.checking.core import Case, same
 
 Numbers = Set[float]
+Parts = Mapping[str, Tensor]  # what a result is the sum of, by a name
 
 FACTORS = {  # the right result times this
     -1.0: "the sign is wrong: what is wanted is minus your result.",
@@ -24,6 +25,8 @@ FACTORS = {  # the right result times this
     1 / math.log(10): "you take logarithms to base 10 where natural ones are wanted.",
     math.log(10): "you take natural logarithms where those to base 10 are wanted.",
     100.0: "these are percentages: return the shares themselves, between 0 and 1.",
+    math.log(2) ** 2: "you multiply by ln 2 where you should divide by it.",
+    1 / math.log(2) ** 2: "you divide by ln 2 where you should multiply by it.",
     2.0: "your result is twice the right one: a factor 1/2 is missing, or something is counted twice.",
     0.5: "your result is half the right one: a factor 1/2 is too much, or something is left out.",
 }  # fmt: skip
@@ -50,6 +53,7 @@ def explain(
     numbers: Numbers = frozenset(),
     reveal: bool = True,
     probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
+    parts: Sequence[Sequence[Parts]] = (),
 ) -> str:
     """What to say about results that are wrong, and that no table knows.
 
@@ -61,6 +65,7 @@ def explain(
         reveal: whether to say what would have been right, as for exercises.
         probe: a case, the first wrong result (finite, and of the right shape) and the right one -> words or None;
             asked before the last resort.
+        parts: of each result of each call, if they are known: the right result is their sum.
 
     Example:
         >>> case, x = Case("three numbers", {}), torch.rand(3)
@@ -102,6 +107,8 @@ def explain(
         )
     chosen = [pairs[i] for i in ordinary or range(len(cases))]
     if all(a.shape == b.shape for a, b in chosen):
+        if parts and (words := _weighed(chosen, [parts[i][place] for i in ordinary])):
+            return f"{of}{words}"
         words = _related(chosen, [cases[i] for i in ordinary or range(len(cases))], reveal)
         if words:
             return f"{of}{words}"
@@ -173,7 +180,7 @@ def _where_from(case: Case) -> str:
     if any(isinf(x).any() for x in numbers if x.is_floating_point()):
         return "inf - inf, or 0 times inf: this input holds infinities"
     if any((x == 0).any() for x in numbers if x.is_floating_point()):  # labels divide nothing
-        return "0/0, 0 times log 0, or inf - inf: this input holds zeros"
+        return "0/0, 0 times log 0, inf - inf, or the logarithm of a negative number: this input holds zeros"
     return "0/0, inf/inf, or inf - inf, as after an exp that overflows, or the root or logarithm of a negative number"
 
 
@@ -242,6 +249,42 @@ def _quantities(case: Case) -> Iterator[tuple[str, float]]:
             yield f"`{key}`", x
 
 
+def _weighed(pairs: Sequence[tuple[Tensor, Tensor]], parts: Sequence[Parts]) -> str | None:
+    """Which parts of a sum have another weight than 1, if weights explain what came.
+
+    Example:
+        >>> x, y = torch.rand(2, 5)
+        >>> _weighed([(x - y, x + y)], [{"the first": x, "the second": y}])
+        'the second has the wrong sign in your result.'
+    """
+    got = cat([a.double().flatten() for a, _ in pairs])
+    columns = [
+        cat([several[name].double().expand_as(b).flatten() for several, (_, b) in zip(parts, pairs, strict=True)])
+        for name in parts[0]
+    ]  # fmt: skip
+    if not columns or len(got) < len(columns) or not isfinite(got).all():
+        return None
+    matrix = torch.stack(columns, dim=1)
+    size = matrix.norm(dim=0).clamp_min(1e-30)
+    if torch.linalg.matrix_rank(matrix / size, rtol=1e-3) < len(columns):
+        return None
+    weights = torch.linalg.lstsq(matrix / size, got[:, None], driver="gelsd").solution[:, 0] / size
+    if not allclose(matrix @ weights, got, rtol=1e-4, atol=1e-5):
+        return None
+    known = {0.0: "is missing", -1.0: "has the wrong sign", 2.0: "counts twice", 0.5: "counts half"}
+    said: dict[str, list[str]] = {}
+    for name, weight in zip(parts[0], weights.tolist(), strict=True):
+        near = next((x for x in (1.0, *known) if math.isclose(weight, x, abs_tol=3e-3)), None)
+        if near is None and len(got) == len(columns):  # some weights fit whatever came
+            return None
+        if near != 1:
+            said.setdefault(known.get(near, f"counts {weight:.4g} times"), []).append(name)
+    if not said or any(len(names) == len(columns) for names in said.values()):
+        return None
+    each = [f"{name} {verb}" for verb, names in said.items() for name in names]
+    return f"{', '.join(each[:-1])}{' and ' if each[1:] else ''}{each[-1]} in your result."
+
+
 def _constant_of(found: Sequence[Tensor]) -> list[float] | None:
     """One number a case, if each case has only one."""
     means = []
@@ -286,6 +329,9 @@ def _times(
             what = _form_of([sign * x for x in factors], cases, form)
             if what:
                 minus = "minus " if sign < 0 else ""
+                given = cases[0].arguments.get(what.strip("`"))
+                if isinstance(given, float):  # over an area nothing is averaged
+                    words = words.split(":")[0].removesuffix(" once too often") + " once too often."
                 return f"your result is {minus}the right one " + words.format(what)
     if all(math.isclose(x, factors[0], rel_tol=3e-4) for x in factors) and factors[0]:
         if abs(factors[0] - 1) < 2e-3:

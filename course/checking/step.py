@@ -86,6 +86,8 @@ class Step:
             wrong functions are read too. It takes whatever a student returns, and may raise `Wrong`.
         probes: a case and its results -> words or None; asked where values are wrong, but finite and of the right
             shapes, and no entry of the table fits; of extreme cases only if the others are right.
+        parts: the arguments of `right` -> the parts whose sum the result is, each by a name ("the mean"); of several
+            results a tuple, {} for a result without parts. A part that is missing, or counts twice, is then named.
         zeros: what to add for an answer that is 0 or False everywhere.
         properties: a case and its results -> words or None; asked once values are right, or not compared.
         live: an answer and a generator -> words or None, last of all; asked in a student's notebook, not by
@@ -126,6 +128,7 @@ class Step:
         around: Callable[[Answer], Answer] | None = None,
         read: Callable[..., Any] | None = None,
         probes: Sequence[Property] = (),
+        parts: Callable[..., Any] | None = None,
         zeros: str = "",
         properties: Sequence[Property] = (),
         probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
@@ -140,7 +143,7 @@ class Step:
         self.compared = not random if compared is None else compared
         self.view, self.told, self.play = view, told, play
         self.around, self.read, self.zeros, self.changed = around, read, zeros, changed
-        self.probe, self.probes = probe, tuple(probes)
+        self.probe, self.probes, self.parts = probe, tuple(probes), parts
         self.properties, self.live = tuple(properties), tuple(live)
         self.wrong: dict[str, Callable[..., Any]] = {}
         self.reveal = True
@@ -268,7 +271,7 @@ class Step:
 
         made = copy.copy(self)
         made.results, made.properties = (self.results[n],), ()
-        made.probe = None
+        made.probe = made.parts = None
         made.right = one(self.right)
         made.wrong = {words: one(wrong) for words, wrong in self.wrong.items()}
         # zeros in one of several results have a reason, which the table may know
@@ -321,8 +324,16 @@ class Step:
                 self._all_asked(self.probes, *self._ordinary_first(cases, given, wanted))
             _raise(
                 explain(
-                    self.name, cases, given, wanted, self.results, numbers, self.reveal, self.probe
-                )
+                    self.name,
+                    cases,
+                    given,
+                    wanted,
+                    self.results,
+                    numbers,
+                    self.reveal,
+                    self.probe,
+                    self._parts(cases),
+                )  # fmt: skip
             )
         self._check_kinds(given, wanted)
         if not self.compared:
@@ -426,6 +437,10 @@ class Step:
         if self.told is not None:
             return self.told(case)
         return case.arguments if self.view is None else self.view(*case.arguments.values())
+
+    def _parts(self, cases: Sequence[Case]) -> list[tuple]:
+        made = [self.parts(*self._arguments(case).values()) for case in cases] if self.parts else []
+        return [x if isinstance(x, tuple) else (x,) for x in made]
 
     def _reading(self, answer: Answer) -> Answer:
         return answer if self.read is None else _Reading(answer, self.read)

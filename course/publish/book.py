@@ -208,8 +208,8 @@ def ways_to_open(at: Path, repository: str) -> str:
         repository: the course's address; empty if it has none.
 
     Example:
-        >>> print(ways_to_open(Path("notebooks/05_vae.ipynb"), ""))
-        <p class="ways-to-open"><a href="../notebooks/05_vae.ipynb" download>Download the notebook</a></p>
+        >>> print(ways_to_open(Path("notebooks/02_toy.ipynb"), ""))
+        <p class="ways-to-open"><a href="../notebooks/02_toy.ipynb" download>Download the notebook</a></p>
     """
     links = [f'<a href="../{at.as_posix()}" download>Download the notebook</a>']
     path, name = urllib.parse.quote(at.as_posix()), repository.removeprefix("https://github.com/")

@@ -60,10 +60,10 @@ def _error(a: Tensor, b: Tensor) -> Tensor:
 
 @step(
     lambda g: [
-        tame("6 images", **_two_models(g, 6, 3.0)),
-        tame("20 images, b ahead", **_two_models(g, 20, -3.0)),
-        hard("2 images", **_two_models(g, 2, 1.0)),
-        extreme("a lead of thousands of nats", **_two_models(g, 12, 3e4)),
+        tame("7 images", **_two_models(g, 7, 3.0)),
+        tame("21 images, b ahead", **_two_models(g, 21, -3.0)),
+        hard("3 images", **_two_models(g, 3, 1.0)),
+        extreme("a lead of thousands of nats", **_two_models(g, 13, 3e4)),
     ],
     results=("the lead of a", "its standard error"),
     passes="image by image, what is hard for both models cancels.",
@@ -120,6 +120,8 @@ difference.wrong = {
         lambda a, b: (None, (a - b).std() / math.sqrt(len(a) - 1)),
     "this is the square of the error, the variance of the mean: take its root.":
         lambda a, b: (None, (a - b).var() / len(a)),
+    "you take the variance of the differences: take their standard deviation.":
+        lambda a, b: (None, (a - b).var() / math.sqrt(len(a))),
     "this is the error of the mean of a alone: the lead depends on b too.":
         lambda a, b: (None, a.std() / math.sqrt(len(a))),
     "your deviation is that of the sums a + b: take that of the differences.": lambda a, b: (None, _error(a, -b)),
@@ -152,6 +154,7 @@ def _in_bits(log_density: Tensor, levels: int, dims: int) -> Tensor:
         _densities(g, 16, 64, 4),
         _densities(g, 3, 5, 6),
         _densities(g, 2, 100, 1),
+        _densities(g, 256, 3072, 2),
         hard("a flat density", log_density=0 * normal(g, 3), levels=17, dims=12),
     ],
     passes="density times the width of a cell, for every value, and then in bits.",
@@ -194,10 +197,6 @@ bits.wrong = {
         lambda log_density, levels, dims: -_in_bits(log_density, levels, dims),
     "a high density costs you many bits: likely images should cost few, so subtract it.":
         lambda log_density, levels, dims: _in_bits(-log_density, levels, dims),
-    "your correction is 8 bits, for 256 levels: it is log2 of the levels that are given.":
-        lambda log_density, levels, dims: _in_bits(log_density, 256, dims),
-    "you divide by ln 10, which makes digits of the decimal system: a bit is ln 2 nats.":
-        lambda log_density, levels, dims: _in_bits(log_density, levels, dims) * LN2 / math.log(10),
     "you multiply by ln 2: from nats to bits you divide.":
         lambda log_density, levels, dims: (math.log(levels) - log_density / dims) * LN2,
     "levels and dims are in each other's place: the third argument is the number of values.":
@@ -283,6 +282,9 @@ divergences.wrong = {
     "this is the cross-entropy: the entropy of p is still in it. KL(p || p) must be 0.":
         lambda p, q: (-xlogy(p, q).sum(), None),
     "this is minus the entropy of p: the logarithm is of p / q.": lambda p, q: (xlogy(p, p).sum(), None),
+    "you subtract two entropies: p weighs both logarithms, that of p and that of q.":
+        lambda p, q: (xlogy(p, p).sum() - xlogy(q, q).sum(), None),
+    "in the first you weigh by q: p belongs in front of log(p / q).": lambda p, q: (-_kl(q, p), None),
     "the weights are missing: each logarithm counts as often as p draws its entry.":
         lambda p, q: ((p / q).log().sum(), None),
     "you average the two directions: return them one by one, for they say different things.":
@@ -388,8 +390,6 @@ mixture.wrong = {
         lambda log_p, log_noise, w: log_noise + math.log1p(-w),
     "your mixture is half and half: it has the weights w and 1 - w.":
         lambda log_p, log_noise, w: logaddexp(log_p, log_noise) - LN2,
-    "the noise has the weight 1 + w: `math.log1p` is the logarithm of 1 plus its argument, so give it -w.":
-        lambda log_p, log_noise, w: logaddexp(log_p + math.log(w), log_noise + math.log1p(w)),
     "both parts have the weight w: what is left for the noise is 1 - w.":
         lambda log_p, log_noise, w: logaddexp(log_p, log_noise) + math.log(w),
     "the logarithm at the end is missing: this is the probability itself.":
@@ -431,8 +431,12 @@ def _correction(counts: Tensor) -> Tensor:
 @step(
     lambda g: [
         tame("5 kinds, all seen", **_counts(g, 5, 0)),
-        tame("3 kinds, all seen", **_counts(g, 3, 0)),
+        tame(
+            "4 kinds, all seen, one of them once",
+            counts=tensor([1, 4, 4, 7])[randperm(4, generator=g)],
+        ),
         hard("a single kind", **_counts(g, 1, 0)),
+        extreme("2000 kinds, each seen once", counts=torch.ones(2000).long()),
         extreme("9 kinds, 3 of them never seen", **_counts(g, 9, 3)),
         extreme("4 kinds, 2 of them never seen", **_counts(g, 4, 2)),
         extreme("4 kinds, of which one comes always", **_counts(g, 4, 3)),
@@ -492,6 +496,12 @@ entropy.wrong = {
         lambda counts: (None, _plain(counts) + _correction(counts) * counts.sum().square()),
     "your correction divides by the length of the table: N is how many samples were counted.":
         lambda counts: (None, _plain(counts) + ((counts > 0).sum() - 1) / (2 * len(counts))),
+    "you divide the plain entropy too by 2 N: brackets around (m - 1) / (2 N) alone.":
+        lambda counts: (None, (_plain(counts) + (counts > 0).sum() - 1) / (2 * counts.sum())),
+    "your N is the sum of the shares, which is 1: it is the sum of the counts.":
+        lambda counts: (None, _plain(counts) + _correction(counts) * counts.sum()),
+    "you count kinds that were seen twice or more: once is enough.":
+        lambda counts: (None, _plain(counts) + ((counts > 1).sum() - 1) / (2 * counts.sum())),
     "you divide 1 alone by 2 N: brackets around m - 1.":
         lambda counts: (None, _plain(counts) + (counts > 0).sum() - 1 / (2 * counts.sum())),
     "your m is the largest count: it is how many kinds were seen.":
@@ -500,8 +510,6 @@ entropy.wrong = {
         lambda counts: (None, _plain(counts) + (counts.sum() - 1) / (2 * counts.sum())),
     "you take a softmax of the counts: their shares are the counts over their sum.":
         lambda counts: (_plain(softmax(counts.double(), 0)), None),
-    "your correction is in bits: (m - 1) / (2 N) is in nats, as the entropy is.":
-        lambda counts: (None, _plain(counts) + _correction(counts) / LN2),
 }  # fmt: skip
 
 
@@ -555,7 +563,7 @@ def _nearest_ball(real: Tensor, fake: Tensor, k: int) -> tuple:
     lambda g: [
         tame("points in the plane", **_points(g, 80, 70, 2, 3)),
         tame("k = 1", **_points(g, 60, 65, 2, 1)),
-        tame("features of 8 numbers", **_points(g, 70, 60, 8, 5)),
+        tame("features of 8 numbers", **_points(g, 60, 60, 8, 5)),
         hard("few points on a line, and all are neighbours", **_points(g, 4, 6, 1, 3)),
         hard("whole numbers, some of them twice", **_on_a_line(g)),
     ],
@@ -589,8 +597,8 @@ precision_recall.wrong = {
     "you leave a point itself out by its distance 0, but `torch.cdist` rounds, and of many points finds a little more: "
     "leave it out by its place.":
         _of_radius(lambda among, k: among.masked_fill(among == 0, math.inf).kthvalue(k, dim=1).values),
-    "your balls reach one neighbour too far: `kthvalue` counts from 1, and the point itself is the first.":
-        _of_radius(lambda among, k: among.kthvalue(k + 2, dim=1).values),
+    "your balls reach one neighbour too far: with the point itself left out, the k-th smallest is `kthvalue(k)`.":
+        _of_radius(lambda among, k: among.fill_diagonal_(math.inf).kthvalue(k + 1, dim=1).values),
     "all your balls have one size, the mean of the radii: each reaches to its own k-th neighbour.":
         _of_radius(lambda among, k: among.kthvalue(k + 1, dim=1).values.mean()),
     "all your balls are as large as the largest: each reaches to its own k-th neighbour.":
@@ -606,12 +614,16 @@ precision_recall.wrong = {
             (cdist(fake, real) <= cdist(real, fake).kthvalue(k, dim=1).values).any(dim=1).to(real).mean(), None
         ),
     "your radius is one of the largest distances: the nearest are wanted, `topk(..., largest=False)`.":
+        _of_radius(lambda among, k: among.topk(k + 1, dim=1).values[:, -1]),
+    "your radius is the k-th largest distance: the nearest are wanted, `topk(..., largest=False)`.":
         _of_radius(lambda among, k: among.topk(k, dim=1).values[:, -1]),
     "you add up absolute differences: take the Euclidean distance.":
         lambda real, fake, k: (
             (cdist(fake, real, 1) <= cdist(real, real, 1).kthvalue(k + 1, dim=1).values).any(1).to(real).mean(), None
         ),
-    "you count a fake once for every ball that it lies in (the density of Naeem et al., 2020): one ball is enough.":
+    "you count a fake once for every ball that it lies in: one is enough, `.any(dim=1)`.":
+        lambda real, fake, k: (_hits(fake, real, k).sum(1).to(real).mean(), None),
+    "you divide the balls that each fake lies in by k (the density of Naeem et al., 2020): one ball is enough.":
         lambda real, fake, k: (_hits(fake, real, k).sum(1).to(real).mean() / k, None),
     "you compare squares of distances with radii that are not squared: both or neither.":
         lambda real, fake, k: (
@@ -668,6 +680,7 @@ def _ratio(slow: Tensor, fast: Tensor) -> Tensor:
         tame("7 runs of each", **_timings(g, 7)),
         hard("2 runs of each", **_timings(g, 2)),
         hard("a single run of each", **_timings(g, 1)),
+        hard("a second that is slower", slow=_timings(g, 5)["fast"], fast=_timings(g, 5)["slow"]),
         extreme("runs of nanoseconds", **_timings(g, 5, seconds=2e-9)),
     ],
     passes="medians forgive the run that was disturbed, and a ratio forgives a slow machine.",
@@ -715,7 +728,6 @@ speed_up.wrong = {
     "this is the share of time that is saved: a speed-up is the ratio of the times.":
         lambda slow, fast: 1 - _ratio(fast, slow),
     "you subtract 1: ten times as fast is 10.": lambda slow, fast: _ratio(slow, fast) - 1,
-    "this is in percent: ten times as fast is 10.": lambda slow, fast: 100 * _ratio(slow, fast),
     "you compare the best runs: a minimum falls the longer you try. Take medians.": _in_order(lambda n: 0),
     "you compare the worst runs: these say most about what else the machine did. Take medians.":
         _in_order(lambda n: -1),
@@ -789,18 +801,16 @@ def _which_row(case: Case, got: Tensor) -> str | None:
     off = (got != ~beats.any(dim=1)).nonzero()
     if got.dtype != torch.bool or not len(off):
         return None
-    row = int(off[0])
+    row, digits = int(off[0]), 7 if "digit" in case.label or "hair" in case.label else 2
     if not beats[row].any():
-        return (
-            f"for {case.label} no row beats row {row}, {_row(table[row])}, and you call it beaten."
-        )
+        return f"for {case.label} no row beats row {row}, {_row(table[row], digits)}, and you call it beaten."
     by = int(beats[row].nonzero()[0])
-    told = f"for {case.label} you call row {row} unbeaten, {_row(table[row])}"
-    return f"{told}, but row {by} beats it, {_row(table[by])}."
+    told = f"for {case.label} you call row {row} unbeaten, {_row(table[row], digits)}"
+    return f"{told}, but row {by} beats it, {_row(table[by], digits)}."
 
 
-def _row(values: Tensor) -> str:
-    return "(" + ", ".join(f"{value:.2f}" for value in values.tolist()) + ")"
+def _row(values: Tensor, digits: int) -> str:
+    return "(" + ", ".join(f"{value:.{digits}f}" for value in values.tolist()) + ")"
 
 
 @step(
@@ -811,6 +821,7 @@ def _row(values: Tensor) -> str:
         hard("a single row", table=normal(g, 1, 3)),
         hard("a single column", **_any_units(g, LEVELS[:, :1])),
         hard("rows that differ in the fourth digit", table=5 + normal(g, 9, 2) / 1000),
+        hard("a lead by a hair", table=tensor([[1.0, 2.0], [1.0 + 3e-7, 2.0]])),
         hard("rows that are all equal", table=normal(g, 1, 2).repeat(3, 1)),
         hard("rows without a likelihood, -inf", **_any_units(g, NO_LIKELIHOOD, -math.inf)),
     ],
@@ -855,7 +866,7 @@ unbeaten.wrong = {
         lambda table: _beats(table).any(dim=0),
     "you rank by places, added over the columns: that is another question. Ask for each row whether another beats it.":
         _best_mean_rank,
-    "you keep every row: is the comparison of each with all others there?":
+    "you keep every row: is each compared with all others, and is one that beats it enough (`any`)?":
         lambda table: zeros_like(table[:, 0]) == 0,
     "you take as beaten what is not best, or not finite: -inf loses its column, and no more.":
         lambda table: ~_beats(table).any(dim=1) & ~isinf(table).any(dim=1),

@@ -87,8 +87,11 @@ def _detached(answer: Answer, g: torch.Generator) -> str | None:
     results=("x", "log p(x)"),
     dtype="same",
     live=[_detached],
+    parts=lambda g, z: ({}, {
+        "- z^2 / 2": -0.5 * z.square(), "the constant, - log(2 pi) / 2,": 0 * z - HALF_LOG_2PI,
+        "- log |g'(z)|": -_slope(g, z).abs().log()}),
     passes="log p(z), less the logarithm of how much g stretches.",
-)
+)  # fmt: skip
 def pushforward(g: Callable[[Tensor], Tensor], z: Tensor) -> tuple[Tensor, Tensor]:
     r"""Check `pushforward(g, z)`: x = g(z), and the log density of x when z is drawn from N(0, 1).
 
@@ -113,16 +116,10 @@ pushforward.wrong = {
     "this is the log density of z: where g is steep the same probability is spread over more x, so subtract "
     "log |g'(z)|.":
         _density(lambda x, z, slope: _log_normal(z)),
-    "you add log |g'(z)|: a steep g spreads the probability out, so subtract it.":
-        _density(lambda x, z, slope: _log_normal(z) + slope.abs().log()),
     "you put x into the normal density: it is z that is drawn from N(0, 1).":
         _density(lambda x, z, slope: _log_normal(x) - slope.abs().log()),
     "this is the normal density of x, as if the generator did nothing: take that of z, and divide by the slope.":
         _density(lambda x, z, slope: _log_normal(x)),
-    "the constant of the normal density is missing: subtract log(2 pi) / 2.":
-        _density(lambda x, z, slope: -0.5 * z.square() - slope.abs().log()),
-    "you subtract log(2 pi): it stands under a square root, so subtract half of it.":
-        _density(lambda x, z, slope: _log_normal(z) - HALF_LOG_2PI - slope.abs().log()),
     "this is the density: return its logarithm.": _density(lambda x, z, slope: _log_normal(z).exp() / slope.abs()),
     "you subtract the slope itself: subtract its logarithm.":
         _density(lambda x, z, slope: _log_normal(z) - slope.abs()),
@@ -170,6 +167,10 @@ def _cross_entropy(probability: Tensor, label: int) -> Tensor:
         extreme("a discriminator that is surer still, and wrong", **_mistaken(g, SURE)),
     ],
     gradient="real fake",
+    parts=lambda real, fake: {
+        "the real half": softplus(-real).mean(),
+        "the fake half": softplus(fake).mean(),
+    },
     passes="both halves, each a mean, and finite for every logit.",
 )
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
@@ -191,19 +192,14 @@ def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
 discriminator_loss.wrong = {
     "you take sums: an expectation is a mean, over the real ones and over the fakes each.":
         lambda real, fake: softplus(-real).sum() + softplus(fake).sum(),
-    "only the real half is there: D must also call the fakes fake.": lambda real, fake: softplus(-real).mean(),
-    "only the fake half is there: D must also call the real ones real.": lambda real, fake: softplus(fake).mean(),
     "the labels are swapped: your D learns to call the fakes real. Real ones want a large logit.":
         lambda real, fake: _of_d(-real, -fake),
     'both halves want the answer "real": for a fake it is log(1 - D) that counts.':
         lambda real, fake: _of_d(real, -fake),
     "this is the value V(D, G), which D maximises: a loss is minimised, so turn the sign.":
         lambda real, fake: -_of_d(real, fake),
-    "you average the two halves: add them up.": lambda real, fake: 0.5 * _of_d(real, fake),
     "you average over real ones and fakes together: take the mean of each, and add the two.":
         lambda real, fake: softplus(cat([-real, fake])).mean(),
-    "you take the difference of the two halves: add them up.":
-        lambda real, fake: softplus(-real).mean() - softplus(fake).mean(),
     "the sigmoid is taken twice: `real` and `fake` are logits, so use them as they are.":
         lambda real, fake: _of_d(sigmoid(real), sigmoid(fake)),
     "the logarithm is missing: this is the mean of 1 - D and of D.":
@@ -218,6 +214,10 @@ discriminator_loss.wrong = {
     "a logit of 2000 makes your loss infinite: an exp overflows, in log(1 + e^a) as in the sigmoid. `F.softplus` takes "
     "every logit.":
         lambda real, fake: (1 + (-real).exp()).log().mean() + (1 + fake.exp()).log().mean(),
+    "your real half is log(1 - D): what counts for a real point is - log D, softplus of minus the logit.":
+        lambda real, fake: -softplus(real).mean() + softplus(fake).mean(),
+    "this is a hinge, with a margin of 1: take the logarithms of the formula, as softplus.":
+        lambda real, fake: (1 - real).relu().mean() + (1 + fake).relu().mean(),
 }  # fmt: skip
 
 
@@ -325,9 +325,13 @@ def _by_densities(log_p: Tensor, log_q: Tensor, dx: Tensor) -> Tensor:
     lambda g: [
         tame("cells of different width", **_cells(g, 6)),
         tame("more cells", **_cells(g, 9)),
+        hard("two cells", **_cells(g, 2)),
         extreme("densities that never meet", **_apart()),
         extreme("very wide cells", **_wide_cells(g, 5)),
     ],
+    parts=lambda p, q, dx: {
+        f"half of KL({x} || m)": 0.5 * _kl(y, _middle(p, q), dx) for x, y in (("p", p), ("q", q))
+    },
     passes="half of each divergence from the mixture, between 0 and log 2.",
 )
 def jsd(log_p: Tensor, log_q: Tensor, dx: Tensor) -> Tensor:
@@ -350,10 +354,6 @@ jsd.wrong = {
     "this is KL(q || p): compare p and q each with their mixture m.": lambda p, q, dx: _kl(q, p, dx),
     "this is the mean of KL(p || q) and KL(q || p): put the mixture m in the second place of both.":
         lambda p, q, dx: 0.5 * (_kl(p, q, dx) + _kl(q, p, dx)),
-    "the factor 1/2 before the two divergences is missing.": lambda p, q, dx: 2 * _jsd(p, q, dx),
-    "the part of q is missing: add half of KL(q || m).": lambda p, q, dx: 0.5 * _kl(p, _middle(p, q), dx),
-    "the part of p is missing: add half of KL(p || m).": lambda p, q, dx: 0.5 * _kl(q, _middle(p, q), dx),
-    "this is KL(p || m) alone: take half of it, and half of KL(q || m).": lambda p, q, dx: _kl(p, _middle(p, q), dx),
     "your m is the sum p + q, not the mixture (p + q) / 2: subtract log 2 from its logarithm.":
         lambda p, q, dx: _half_each(p, q, logaddexp(p, q), dx),
     "you average the logarithms: m is the mean of the densities, so add them up with `torch.logaddexp`.":
@@ -362,7 +362,6 @@ jsd.wrong = {
         lambda p, q, dx: 0.5 * _kl(_middle(p, q), p, dx) + 0.5 * _kl(_middle(p, q), q, dx),
     "this is the value V(D*, G), 2 JSD - log 4: return the JSD alone.":
         lambda p, q, dx: 2 * _jsd(p, q, dx) - math.log(4),
-    "the sign is wrong: a divergence is never negative.": lambda p, q, dx: -_jsd(p, q, dx),
     "the widths dx are missing: a sum becomes an integral when each term is multiplied by its cell.":
         lambda p, q, dx: _jsd(p, q, ones_like(dx)),
     "you average over the cells: add them up, each times its width.":
@@ -373,10 +372,16 @@ jsd.wrong = {
         lambda p, q, dx: _jsd(p, q, dx.mean()),
     "this is the square root, which some libraries call the Jensen-Shannon distance: leave it out.":
         lambda p, q, dx: _jsd(p, q, dx).sqrt(),
-    "these are bits: take natural logarithms.": lambda p, q, dx: _jsd(p, q, dx) / math.log(2),
     "where both densities round to 0 your result becomes NaN or infinite, by log 0 or 0/0: never leave log-space, "
     "`torch.logaddexp(log_p, log_q)` is log(p + q).":
         _by_densities,
+    "you add log 2 to log(p + q): subtract it, to halve the sum.":
+        lambda p, q, dx: _half_each(p, q, logaddexp(p, q) + math.log(2), dx),
+    "you halve the logarithm of p + q: subtract log 2 from it, to halve the sum.":
+        lambda p, q, dx: _half_each(p, q, logaddexp(p, q) / 2, dx),
+    "you weigh by log p and log q: an average under p has the weights p, which is `log_p.exp()`.":
+        lambda p, q, dx: 0.5 * ((p * (p - _middle(p, q)) + q * (q - _middle(p, q))) * dx).sum(),
+    "you average over the cells, after their widths: add them up.": lambda p, q, dx: _jsd(p, q, dx / len(dx)),
 }  # fmt: skip
 
 
@@ -431,7 +436,6 @@ generator_losses.wrong = {
     "your minimax loss is log D: minimised, it would make D call the fakes fake. It is log(1 - D).":
         lambda fake: (-softplus(-fake).mean(), None),
     "your minimax loss is a sum: take the mean over the fakes.": lambda fake: (-softplus(fake).sum(), None),
-    "your minimax loss is one number a fake: take the mean.": lambda fake: (-softplus(fake), None),
     "the logarithm in your minimax loss is missing: this is the mean of 1 - D.":
         lambda fake: (sigmoid(-fake).mean(), None),
     "`F.binary_cross_entropy` cuts your minimax loss at -100, and its gradient with it: use softplus.":
@@ -452,7 +456,6 @@ generator_losses.wrong = {
     "both losses are the minimax loss: the second is -log D, not log(1 - D).":
         lambda fake: (None, -softplus(fake).mean()),
     "your second loss is a sum: take the mean over the fakes.": lambda fake: (None, softplus(-fake).sum()),
-    "your second loss is one number a fake: take the mean.": lambda fake: (None, softplus(-fake)),
     "your second loss is 1 - D, without a logarithm: take -log D.": lambda fake: (None, sigmoid(-fake).mean()),
     "`F.binary_cross_entropy` cuts your second loss at 100, and its gradient with it, just where the generator needs "
     "it most: use softplus.":
@@ -743,6 +746,11 @@ discriminator_step.wrong = {
         _d_step(lambda real, fake: softplus(-fake).mean(), looks=False),
     "you go uphill: the optimizer minimises, so give it the loss, not the value V(D, G).":
         _d_step(lambda real, fake: -_of_d(real, fake)),
+    "you return the value V(D, G): return the loss that you stepped on.":
+        _d_step(lambda real, fake: -_of_d(real, fake), goal=_of_d),
+    "you step on half of the loss: it is the sum of both halves.": _d_step(lambda real, fake: 0.5 * _of_d(real, fake)),
+    "the sigmoid is taken twice: your loss wants the logits that D returns.":
+        _d_step(lambda real, fake: _of_d(sigmoid(real), sigmoid(fake))),
 }  # fmt: skip
 
 
@@ -821,6 +829,7 @@ generator_step.wrong = {
     "you step on both losses at once: take the non-saturating one.":
         _g_step(lambda fake: softplus(-fake).mean() - softplus(fake).mean()),
     "you step on the sum over the fakes: take the mean.": _g_step(lambda fake: softplus(-fake).sum()),
+    "the sigmoid is taken twice: your loss wants the logits of D.": _g_step(lambda fake: _of_g(sigmoid(fake))),
 }  # fmt: skip
 
 
@@ -847,13 +856,15 @@ def _scattered(
     # near by the sum of squares, not by the sum of absolute values
     slanted = centers[0] - 0.9 * radius / math.sqrt(d)
     # near by the mean of squares, not by their sum
-    outside = centers[0] - 0.2 * radius
-    outside[0] = centers[0, 0] - 1.1 * radius
+    outside = (centers[:1] - 0.2 * radius).repeat(
+        2, 1
+    )  # far away in one coordinate, the first or the last
+    outside[0, 0], outside[1, -1] = centers[0, 0] - 1.1 * radius, centers[0, -1] - 1.1 * radius
     strays = 3 * radius * torch.tensor([[1.0], [1.4], [2.0]]).to(centers)
     x = cat(
         [
             *points,
-            stack([shared, corner, slanted, outside]),
+            stack([shared, corner, slanted, *outside]),
             centers[0] - strays,
             centers[-1] + strays,
         ]
@@ -932,8 +943,6 @@ hits.wrong = {
         lambda x, centers, radius: _count(_apart_from(x, centers).square().mean(2).sqrt(), radius),
     "you say which modes are hit: return how many points hit each.":
         lambda x, centers, radius: _count(cdist(x, centers), radius) > 0,
-    "you return the number of modes that are hit: return how many points hit each of them.":
-        lambda x, centers, radius: (_count(cdist(x, centers), radius) > 0).sum(),
     "you count the points near any mode: return how many hit each.":
         lambda x, centers, radius: _count(cdist(x, centers), radius).sum(),
     "these are shares of all points: return the counts.":
@@ -946,4 +955,7 @@ hits.wrong = {
         lambda x, centers, radius: cdist(x, centers).argmin(1)[cdist(x, centers).amin(1) <= radius].bincount(),
     "you return a mode for each point: count the points of each mode.":
         lambda x, centers, radius: cdist(x, centers).argmin(1),
+    "you halve the radius: it is no diameter.": lambda x, centers, radius: _count(cdist(x, centers), radius / 2),
+    "you square the radius and not the distance: compare the two as they are.":
+        lambda x, centers, radius: _count(cdist(x, centers), radius**2),
 }  # fmt: skip

@@ -383,8 +383,10 @@ def _logs_of_d(real: Tensor, fake: Tensor) -> Tensor:
     ],
     results=("the loss of D", "the loss of G"),
     gradient="real fake",
+    parts=lambda real, fake: (
+        {"the real half": (real - 1).square().mean() / 2, "the fake half": fake.square().mean() / 2}, {}),
     passes="D draws real ones to 1 and fakes to 0, and G draws its fakes to 1.",
-)
+)  # fmt: skip
 def least_squares(real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
     r"""Check `least_squares(real, fake)`: the two losses of LSGAN, of D and of G, from raw outputs.
 
@@ -414,10 +416,6 @@ least_squares.wrong = {
     "D draws the fakes to -1: their target is 0.": lambda real, fake: (_squares_of_d(real, fake + 1), None),
     "D draws the fakes to 1 as well: that is the wish of the generator. For D their target is 0.":
         lambda real, fake: (_squares_of_d(real, fake - 1), None),
-    "in the loss of D only the real half is there: add that of the fakes.":
-        lambda real, fake: (_squares_of_g(real), None),
-    "in the loss of D only the fake half is there: add that of the real ones.":
-        lambda real, fake: (fake.square().mean() / 2, None),
     "in the loss of D you take half a mean over real ones and fakes together: take half a mean of each.":
         lambda real, fake: (cat([real - 1, fake]).square().mean() / 2, None),
     "in the loss of D you average over real ones and fakes together: take a mean of each.":
@@ -433,12 +431,8 @@ least_squares.wrong = {
         lambda real, fake: (None, fake.square().mean() / 2),
     "your generator maximises the loss of D, and would drive its fakes away from 0 on either side: it draws them to 1.":
         lambda real, fake: (None, -fake.square().mean() / 2),
-    "your generator takes minus the whole loss of D: it draws its fakes to 1 instead.":
-        lambda real, fake: (None, -_squares_of_d(real, fake)),
     "in the generator's loss you take a sigmoid: it too works on the raw output.":
         lambda real, fake: (None, _squares_of_g(sigmoid(fake))),
-    "the generator's loss is a sum: take the mean over the fakes.":
-        lambda real, fake: (None, (fake - 1).square().sum() / 2),
     "in the generator's loss you square the mean: take the mean of the squares.":
         lambda real, fake: (None, _squares_of_g(fake.mean())),
     "the generator's loss is minus the mean output, as in WGAN: here it is a square.":
@@ -447,6 +441,9 @@ least_squares.wrong = {
         lambda real, fake: (None, _squares_of_g(real)),
     "both losses are that of D: the generator draws its fakes to 1.":
         lambda real, fake: (None, _squares_of_d(real, fake)),
+    "the differences are not squared in the loss of D.": lambda real, fake: ((real.mean() - 1 + fake.mean()) / 2, None),
+    "your generator's loss has the real ones in it, which it cannot change: leave them out.":
+        lambda real, fake: (None, _squares_of_g(fake) + real.square().mean() / 2),
 }  # fmt: skip
 
 
@@ -500,8 +497,6 @@ wasserstein.wrong = {
         lambda real, fake: (fake.mean(), None),
     "the critic's loss has a margin, a hinge: a score has no bounds, so take the plain means.":
         lambda real, fake: ((1 - real).relu().mean() + (1 + fake).relu().mean(), None),
-    "the critic's loss is halved: it is the plain difference of two means.":
-        lambda real, fake: ((fake.mean() - real.mean()) / 2, None),
     "the generator's loss comes first: return that of the critic before it.": lambda real, fake: (-fake.mean(), None),
     "your generator wants low scores, as the critic does for fakes: turn the sign.":
         lambda real, fake: (None, fake.mean()),
@@ -510,13 +505,14 @@ wasserstein.wrong = {
         lambda real, fake: (None, real.mean() - fake.mean()),
     "both losses are that of the critic: the players want opposite things.":
         lambda real, fake: (None, fake.mean() - real.mean()),
-    "the generator's loss is a sum: take the mean over the fakes.": lambda real, fake: (None, -fake.sum()),
     "the generator's loss has the logarithm of lesson GAN: take minus the mean score.":
         lambda real, fake: (None, softplus(-fake).mean()),
     "the generator's loss is the square of step 3: take minus the mean score.":
         lambda real, fake: (None, _squares_of_g(fake)),
     "your generator scores the real ones: its loss is about its fakes.": lambda real, fake: (None, -real.mean()),
     "the generator's score goes through a sigmoid: use it as it is.": lambda real, fake: (None, -sigmoid(fake).mean()),
+    "you square the gap: a critic makes the gap itself large.": lambda real, fake: (
+        -(real.mean() - fake.mean()).square(), None),
 }  # fmt: skip
 
 
@@ -557,8 +553,8 @@ def _look_at_shares(case: Case, x: Tensor) -> str | None:
         )
     if outside:
         return (
-            f"some places are not between the two (share {low if low < 0 else high:.1f}): draw from the uniform "
-            "distribution on [0, 1], `torch.rand`."
+            f"some places are not between the two (share {low if low < 0 else high:.1f}): take u of one and 1 - u of "
+            "the other, with u from the uniform distribution on [0, 1], `torch.rand`."
         )
     share = share[:, 0].double()
     if ((share < 1e-4) | (share > 1 - 1e-4)).double().mean() > 0.9:
@@ -740,7 +736,7 @@ gradient_penalty.wrong = {
     "your norms run over the last axis alone, a row of pixels: flatten each example first, `.flatten(1)`.":
         lambda critic, x: (_gradients(critic, x).norm(dim=-1) - 1).square().mean(),
     "you compare each number of the gradient with 1: it is the norm, over all pixels, that should be 1.":
-        lambda critic, x: (_gradients(critic, x).abs() - 1).square().mean(),
+        lambda critic, x: (_gradients(critic, x) - 1).square().mean(),
     "you pull the norm to 0: subtract 1 before you square.": lambda critic, x: _squared(critic, x).mean(),
     "you subtract 1 from the squared norm: take the root first.":
         lambda critic, x: (_squared(critic, x) - 1).square().mean(),
@@ -750,8 +746,6 @@ gradient_penalty.wrong = {
     "you average the norms before you subtract 1, and too steep cancels too flat: square first, for each example, and "
     "then take the mean.":
         lambda critic, x: (_norms(critic, x).mean() - 1).square(),
-    "your penalty is a sum: take the mean over the examples.":
-        lambda critic, x: (_norms(critic, x) - 1).square().sum(),
     "your gradients are divided by the number of examples: differentiate `critic(x).sum()`, not the mean.":
         lambda critic, x: (_norms(critic, x) / len(x) - 1).square().mean(),
     "your penalty is one-sided, for norms above 1 only: the formula asks for exactly 1.":
@@ -765,6 +759,12 @@ gradient_penalty.wrong = {
     "you penalise the score itself: it is its gradient with respect to x that should have the norm 1.":
         lambda critic, x: (critic(x) - 1).square().mean(),
     "you return the norms: subtract 1, square, and take the mean.": _norms,
+    "your norms run over the examples: flatten each example, and take its norm, over axis 1.":
+        lambda critic, x: (_gradients(critic, x).flatten(1).norm(dim=0) - 1).square().mean(),
+    "you add up the numbers of the gradient: its norm is the root of the sum of squares.":
+        lambda critic, x: (_gradients(critic, x).flatten(1).sum(1) - 1).square().mean(),
+    "your norms are taken channel by channel: take one an example, over all of its axes, `.flatten(1)`.":
+        lambda critic, x: (_gradients(critic, x).flatten(min(2, x.ndim - 1)).norm(dim=-1) - 1).square().mean(),
 }  # fmt: skip
 
 
@@ -833,6 +833,8 @@ joined.wrong = {
     "you multiply what comes of z and of y: joined inputs are added up.":
         lambda z, y, weight: _of_z(z, weight) * _of_y(z, y, weight),
     "you subtract the label's column: add it.": lambda z, y, weight: _of_z(z, weight) - _of_y(z, y, weight),
+    "you put the weights of the labels into rows by `reshape`, which mixes them: transpose, `.T`.":
+        lambda z, y, weight: _of_z(z, weight) + weight[:, z.shape[1] :].reshape(-1, len(weight))[y],
 }  # fmt: skip
 
 
@@ -914,6 +916,10 @@ def _rounded_cosines(answer: Answer, g: torch.Generator) -> str | None:
     ],
     dtype="same",
     live=[_rounded_cosines],
+    parts=lambda a, b, t: {
+        f"the part of {x}": _slerp(*pair, t, _angle(a, b))
+        for x, pair in (("a", (a, 0 * b)), ("b", (0 * a, b)))
+    },
     passes="a steady turn from a to b, and a straight line where there is nothing to turn.",
 )
 def slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -952,26 +958,29 @@ slerp.wrong = {
         lambda a, b, t: _turn(torch.rad2deg(_angle(a, b)), a, b, t),
     "your angle is that between the lines, never above 90 degrees: leave out the absolute value of the cosine.":
         lambda a, b, t: _slerp(a, b, t, acos(_cosine(a, b).abs().clamp(max=1))),
-    "you cut the cosine at 0, as if no angle were above 90 degrees: it goes down to -1.":
-        lambda a, b, t: _slerp(a, b, t, acos(_cosine(a, b).clamp(0, 1))),
     "your angle is the arc sine of the product: its cosine is known, so take `torch.acos`.":
         lambda a, b, t: _turn(_cosine(a, b).clamp(-1, 1).asin(), a, b, t),
     "you divide the product by the squares of the lengths: divide by the lengths.":
         lambda a, b, t: _slerp(a, b, t, acos((a @ b / ((a @ a) * (b @ b))).clamp(-1, 1))),
     "you take the straight line for angles of some degrees too: only where the angle is as good as 0.":
         lambda a, b, t: _straight(a, b, t) if _angle(a, b) < 0.1 else _slerp(a, b, t),
-    "you weigh by square roots of t: that keeps the length where a and b stand at right angles, and only there. Weigh "
     "by sines of the angle.":
         lambda a, b, t: (1 - t).sqrt()[:, None] * a + t.sqrt()[:, None] * b,
-    "you weigh by a quarter turn, whatever the angle between a and b: compute it.":
-        lambda a, b, t: _turn(torch.tensor(math.pi / 2), a, b, t),
-    "a is missing from your sum.": lambda a, b, t: sin(t * _angle(a, b))[:, None] * b / sin(_angle(a, b)),
-    "b is missing from your sum.": lambda a, b, t: sin((1 - t) * _angle(a, b))[:, None] * a / sin(_angle(a, b)),
     "where a and b point the same way the angle is 0, and you get 0/0: there, return the straight line.":
         lambda a, b, t: _turn(_angle(a, b), a, b, t),
     "for codes that point the same way the result of `slerp` is wrong: you stay at a, where the straight line to b is "
     "wanted.":
         lambda a, b, t: a.expand(len(t), -1) if _angle(a, b) < 1e-3 else _slerp(a, b, t),
+    "your angle is the cosine itself, below 0 for an obtuse one: take `torch.acos` of it.":
+        lambda a, b, t: _slerp(a, b, t, _cosine(a, b)),
+    "only the part of b is divided by the sine of the angle: divide both.":
+        lambda a, b, t: _slerp(a * sin(_angle(a, b)), b, t, _angle(a, b)),
+    "the angle is left out of the upper sines: they are those of (1 - t) omega and t omega.":
+        lambda a, b, t: _turn(torch.ones(()), a, b, t, lambda one: sin(_angle(a, b))),
+    "the angle stands outside the upper sines: they are those of (1 - t) omega and t omega.":
+        lambda a, b, t: _turn(torch.ones(()), a, b, t, lambda one: sin(_angle(a, b)) / _angle(a, b)),
+    "you divide the product by the square of one length: divide by the lengths of both.":
+        lambda a, b, t: _slerp(a, b, t, acos((a @ b / (a @ a)).clamp(-1, 1))),
 }  # fmt: skip
 
 
@@ -1064,8 +1073,10 @@ def _few(answer: Answer, g: torch.Generator) -> str | None:
         extreme("features near 0", **{key: x / 100 for key, x in _features(g, 9, 8, 3).items()}),
     ],
     live=[_few],
+    parts=lambda a, b: {"the distance of the means": _means(a, b), "tr(Sigma_1 + Sigma_2)": sum(
+        x.trace() for x in _both(a, b)), "- 2 times the trace of the root": -2 * _cross(*_both(a, b))},
     passes="the distance of the means, and how differently the two sets spread.",
-)
+)  # fmt: skip
 def frechet(real: Tensor, fake: Tensor) -> Tensor:
     r"""Check `frechet(real, fake)`: the squared Frechet distance of two Gaussians fitted to features.
 
@@ -1083,16 +1094,10 @@ def frechet(real: Tensor, fake: Tensor) -> Tensor:
 
 frechet.wrong = {
     "only the means are compared: add the part of the covariances.": _means,
-    "only the covariances are compared: add the squared distance of the means.":
-        lambda real, fake: _spreads(*_both(real, fake)),
     "the distance of the means is not squared.":
         lambda real, fake: _means(real, fake).sqrt() + _spreads(*_both(real, fake)),
     "you average over the features: add up the squared differences of the means.":
         lambda real, fake: _means(real, fake) / real.shape[1] + _spreads(*_both(real, fake)),
-    "the factor 2 before the root is missing.": _other_cross(_cross),
-    "the root of the product is missing: subtract twice its trace.": _other_cross(lambda a, b: zeros_like(a[0, 0])),
-    "you add the trace of the root: subtract it, or two equal sets are not at distance 0.":
-        _other_cross(lambda a, b: -2 * _cross(a, b)),
     "your covariances are divided by n: divide by n - 1, as `torch.cov` does.":
         lambda real, fake: _means(real, fake) + _spreads(*_both(real, fake, 0)),
     "your covariances still have the means in them: subtract the mean before you multiply.":
@@ -1114,6 +1119,11 @@ frechet.wrong = {
         _other_cross(_by_rows),
     "you compare the covariances entry by entry: their roots and traces are compared.":
         lambda real, fake: _means(real, fake) + (_both(real, fake)[0] - _both(real, fake)[1]).square().sum(),
+    "the trace of Sigma_2 is missing.": lambda real, fake: _frechet(real, fake) - _both(real, fake)[1].trace(),
+    "you add up all entries of the covariances: a trace is the sum of the diagonal.":
+        lambda real, fake: _frechet(real, fake) + sum(x.sum() - x.trace() for x in _both(real, fake)),
+    "you put Sigma_2 between Sigma_1 itself: it stands between two roots of Sigma_1.":
+        _other_cross(lambda a, b: 2 * eigvalsh(a @ b @ a).clamp_min(0).sqrt().sum()),
 }  # fmt: skip
 
 
@@ -1199,12 +1209,8 @@ nearness.wrong = {
         lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, train), tie=0),
     "equal distances count in full: count them by half.":
         lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, train), tie=1),
-    "you compare with the median of the held-out distances: count how many of them are larger.":
-        lambda samples, train, fresh: (_nearest(samples, train) < _nearest(fresh, train).median()).to(samples),
     "you compare with the mean of the held-out distances: count how many of them are larger.":
         lambda samples, train, fresh: (_nearest(samples, train) < _nearest(fresh, train).mean()).to(samples),
-    "you divide distances: count how many of the held-out ones are larger.":
-        lambda samples, train, fresh: _nearest(samples, train) / _nearest(fresh, train).median(),
     "you take half of everything: only equal distances count by half.":
         lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, train), tie=1) / 2,
     "you return one number for each held-out image: average over these, and keep the samples.":
@@ -1220,8 +1226,14 @@ nearness.wrong = {
     "you look for the held-out image nearest to a sample: look for its nearest training image.":
         lambda samples, train, fresh: _rank(_nearest(samples, fresh), _nearest(fresh, train)),
     "you count the held-out images farther from the sample than its nearest training image: compare nearest distances.":
-        lambda samples, train, fresh: (cdist(samples, fresh) > _nearest(samples, train)[:, None]).to(samples).mean(1),
+        lambda samples, train, fresh: cat([_rank(_nearest(x, train), cdist(x, fresh)[0]) for x in samples.split(1)]),
     "your distances come from |a|^2 + |b|^2 - 2 a b, which cancels where features are far from zero: subtract first, "
     "then square.":
         _ranked_by(_by_products),
+    "equal distances count one and a half times: `>=` has them already.":
+        lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, train), tie=1.5),
+    "training and held-out images have changed places: distances are to the training images.":
+        lambda samples, train, fresh: _rank(_nearest(samples, fresh), _nearest(train, fresh)),
+    "you divide by the number of training images: r is a share of the held-out ones.":
+        lambda samples, train, fresh: _rank(_nearest(samples, train), _nearest(fresh, train)) * len(fresh) / len(train),
 }  # fmt: skip

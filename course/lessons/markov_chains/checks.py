@@ -14,7 +14,6 @@ from torch import (
     Tensor,
     arange,
     cat,
-    eye,
     nn,
     outer,
     rand,
@@ -59,6 +58,10 @@ def _bits(g: torch.Generator, *shape: int) -> Tensor:
     return (_uniform(g, *shape) < 0.5).to(torch.get_default_dtype())
 
 
+def _first_off(x: Tensor) -> Tensor:
+    return x * arange(len(x)).clamp(max=1)[:, None]
+
+
 def _rbm(g: torch.Generator, d: int, j: int, scale: float = 1.0) -> dict[str, Tensor]:
     """The parameters of an RBM of d pixels and j hidden units."""
     sizes = {"weight": (d, j), "b": (d,), "c": (j,)}
@@ -98,6 +101,14 @@ def _table(g: torch.Generator, k: int, n: int, rare: float = 1.0) -> dict[str, T
     return {"joint": table / table.sum()}
 
 
+def _rows_of_a_chain(case: Case, got: Tensor, want: Tensor) -> str | None:
+    row = int((got.sum(1) - 1).abs().argmax())
+    if same(got.sum(1)[row], want.sum(1)[row]) or "hardly ever" in case.label:
+        return None
+    told = f"for {case.label} row {row} of yours sums to {got[row].sum():.4g}, not to 1"
+    return f"{told}: is a value of h left out, or a number added?"
+
+
 @step(
     lambda g: [
         tame("a table of 3 x 3", **_table(g, 3, 3)),
@@ -106,6 +117,7 @@ def _table(g: torch.Generator, k: int, n: int, rare: float = 1.0) -> dict[str, T
         hard("a table of one column", **_table(g, 4, 1)),
         extreme("an x that hardly ever comes", **_table(g, 3, 2, rare=1e-10)),
     ],
+    probe=_rows_of_a_chain,
     dtype="same",
     passes="from x to h and back, and p(x) stays as it is.",
 )
@@ -150,6 +162,8 @@ gibbs_matrix.wrong = {
         lambda joint: softmax(joint, dim=1) @ softmax(joint, dim=0).T,
     "every row of yours is p(x): the next x depends on the last one, through h.":
         lambda joint: joint.sum(1).expand(len(joint), -1),
+    "your second conditional is made of the first, where the joint table should stand (is it overwritten?).":
+        lambda joint: _of_h(joint) @ _of_x(_of_h(joint)).T,
     "this is half a sweep, from x to h: multiply by p(x | h), and you are back at x.": _of_h,
     "these are two sweeps: one is asked for.": lambda joint: _sweep(joint) @ _sweep(joint),
 }  # fmt: skip
@@ -167,6 +181,21 @@ def _on(x: Tensor, weight: Tensor, c: Tensor) -> Tensor:
     return c + x @ weight
 
 
+def _where_off(given: str, alone: str) -> Callable[[Case, Tensor, Tensor], str | None]:
+    """A probe: is it right where all units of the layer that is given are off?"""
+
+    def words(case: Case, got: Tensor, want: Tensor) -> str | None:
+        off = ~case.arguments[given].bool().any(dim=1)
+        if case.kind == "extreme" or not off.any():
+            return None
+        if same(got[off], want[off]):
+            return f"right where `{given}` is all 0, and wrong elsewhere: look at what `{given}` multiplies."
+        a, b = (x[off].flatten()[0] for x in (got, want))
+        return f"even where `{given}` is all 0 and only {alone} counts, {b:.4f}, you have {a:.4f}: look there."
+
+    return words
+
+
 def _slope_of_the_sure(answer: Answer, g: torch.Generator) -> str | None:
     given = {"x": _bits(g, 4, 4), **_sure(g)}
     given["c"] = given["c"].requires_grad_()
@@ -181,12 +210,13 @@ def _slope_of_the_sure(answer: Answer, g: torch.Generator) -> str | None:
 
 @step(
     lambda g: [
-        tame("a small RBM", x=_bits(g, 5, 4), **_rbm(g, 4, 4)),
+        tame("a small RBM", x=_first_off(_bits(g, 5, 4)), **_rbm(g, 4, 4)),
         tame("a wide hidden layer", x=_bits(g, 3, 3), **_rbm(g, 3, 6)),
         hard("a single image", x=_bits(g, 1, 5), **_rbm(g, 5, 2)),
         extreme("hidden units that are sure", x=_bits(g, 4, 4), **_sure(g)),
     ],
     gradient="weight b c",
+    probe=_where_off("x", "-softplus(c), summed over the hidden units,"),
     live=[_slope_of_the_sure],
     dtype="same",
     passes="all hidden states are summed out, one softplus a unit.",
@@ -224,6 +254,11 @@ free_energy.wrong = {
         lambda x, weight, b, c: -(x @ b) - softplus(_on(x, weight, c)).mean(1),
     "logsumexp over the hidden units is for one unit being on at a time: each is on or off by itself, so sum softplus.":
         lambda x, weight, b, c: -(x @ b) - _on(x, weight, c).logsumexp(1),
+    "you sum before the logarithm: take the logarithm for each hidden unit, then the sum.":
+        lambda x, weight, b, c: -(x @ b) - (1 + _on(x, weight, c).exp()).sum(1).log(),
+    "you subtract c inside softplus: add it.": lambda x, weight, b, c: _free(x, weight, b, -c),
+    "a sigmoid is the slope of softplus: take softplus itself.":
+        lambda x, weight, b, c: -(x @ b) - _p(x, weight, c).sum(1),
     "you sum the inputs before softplus: take softplus of each, then the sum.":
         lambda x, weight, b, c: -(x @ b) - softplus(_on(x, weight, c).sum(1)),
     "this is the energy at the mean of h: F counts all h, each with its own energy.":
@@ -257,16 +292,12 @@ def _no_clamp(case: Case, p: Tensor) -> str | None:
 
 @step(
     lambda g: [
-        tame("layers of one size", state=_bits(g, 5, 4), weight=normal(g, 4, 4), bias=normal(g, 4)),
+        tame("layers of one size", state=_first_off(_bits(g, 5, 4)), weight=normal(g, 4, 4), bias=normal(g, 4)),
         tame("layers of two sizes", state=_bits(g, 3, 5), weight=normal(g, 5, 2), bias=normal(g, 2)),
         hard("a layer of one unit", state=_bits(g, 4, 3), weight=normal(g, 3, 1), bias=normal(g, 1)),
-        extreme(
-            "units that are sure",
-            state=_bits(g, 4, 2),
-            weight=normal(g, 2, 3),
-            bias=tensor([SURE, -SURE, 0.5]).to(torch.get_default_dtype()),
-        ),
+        extreme("units that are sure", state=_bits(g, 4, 2), weight=normal(g, 2, 3), bias=tensor([SURE, -SURE, 0.5])),
     ],
+    probe=_where_off("state", "sigmoid(bias)"),
     properties=[_no_clamp],
     dtype="same",
     passes="a sigmoid of bias and weights, for either layer.",
@@ -340,11 +371,8 @@ def _ties(g: torch.Generator) -> dict[str, Tensor]:
 
 
 def _just(case: Case, got: Tensor, want: Tensor) -> str | None:
-    if "just the probability" in case.label:
-        return (
-            "a number that is just the probability leaves its unit off: compare with `<`, not `<=`."
-        )
-    return None
+    words = "a number that is just the probability leaves its unit off: compare with `<`, not `<=`."
+    return words if "just the probability" in case.label else None
 
 
 def _gibbs(x: Tensor, weight: Tensor, b: Tensor, c: Tensor, u_h: Tensor, u_x: Tensor) -> Tensor:
@@ -512,12 +540,14 @@ effective_size.wrong = {
         lambda f, lags: (_rho(f, lags) * len(f) / (len(f) - arange(lags + 1)), None),
     "you centre each stretch by a mean of its own, as `corrcoef` does: subtract the mean of the whole chain.":
         lambda f, lags: (_piecewise(f, lags), None),
-    "these are squared: leave the autocorrelations as they are, with their sign.":
-        lambda f, lags: (_rho(f, lags).square(), None),
     "the factor 2 is missing: each draw has neighbours before it and after it.":
         lambda f, lags: (None, len(f) / (1 + _later(f, lags))),
     "you count lag 0 among the neighbours: sum from lag 1 on.":
         lambda f, lags: (None, len(f) / (3 + 2 * _later(f, lags))),
+    "the last lag is missing in your sum: it runs from 1 to `lags`.":
+        lambda f, lags: (None, len(f) / (1 + 2 * _rho(f, lags)[1:-1].sum())),
+    "you leave out negative autocorrelations: they count with their sign.":
+        lambda f, lags: (None, len(f) / (1 + 2 * _rho(f, lags)[1:].clamp(min=0).sum())),
     "the 1 is missing: a draw also counts for itself.":
         lambda f, lags: (None, len(f) / (2 * _later(f, lags))),
     "this is the autocorrelation time: divide the length of the chain by it.":
@@ -533,8 +563,6 @@ effective_size.wrong = {
         lambda f, lags: (None, len(f) * (1 - _rho(f, 1)[1]) / (1 + _rho(f, 1)[1])),
     "you add up absolute values: a chain that swings to and fro gains by it, so leave the signs.":
         lambda f, lags: (None, len(f) / (1 + 2 * _rho(f, lags)[1:].abs().sum())),
-    "you divide the number of lags: divide the length of the chain.":
-        lambda f, lags: (None, lags / (1 + 2 * _later(f, lags))),
 }  # fmt: skip
 
 
@@ -548,19 +576,13 @@ def _data_and_ends(g: torch.Generator, n: int, m: int, d: int, j: int) -> dict[s
     return {"x": x, "ends": ends, **_rbm(g, d, j)}
 
 
-def _together(
-    x: Tensor, h: Tensor
-) -> Tensor:  # how often a pixel and a hidden unit are on together
+def _together(x: Tensor, h: Tensor) -> Tensor:  # how often two units are on together
     return x.T @ h / len(x)
 
 
 def _cd(x: Tensor, ends: Tensor, weight: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     p, q = _p(x, weight, c), _p(ends, weight, c)
-    return (
-        _together(ends, q) - _together(x, p),
-        ends.mean(0) - x.mean(0),
-        q.mean(0) - p.mean(0),
-    )
+    return _together(ends, q) - _together(x, p), ends.mean(0) - x.mean(0), q.mean(0) - p.mean(0)
 
 
 @step(
@@ -607,10 +629,6 @@ def _of_c(made: Callable[..., Tensor]) -> Callable[..., tuple]:
 
 
 cd_gradient.wrong = {
-    "you divide by the number of the others: the data by `len(x)`, the chains by `len(ends)`.":
-        lambda x, ends, weight, b, c: (
-            ends.T @ _p(ends, weight, c) / len(x) - x.T @ _p(x, weight, c) / len(ends), None, None
-        ),
     "the sign is turned: this goes where data become more probable, but a gradient points uphill in the loss. It is "
     "the chains less the data.":
         _of_weight(lambda x, ends, p, q: _together(x, p) - _together(ends, q)),
@@ -622,12 +640,18 @@ cd_gradient.wrong = {
         _of_weight(lambda x, ends, p, q: _together(ends, q)),
     "in the gradient by weight you add the two halves: the data pull one way, the chains the other.":
         _of_weight(lambda x, ends, p, q: _together(ends, q) + _together(x, p)),
+    "you divide by the number of the others: the data by `len(x)`, the chains by `len(ends)`.":
+        _of_weight(lambda x, ends, p, q: ends.T @ q / len(x) - x.T @ p / len(ends)),
     "you multiply the means of pixels and hidden units: the mean of their products is wanted, `x.T @ p / len(x)`.":
         _of_weight(lambda x, ends, p, q: outer(ends.mean(0), q.mean(0)) - outer(x.mean(0), p.mean(0))),
     "the gradient by weight is transposed: like weight it has a row for every pixel.":
         _of_weight(lambda x, ends, p, q: (_together(ends, q) - _together(x, p)).T),
     "you keep the hidden probabilities of the data for the chains: each image has its own.":
         _of_weight(lambda x, ends, p, q: _together(ends - x, p)),
+    "you divide by the number of pixels, or of units: the mean is over images, `len(x)`.":
+        _of_weight(lambda x, ends, p, q: (ends.T @ q - x.T @ p) / x.shape[1]),
+    "you round p(h | x) to 0 or 1: the slopes hold the probabilities themselves.":
+        _of_weight(lambda x, ends, p, q: _together(ends, q.round()) - _together(x, p.round())),
     "the hidden biases c are missing in p(h | x).":
         lambda x, ends, weight, b, c: (_cd(x, ends, weight, 0 * c)[0], None, None),
     "you take the inputs of the hidden units for their probabilities: put them through a sigmoid.":
@@ -639,8 +663,6 @@ cd_gradient.wrong = {
     "the gradient by b has the wrong sign: it is the mean of the ends less that of the data.":
         _of_b(lambda x, ends: x.mean(0) - ends.mean(0)),
     "the gradient by b is a sum over images: take means.": _of_b(lambda x, ends: ends.sum(0) - x.sum(0)),
-    "in the gradient by b the chains are missing.": _of_b(lambda x, ends: -x.mean(0)),
-    "in the gradient by b the data are missing.": _of_b(lambda x, ends: ends.mean(0)),
     "the gradient by c stands in the place of that by b: the order is weight, b, c.":
         lambda x, ends, weight, b, c: (None, _cd(x, ends, weight, c)[2], None),
     "the gradient by b is one number: average over the images only, `.mean(dim=0)`.":
@@ -649,12 +671,6 @@ cd_gradient.wrong = {
         _of_c(lambda on, on_ends: sigmoid(on).mean(0) - sigmoid(on_ends).mean(0)),
     "the gradient by c is a sum over images: take means.":
         _of_c(lambda on, on_ends: sigmoid(on_ends).sum(0) - sigmoid(on).sum(0)),
-    "in the gradient by c the chains are missing.": _of_c(lambda on, on_ends: -sigmoid(on).mean(0)),
-    "in the gradient by c the data are missing.": _of_c(lambda on, on_ends: sigmoid(on_ends).mean(0)),
-    "the gradient by c holds softplus, the energy itself: its slope is the sigmoid.":
-        _of_c(lambda on, on_ends: softplus(on_ends).mean(0) - softplus(on).mean(0)),
-    "the gradient by c is that of the inputs: put them through a sigmoid before the mean.":
-        _of_c(lambda on, on_ends: on_ends.mean(0) - on.mean(0)),
 }  # fmt: skip
 
 
@@ -712,6 +728,12 @@ def _terms(
     return -_free(states(own), weight, own, other)
 
 
+def _alike(g: torch.Generator, n: int) -> dict[str, Tensor]:
+    """Layers that are alike but for the order of units: a mistake looks the same whichever of them is summed over."""
+    rbm = _rbm(g, n, n)
+    return rbm | {"weight": (rbm["weight"] + rbm["weight"].T).roll(1, 1), "c": rbm["b"].roll(1)}
+
+
 def _all_on(weight: Tensor, b: Tensor, c: Tensor) -> Tensor:
     weight, own, other = _smaller(weight, b, c)
     return (_states(own) @ own + (other + _states(own) @ weight).sum(1)).logsumexp(0)
@@ -719,7 +741,7 @@ def _all_on(weight: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 @step(
     lambda g: [
-        tame("layers of one size", **_rbm(g, 4, 4)),
+        tame("layers of one size", **_alike(g, 4)),
         tame("fewer hidden units", **_rbm(g, 5, 3)),
         tame("fewer pixels", **_rbm(g, 2, 5)),
         hard("a single pixel", **_rbm(g, 1, 3)),
@@ -747,8 +769,6 @@ def log_partition(weight: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 log_partition.wrong = {
-    "the weights have no say in yours: Z is no product of the two layers.":
-        lambda weight, b, c: softplus(b).sum() + softplus(c).sum(),
     "this is Z itself: return its logarithm.": lambda *rbm: _terms(*rbm).logsumexp(0).exp(),
     "the other layer is missing: it is summed out by softplus, as in your free energy.":
         lambda *rbm: (_states(_smaller(*rbm)[1]) @ _smaller(*rbm)[1]).logsumexp(0),
@@ -756,8 +776,6 @@ log_partition.wrong = {
         _all_on,
     "you count every image 2^J times, once for each h, although F has summed h out already.":
         lambda weight, b, c: _terms(weight, b, c).logsumexp(0) + len(c) * LOG_2,
-    "you count every h 2^D times, once for each image, although the images are summed out already.":
-        lambda weight, b, c: _terms(weight, b, c).logsumexp(0) + len(b) * LOG_2,
     "this is the mean over the states: Z is their sum.":
         lambda *rbm: _terms(*rbm).logsumexp(0) - math.log(len(_terms(*rbm))),
     "you add up logarithms: Z adds up the exponentials, so take logsumexp.": lambda *rbm: _terms(*rbm).sum(),
@@ -765,9 +783,11 @@ log_partition.wrong = {
         lambda *rbm: _terms(*rbm).mean(),
     "this is the largest term alone: add up all of them, by logsumexp.": lambda *rbm: _terms(*rbm).max(),
     "you sum e^F: low free energies are probable, so sum e^(-F).": lambda *rbm: (-_terms(*rbm)).logsumexp(0),
+    "the largest is subtracted before the exponentials: add it back after the logarithm.":
+        lambda *rbm: _terms(*rbm).logsumexp(0) - _terms(*rbm).max(),
+    "a minus in front of `f.logsumexp(0)` comes last: `(-f).logsumexp(0)`, with brackets.":
+        lambda *rbm: -(-_terms(*rbm)).logsumexp(0),
     "the sign is turned: this is -log Z.": lambda *rbm: -_terms(*rbm).logsumexp(0),
-    "you sum over states with one unit on: any number of units may be on, 2^n states.":
-        lambda *rbm: _terms(*rbm, lambda own: eye(len(own)).to(own)).logsumexp(0),
     "the state with all units off is missing: it counts too.": lambda *rbm: _terms(*rbm)[1:].logsumexp(0),
     "the last state, with all units on, is missing: there are 2^n, from 0 to 2^n - 1.":
         lambda *rbm: _terms(*rbm)[:-1].logsumexp(0),
@@ -876,6 +896,10 @@ def _of_all(made: Callable[[Tensor, Tensor, Tensor, Parameters], Any]) -> Callab
     return _other(slopes=lambda x, before, ends, *rbm: made(x, before, ends, rbm))
 
 
+def _still(n: int, x: Tensor, ends: Tensor, rbm: Parameters) -> tuple[Tensor, ...]:
+    return tuple(slope * (i != n) for i, slope in enumerate(_cd(x, ends, rbm[0], rbm[2])))
+
+
 def _from_the_data(*given: Any) -> tuple[Tensor | None, ...]:
     x, chains = given[:2]
     again = x.repeat(-(-len(chains) // len(x)), 1)[: len(chains)]
@@ -913,13 +937,11 @@ persistent.wrong = {
     "last one.":
         _other(start=lambda now, first, x: first),
     "your chains start at the data, which is CD-1: start them where they stopped.": _from_the_data,
-    "your RBM never changes: go downhill on L after each Gibbs step.": _no_update,
+    "your RBM does not change between the Gibbs steps: go downhill on L after each of them.": _no_update,
     "you go uphill on L, so data become less probable: subtract the rate times the slopes of step 6.":
         _of_all(lambda x, before, ends, rbm: tuple(-slope for slope in _cd(x, ends, rbm[0], rbm[2]))),
     "the rate is missing: the slopes are multiplied by it.":
         lambda x, chains, weight, b, c, rate, u_h, u_x: _updates(x, chains, weight, b, c, 1.0, u_h, u_x),
-    "you divide the slopes by the rate: multiply by it.":
-        lambda x, chains, weight, b, c, rate, u_h, u_x: _updates(x, chains, weight, b, c, 1 / rate, u_h, u_x),
     "your slopes hold the chains before the Gibbs step: move them first, then take the slopes at their ends.":
         _of_all(lambda x, before, ends, rbm: _cd(x, before, rbm[0], rbm[2])),
     "you update the RBM before the chains have moved: the Gibbs step comes first.": _after_the_update,
@@ -935,8 +957,12 @@ persistent.wrong = {
         lambda *given: _updates(*given[:6], given[6][:-1], given[7][:-1]),
     "only the weights change in your updates: b and c have slopes too.":
         _of_all(lambda x, before, ends, rbm: (_cd(x, ends, rbm[0], rbm[2])[0], 0 * rbm[1], 0 * rbm[2])),
-    "you return how much the RBM has changed: return the new parameters.":
-        _after(lambda first, last: tuple(b - a for a, b in zip(first, last, strict=True))),
+    "b does not change in your updates.": _of_all(lambda x, before, ends, rbm: _still(1, x, ends, rbm)),
+    "c does not change in your updates.": _of_all(lambda x, before, ends, rbm: _still(2, x, ends, rbm)),
+    "the slopes of your updates all belong to the first RBM: take them at the parameters of the last update.":
+        lambda *given: _updates(*given, slopes=lambda x, before, ends, *rbm: _cd(x, ends, given[2], given[4])),
+    "you use the numbers of the first update in all of them: each has its own, `u_h[t]` and `u_x[t]`.":
+        lambda *given: _updates(*given[:6], *(u[:1].expand_as(u) for u in given[6:])),
     "you return the first parameters: return those after the last update.": _after(lambda first, last: first),
 }  # fmt: skip
 
@@ -963,22 +989,14 @@ def _steps(
     c: Tensor,
     grow: str = "b c",
     before: float = 1.0,
-    times: bool = False,
 ) -> Tensor:
     """log w of every step, (K, n)."""
 
     def free(x: Tensor, beta: Tensor) -> Tensor:
-        free = _free(x, beta * weight, beta * b if "b" in grow else b, beta * c if "c" in grow else c)  # fmt: skip
-        return beta * free if times else free
+        return _free(x, beta * weight, beta * b if "b" in grow else b, beta * c if "c" in grow else c)  # fmt: skip
 
     pairs = zip(states, betas[:-1], betas[1:], strict=True)
     return stack([before * free(x, now) - free(x, then) for x, now, then in pairs])
-
-
-def _two_states(states: Tensor, betas: Tensor, weight: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    first, last = (_free(states[k], betas[k] * weight, betas[k] * b, betas[k] * c)
-                   for k in (0, len(states) - 1))  # fmt: skip
-    return first - last
 
 
 @step(
@@ -1010,9 +1028,6 @@ def ais_log_weights(states: Tensor, betas: Tensor, weight: Tensor, b: Tensor, c:
 ais_log_weights.wrong = {
     "the sign is turned: a weight is e^(-F) of the next RBM over e^(-F) of the last one.":
         lambda *given: -_steps(*given).sum(0),
-    "you compare two models at two states: both energies of a step are those of x_k, the image that the chain had "
-    "before it moved on.":
-        _two_states,
     "you multiply F by beta: it is weight, b and c that grow with beta, and F is no multiple of them.":
         lambda states, betas, *rbm: (-betas.diff()[:, None] * _free(states, *rbm)).sum(0),
     "only the weights grow with beta: multiply b and c too.": lambda *given: _steps(*given, grow="").sum(0),
@@ -1028,9 +1043,8 @@ ais_log_weights.wrong = {
         lambda *given: _steps(*given, before=0).sum(0),
     "you start from log Z_0: that comes in the next step, here are the weights alone.":
         lambda states, betas, weight, b, c: _steps(states, betas, weight, b, c).sum(0) + (len(b) + len(c)) * LOG_2,
-    "you multiply F_beta by beta once more: the parameters have it already.":
-        lambda states, betas, *rbm: _steps(states, betas, *rbm, times=True).sum(0),
     "you return every step by itself: add them up over k.": _steps,
+    "you keep the last step alone: add up all of them.": lambda *given: _steps(*given)[-1],
     "the last step is missing, the one to beta = 1: there are as many steps as states.":
         lambda *given: _steps(*given)[:-1].sum(0),
     "the first step is missing, the one from beta = 0.": lambda *given: _steps(*given)[1:].sum(0),
@@ -1098,8 +1112,6 @@ ais_log_z.wrong = {
         lambda log_w, d, j: (log_w.mean() + (d + j) * LOG_2, None),
     "this is the sum of the weights: take their mean, so subtract log n.":
         lambda log_w, d, j: (log_w.logsumexp(0) + (d + j) * LOG_2, None),
-    "you divide the logarithm by n: divide the sum of the weights, which is to subtract log n.":
-        lambda log_w, d, j: (log_w.logsumexp(0) / len(log_w) + (d + j) * LOG_2, None),
     "the start is missing: the weights give Z / Z_0, so add log Z_0 = (D + J) log 2.":
         lambda log_w, d, j: (_log_mean(log_w), None),
     "your Z_0 counts the images alone: each comes with 2^J hidden states, so add J log 2.":
@@ -1108,13 +1120,17 @@ ais_log_z.wrong = {
         lambda log_w, d, j: (_log_mean(log_w) + j * LOG_2, None),
     "you multiply the numbers of units: 2^D images times 2^J hidden states are 2^(D + J).":
         lambda log_w, d, j: (_log_mean(log_w) + d * j * LOG_2, None),
+    "you add 2 (D + J): the logarithm of 2^(D + J) is (D + J) log 2.":
+        lambda log_w, d, j: (_log_mean(log_w) + 2 * (d + j), None),
+    "the largest weight is divided out: add its logarithm, `log_w.max()`, again.":
+        lambda log_w, d, j: (_log_mean(log_w) - log_w.max() + (d + j) * LOG_2, None),
+    "you add log n: a mean is the sum divided by n, so subtract it.":
+        lambda log_w, d, j: (_log_mean(log_w) + 2 * math.log(len(log_w)) + (d + j) * LOG_2, None),
     "you subtract log Z_0: the weights give Z / Z_0, so add it.":
         lambda log_w, d, j: (_log_mean(log_w) - (d + j) * LOG_2, None),
     "you add D + J: the logarithm of 2^(D + J) is (D + J) log 2.": lambda log_w, d, j: (_log_mean(log_w) + d + j, None),
     "this is the largest weight alone: take the mean of all of them.":
         lambda log_w, d, j: (log_w.max() + (d + j) * LOG_2, None),
-    "this is the middle weight: the median is not the mean, and only the mean is unbiased.":
-        lambda log_w, d, j: (log_w.median() + (d + j) * LOG_2, None),
     "the sign is turned: this is -log Z.": lambda log_w, d, j: (-_log_mean(log_w) - (d + j) * LOG_2, None),
     "large or small weights make yours infinite: they overflow, or round to 0, before the mean. Stay with logarithms, "
     "`logsumexp` is log of the sum of exponentials.":
@@ -1125,19 +1141,13 @@ ais_log_z.wrong = {
         lambda log_w, d, j: (None, _error(_scaled(log_w)) / len(log_w) ** 0.5),
     "this is the error of the mean of the logarithms: it is the weights whose mean is taken.":
         lambda log_w, d, j: (None, log_w.std() / len(log_w) ** 0.5),
-    "this is how the logarithms scatter: take the standard deviation of the weights, over their mean and root n.":
-        lambda log_w, d, j: (None, log_w.std()),
     "this is the error of the mean weight: an error of its logarithm is smaller or larger by the slope 1 / mean.":
         lambda log_w, d, j: (None, log_w.exp().std() / len(log_w) ** 0.5),
-    "this is the logarithm of the error of the mean weight: divide the error by the mean instead.":
-        lambda log_w, d, j: (None, (_error(_scaled(log_w)).log() + _log_mean(log_w))),
     "this is the error of the mean weight with the largest set to 1: divide by the mean of these weights too.":
         lambda log_w, d, j: (None, _scaled(log_w).std() / len(log_w) ** 0.5),
     "this is the square of the error: take the root.": lambda log_w, d, j: (None, _error(_scaled(log_w)).square()),
     "you divide the squares by n: to estimate s from the same weights as their mean, divide by n - 1.":
         lambda log_w, d, j: (None, _error(_scaled(log_w)) * ((len(log_w) - 1) / len(log_w)) ** 0.5),
-    "you divide the error by log Z: only the weights have part in it, s over their mean and root n.":
-        lambda log_w, d, j: (None, log_w.exp().std() / len(log_w) ** 0.5 / (_log_mean(log_w) + (d + j) * LOG_2)),
     "large or small weights make your error infinite or NaN: divide all weights by the largest first, which changes "
     "nothing in a quotient.":
         lambda log_w, d, j: (None, _error(log_w.exp())),
@@ -1290,12 +1300,14 @@ walkback_loss.wrong = {
         _with(corrupt=lambda x, noise, u: _corrupt(x, 0.5, u)),
     "a replaced pixel is white with probability `noise`: it is white with probability 1/2, where u[t, 1] < 1/2.":
         _with(corrupt=lambda x, noise, u: _corrupt(x, noise, u, white=noise)),
-    "the thresholds are in each other's place: u[t, 0] < noise replaces a pixel, and u[t, 1] < 1/2 makes it white.":
-        _with(corrupt=lambda x, noise, u: _corrupt(x, 0.5, u, white=noise)),
     "u[t, 0] and u[t, 1] are in each other's place: the first says which pixels are replaced, the second by what.":
         _with(corrupt=lambda x, noise, u: _corrupt(x, noise, u[[1, 0]])),
     "a replaced pixel is always black: it is white where u[t, 1] < 1/2.":
         _with(corrupt=lambda x, noise, u: _corrupt(x, noise, u, white=0.0)),
+    "a replaced pixel is always white: it is black where u[t, 1] is 1/2 or more.":
+        _with(corrupt=lambda x, noise, u: _corrupt(x, noise, u, white=2.0)),
+    "a replaced pixel holds u[t, 1] itself: it is white, 1, where u[t, 1] < 1/2, else 0.":
+        _with(corrupt=lambda x, noise, u: where(u[0] < noise, u[1], x)),
     "no pixel is corrupted: without noise the network could copy its input.":
         _with(corrupt=lambda x, noise, u: x),
     "you average over the pixels: nats an image are the sum over its pixels.":

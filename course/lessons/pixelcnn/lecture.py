@@ -306,7 +306,7 @@ print(f"{int((earlier & (field == 0)).sum())} of {int(earlier.sum())} earlier pi
 #
 # <!-- slide: What a blind spot costs -->
 # <!-- board
-# Fair coins, but the left half of the second row repeats the right half of the first (orange).
+# Each pixel is Bernoulli(1/2), but the left half of the second row repeats the right half of the first (orange).
 # -->
 #
 # That depends on the data: neighbouring pixels that are read may hold the same information. So we make data for which

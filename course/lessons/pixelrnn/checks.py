@@ -55,11 +55,6 @@ def _of_all_pixels(level: Tensor, levels: int, extra: float) -> Tensor:
     return _shares(level.reshape(-1, 1, 1, 1), levels, extra).expand(levels, *level.shape[1:])
 
 
-def _over_pixels(level: Tensor, levels: int, extra: float) -> Tensor:
-    counts = _count(level, levels) + extra
-    return counts / counts.sum(dim=(1, 2, 3), keepdim=True)
-
-
 def _levels(g: torch.Generator, levels: int, seen: int, extra: float, *size: int) -> dict[str, Any]:
     """Images in which only the first levels are `seen`."""
     level = randint(seen, size, generator=g)
@@ -81,6 +76,7 @@ def _levels(g: torch.Generator, levels: int, seen: int, extra: float, *size: int
         if same(got.sum(dim=0), ones(got.shape[1:]))
         else "your probabilities do not sum to one over the levels, the first axis."
     ),
+    zeros="Or does `//` cut shares to whole numbers? `/` does not.",
     passes="counted at each pixel, with the extra counts above and below the line.",
 )
 def histogram(level: Tensor, levels: int, extra: float) -> Tensor:
@@ -116,9 +112,6 @@ histogram.wrong = {
     "this is one histogram for all pixels together: each place in the image has its own, so count over the images "
     "alone.":
         _of_all_pixels,
-    "you divide by a sum over the pixels: at each pixel the levels sum to one, so divide by the number of images and "
-    "extra counts.":
-        _over_pixels,
     "the levels are your last axis: they should be the first, (levels, C, H, W).":
         lambda level, levels, extra: _shares(level, levels, extra).movedim(0, -1),
     "you make room only for the levels that occur: there are `levels` of them, whatever the images show.":
@@ -213,17 +206,17 @@ level_log_prob.wrong = {
         lambda logits, level: _pick(logits, level) - logits.amax(1),
     "this is the most likely level's log-probability: pick that of the level that came.":
         lambda logits, level: log_softmax(logits, 1).amax(1),
-    "you subtract the sum over the levels without its logarithm.":
-        lambda logits, level: _pick(logits, level) - logits.amax(1) - (logits - logits.amax(1, True)).exp().sum(1),
     "you subtract the largest logit in the sum but not in front of it (or add it back in one place only): both terms "
     "need the same shift.":
         lambda logits, level: _pick(logits, level) - (logits - logits.amax(1, keepdim=True)).logsumexp(1),
     "your sum runs over the last axis: the K levels are axis 1.":
         lambda logits, level: _pick(log_softmax(logits, -1), level),
+    "your sum runs over the images, axis 0: the K levels are axis 1.":
+        lambda logits, level: _pick(log_softmax(logits, 0), level),
+    "this is one number, the mean cost of a level (of `F.cross_entropy`?): return log p of each pixel.":
+        lambda logits, level: -_pick(log_softmax(logits, 1), level).mean(),
     "you add up the log-probabilities of an image: return one for each pixel.":
         lambda logits, level: _pick(log_softmax(logits, 1), level).reshape(len(level), -1).sum(dim=1),
-    "a sigmoid judges each level alone, and the K probabilities do not sum to one: divide by the sum over the levels.":
-        lambda logits, level: _pick(-(1 + (-logits).exp()).log(), level),
     "the exponential of a large logit is infinite: subtract the largest logit before you take it. The shift cancels.":
         _shifted(lambda logits: 0),
     "you subtract one maximum from all images, and where the logits are far below it every exponential is 0: take the "
@@ -232,8 +225,6 @@ level_log_prob.wrong = {
     "you subtract one maximum an image, and where a pixel's logits are far below it every exponential is 0: take the "
     "maximum over the levels, axis 1, of each pixel.":
         _shifted(lambda logits: logits.flatten(1).amax(1).reshape(-1, *[1] * (logits.ndim - 1))),
-    "you subtract the mean or the smallest of the logits, and one far above it overflows: subtract the largest.":
-        _shifted(lambda logits: logits.mean(1, keepdim=True)),
     "a very unlikely level makes your result infinite: its probability is rounded to 0 before you take the logarithm. "
     "Take the logarithm of the sum only, never of p.":
         lambda logits, level: _pick(softmax(logits, 1), level).log(),
@@ -271,6 +262,16 @@ def _with_state(rule: Callable[..., Tensor]) -> Callable:
     return mistaken
 
 
+def _which_result(case: Case, h: Tensor, c: Tensor) -> str | None:
+    if same(c, _lstm(**case.arguments)[1]):
+        return (
+            "your memory is right, and your state is not: h = sigmoid(o) tanh(c), with the new c."
+        )
+    if same(h, sigmoid(case.arguments["gates"].chunk(4, 1)[0]) * tanh(c)):
+        return "your state follows from your memory, and the memory is wrong: c = sigmoid(f) c + sigmoid(i) tanh(g)."
+    return None
+
+
 def _gates(g: torch.Generator, b: int, f: int, *rest: int, scale: float = 1.5) -> dict[str, Tensor]:
     return {"gates": scale * normal(g, b, 4 * f, *rest), "c": 1.5 * normal(g, b, f, *rest)}
 
@@ -283,6 +284,7 @@ def _gates(g: torch.Generator, b: int, f: int, *rest: int, scale: float = 1.5) -
         extreme("gates that are shut or wide open", **_gates(g, 2, 5, 3, scale=2000.0)),
     ],
     results=("the state h", "the memory c"),
+    probes=[_which_result],
     gradient="gates c",
     dtype="same",
     passes="f keeps, i writes, o shows.",
@@ -308,6 +310,11 @@ lstm.wrong = {
     "f and i have changed places: f multiplies the old memory, i the new content.":
         lambda gates, c: _lstm(gates, c, "oifg"),
     "you take the parts in the order f, i, o, g: here o comes first.": lambda gates, c: _lstm(gates, c, "fiog"),
+    "i and g have changed places: the third part is the gate, the fourth the content.":
+        lambda gates, c: _lstm(gates, c, "ofgi"),
+    "you add the input gate: it multiplies tanh(g).": _with_memory(lambda f, i, g, c: f * c + i + tanh(g)),
+    "1 - f multiplies your memory: an open gate f keeps it, so multiply by f.":
+        _with_memory(lambda f, i, g, c: (1 - f) * c + i * tanh(g)),
     "the content g goes through a sigmoid and can never be negative: its place is in a tanh.":
         _with_memory(lambda f, i, g, c: f * c + i * sigmoid(g)),
     "the content g is not squashed: it goes through a tanh.": _with_memory(lambda f, i, g, c: f * c + i * g),
@@ -321,8 +328,6 @@ lstm.wrong = {
         _with_state(lambda o, c, new: o * new),
     "your memory itself went through a tanh: only the state h sees it so.":
         _with_memory(lambda f, i, g, c: tanh(f * c + i * tanh(g))),
-    "the state comes from the content g alone: take tanh of the new memory.":
-        lambda gates, c: (sigmoid(gates.chunk(4, 1)[0]) * tanh(gates.chunk(4, 1)[3]), None),
     "the output gate is not used: h is o times tanh(c).": _with_state(lambda o, c, new: tanh(new)),
     "the state comes from the old memory: update c first, and then take h from the new one.":
         _with_state(lambda o, c, new: o * tanh(c)),
@@ -348,6 +353,8 @@ def _walk(
     carry: str = "",
     of: int = 0,
     order: str = "ofig",
+    swapped: bool = False,
+    of_memories: bool = False,
     backwards: bool = False,
 ) -> Tensor:
     """States of a two-dimensional LSTM, a pixel at a time, (B, 4 F, H, W) -> (B, F, H, W).
@@ -359,6 +366,8 @@ def _walk(
         carry: "h" or "c" or both, where the end of a row is to the left of the next one's beginning.
         of: 0 for the states, 1 for the memories.
         order: of the four parts of the gates.
+        swapped: h and c take each other's place.
+        of_memories: the weights multiply memories.
         backwards: from the last pixel to the first.
     """
     height, width = gates.shape[2:]
@@ -374,8 +383,10 @@ def _walk(
 
     pixels = list(itertools.product(range(height), range(width)))
     for i, j in reversed(pixels) if backwards else pixels:
-        own = gates[:, :, i, j] + at(i, j, left, 0) @ w_left.T + at(i, j, up, 0) @ w_up.T
-        done[i, j] = _lstm(own, zero + sum(at(i, j, step, 1) for step in memory), order)
+        h_left, h_up = at(i, j, left, of_memories), at(i, j, up, of_memories)
+        own = gates[:, :, i, j] + h_left @ w_left.T + h_up @ w_up.T
+        new = _lstm(own, zero + sum(at(i, j, step, 1) for step in memory), order)
+        done[i, j] = new[::-1] if swapped else new
     rows = [stack([done[i, j][of] for j in range(width)], -1) for i in range(height)]
     return stack(rows, -2)
 
@@ -407,6 +418,7 @@ def _maps(g: torch.Generator) -> list[Case]:
     _maps,
     gradient="gates",
     dtype="same",
+    zeros="Do the gates enter, and are they added?",
     passes="every state reads its left and its upper neighbour, and zeros beyond the edge.",
 )
 def plain_scan(gates: Tensor, w_left: Tensor, w_up: Tensor) -> Tensor:
@@ -444,6 +456,10 @@ plain_scan.wrong = {
         _but(carry="h"),
     "you return the memories c: return the states h.": _but(of=1),
     "your cell takes the gates in PyTorch's order i, f, g, o: call your `lstm`.": _but(order="ifgo"),
+    "h and c have changed places: your `lstm` returns `h, c`.": _but(swapped=True),
+    "the weights multiply the memories c: they multiply the states h.": _but(of_memories=True),
+    "in the place of the state above you read the one above and to the right: that is (i - 1, j), not (i - 1, j + 1).":
+        _but(up=(-1, 1)),
     "you begin at the lower right, so each state reads the pixels to come: begin at the upper left.":
         _but(backwards=True),
 }  # fmt: skip
@@ -509,8 +525,6 @@ skew.wrong = {
         lambda x: stack([roll(x[:, :, i], i, 2) for i in range(x.shape[2])], 2),
     "your rows move to the left, around the end: move row i to the right.":
         lambda x: stack([roll(_skew(x)[:, :, i], -2 * i, 2) for i in range(x.shape[2])], 2),
-    "the places to which no pixel moves hold NaN (from `torch.empty`?): fill them with zeros.":
-        lambda x: _skew(x).where(_skew(0 * x + 1) > 0, torch.nan),
     "you move columns down: move rows to the right.": lambda x: _skew(x.mT).mT,
     "every row moves by the same amount: row i moves by i.": lambda x: pad_with(x, (0, x.shape[2] - 1)),
     "you fill up with the values at the edge: fill up with zeros, so that no pixel counts twice.": _edges,
@@ -639,6 +653,9 @@ diagonal_scan.wrong = {
     "w_left meets the upper state and w_up the left one: swap them.":
         lambda gates, w_left, w_up: _walk(gates, w_up, w_left),
     "you return the memories: return the states h.": _but(of=1),
+    "h and c have changed places: your `lstm` returns `h, c`.": _but(swapped=True),
+    "you move the features, axis 1: the rows of a column are its last axis.":
+        _columns(above=lambda h: pad_with(h, (0, 0, 1, -1))),
     "only the pixel's own gates enter: each column needs the states of the column before.":
         _but(left=NOWHERE, up=NOWHERE),
 }  # fmt: skip
@@ -736,9 +753,6 @@ right_to_left.wrong = {
     "you move the states by a column, not by a row: the pixel to the right is still to come, and only from a row below "
     "it is past.":
         lambda scan, gates: _moved(_mirrored(scan, gates), 1, 0),
-    "you move the states by a column to the left: that lets them see even more of what is to come. Move them down by a "
-    "row.":
-        lambda scan, gates: _moved(_mirrored(scan, gates), -1, 0),
     "the scan still starts at the upper left: mirror the gates before it.":
         lambda scan, gates: _moved(scan(gates), 0, 1),
     "you mirror after the scan only: mirror the gates before it, and the states after it.":
@@ -884,8 +898,6 @@ draw.wrong = {
         lambda logits, T, u: _passed((logits.double() / T)[:, :-1], u),
     "you are one level too high: u below the first probability is level 0.":
         lambda logits, T, u: _draw(logits, T, u) + 1,
-    "you are one level too low: wanted is the level whose probability takes the sum beyond u.":
-        lambda logits, T, u: _draw(logits, T, u) - 1,
     "you compare u with single probabilities: compare it with their sum from level 0 on (`cumsum`).":
         lambda logits, T, u: (_warm(logits, T) > u[:, None]).to(torch.uint8).argmax(1),
     "you count the levels whose single probability is at most u: compare u with their sum from level 0 on (`cumsum`).":
@@ -900,7 +912,7 @@ draw.wrong = {
         lambda logits, T, u: _draw(logits.flip(1), T, u),
     "all draws use the first number of u: each has its own.": lambda logits, T, u: _draw(logits, T, u[:1].expand_as(u)),
     "your sums run over the draws, axis 0: a distribution over the K levels is a row.":
-        lambda logits, T, u: (_warm(logits, T).cumsum(0) <= u[:, None]).sum(dim=1),
+        lambda logits, T, u: (_warm(logits, T).cumsum(0)[:, :-1] <= u[:, None]).sum(dim=1),
     "your softmax runs over the draws, axis 0: the probabilities of a row sum to one.":
         lambda logits, T, u: _passed(softmax(logits.double() / T, 0)[:, :-1], u),
 }  # fmt: skip

@@ -96,6 +96,9 @@ def _unlikely(label: str, logits: Tensor) -> Case:
         _unlikely("unlikely white pixels", -1000 - 500 * normal(g, 2, 1, 2, 2).abs()),
     ],
     gradient="logits",
+    parts=lambda logits, x: {
+        "x times the logit": (x * logits).sum(PIXELS), "- softplus": -softplus(logits).sum(PIXELS),
+    },
     passes="one number an image, the sum over its pixels, and it never leaves log-space.",
 )  # fmt: skip
 def bernoulli_log_prob(logits: Tensor, x: Tensor) -> Tensor:
@@ -121,8 +124,6 @@ bernoulli_log_prob.wrong = {
     "you return one number for each pixel: sum over the last three axes, C, H and W.": _bernoulli,
     "you sum over rows and columns, but not over the channels: sum over the last three axes.":
         lambda logits, x: _bernoulli(logits, x).sum((-2, -1)),
-    "you sum over the images too: return one number for each.": lambda logits, x: _bernoulli(logits, x).sum(),
-    "you average over everything, as a loss of torch does unless told `reduction='none'`: sum over the pixels of each "
     "image.":
         lambda logits, x: _bernoulli(logits, x).mean(),
     "you sum over all axes but the first: there may be two in front of C, H and W, so sum over the last three.":
@@ -135,10 +136,17 @@ bernoulli_log_prob.wrong = {
         lambda logits, x: ((1 - x) * -softplus(logits)).sum(PIXELS),
     "log(1 + e^logit) is softplus of the logit itself, without a minus.":
         lambda logits, x: (x * logits - softplus(-logits)).sum(PIXELS),
+    "log(1 + e^logit) is paid by every pixel, black or white: leave out the factor 1 - x before it.":
+        lambda logits, x: (x * logits - (1 - x) * softplus(logits)).sum(PIXELS),
     "black and white are the wrong way round: sigmoid(logit) is the probability of a 1.":
         lambda logits, x: _bernoulli(logits, 1 - x).sum(PIXELS),
-    "you add up probabilities: take their logarithm first.":
-        lambda logits, x: _logs(logits, x).exp().sum(PIXELS),
+    "you add up probabilities: take their logarithm first.": lambda logits, x: _logs(logits, x).exp().sum(PIXELS),
+    "your softplus is that of x times the logit: every pixel, black or white, pays log(1 + e^logit).":
+        lambda logits, x: (x * logits - softplus(x * logits)).sum(PIXELS),
+    "this is a squared error: log p(x|z) is a sum of logarithms.":
+        lambda logits, x: -(x - sigmoid(logits)).square().sum(PIXELS),
+    "for a black pixel you take log sigmoid(logit) too: its probability is 1 - sigmoid(logit), or sigmoid(-logit).":
+        lambda logits, x: -softplus(-logits).expand_as(x * logits).sum(PIXELS),
     "an unlikely pixel makes your result infinite, since sigmoid rounds to 0 or 1: stay with the logits, "
     "`x * logits - F.softplus(logits)`.":
         lambda logits, x: _logs(logits, x).sum(PIXELS),
@@ -174,8 +182,12 @@ def _narrow(g: torch.Generator) -> dict[str, Tensor]:
         extreme("a very narrow Gaussian", **_narrow(g)),
     ],
     gradient="z mean log_std",
+    parts=lambda z, mean, log_std: {
+        "the square with its - 1/2": _over_variance((z - mean).square(), log_std).sum(-1) / -2,
+        "- log_std": -log_std.sum(-1),
+        "the constant, - log(2 pi) / 2 for each entry,": 0 * z.sum(-1) - z.shape[-1] * HALF_LOG_2PI},
     passes="one number a code, with every constant counted once for each entry.",
-)
+)  # fmt: skip
 def gaussian_log_prob(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor:
     r"""Check `gaussian_log_prob(z, mean, log_std)`: the log density of a diagonal Gaussian.
 
@@ -205,28 +217,26 @@ def _over_variance(square: Tensor, log_std: Tensor) -> Tensor:
 
 
 gaussian_log_prob.wrong = {
-    "the constant is missing: every entry pays log(2 pi) / 2.": _by_parts(_over_variance, constant=0),
     "the constant log(2 pi) / 2 is counted once for the whole code: each of the D entries pays it.":
         lambda z, mean, log_std: _gaussian(z, mean, log_std).sum(-1) + (z.shape[-1] - 1) * HALF_LOG_2PI,
     "the constant of all D entries, D log(2 pi) / 2, is counted again in each of them: it belongs outside the sum.":
         lambda z, mean, log_std: (_gaussian(z, mean, log_std) - (z.shape[-1] - 1) * HALF_LOG_2PI).sum(-1),
-    "- log_std is missing: a wide Gaussian is lower everywhere.": _by_parts(_over_variance, scale=0),
-    "you add log_std: subtract it, since a wide Gaussian is lower.": _by_parts(_over_variance, scale=-1),
     "you take exp(log_std) for the variance: it is the standard deviation, so square it before you divide.":
         lambda z, mean, log_std: _gaussian(z, mean, log_std / 2).sum(-1),
     "you halve log_std, as if it were the log of the variance.": _by_parts(_over_variance, scale=0.5),
     "you divide by the standard deviation, not by its square: the distance is squared as a whole, "
     "((z - mean) / std) ** 2.":
         _by_parts(lambda square, log_std: square / log_std.exp()),
-    "the factor 1/2 before the square is missing.":
-        _by_parts(lambda square, log_std: 2 * _over_variance(square, log_std)),
-    "the square has the wrong sign: further away is less likely.":
-        _by_parts(lambda square, log_std: -_over_variance(square, log_std)),
+    "you multiply by the standard deviation: divide by it, before you square.":
+        _by_parts(lambda square, log_std: square * (2 * log_std).exp()),
+    "you divide by log_std: the standard deviation is exp(log_std).":
+        _by_parts(lambda square, log_std: square / log_std.square()),
+    "you take the variance, exp(2 log_std), for the standard deviation.":
+        lambda z, mean, log_std: _gaussian(z, mean, 2 * log_std).sum(-1),
+    "the distance from the mean is not squared: it is ((z - mean) / std) ** 2.":
+        _by_parts(lambda square, log_std: square.sqrt() / log_std.exp()),
     "you average over the entries of a code: their log densities add up.":
         lambda z, mean, log_std: _gaussian(z, mean, log_std).mean(-1),
-    "you return one number for each entry: sum over the last axis.": _gaussian,
-    "you sum over the codes too: return one number for each code.":
-        lambda z, mean, log_std: _gaussian(z, mean, log_std).sum(),
     "you sum over all axes but the first: there may be two in front, so sum over the last axis alone.":
         lambda z, mean, log_std: _gaussian(z, mean, log_std).flatten(1).sum(1),
     "this is the density: wanted is its logarithm, computed without the exp.":
@@ -323,6 +333,16 @@ log_evidence.wrong = {
     "this is the mean over points drawn from the prior: these points form a grid, so weigh each by p(z) times the "
     "area.":
         lambda g: g.log_likelihood.logsumexp(0) - math.log(len(g.z)),
+    "your prior is as wide as e: the log_std of N(0, I) is 0, not 1.":
+        lambda g: (g.joint - g.z.shape[1] + 0.5 * (1 - math.exp(-2)) * g.z.square().sum(1, keepdim=True)).logsumexp(0)
+        + math.log(g.area),
+    "you divide by the area: multiply by it.": lambda g: g.evidence - 2 * math.log(g.area),
+    "the prior divides in your sum: it is a product, p(x|z) p(z), so add log p(z).":
+        lambda g: (g.log_likelihood - g.log_prior).logsumexp(0) + math.log(g.area),
+    "you add p(z) to a logarithm: add log p(z).":
+        lambda g: (g.log_likelihood + g.log_prior.exp()).logsumexp(0) + math.log(g.area),
+    "you sum over likelihoods and priors apart: each likelihood belongs to the prior of its own code.":
+        lambda g: g.log_likelihood.logsumexp(0) + g.log_prior.logsumexp(0) + math.log(g.area),
     "you add up logarithms: log p(x) is the logarithm of a sum, not the sum of logarithms.":
         lambda g: g.joint.sum(0) + math.log(g.area),
     "you sum over the images: sum over the points of the grid, axis 0.":
@@ -331,7 +351,6 @@ log_evidence.wrong = {
         lambda g: g.evidence + g.z.shape[1] * HALF_LOG_2PI,
     "you raise the area to the power D: it is the whole square's already.":
         lambda g: g.evidence + (g.z.shape[1] - 1) * math.log(g.area),
-    "this is p(x) itself: return its logarithm.": lambda g: g.evidence.exp(),
 }  # fmt: skip
 
 
@@ -467,8 +486,11 @@ reparameterise.wrong = {
         extreme("a very narrow q", mean=normal(g, 2, 2), log_std=0.5 * normal(g, 2, 2) - 40),
     ],
     gradient="mean log_std",
+    parts=lambda mean, log_std: {
+        "the squared mean": 0.5 * mean.square().sum(1), "the variance": 0.5 * (2 * log_std).exp().sum(1),
+        "the - 1 of each latent": -0.5 * torch.ones_like(mean).sum(1), "- 2 log_std": -log_std.sum(1)},
     passes="one number an image, never negative, and zero where q is the prior.",
-)
+)  # fmt: skip
 def kl(mean: Tensor, log_std: Tensor) -> Tensor:
     r"""Check `kl(mean, log_std)`: $KL(N(\mu, \sigma^2) \| N(0, I))$, (B, D) -> (B,).
 
@@ -485,30 +507,20 @@ def kl(mean: Tensor, log_std: Tensor) -> Tensor:
 kl.wrong = {
     "your KL is averaged over the latent dimensions; it must be summed, as the log-likelihood is over pixels.":
         lambda mean, log_std: _kl(mean, log_std).mean(1),
-    "you return one number for each latent dimension: sum over the last axis.": _kl,
-    "your KL is summed over the images too: return one number for each.":
-        lambda mean, log_std: _kl(mean, log_std).sum(),
-    "your KL is averaged over the images: return one number for each.":
-        lambda mean, log_std: _kl(mean, log_std).sum(1).mean(),
-    "your KL is averaged over images and latent dimensions: one number an image, summed over its latent dimensions.":
-        lambda mean, log_std: _kl(mean, log_std).mean(),
-    "the sign is wrong: a KL is never negative.": lambda mean, log_std: -_kl(mean, log_std).sum(1),
-    "the factor 1/2 is missing.": lambda mean, log_std: 2 * _kl(mean, log_std).sum(1),
     "you take log_std for the log of the variance: the variance is exp(2 log_std), its logarithm 2 log_std.":
         lambda mean, log_std: _kl(mean, 0.5 * log_std).sum(1),
     "the variance is missing its square: exp(log_std) is the standard deviation.":
         lambda mean, log_std: (_kl(mean, log_std) + 0.5 * (log_std.exp() - (2 * log_std).exp())).sum(1),
-    "the logarithm of the variance is 2 log_std: you subtract half of it.":
-        lambda mean, log_std: (_kl(mean, log_std) + 0.5 * log_std).sum(1),
-    "you add 2 log_std: subtract it, or a narrow q costs nothing.":
-        lambda mean, log_std: (_kl(mean, log_std) + 2 * log_std).sum(1),
-    "the - 1 is missing: at mean 0 and standard deviation 1, which is the prior, the KL must be 0.":
-        lambda mean, log_std: (_kl(mean, log_std) + 0.5).sum(1),
     "the - 1 is counted once for the whole code: each of the D latents has one.":
         lambda mean, log_std: _kl(mean, log_std).sum(1) + 0.5 * (mean.shape[1] - 1),
+    "sigma^2 is the square of exp(log_std), not of log_std.": lambda mean, log_std: (
+        0.5 * (mean.square() + log_std.square() - 1) - log_std).sum(1),
+    "sigma^2 is exp(2 log_std), not 2 exp(log_std).": lambda mean, log_std: (
+        0.5 * (mean.square() + 2 * log_std.exp() - 1) - log_std).sum(1),
+    "the means are added up before they are squared: square first.": lambda mean, log_std: (
+        _kl(0 * mean, log_std).sum(1) + 0.5 * mean.sum(1).square()),
     "the mean is not squared: it may be negative, and its sign must not matter.":
         lambda mean, log_std: (_kl(mean, log_std) + 0.5 * (mean - mean.square())).sum(1),
-    "the mean is missing: a q far from zero must cost more.": lambda mean, log_std: _kl(0 * mean, log_std).sum(1),
     "this is KL(prior || q), the other way round: the average must be taken under q.":
         lambda mean, log_std: (0.5 * ((-2 * log_std).exp() * (1 + mean.square()) - 1) + log_std).sum(1),
 }  # fmt: skip
@@ -774,12 +786,12 @@ def _posteriors(
         extreme("very unlikely images", **_posteriors(g, 1, 2, 41, low=-3000.0)),
         extreme("a posterior far from q", **_posteriors(g, 1, 2, 41, pull=200.0)),
     ],
-    view=lambda log_q, log_likelihood, z, area: {
-        "g": _Grid(log_likelihood, z, area),
-        "log_q": log_q,
-    },
+    view=lambda log_q, log_likelihood, z, area: {"g": _Grid(log_likelihood, z, area), "log_q": log_q},
+    parts=lambda g, log_q: {
+        "log q": g.mean(log_q, log_q), "- log p(x|z)": -g.mean(log_q, g.log_likelihood),
+        "- log p(z)": -g.mean(log_q, g.log_prior), "log p(x)": g.evidence},
     passes="an average under q of how much q overrates a code, and never negative.",
-)
+)  # fmt: skip
 def gap(g: _Grid, log_q: Tensor) -> Tensor:
     r"""Check `gap(log_q, log_likelihood, z, area)`: $KL(q(z|x) \| p(z|x))$, summed over a grid.
 
@@ -799,13 +811,14 @@ gap.wrong = {
     "this is minus the ELBO: p(x, z) is not yet the posterior, divide it by p(x).":
         lambda g, log_q: g.mean(log_q, log_q - g.joint),
     "this is the ELBO: the gap is log p(x) minus that.": lambda g, log_q: g.mean(log_q, g.joint - log_q),
-    "the sign is wrong: a KL is never negative.": lambda g, log_q: g.mean(log_q, g.posterior - log_q),
     "this is KL(p(z|x) || q), the other way round: the average must be taken under q.":
         lambda g, log_q: g.mean(g.posterior, g.posterior - log_q),
     "this is how far q lies from the prior: the gap compares it with the posterior p(z|x).":
         lambda g, log_q: g.mean(log_q, log_q - g.log_prior),
-    "the prior is missing in the posterior: p(z|x) is p(x|z) p(z) / p(x).":
-        lambda g, log_q: g.mean(log_q, log_q - g.log_likelihood + g.evidence),
+    "you divide the logarithms: the logarithm of q / p(z|x) is a difference.":
+        lambda g, log_q: g.mean(log_q, log_q / g.posterior),
+    "you average the difference of the densities, not of their logarithms.":
+        lambda g, log_q: (log_q.exp() - g.posterior.exp()).sum(0) * g.area,
     "the area is missing: the sum over the grid is an integral, so multiply it by the area.":
         lambda g, log_q: g.mean(log_q, log_q - g.posterior) / g.area,
     "you weigh by log q: an average under q has the weights q, which is `log_q.exp()`.":
@@ -814,8 +827,6 @@ gap.wrong = {
         lambda g, log_q: (log_q - g.posterior).sum(0) * g.area,
     "you average over the grid without weights: weigh the log ratio by q times the area, and sum.":
         lambda g, log_q: (log_q - g.posterior).mean(0),
-    "you sum over the images too: return one number for each.":
-        lambda g, log_q: g.mean(log_q, log_q - g.posterior).sum(),
     "you sum over the images: sum over the points of the grid, axis 0.":
         lambda g, log_q: (log_q.exp() * (log_q - g.posterior)).sum(1) * g.area,
 }  # fmt: skip
@@ -838,8 +849,9 @@ def _log_mean(log_weight: Tensor) -> Tensor:
     compared=True,
     told=_recorded("importance_bound"),
     play=_playing,
+    parts=lambda t: {"log of the sum": t.log_weight.logsumexp(0), "- log k": 0 * t.log_p[0] - math.log(len(t.log_q))},
     passes="the logarithm of a mean of weights, and it never leaves log-space.",
-)
+)  # fmt: skip
 def importance_bound(t: _Terms) -> Tensor:
     r"""Check `importance_bound(encode, decode, x, k)`: $\log \frac1k \sum_j p(x|z_j) p(z_j) / q(z_j|x)$.
 
@@ -861,8 +873,13 @@ importance_bound.wrong = {
     "this is the logarithm of the sum: a mean divides by k, so subtract log k.": lambda t: t.log_weight.logsumexp(0),
     "you divide a logarithm by k: subtract log k from it.": lambda t: t.log_weight.logsumexp(0) / len(t.log_weight),
     "you keep the largest weight alone: take the mean of all k.": lambda t: t.log_weight.amax(0),
-    "you subtract k: the logarithm of 1/k is - log k.":
-        lambda t: t.log_weight.logsumexp(0) - len(t.log_weight),
+    "you subtract k: the logarithm of 1/k is - log k.": lambda t: t.log_weight.logsumexp(0) - len(t.log_weight),
+    "you divide by the number of images: k counts the draws.":
+        lambda t: t.log_weight.logsumexp(0) - math.log(t.kl.shape[0]),
+    "you average the log weights by their weights: take the logarithm of the plain mean of the weights.":
+        lambda t: (t.log_weight.softmax(0) * t.log_weight).sum(0),
+    "this is the mean of k ELBOs: take the logarithm of the mean of the weights.":
+        lambda t: t.log_p.mean(0) - t.kl.sum(1),
     "the prior is missing in the weights: each is p(x|z) p(z) / q(z|x).": lambda t: _log_mean(t.log_p - t.log_q),
     "q is missing in the weights: codes that q draws too often must count less, so divide by q(z|x).":
         lambda t: _log_mean(t.log_p + t.log_prior),
@@ -874,8 +891,6 @@ importance_bound.wrong = {
     "p(z) / q(z|x).":
         lambda t: _log_mean(t.log_p) - t.kl.sum(1),
     "you average over the images, not over the draws: the draws are axis 0.": lambda t: _log_mean(t.log_weight.T),
-    "you average over the images too: return one number for each.": lambda t: _log_mean(t.log_weight).mean(),
-    "this is a loss: the bound is minus that.": lambda t: -_log_mean(t.log_weight),
     "these are the log weights of the draws: take the logarithm of their mean, over axis 0.": lambda t: t.log_weight,
 }  # fmt: skip
 
@@ -1014,9 +1029,10 @@ def _bits(log_density: Answer, x: Tensor, width: float) -> Tensor:
 
 
 @step(
-    lambda g: [_grey(g, 17, 3, (1, 4, 3)), _grey(g, 8, 2, (3, 2, 2)), _grey(g, 2, 1, (2, 3, 1))],
+    lambda g: [
+        _grey(g, 17, 3, (1, 4, 3)), _grey(g, 8, 2, (3, 2, 2)), _grey(g, 2, 1, (2, 3, 1)), _grey(g, 17, 2, (1, 28, 28))],
     passes="noise fills the cells, and the density counts the probability of a cell.",
-)
+)  # fmt: skip
 def grey_bits(log_density: Answer, level: Tensor, u: Tensor, levels: int) -> Tensor:
     r"""Check `grey_bits(log_density, level, u, levels)`: bits/dim of grey images by a density.
 
@@ -1054,6 +1070,8 @@ grey_bits.wrong = {
         lambda f, level, u, K: _bits(f, level / K + u, 1 / K),
     "you divide by K - 1: with noise there are K cells between 0 and 1, and level + u reaches K.":
         lambda f, level, u, K: _bits(f, (level + u) / (K - 1), 1 / K),
+    "your noise is centred: with u from 0 to 1 the cells fill the range from 0 to 1, so add u as it is.":
+        lambda f, level, u, K: _bits(f, (level + u - 0.5) / K, 1 / K),
     "a cell is 1/K wide, not 1/(K - 1).": lambda f, level, u, K: _bits(f, (level + u) / K, 1 / (K - 1)),
     "the density is asked at levels from 0 to K: it wants images in [0, 1].":
         lambda f, level, u, K: _bits(f, level + u, 1 / K),
@@ -1061,12 +1079,6 @@ grey_bits.wrong = {
         lambda f, level, u, K: _bits(f, (level + u) / K, 1 / K) * math.log(2),
     "these are bits per image: divide by the number of dimensions, C H W.":
         lambda f, level, u, K: _bits(f, (level + u) / K, 1 / K) * level[0].numel(),
-    "these are nats per image: divide by C H W ln 2.":
-        lambda f, level, u, K: _bits(f, (level + u) / K, 1 / K) * level[0].numel() * math.log(2),
-    "the sign is wrong: bits are a cost, minus the log-probability.":
-        lambda f, level, u, K: -_bits(f, (level + u) / K, 1 / K),
-    "you average over the images: return one number for each.":
-        lambda f, level, u, K: _bits(f, (level + u) / K, 1 / K).mean(),
 }  # fmt: skip
 
 
@@ -1113,8 +1125,10 @@ def _weigh(
     ],
     results=("the loss", "the KL of each latent"),
     live=[_gradient_of_the_loss],
+    parts=lambda ll, mean, log_std, w: (
+        {"the KL, times its weight,": w * _kl(mean, log_std).sum(1).mean(), "- log p(x|z)": -ll.mean()}, {}),
     passes="the weight stands on the KL alone, and a dead latent shows as 0 nats.",
-)
+)  # fmt: skip
 def weighted_loss(
     log_likelihood: Tensor, mean: Tensor, log_std: Tensor, weight: float
 ) -> tuple[Tensor, Tensor]:
@@ -1138,10 +1152,6 @@ weighted_loss.wrong = {
     "the weight is missing from your loss.": lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, 1)[0], None),
     "you divide the loss by the weight: that stands on the KL, and the log-likelihood counts once.":
         lambda ll, mean, log_std, w: (_kl(mean, log_std).sum(1).mean() - (ll / w).mean(), None),
-    "the KL has the wrong sign in your loss: both are costs, the KL and minus the log-likelihood.":
-        lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, -w)[0], None),
-    "this is the weighted bound: a loss to be minimised is minus that.":
-        lambda ll, mean, log_std, w: (-_weigh(ll, mean, log_std, w)[0], None),
     "your log-likelihood has the wrong sign: a loss falls when it rises.":
         lambda ll, mean, log_std, w: (_weigh(-ll, mean, log_std, w)[0], None),
     "your weight stands on the log-likelihood: it belongs on the KL.":
@@ -1154,10 +1164,6 @@ weighted_loss.wrong = {
         lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, w / mean.shape[1])[0], None),
     "the KL of your loss is summed over the images, while the log-likelihood is averaged: average both.":
         lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, w * len(ll))[0], None),
-    "your loss is summed over the images: average over them.":
-        lambda ll, mean, log_std, w: (_weigh(ll, mean, log_std, w)[0] * len(ll), None),
-    "your loss is one number an image: average over them.":
-        lambda ll, mean, log_std, w: (w * _kl(mean, log_std).sum(1) - ll, None),
     "you take log_std for the log of the variance: the variance is exp(2 log_std), its logarithm 2 log_std.":
         lambda ll, mean, log_std, w: _weigh(ll, mean, 0.5 * log_std, w),
     "the KL of each latent carries the weight: what is reported carries none.":
