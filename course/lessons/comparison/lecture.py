@@ -640,7 +640,7 @@ few = max(covered[name] for name in ("VAE", "GAN", "LSGAN", "WGAN-GP"))
 print(f"VAE and GANs cover 25 of 30 or fewer, each:     {few <= 25}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: On `bars` the VAE is the last, and the pixel models lead -->
+# <!-- slide: On `bars` the pixel models lead -->
 # <!-- board
 # | | KL, nats | covered, of 30 |
 # | --- | --- | --- |
