@@ -33,12 +33,11 @@ def progress(n: int, what: str, unit: str) -> bars.tqdm:
         ...     sum(bar)
         3
     """
-    given = {"desc": what, "unit": unit, "mininterval": REFRESH}
     if bars.notebook_tqdm is bars.std_tqdm:  # no notebook
-        return bars.trange(n, **given)
+        return bars.trange(n, desc=what, unit=unit, mininterval=REFRESH)
     from IPython.display import display
 
-    bar = bars.trange(n, **given, display=False)
+    bar = bars.trange(n, desc=what, unit=unit, mininterval=REFRESH, display=False)
     display(bar.container, exclude=["text/plain"])
     return bar
 
