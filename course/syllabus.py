@@ -137,15 +137,16 @@ def problem_sets(root: Path) -> list[ProblemSet]:
 
 
 def repository(root: Path) -> str:
-    """The address of the course, as `[course]` gives it, without a slash at its end; empty as long as it has none.
+    """The address of the course, as `[course]` gives it, without `.git` at its end; empty as long as it has none.
 
     Raises:
         ValueError: the file cannot be read, or this is no address that git and pip can fetch from.
     """
     address = _blocks(root).get("course", {}).get("repository", "")
-    if address and not re.fullmatch(r"(https|file)://[\w./~@:%+-]+", str(address)):
+    # no @: what stands before it is a secret, and the address goes into every notebook
+    if address and not re.fullmatch(r"(https|file)://[\w./~:%+-]+", str(address)):
         raise ValueError(f'{FILE}: repository = {address!r} is no address such as "https://..."')
-    return str(address).rstrip("/")
+    return str(address).rstrip("/").removesuffix(".git")
 
 
 def _blocks(root: Path) -> dict[str, Any]:

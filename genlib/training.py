@@ -19,30 +19,25 @@ from genlib.surface import HasLoss, n_classes_of
 from genlib.validation import at_least_one
 
 HERE = ExecutionContext()
-# seconds between two updates of a progress bar: a notebook is sent a few messages for each
-REFRESH = 0.5
+REFRESH = 0.5  # seconds between two updates of a progress bar: a notebook is sent messages for each
 GAN_RECORD = (
     "discriminator_loss", "generator_loss", "accuracy", "discriminator_gradient", "generator_gradient"
 )  # fmt: skip
 
 
 def progress(n: int, what: str, unit: str) -> bars.tqdm:
-    """range(n) with a bar that moves: of text in a terminal, and in a notebook a widget and nothing else.
-
-    tqdm's own widget brings a text for readers who cannot show it, and brings it once, at the start: a stored
-    notebook would say for ever that 0 % are done.
+    """range(n) with a bar; in a notebook a widget alone, as the text beside it would be stored as 0 % for ever.
 
     Example:
         >>> with progress(3, what="VAE", unit="epoch") as bar:
         ...     sum(bar)
         3
     """
-    given = {"desc": what, "unit": unit, "mininterval": REFRESH}
     if bars.notebook_tqdm is bars.std_tqdm:  # no notebook
-        return bars.trange(n, **given)
+        return bars.trange(n, desc=what, unit=unit, mininterval=REFRESH)
     from IPython.display import display
 
-    bar = bars.trange(n, **given, display=False)
+    bar = bars.trange(n, desc=what, unit=unit, mininterval=REFRESH, display=False)
     display(bar.container, exclude=["text/plain"])
     return bar
 

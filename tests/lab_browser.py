@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.explorer_browser import SLOW, ExplorerOnPage
-from tests.page_browser import CHROMIUM
+from tests.page_browser import ARGUMENTS, CHROMIUM
 
 # Of each page and each deck in one: what the kernel has not finished yet of all that it was sent, and when
 # there was a message last, either way.
@@ -259,7 +259,7 @@ def lab(folder: Path) -> Iterator[Lab]:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(
                 executable_path=CHROMIUM,
-                args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+                args=ARGUMENTS,
             )
             try:
                 # one for all pages: what it has loaded and compiled once it keeps

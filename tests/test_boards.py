@@ -82,6 +82,16 @@ def test_a_deck_holds_what_is_marked_in_its_order_and_the_notes_all_the_text():
     )
 
 
+def test_a_claim_is_said_wherever_it_is_printed():
+    assert "a above 1: True" in lesson(code("f()", "a above 1: True\n")).slides[-1].notes[-1]
+
+
+def test_a_heading_is_judged_and_is_no_note():
+    deck = lesson(CELL("<!-- slide: It rises -->\n<!-- board -->\nText.\n\n## Next"))
+    assert any("its heading opens" in fault for fault in boards.faults(deck, 1))
+    assert "Next" not in "".join(deck.slides[-1].notes)
+
+
 def test_references_are_no_notes():
     cell = CELL("## References\n\n- A paper.", metadata={"slideshow": {"slide_type": "skip"}})
     assert "A paper" not in "".join(lesson(cell).slides[-1].notes)
@@ -123,6 +133,10 @@ def test_code_is_shown_whole_or_one_definition():
         ("<!-- board\n" + "word " * 61 + "\n-->", "61 words"),
         ("Only said.", "empty"),
         ("<!-- question: Why? -->", "without an answer"),
+        (
+            "<!-- question: Why? -->\n<!-- question: How? -->\n<!-- answer: So. -->",
+            "without an answer",
+        ),
         ("<!-- answer: Because. -->", "without its question"),
     ],
 )
@@ -163,6 +177,12 @@ def test_code_smaller_than_24_pixels_is_refused():
         (CELL("<!-- board -->\n\n## Next"), "above nothing"),
         (CELL("1. One.\n\n<!-- board -->\n2. Two."), "a list is cut"),
         (CELL("- One.\n<!-- board -->\n- Two."), "a list is cut"),
+        (CELL("<!-- board -->\n1. One.\n\n2. Two."), "a list is cut"),
+        (CELL("1. One.\n\n<!-- question: Q? -->\n<!-- answer: A. -->\n<!-- board -->\n2. Two."), "a list is cut"),
+        (CELL("<!-- qestion: Why? -->"), "this is no mark"),
+        (CELL("<!-- minutes: ten -->"), "a whole number"),
+        (CELL("<!-- board\nText.\n-->", metadata={"slideshow": {"slide_type": "skip"}}), "none is read"),
+        (code("f()", figure=True, board="figure:2"), "nothing of the kind"),
     ],
 )  # fmt: skip
 def test_a_mark_that_shows_nothing_is_refused(cell, words):
@@ -171,7 +191,7 @@ def test_a_mark_that_shows_nothing_is_refused(cell, words):
 
 def test_a_deck_needs_a_picture_an_agenda_a_recap_questions_and_its_time():
     whole = boards.faults(lesson(), 1)
-    for words in ("no slide is called Recap", "1 questions", "4 slides: 25 to 35"):
+    for words in ("no slide is called Recap", "1 questions", "5 slides: 25 to 35"):
         assert any(words in fault for fault in whole), words
     assert not any("picture" in f or "agenda" in f or "85 minutes: 80" in f for f in whole)
     bare = boards.faults(read(CELL("# T"), CELL("## S\n<!-- slide -->\n<!-- board -->\nText.")), 1)
@@ -183,6 +203,15 @@ def test_a_deck_needs_a_picture_an_agenda_a_recap_questions_and_its_time():
 def test_a_number_of_the_lesson_or_of_its_outputs_may_stand_on_the_board():
     words = CELL("<!-- board\nFrom 1.39 to 0.25 nats.\n-->\n\nIn theory it starts at 1.39.")
     assert not any("number" in x for x in lesson(words, code("f()", "loss 0.25\n")).faults)
+
+
+def test_a_class_is_not_left_without_a_question_for_long():
+    asked = "<!-- slide -->\n<!-- question: Q? -->\n<!-- answer: A. -->\n"
+    talk = "<!-- slide -->\n<!-- board -->\nText.\n\n"
+    for text, minutes in ((asked + talk * 3, 45), (talk * 2 + asked + talk, 45), (asked * 4, 15)):
+        deck = read(CELL("# T"), CELL(f"## S\n<!-- minutes: 60 -->\n{text}"))
+        assert boards.longest_without_question(deck) == minutes
+        assert any("without a question" in x for x in boards.faults(deck, 1)) == (minutes > 20)
 
 
 def test_a_notebook_of_another_source_is_refused():

@@ -6,11 +6,12 @@ import re
 
 import pytest
 
-from course.publish import browser, build, pages, slides
+from course.publish import browser, build, contents, pages, slides
 from course.publish.student import answers
 from tests.page_browser import needs_chromium, offline_page, url
 
 DECKS = [lesson.name for lesson in pages.decks()]
+PAGE = rb"/Type\s*/Page\b(?!s)"
 SOURCES = {lesson.name: lesson.source for lesson in pages.decks()}
 
 
@@ -67,7 +68,7 @@ WRONG = """(root) => [...root.querySelectorAll(".slide")].map(slide => {
     x => x.scrollHeight > x.clientHeight + 1 || x.scrollWidth > x.clientWidth + 1);
   const tiny = [...slide.querySelectorAll("img")].filter(x => x.getBoundingClientRect().height < 120);
   const broken = [...slide.querySelectorAll("img")].filter(x => !x.naturalWidth);
-  const small = [...slide.querySelectorAll("pre")].filter(x => parseFloat(getComputedStyle(x).fontSize) < 24);
+  const small = [...slide.querySelectorAll("pre, code")].filter(x => parseFloat(getComputedStyle(x).fontSize) < 24);
   const dollars = all.filter(x => /^(H1|H2|P|LI|TD|TH)$/.test(x.tagName) && /\\$/.test(x.innerText));
   const formulas = [...slide.querySelectorAll("mjx-merror, [data-mjx-error]")];
   const kinds = {out, cut, tiny, broken, small, dollars, formulas};
@@ -107,6 +108,8 @@ def test_every_slide_of_a_deck_fits_on_the_screen_and_on_paper(name, folder):
         assert not wrong, json.dumps(wrong, indent=1)
         hidden = "[...document.querySelectorAll('.fragment')].filter(x => getComputedStyle(x).opacity < 1)"
         assert page.evaluate(f"{hidden}.length") == 0  # answers stand on paper
+        printed = page.pdf(prefer_css_page_size=True, print_background=True)
+        assert len(re.findall(PAGE, printed)) == seen
 
 
 @needs_chromium
@@ -114,8 +117,13 @@ def test_a_printed_deck_has_a_page_a_slide(folder):
     deck = folder / f"{DECKS[3]}.html"
     printed = browser.print_deck(deck)
     slides_of_it = 1 + deck.read_text(encoding="utf-8").count("<aside ")  # but the last
-    assert len(re.findall(rb"/Type\s*/Page\b(?!s)", printed.read_bytes())) == slides_of_it
-    assert printed.with_suffix("") == deck.with_suffix("")
+    assert len(re.findall(PAGE, printed.read_bytes())) == slides_of_it
+
+
+def test_the_pages_that_list_the_lessons_count_these_slides(folder):
+    for lesson in pages.decks():
+        made = (folder / f"{lesson.name}.html").read_text(encoding="utf-8").count("<aside ") + 1
+        assert contents.count_slides((build.ROOT / lesson.source).read_text("utf-8")) == made
 
 
 def test_printing_without_a_browser_says_what_to_do(monkeypatch, tmp_path):

@@ -14,11 +14,11 @@ import zipfile
 
 import nbformat
 import pytest
-from page_browser import CHROMIUM
-from test_links import missing
 
+from course.publish.browser import ARGUMENTS, CHROMIUM
 from course.publish.build import ROOT
 from course.publish.student import Leak, answers, check_leaks, main, student_makefile, text_of
+from tests.test_links import missing
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def assert_no_grading_menus(url, names):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM,
-            args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"],
+            args=ARGUMENTS,
         )
         try:
             page = browser.new_page()

@@ -24,7 +24,7 @@ import torch
 
 from course.assignments import Verdict, grade_here, problem_set
 from course.checking.questions import Question
-from course.checking.suite import solutions
+from course.checking.suite import content, solutions
 from course.publish.build import ROOT
 
 Answer = Callable[..., object]
@@ -114,7 +114,12 @@ class GraderBank:
         if key not in self._questions:
             generator = torch.Generator().manual_seed(seed)
             self._questions[key] = about.questions(generator, constants)
-        return grade_here(self.name, task, factory(constants), variant, seed, self._questions[key])
+        questions = self._questions[key]
+        before, answer = content(questions), factory(constants)
+        verdict = grade_here(self.name, task, answer, variant, seed, questions)
+        if content(questions) != before:
+            del self._questions[key]  # the answer has changed its arguments
+        return verdict
 
     def first_verdict(self, task: str, factory: Factory):
         """With the first inputs of the repository's own variant, asked for once."""
@@ -193,7 +198,8 @@ class GradersOfAProblemSet:
     def test_a_right_answer_gets_full_marks(self, task):
         rights = [factory for name, factory in self.bank.rights if name == task]
         for factory in self.bank.own(task) + rights:
-            for seed in self.bank.runs(task):
+            twice = 1 if task in self.bank.trained else 2
+            for seed in range(twice * len(self.bank.runs(task))):
                 verdict = self.bank.verdict(task, factory, seed % len(VARIANTS), seed)
                 assert verdict.points == verdict.max_points, (factory, seed, str(verdict))
 

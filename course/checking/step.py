@@ -264,7 +264,9 @@ class Step:
         """
 
         if n in self._single:
-            return copy.copy(self._single[n])
+            made = copy.copy(self._single[n])
+            made.reveal = self.reveal
+            return made
 
         def one(function: Callable[..., Any]) -> Callable[..., Any]:
             return lambda *arguments: several(function(*arguments))[n]

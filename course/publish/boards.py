@@ -25,13 +25,14 @@ Speakers read the whole text of a slide in its notes, and the claims.
 import ast
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from nbformat import NotebookNode
 
-from course.publish import build, pages
+from course.publish import build, first_cell, pages
 from course.publish.markdown import MARK
 
 CLAIM = re.compile(r"\b(True|False)\W*$")
@@ -45,7 +46,8 @@ ITEM = re.compile(r"([-*+]|\d+\.) ")
 WORDS = 60  # on a slide, a formula counting as one
 CODE_WIDTH, CODE_LINES = 78, 17  # what fits on a slide of 1280 x 720 in letters of 24 pixels
 PER_90_MINUTES = (25, 35)  # slides
-QUESTION_EVERY = 10  # minutes
+QUESTION_EVERY = 10  # minutes, in the mean
+LONGEST_WITHOUT = 20  # minutes without a question, where the slides of a section take equally long
 RECAP = "Recap"
 
 
@@ -83,7 +85,7 @@ def read(source: NotebookNode, executed: NotebookNode, name: str) -> Deck:
     """The slides of a lesson.
 
     Args:
-        source: the lesson with its marks, `build.read_source(..., marks=True)`.
+        source: the lesson with its marks, `build.read_source(..., board=True)`.
         executed: the same, stored, with outputs.
         name: of the lesson, for messages.
 
@@ -97,7 +99,7 @@ def read(source: NotebookNode, executed: NotebookNode, name: str) -> Deck:
             f"{name}: its notebook is not the one of its source. Run: make lessons"
         )
     stored = [cell.outputs for cell in ran]
-    outputs = list(stored)
+    following = iter(stored)
     named = {
         cell.metadata["name"]: out
         for cell, out in zip(codes, stored, strict=True)
@@ -106,10 +108,17 @@ def read(source: NotebookNode, executed: NotebookNode, name: str) -> Deck:
     reader = Reader(named)
     for cell in source.cells:
         skipped = cell.metadata.get("slideshow", {}).get("slide_type") == "skip"
-        if cell.cell_type == "markdown" and not skipped:  # such as the references
-            reader.markdown(cell.source)
+        if cell.cell_type == "markdown":
+            if odd := re.search(
+                "<!--.*", MARK.sub("", cell.source) if not skipped else cell.source
+            ):
+                reader.faults.append(
+                    f"this is no mark, or stands where none is read: {odd[0][:60]}"
+                )
+            if not skipped:  # such as the references
+                reader.markdown(cell.source)
         elif cell.cell_type == "code":
-            reader.code(cell, outputs.pop(0))
+            reader.code(cell, next(following))
     prose = [MARK.sub("", cell.source) for cell in source.cells]
     stated = set(NUMBER.findall(" ".join([*prose, *(x for out in stored for x in printed(out))])))
     for slide in reader.slides:
@@ -146,28 +155,29 @@ class Reader:
             self.heading = title
             if level == "##":
                 self.section = title
-        if text.strip() and self.slides:
-            self.slides[-1].notes.append(text.strip())
+        text = re.sub(r"^#+ .+$", "", text, flags=re.MULTILINE).strip()  # they stand on the board
+        if text and self.slides:
+            self.slides[-1].notes.append(text)
 
     def markdown(self, text: str) -> None:
         if not self.slides and (title := re.search(r"^# +(.+)$", text, re.MULTILINE)):
             self.slides.append(Slide(title.group(1), ""))
         parts = MARK.split(text)  # prose, (mark, words, prose) ...
         self.note(parts[0])
-        for before, mark, words, after in zip(
-            parts[::3], parts[1::3], parts[2::3], parts[3::3], strict=False
-        ):
+        before = parts[0]
+        for mark, words, after in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
             words = textwrap.dedent(words).strip()
             # what a mark opens comes before the prose below it
             if mark == "slide":
                 self.slides.append(Slide(words or self.heading, self.section))
             elif mark == "board" and not words:
-                block = after.strip().split("\n\n")[0]
+                block, *rest = after.strip().split("\n\n")
                 if not block or block.startswith("#"):
                     self.faults.append(
                         f"`<!-- board -->` stands above nothing, in {self.heading!r}"
                     )
-                if ITEM.match(block) and ITEM.match(before.strip().split("\n\n")[-1]):
+                around = [before.strip().split("\n\n")[-1], *rest[:1]]
+                if ITEM.match(block) and any(ITEM.match(x) for x in around):
                     self.faults.append(f"a list is cut in {self.heading!r}")
                 self.put(Block("text", block))
             elif mark == "figure":
@@ -176,24 +186,30 @@ class Reader:
                 else:
                     self.faults.append(f"no cell has name={words!r}")
             elif mark == "minutes":
-                self.minutes[self.section] = int(words)
+                if words.isdecimal():
+                    self.minutes[self.section] = int(words)
+                else:
+                    self.faults.append(f"minutes are a whole number, not {words!r}")
             elif mark == "agenda":
                 self.put(Block("agenda"))
             else:
                 self.put(Block("text" if mark == "board" else mark, words))
             self.note(after)
+            before += after
 
     def code(self, cell: NotebookNode, outputs: list[NotebookNode]) -> None:
         for what in cell.metadata.get("board", "").split():
             kind, _, which = what.partition(":")
             if kind == "figure":
                 blocks = figures(outputs)
-                blocks = blocks[int(which) - 1 : int(which)] if which else blocks
+                if which:
+                    blocks = blocks[int(which) - 1 : int(which)] if which.isdecimal() else []
             elif kind == "values":
                 lines = [x for x in printed(outputs) if which in x and not CLAIM.search(x)]
                 blocks = [Block("values", "\n".join(lines).strip("\n"))] if any(lines) else []
             elif kind == "code":
-                code = defined(cell.source, which) if which else cell.source
+                source = first_cell.without(cell.source)
+                code = defined(source, which) if which else source
                 blocks = [Block("code", code)] if code else []
             else:
                 self.faults.append(f'board="{what}": write figure, values or code')
@@ -204,7 +220,7 @@ class Reader:
                 )
             self.put(*blocks)
         claims = [line for line in printed(outputs) if CLAIM.search(line)]
-        if claims and self.slides and "board" in cell.metadata:
+        if claims and self.slides:
             self.slides[-1].notes.append("```text\n" + "\n".join(claims) + "\n```")
 
 
@@ -253,20 +269,35 @@ def faults(deck: Deck, weeks: int) -> list[str]:
     if not 80 * weeks <= minutes <= 90 * weeks:
         found.append(f"{minutes} minutes: {80 * weeks} to {90 * weeks} fit {weeks} week(s)")
     least, most = (weeks * x for x in PER_90_MINUTES)
-    if not least <= len(deck.slides) <= most:
-        found.append(f"{len(deck.slides)} slides: {least} to {most} fit {weeks} week(s)")
+    slides = len(deck.slides) + 1  # the build adds the last
+    if not least <= slides <= most:
+        found.append(f"{slides} slides: {least} to {most} fit {weeks} week(s)")
     if asked < minutes / QUESTION_EVERY - 1:
         found.append(
             f"{asked} questions to the class in {minutes} minutes: one every {QUESTION_EVERY}"
         )
+    if (longest := longest_without_question(deck)) > LONGEST_WITHOUT:
+        found.append(f"{longest:.0f} minutes without a question, of at most {LONGEST_WITHOUT}")
     for title in dict.fromkeys(slide.section for slide in deck.slides if slide.section):
         if title not in deck.minutes:
             found.append(f"the section {title!r} has no minutes")
     return found
 
 
+def longest_without_question(deck: Deck) -> float:
+    """Minutes from one question to the next, or to the end, at most."""
+    slides_in = Counter(slide.section for slide in deck.slides)
+    longest = since = 0.0
+    for slide in deck.slides:
+        since += deck.minutes.get(slide.section, 0) / slides_in[slide.section]
+        longest = max(longest, since)
+        if any(block.kind == "question" for block in slide.blocks):
+            since = 0.0
+    return longest
+
+
 def faults_of(slide: Slide) -> list[str]:
-    found = []
+    found = [f"its heading opens with {x.split()[0]!r}" for x in [slide.heading] if opens(x)]
     if not slide.blocks:
         found.append("it is empty")
     if (words := slide.words()) > WORDS:
@@ -282,11 +313,24 @@ def faults_of(slide: Slide) -> list[str]:
         elif block.kind == "answer" and (before is None or before.kind != "question"):
             found.append("an answer without its question before it")
         for line in openings(block.text) if block.kind in ("text", "question", "answer") else []:
-            if (opener := re.match(r"\W*(\w+)", line)) and opener.group(1).lower() in OPENERS:
+            if opens(line):
                 found.append(f"{line[:40]!r} opens with a word that refers to what is not there")
-        if block.kind == "question" and not any(b.kind == "answer" for b in slide.blocks):
-            found.append("a question without an answer")
+        if before is not None and before.kind == "question" and block.kind != "answer":
+            found.append("a question without an answer right after it")
+    if slide.blocks and slide.blocks[-1].kind == "question":
+        found.append("a question without an answer right after it")
     return found
+
+
+def opens(line: str) -> bool:
+    """Whether it begins with a pronoun or a conjunction.
+
+    Example:
+        >>> opens("**It** rises."), opens("Italy")
+        (True, False)
+    """
+    first = re.match(r"\W*(\w+)", line)
+    return first is not None and first.group(1).lower() in OPENERS
 
 
 def openings(text: str) -> list[str]:

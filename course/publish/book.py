@@ -213,7 +213,8 @@ def ways_to_open(at: Path, repository: str) -> str:
     """
     links = [f'<a href="../{at.as_posix()}" download>Download the notebook</a>']
     path, name = urllib.parse.quote(at.as_posix()), repository.removeprefix("https://github.com/")
-    if name != repository:  # those two know GitHub
+    # those two know GitHub, and a problem set has no cell that installs the course
+    if name != repository and "assignments" not in at.parts:
         colab = f"https://colab.research.google.com/github/{name}/blob/{BRANCH}/{path}"
         binder = f"https://mybinder.org/v2/gh/{name}/{BRANCH}?labpath={path}"
         links += [f'<a href="{colab}">Open on Colab</a>', f'<a href="{binder}">Open on Binder</a>']

@@ -9,7 +9,11 @@ from genlib.data.folders import whole_file
 CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+ARGUMENTS = ["--disable-gpu", "--disable-dev-shm-usage"]
+if (
+    hasattr(os, "geteuid") and os.geteuid() == 0
+):  # in a container; Chromium's own jail needs another user
+    ARGUMENTS.append("--no-sandbox")
 
 
 class NoBrowser(Exception):

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 
 from course import syllabus
-from course.publish import build
+from course.publish import build, first_cell
 from genlib import plots
 
 FIGURE = "image/png"
@@ -71,7 +71,9 @@ def about_figure(source: str, heading: str) -> str:
     """What a figure shows, in words: what kind it is, as its function says, and the names in the call."""
     calls = [
         node
-        for node in ast.walk(ast.parse(re.sub(r"^[%!].*$", "", source, flags=re.MULTILINE)))
+        for node in ast.walk(
+            ast.parse(re.sub(r"^[%!].*$", "", first_cell.without(source), flags=re.MULTILINE))
+        )
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and isinstance(node.func.value, ast.Name)

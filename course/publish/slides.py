@@ -54,12 +54,8 @@ def figure(output: NotebookNode) -> str:
     data = output.data[pages.FIGURE].replace("\n", "")
     alt = html.escape(output.metadata[pages.FIGURE]["alt"])
     picture = f'<img alt="{alt}" src="data:image/png;base64,{data}" width="{wide}" height="{high}">'
-    text = (
-        f'<figure style="flex: 1 1 {high}px; max-height: {LARGER * high:.0f}px">{picture}</figure>'
-    )
-    if "explorer: run this cell" in output.data.get("text/plain", ""):
-        text += '<p class="live">A still picture: it moves in the notebook.</p>'
-    return text
+    style = f"flex: 1 1 {high}px; max-height: {LARGER * high:.0f}px"
+    return f'<figure style="{style}">{picture}</figure>'
 
 
 def block_html(block: boards.Block, deck: boards.Deck, decks: set[str]) -> str:
@@ -131,7 +127,7 @@ def deck_html(deck: boards.Deck, name: str, titles: dict[str, str], exercises: b
         title=html.escape(titles[name]),
         columns=columns,
         exercises=f"notebooks/{name}_exercises.ipynb" if exercises else None,
-        next=(decks[after], titles[decks[after]]) if after < len(decks) else None,
+        next=(decks[after], html.escape(titles[decks[after]])) if after < len(decks) else None,
         styles=[
             (dist / "dist" / f"{x}.css").read_text(encoding="utf-8") for x in ("reset", "reveal")
         ],
@@ -171,24 +167,26 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pdf", action="store_true", help="print each deck too, a page a slide")
     args = parser.parse_args(argv)
     root, out = args.root, args.out or args.root / "build" / "slides"
-    with_exercises = {x.name.removesuffix("_exercises") for x in pages.exercises(root)}
-    weeks = {entry.notebook: len(entry.weeks) for entry in syllabus.lessons(root)}
     try:
+        with_exercises = {x.name.removesuffix("_exercises") for x in pages.exercises(root)}
+        weeks = {entry.notebook: len(entry.weeks) for entry in syllabus.lessons(root)}
         chosen = build.choose(pages.decks(root), args.prefix)
-        titles, made = titles_of(root), {}
+        titles, made, refused = titles_of(root), {}, []
         for lesson in chosen:
             deck = read_deck(root, lesson)
-            if faults := boards.faults(deck, weeks[lesson.name]):
-                raise build.BuildError("\n".join([f"{lesson.source}:", *faults]))
+            faults = boards.faults(deck, weeks[lesson.name])
+            refused += ["\n".join([f"{lesson.source}:", *faults])] if faults else []
             made[lesson.name] = deck_html(deck, lesson.name, titles, lesson.name in with_exercises)
-        for name, text in made.items():
-            path = out / f"{name}.html"
+        if refused:
+            raise build.BuildError("\n".join(refused))
+        written = [out / f"{name}.html" for name in made]
+        for path, text in zip(written, made.values(), strict=True):
             build.write_text(path, text)
             print(f"{path.stat().st_size / 1e6:5.1f} MB  {path}")
-            if args.pdf:
-                printed = browser.print_deck(path)
-                print(f"{printed.stat().st_size / 1e6:5.1f} MB  {printed}")
-    except (build.BuildError, browser.NoBrowser) as error:
+        for path in written if args.pdf else []:
+            printed = browser.print_deck(path)
+            print(f"{printed.stat().st_size / 1e6:5.1f} MB  {printed}")
+    except (build.BuildError, browser.NoBrowser, ValueError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -199,7 +199,7 @@ if DATASET == "strokes":
 # Now the non-linear one. The curve is the training loss, averaged over each epoch; the two baselines are errors on test
 # images.
 #
-# <!-- slide: A pen's line, or sixteen fixed pictures -->
+# <!-- slide: PCA leaves traces, the autoencoder draws a line -->
 
 # %% alt="Squared error over ten epochs: the autoencoder falls below the mean image and below PCA by the third epoch and keeps falling."
 losses = fit(model, train, epochs=EPOCHS, learning_rate=3e-3)
@@ -245,7 +245,7 @@ plots.show_rows({"images": shown} | rebuilt)
 # <!-- board
 # Each mark is a test image. Axes: the **percentile** of each number.
 #
-# Digits that look alike lie together, though no label was shown.
+# Digits that look alike lie together, though training saw no label. Labels only choose the marks.
 # -->
 #
 # With $k = 2$ a code is a point in the plane, so we can draw them all. Two numbers are few. We give the networks a
@@ -377,7 +377,7 @@ if factors:
 # **Linear probe**: the classifier is linear. Here: logistic regression.
 # -->
 # <!-- question: Which features are best with 10 labels, and with 200: pixels, PCA, the code? -->
-# <!-- answer: With 10 the code, with 200 the pixels. -->
+# <!-- answer: With 10 the code beats the pixels, PCA close behind. With 200 the pixels. -->
 #
 # The idea: learn features from many images without labels, keep the encoder, and let a simple classifier learn from
 # a few labels. This is **semi-supervised learning**; with a linear classifier the test is called a **linear probe**. We
@@ -499,7 +499,7 @@ if DATASET == "strokes":
 # <!-- board -->
 # $$L = \frac{1}{ND} \sum_{n=1}^{N} \lVert x_n - g(f(\tilde x_n)) \rVert^2.$$
 #
-# <!-- question: The code is as large as the image. Is a copy of the input a good answer now? -->
+# <!-- question: Suppose the code is as large as the image. Is a copy of the input a good answer now? -->
 # <!-- answer: No, whatever the size of the code: $\tilde x$ is not $x$. -->
 #
 # A copy of the input is a bad answer here, whatever the size of the code. The network has to know what clean images
@@ -700,8 +700,8 @@ plots.show_rows({name: images[:12] for name, images in decoded.items()})
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: A judge looks at new images -->
 # <!-- board
-# A convolutional classifier, trained on the labels, is *sure* with more than 90 % for one class: of more than 90 % of the test
-# images.
+# The judge: a convolutional classifier, trained on the labels. *Sure*: more than 90 % for one class, as on more than 90 % of the
+# test images.
 # -->
 # <!-- question: Of how many decoded codes of test images is the judge sure? And of codes from $N(0, I)$? -->
 # <!-- answer: Of more than 80 % of them; from $N(0, I)$ at least 50 points less. -->
@@ -911,7 +911,7 @@ print(f"50 Gaussians: less than 1.25 times as far as new images: {bool(distance[
 # <!-- board
 # 1. A linear autoencoder has no smaller training error than PCA with as many numbers.
 # 2. A test of features tests a classifier, too.
-# 3. A denoiser must not copy, whatever its code.
+# 3. For a denoiser a copy is a bad answer.
 # 4. The loss is blind to $z' = 10 R z + s$: a prior must be fitted.
 # 5. A density of codes gives no $p(x)$ of images.
 # -->

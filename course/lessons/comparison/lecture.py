@@ -212,11 +212,11 @@ print(f"copies are within 5 of fresh images:                         {abs(fd['co
 # - **Markov chain**: two RBMs, with 16 and 100 hidden units, and a GSN
 # - **direct**: GAN, LSGAN, WGAN-GP
 #
-# Each trains for two to three seconds of processor time. Learning rates and sizes: two or three tried for each.
+# Each trains for about two seconds of processor time. Learning rates and sizes: two or three tried for each.
 # -->
 # ## Eleven models, one budget
 #
-# Every leaf of the tree, and on most of them more than one model. Each has two to three seconds of processor time to train, on
+# Every leaf of the tree, and on most of them more than one model. Each has about two seconds of processor time to train, on
 # the machine where this was written: the table below shows them. The number of epochs or updates is fixed, so that a run can be
 # repeated. Learning rates and sizes we tried, two or three each, no more. Whoever tries longer gets other numbers.
 #
@@ -275,12 +275,12 @@ for name, model in models.items():
 # Two RBMs and the GSN draw by a Markov chain. Chains start from Bernoulli(1/2) pixels.
 # -->
 # <!-- question: After how many steps do the samples stop getting better? -->
-# <!-- answer: After a few dozen. We take 10 for the small RBM and the GSN, 30 for the large RBM. -->
+# <!-- answer: After 10 to 30. We take 10 for the small RBM and the GSN, 30 for the large RBM. -->
 #
 # Three of the eleven draw by a Markov chain, and how well depends on the number of steps. So before we call them good or slow, let
 # us look. Chains start from Bernoulli(1/2) pixels, and we measure the Fréchet distance after 1, 3, 10, 30 and 100 steps. A line is the mean
 # of five redraws of 360 images, and the band is one standard deviation wide on either side.
-# <!-- slide: A few dozen steps are enough on these images -->
+# <!-- slide: Ten to thirty steps come as near as 100 -->
 # <!-- board
 # By default `sample` takes 1000 for an RBM, 100 for a GSN: a timing would measure that default, not the model.
 # -->
@@ -307,7 +307,7 @@ print(f"after one step each chain is farther than after 100, by 10 or more:     
 print(f"10, 30 and 10 steps come as near as 100 do, within 5:                   {max(late.values()) < 5}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A few dozen steps are enough on these images. `sample` takes 1000 for an RBM and 100 for a GSN unless we say otherwise, and
+# Ten to thirty steps are enough on these images. `sample` takes 1000 for an RBM and 100 for a GSN unless we say otherwise, and
 # then a timing measures that default, not the model. We take 10 steps for the small RBM and the GSN, and 30 for the large RBM.
 
 # %%
@@ -427,8 +427,8 @@ print(f"by its ELBO it leads the gated PixelCNN by < 0.2:  {lead < 0.2}")
 # <!-- board
 # The VAE's row is a bound by importance sampling. Its ELBO lies 0.5 to 2 nats lower.
 # -->
-# <!-- question: By its ELBO, does the VAE still lead the gated PixelCNN? -->
-# <!-- answer: No: the lead would be gone. -->
+# <!-- question: Put the ELBO into its row. What is left of the VAE's lead over the gated PixelCNN? -->
+# <!-- answer: Less than 0.2 nats, if anything. -->
 # <!-- board
 # AIS tends to flatter. On the small RBM it lies within 0.2 nats of the exact $\log Z$.
 # -->
@@ -640,7 +640,7 @@ few = max(covered[name] for name in ("VAE", "GAN", "LSGAN", "WGAN-GP"))
 print(f"VAE and GANs cover 25 of 30 or fewer, each:     {few <= 25}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: The ranking is reversed -->
+# <!-- slide: On `bars` the pixel models lead -->
 # <!-- board
 # | | KL, nats | covered, of 30 |
 # | --- | --- | --- |
@@ -655,7 +655,7 @@ print(f"VAE and GANs cover 25 of 30 or fewer, each:     {few <= 25}")
 # | LSGAN | unknown | 14 |
 # | WGAN-GP | unknown | 11 |
 # -->
-# **The ranking is reversed.** On the digits the VAE led in likelihood; on `bars` the four tractable models
+# **The ranking is another.** On the digits the VAE led in likelihood; on `bars` the four tractable models
 # leave all others behind. In `bars` most pixels follow from those before without any doubt, and a model that goes pixel by pixel
 # says so easily. (The small sizes play a part as well: two latents, 16 hidden units.)
 #
@@ -704,14 +704,10 @@ worse = row["frechet"] > 1.5 * table["independent pixels"]["frechet"]
 print(f"Fréchet distance is more than 1.5 times that of independent pixels: {worse}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: On larger images 4.6 nats vanish -->
-# <!-- board
-# The same loss in bits per dimension, the unit in which papers report likelihoods:
-# -->
 # On 64 pixels 4.6 nats are a good deal. On larger images they vanish. Here is the same loss in bits per dimension, the unit in
 # which papers report likelihoods:
 
-# %% board="values"
+# %%
 for side, colours in ((8, 1), (32, 3), (256, 3)):
     bits = -bits_per_dim(math.log(100), (colours, side, side))
     print(f"{side:>3} by {side:<3}  channels {colours}  {bits:.5f} bits per dimension")
@@ -735,7 +731,7 @@ for side, colours in ((8, 1), (32, 3), (256, 3)):
 # <!-- question: $\epsilon = 0$. What is the mean of $\log p$ over the test images? -->
 # <!-- answer: $-\infty$: a test image that is no training image has probability zero. -->
 #
-# <!-- slide: Likelihood and Fréchet distance prefer opposite ends of $\epsilon$ -->
+# <!-- slide: The likelihood is best at $\epsilon = 0.06$; the Fréchet distance wants less -->
 
 # %%
 differ = (test.images.flatten(1)[:, None] != train.images.flatten(1)).sum(dim=2).double()
@@ -777,7 +773,7 @@ print(f"the Fréchet distance is then larger, by 3 or more:      {cost > 3}")
 # <!-- board
 # Mixture: 99 % of the samples are noise, at a price of 4.6 nats.
 # -->
-# Likelihood and Fréchet distance prefer opposite ends of $\epsilon$. Where it is small the samples score like real images and the
+# Likelihood and Fréchet distance prefer different $\epsilon$. Where it is small the samples score like real images and the
 # likelihood is worse than that of independent pixels. Where the likelihood is best, you see the flipped pixels.
 
 # %% board="figure" alt="Fourteen samples each: copies with hardly a pixel flipped are digits, with 6 % flipped they have stray pixels, the mixture is mostly noise."
@@ -882,7 +878,7 @@ print(format_table({f"{given} half, {name}": row for (given, name), row in compl
 # | you want | take |
 # | --- | --- |
 # | an exact $p(x)$ | a pixel model |
-# | samples in which little is wrong | a VAE or a GSN |
+# | samples near the data, by Fréchet distance | a VAE or a GSN |
 # | samples in which little is missing | a pixel model |
 # | thousands of images, now | a VAE or a GAN |
 # | a code for every image | a VAE |
@@ -893,7 +889,7 @@ print(format_table({f"{given} half, {name}": row for (given, name), row in compl
 # | --- | --- | --- |
 # | an exact $p(x)$, to compare or to compress | a pixel model; here the gated PixelCNN | `known`: no gap and no error to discuss |
 # | the best likelihood on few, simple images | try a VAE as well | `nats`: it led on the digits, and trailed on `bars` |
-# | samples in which little is wrong | a VAE or a GSN; measure how many steps the chain needs | `frechet`: nearer to the digits than any pixel model |
+# | samples near the data, by Fréchet distance | a VAE or a GSN; measure how many steps the chain needs | `frechet`: nearer to the digits than any pixel model |
 # | samples in which little is missing | a pixel model | the likelihood charges for each forgotten image; `covered` on `bars` is 30 of 30. Not by recall alone, which forgives noise |
 # | thousands of images, now | a VAE or a GAN | `ms to draw`: one pass. Look at `recall` *and* `precision` before you trust a GAN |
 # | a code for every image | a VAE | the only leaf with `posterior`, below |
@@ -945,7 +941,7 @@ print(format_table(able))
 # 1. Ask first what $p(x)$ is: exact, a bound, an estimate, or nothing.
 # 2. Put baselines beside each number, and test the judge on noise.
 # 3. A mixture with 99 % noise loses at most $\log 100$ nats.
-# 4. A copier's samples are good, and its likelihood is not.
+# 4. A copier that hardly flips pixels: good samples, bad likelihood.
 # 5. A ranking belongs to data, sizes and budget, not to the family.
 # -->
 #

@@ -152,7 +152,7 @@ print(f"at each smaller radius, 9 to 11 times as much: {all(9 < g < 11 for g in 
 # A low loss: $D$ near 1 on real examples, near 0 on fakes.
 # -->
 #
-# <!-- slide: Two players, one value -->
+# <!-- slide: Two networks, one value -->
 # <!-- board
 # $V = -L_D$ is the **value**. $D$ makes it large, $G$ makes it small:
 #
@@ -282,7 +282,7 @@ print("the value at the best D is 2 JSD - log 4")
 # ## Alternating steps
 #
 # <!-- minutes: 10 -->
-# <!-- slide: Two networks take turns -->
+# <!-- slide: Alternating steps -->
 #
 # We cannot maximise over all functions before each step of the generator. So the two alternate, a small step each:
 #
@@ -294,7 +294,7 @@ print("the value at the best D is 2 JSD - log 4")
 # $D$ is never maximised over all functions: a small step of each, over and over. For now $L_G = -\mathbb{E}_z \log D(G(z))$.
 # -->
 #
-# <!-- slide: Both losses, from logits -->
+# <!-- slide: The two losses, from logits -->
 # <!-- board
 # The network $D$ computes a logit $\ell$, with $D = \sigma(\ell)$. Then $-\log D = \text{softplus}(-\ell)$ and
 # $-\log(1 - D) = \text{softplus}(\ell)$, which never overflow.
@@ -390,7 +390,8 @@ print(f"after 25 steps D is within 0.25 of the best D: {bool(far[1] < 0.25)}")
 #
 # <!-- slide: The value in training is a lower bound -->
 # <!-- board
-# $D$ is never the best. When the value falls, either the generator got better or the discriminator got worse.
+# $D$ is never the best, so its value is at most $2\, \text{JSD} - \log 4$. When the value falls, the generator got better
+# or the discriminator got worse.
 # -->
 #
 # $D$ is never the best, so the value it reaches is a **lower bound** on $2\,\text{JSD} - \log 4$. How far below it lies
@@ -424,7 +425,7 @@ print("at every step D reaches no more than the best D would")
 # <!-- board -->
 # $$V(\theta, \psi) = \log \tfrac12 + \log\big(1 - \sigma(\psi \theta)\big).$$
 #
-# <!-- slide: The gradient field turns about the equilibrium -->
+# <!-- slide: Each network follows its own gradient -->
 # <!-- board
 # The generator goes down $V$, the discriminator up. With $s = \sigma(\psi \theta)$:
 # -->
@@ -436,7 +437,7 @@ print("at every step D reaches no more than the best D would")
 # $$-\frac{\partial V}{\partial \theta} = s\, \psi, \qquad \frac{\partial V}{\partial \psi} = -s\, \theta.$$
 #
 # <!-- question: From $(\theta, \psi)$ both take a small step. Do they come nearer to $(0, 0)$? -->
-# <!-- answer: No: the direction $s\,(\psi, -\theta)$ stands at a right angle to $(\theta, \psi)$. Small steps go round. -->
+# <!-- answer: No: the direction $s\,(\psi, -\theta)$ stands at a right angle to $(\theta, \psi)$. Small steps go round $(0, 0)$, the **equilibrium**. -->
 #
 # Both are zero at $\theta = \psi = 0$ only. There the fakes lie on the data and $D$ says 1/2: the **equilibrium** that we
 # want. But the vector $s\,(\psi, -\theta)$ stands at a right angle to $(\theta, \psi)$ everywhere. Small steps along it go
@@ -458,7 +459,7 @@ assert torch.allclose(theta * to_theta + psi * to_psi, torch.zeros_like(theta))
 print("the field is the gradient of genlib's value, at a right angle to (theta, psi)")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: No step size brings them nearer -->
+# <!-- slide: Steps of size $h$ -->
 # <!-- question: Simultaneous steps of size $h$: for which $h > 0$ do they converge? -->
 # <!-- answer: None. Each multiplies the distance from the equilibrium by $\sqrt{1 + h^2 s^2} > 1$ (Pythagoras). -->
 #
@@ -566,7 +567,7 @@ print(f"R1, factor of a step: by the determinant {(1 - penalty * h + h**2 / 4) *
 # ## Gradients that vanish
 #
 # <!-- minutes: 13 -->
-# <!-- slide: Two losses for one wish -->
+# <!-- slide: Two losses for the generator -->
 # <!-- board
 # The generator minimises one of them; both want the fakes called real.
 #
@@ -716,15 +717,11 @@ print(f"the non-saturating gradient has grown:                {non_saturating[-1
 # The better $D$ gets, the smaller the gradient of the minimax generator. Arjovsky and Bottou (2017) prove it: near a perfect $D$
 # it goes to zero. Yet only a well trained $D$ makes the value mean something.
 #
-# <!-- slide: Minimax stands still, until Adam rescales it -->
-# <!-- board
-# Plain steps, of the same size for both losses. Adam divides each gradient by its usual size: minimax moves, and overshoots.
-# -->
 #
 # Now let both train on from here, with plain gradient steps of the same size for both losses. And once more minimax, with
 # Adam in place of plain steps.
 
-# %% board="figure" alt="Mean of the fakes over 200 steps: minimax does not move from 8, non-saturating and minimax with Adam reach the mean of the data and swing around it."
+# %% alt="Mean of the fakes over 200 steps: minimax does not move from 8, non-saturating and minimax with Adam reach the mean of the data and swing around it."
 path = {}
 for name, gan in [*both_losses(away).items(), ("minimax, Adam", both_losses(away)["minimax"])]:
     gan = copy.deepcopy(gan)
@@ -833,9 +830,9 @@ plots.show_curves(
 )
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: Which run would you keep? -->
-# <!-- question: Run A or run B, judged by the losses? -->
-# <!-- answer: No telling. Both come near $\log 4$ for $D$ and $\log 2$ for $G$, where a perfect generator would lead, and where a
+# <!-- slide: Do the losses tell the two runs apart? -->
+# <!-- question: Run A covers the ring, run B none of it. Do the losses show that? -->
+# <!-- answer: No. Run A and run B come near $\log 4$ for $D$ and $\log 2$ for $G$, where a perfect generator would lead, and where a
 # weak discriminator leads as well. -->
 #
 # Run A settles near $\log 4$ for $D$ and $\log 2$ for $G$, the losses of a discriminator that says 1/2 everywhere. That is where a
@@ -956,7 +953,8 @@ for name, counts in found.items():
 # <!-- minutes: 8 -->
 # <!-- slide: Thirty images, drawn by each model -->
 # <!-- board
-# **Instance noise**: $D$ sees real and fake through noise.
+# `bars`: 30 images of 4 by 4 pixels, all as likely. Two GANs learn them, one of them with **instance noise**: $D$ sees
+# real and fake through noise.
 # -->
 # <!-- question: Which of the two GANs covers more of the thirty? -->
 # <!-- answer: With noise, all 30. Without, 15. -->
@@ -1113,8 +1111,8 @@ plots.show_curves(
 # <!-- board
 # 1. The best discriminator: $D^* = p_\text{data} / (p_\text{data} + p_g)$.
 # 2. Against it, $V = 2\, \text{JSD} - \log 4$: least at $p_g = p_\text{data}$.
-# 3. Dirac-GAN: simultaneous steps move away for every $h > 0$; R1 makes them spiral in.
-# 4. On a fake, the logit's gradient is $D$ with minimax, $1 - D$ with the non-saturating loss.
+# 3. Dirac-GAN: simultaneous steps move away for every $h > 0$; with R1, small ones spiral in.
+# 4. On a fake, the logit's gradient has the size $D$ with minimax, else $1 - D$.
 # 5. Losses near $\log 4$ and $\log 2$ mean nothing by themselves: look at samples, count modes.
 # -->
 #

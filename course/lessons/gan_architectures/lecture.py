@@ -452,6 +452,9 @@ print(f"DCGAN is 5 times as far from it as fresh images, or more:           {one
 # The slope of $L_G$ is $a - 1$. It grows with the distance from 1, on both sides. A fake with an output far above that of
 # real images gets a gradient *back* towards them. By hand and by `genlib`:
 # <!-- slide: Three gradients at a fake -->
+# <!-- board
+# Minus the gradient, against the output $a$. (The loss of WGAN, $-a$, comes in the next section.)
+# -->
 
 # %%
 squares = dcgan(LSGAN)
@@ -499,6 +502,8 @@ for a in (-4, 0, 4):
 #
 # <!-- slide: Least squares measure another distance -->
 # <!-- board
+# At the best $D$:
+#
 # $$L_D = \frac12 \int \frac{p\, q}{p + q} = \frac14 - \frac18 \int \frac{(p - q)^2}{p + q}$$
 # -->
 # <!-- question: Two densities share nothing. What is the last integral? Does it grow as they move apart? -->
@@ -704,7 +709,8 @@ except ValueError as error:
 # <!-- minutes: 8 -->
 # <!-- slide -->
 # <!-- board
-# The same generator, number of features, batches of 32 and updates. WGAN-GP differs in more than the loss: layer norm, and one critic step where the paper takes five.
+# The same generator, number of features, batches of 32 and updates, one step of each network. WGAN-GP differs in more than
+# the loss: layer norm. (Its paper takes five critic steps.)
 # -->
 # <!-- question: Which step is larger: from perceptrons to DCGAN, or from one loss to another? -->
 # <!-- answer: From perceptrons to DCGAN, by far. -->
@@ -846,7 +852,7 @@ print(f"DCGAN, without labels, draws it on 6 to 14 %:         {0.06 < blind < 0.
 print(f"the conditional GAN draws its label on {100 * obeys:.1f} %")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: Closer, and not only because digits come evenly -->
+# <!-- slide: Closer only because its digits come evenly? -->
 # <!-- board
 # Fréchet distance: DCGAN 59.29, conditional 21.27.
 # -->
@@ -1008,7 +1014,7 @@ plots.show_rows(shown)
 # <!-- figure: lengths -->
 # <!-- slide: Two pairs: strokes move smoothly on either path -->
 # <!-- figure: ways -->
-# <!-- slide: Both paths end at the same images -->
+# <!-- slide: The two paths end at the same images -->
 # <!-- board
 # Choose two of eight noises, and play. Half-way, is the straight path paler, or broken?
 # -->
@@ -1098,7 +1104,7 @@ print(f"twice as long: precision falls by 0.1 or more: {scrawl < -0.1}")
 # <!-- minutes: 14 -->
 # <!-- slide: A generator that returns training images -->
 # <!-- question: What is its Fréchet distance from test images? -->
-# <!-- answer: Exact copies score like fresh images, within 2: every measure so far praises them. -->
+# <!-- answer: Exact copies score like fresh images, within 2: this measure praises them. -->
 #
 # A generator that returned training images would score well in every measure so far. Make one:
 # take training images, and add a little noise.
@@ -1163,12 +1169,12 @@ plots.show_rows({"sample": few} | {f"nearest in {view}": originals[i] for view, 
 # A ratio below 0.5 catches the copier.
 # -->
 # <!-- question: How would you cheat? -->
-# <!-- answer: Shift each copy by one pixel, or copy one image in ten: the median does not change. -->
+# <!-- answer: Shift each copy by one pixel: the ratio comes near 1. Or copy one image in ten: the median hardly changes. -->
 # ### What the check cannot see
 #
 # A copier can shift each image by one pixel, down and to the right, which is hardly visible. Or copy one image in
-# ten: the median does not change.
-# <!-- slide: A low ratio proves copies; near 1 it proves nothing -->
+# ten: the median hardly changes.
+# <!-- slide: A low ratio points to copies; near 1 it proves nothing -->
 
 # %%
 shifted = originals[rows].roll((1, 1), dims=(2, 3))
@@ -1183,7 +1189,7 @@ for name, views in ratio.items():
     print(f"{name:<18} ratio in pixels {views['pixels']:.2f}, in features {views['features']:.2f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# A copy moved by a pixel is as far from its original as a fresh image is from its neighbour. So a low ratio proves copies, and a ratio
+# A copy moved by a pixel is as far from its original as a fresh image is from its neighbour. So a low ratio points to copies, and a ratio
 # near 1 proves nothing. Look at the smallest distances too, and at the pictures.
 
 # %% [markdown] slideshow={"slide_type": "slide"}

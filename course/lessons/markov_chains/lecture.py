@@ -326,7 +326,7 @@ for name, matrix in {"one pixel": first, "both": T}.items():
 # *Restricted*: no weight joins two pixels, none joins two hidden units.
 # -->
 # <!-- question: Given the pixels, do the hidden units depend on each other? -->
-# <!-- answer: No: the energy is linear in each $h_j$, so given $x$ they are independent. -->
+# <!-- answer: No: given $x$, the energy is a sum of terms with one $h_j$ each, so they are independent. -->
 # *Restricted* means what is missing: no weight joins two pixels, and none joins two hidden units. The graph has two layers.
 # That has three advantages.
 #
@@ -374,7 +374,7 @@ print("by formula, by brute force and by genlib: the same free energy, and the s
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: Block Gibbs: a whole layer at once -->
-# **Two: given one layer, the units of the other are independent.** The energy is linear in each $h_j$, so
+# **Two: given one layer, the units of the other are independent.** Given $x$ the energy is a sum of terms with one $h_j$ each, so
 #
 # $$P(h_j = 1 \mid x) = \sigma(c_j + x^T W_{:j}), \qquad P(x_i = 1 \mid h) = \sigma(b_i + W_{i:}\, h).$$
 #
@@ -491,9 +491,10 @@ def model_table(model):
     return model.log_prob(images).exp().detach()
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: In the end, more steps hardly help -->
+# <!-- slide: In the end even 100 steps miss by half the gradient -->
 # <!-- board
-# Over the length of the gradient, the error after 25 updates is 0.602 for CD-1; after 200, 0.878 for CD-1 and 0.488 for CD-100.
+# Error of CD-$k$ over the length of the gradient: after 25 updates 0.602 for CD-1; after 200, 0.878 for CD-1 and 0.488 for
+# CD-100. (The figure does not divide.)
 # -->
 # We train one RBM by its exact gradient, stop now and then, and ask what CD-$k$ would have done there. The figure shows
 # the length of its error. The table divides by the length of the exact gradient: 1 means as wrong as doing nothing.
@@ -548,7 +549,7 @@ print(f"yet CD-1's error is shorter than after 50 updates:    {shorter}")
 # Early on the weights are small, the chain forgets fast, and CD-1 points nearly the right way. That is why it worked at all.
 # Later the weights are large. The chain stays near the data for long, and CD compares the data with its own
 # neighbourhood. Its error has not grown. But the exact gradient shrinks faster, so most of what CD follows in the end is
-# error, and more steps hardly help.
+# error, and even a hundred steps leave half of it.
 #
 # <!-- slide: What the bias costs -->
 # <!-- board
@@ -613,8 +614,8 @@ print(f"CD-10 less than half as much:                             {2 * cd10['une
 print(f"the exact gradient less than 0.05:                        {best['uneven'] < 0.05}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- question: One step from the data, valid: CD-1 0.941, CD-10 0.921, exact 0.919. Which model is worst? -->
-# <!-- answer: CD-1: unevenness costs 0.506 nats, the others 0.026 and 0.002. One step from the data starts in the right valley, every time. -->
+# <!-- question: One step from the data, valid: CD-1 0.941, CD-10 0.921, exact 0.919. Why does CD-1, the worst of the three, look best? -->
+# <!-- answer: One step from the data starts near the data, every time. The fault is unevenness: 0.506 nats, the others 0.026 and 0.002. -->
 # ("Rarest": the smallest of the 14 probabilities, over the fair one, $1/14$.) The chain stays with the image where it began. So CD
 # shapes each valley of the energy well, and hardly learns how much probability one valley has against the next. Reconstructions do not show it, because
 # one step from the data starts in the right valley, every time.
@@ -726,17 +727,13 @@ for every in (1, 10, 100):
 plots.show_rows(chain, size=0.6)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: Each jump to another image crosses a hill -->
 # ### Run it yourself
 #
-# <!-- board
-# Try 10 and 100 steps a frame: how many of the thirty images has the chain met after 1,000 steps, after 10,000?
-# -->
 # Play the chain step by step, then with 10 and 100 steps a frame. Each jump to another image has to cross a hill of free
 # energy. How many of the thirty images has it met after 100 steps, after 1,000, after 10,000? Then start from noise: it
 # falls into a valley within a few steps, and stays there for a while.
 
-# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of Gibbs sampling: the image at step 50, the free energy so far with jumps of up to ten nats, and the last twelve images."
+# %% tags=["nbval-ignore-output"] alt="Still picture of the explorer of Gibbs sampling: the image at step 50, the free energy so far with jumps of up to ten nats, and the last twelve images."
 explorer = explorers.gibbs_explorer(rbms["PCD"], bars.floats())
 explorer.player.slider.value = 50
 explorer
@@ -1222,7 +1219,7 @@ print(f"no chain, at any number of steps, comes as near as draws do: {nearest > 
 # <!-- minutes: 4 -->
 # <!-- slide: Three faults: $Z$, the gradient, mixing -->
 # <!-- board
-# Steps until the correlation with the start falls below 0.1, on `bars`:
+# Steps until the correlation with the start falls below 0.1, on `bars`; for the PixelCNN, one for each of 16 pixels:
 # -->
 #
 # Now everything side by side, on the same thirty images. How many steps until a chain has forgotten its start, to a correlation of 0.1? The PixelCNN draws each

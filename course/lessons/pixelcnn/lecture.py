@@ -99,8 +99,8 @@ for name, value in bits.items():
 # <!-- board
 # $$p(x) = \prod_{i=1}^{n} p(x_i \mid x_1, \dots, x_{i-1})$$
 #
-# In training every pixel is known (**teacher forcing**): a convolution gives all $n$ conditionals at once, provided that none reads the
-# value it predicts.
+# Pixels come row by row. In training all are known (**teacher forcing**): a convolution gives all $n$ conditionals at once,
+# provided none reads what it predicts.
 # -->
 # <!-- question: Which weights of a 7 by 7 kernel must then be zero in the first layer? -->
 # <!-- answer: The centre, the rest of its row to the right, and the rows below: 25 of 49. -->
@@ -352,7 +352,7 @@ print(f"16 to 16.5 bits per image, where the truth is 12: {15.99 < bits_per_imag
 # - **Horizontal stack**: the own row to the left. It reads the vertical stack.
 # -->
 # <!-- question: Why does the vertical stack need no mask? -->
-# <!-- answer: Kernels that reach upwards only read the rows above, where every pixel is earlier. -->
+# <!-- answer: Kernels read their own row and those above. Moved down by one, all is earlier. -->
 #
 # Gated PixelCNN (van den Oord et al., 2016b) splits the view in two.
 #
@@ -391,7 +391,7 @@ print(f"all {int(earlier.sum())} earlier pixels are read, and no other")
 # <!-- board
 # The first half $f$ proposes a feature, the second, $g$, opens or closes the way for it, as in the cells of a recurrent network.
 # -->
-# <!-- question: Two stacks and gates, on the repeated pixels: how many bits an image at best? -->
+# <!-- question: The repeated pixels cost PixelCNN 16 bits. What should two stacks with gates need? -->
 # <!-- answer: 12, the entropy. Measured: 12 to within a half, where PixelCNN cannot do with less than 16. -->
 #
 # The first half proposes a feature, the second opens or closes the way for it. `genlib` uses that
@@ -593,16 +593,12 @@ plots.show_rows({
 explorers.drawing_explorer(gated)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: Strokes are right, digits not always -->
-# <!-- board
-# No part of the model holds *which* digit it is drawing.
-# -->
 #
 # Samples beside real images, and beside the baseline that ignores its neighbours. Look for what is right: strokes of the
 # right width, soft edges, closed loops. Look for what is not: some samples drift from one digit into no digit at all.
 # Each pixel follows from those before it; no part of the model holds *which* digit it is drawing.
 
-# %% board="figure" alt="Twelve samples each of independent pixels, PixelCNN and GatedPixelCNN, and twelve real digits: noise in the first row, strokes in the next two."
+# %% alt="Twelve samples each of independent pixels, PixelCNN and GatedPixelCNN, and twelve real digits: noise in the first row, strokes in the next two."
 plots.show_rows({
     "independent": baseline.sample((12,)) / (train.levels - 1),
     "PixelCNN": pixelcnn.sample(12),
@@ -618,7 +614,7 @@ plots.show_rows({
 # <!-- board
 # By definition, sampling runs the whole network for every pixel and uses the logits of one position.
 # -->
-# <!-- question: A pixel is drawn. Which of the features made before change? -->
+# <!-- question: Pixel $i$ is drawn. Which features at positions up to $i$ change? -->
 # <!-- answer: None: a feature at position $i$ depends on earlier pixels only. Keep them all, compute only the new position. -->
 #
 # By definition, sampling runs the whole network for every pixel and uses the logits of one position. On 8 x 8
@@ -842,7 +838,7 @@ explorers.completion_explorer(gated, test.floats()[20:32])
 # interval. It and the next multiple both lie inside, so whatever bits may follow, the number stays in the interval. The
 # smallest such $n$ is $\lceil -\log_2 q(x) \rceil + 1$, less than two bits above $-\log_2 q(x)$.
 #
-# <!-- slide: Less than two bits above the likelihood -->
+# <!-- slide: Less than two bits above $-\log_2 q(x)$ -->
 # <!-- board
 # The smallest $n$ with $2^{-n} \le q(x) / 2$ is
 #
@@ -907,7 +903,7 @@ print(f"{lengths[0]} bits, where the likelihood promises {promised[0]:.2f}")
 # <!-- question: What does the decoder need besides the bits, and how many passes does it take? -->
 # <!-- answer: The same network, and one pass for each pixel: 64. -->
 #
-# <!-- slide: Both sides need the same probabilities -->
+# <!-- slide: Encoder and decoder need the same probabilities -->
 # <!-- board
 # Coded in double precision. Decoded in single precision, none of six is right: a difference of $10^{-7}$ at one pixel moves all later
 # boundaries.
@@ -1093,7 +1089,8 @@ for name in ("frechet", "precision", "recall"):
 #
 # <!-- slide: A small network on photographs -->
 # <!-- board
-# 4.62 bits/dim, where three neighbours and a histogram need 4.49: most of the likelihood comes from neighbouring pixels.
+# CIFAR-10, 2,500 photographs: 4.62 bits/dim. Independent pixels: 7.96. A guess from three neighbours, with a histogram of its
+# errors: 4.49. Most of what is gained comes from neighbouring pixels.
 # -->
 #
 # And natural images? CIFAR-10 (Krizhevsky, 2009) has colour photographs of 32 by 32 pixels, 256 levels for each colour. A small

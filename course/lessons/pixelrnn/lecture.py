@@ -102,7 +102,7 @@ print("for all 16 images the four conditionals multiply to the joint probability
 # <!-- question: How many free numbers has the table of the joint? How many have the four conditionals together? -->
 # <!-- answer: 15 each: $16 - 1$, and $1 + 2 + 4 + 8$. -->
 #
-# <!-- slide: No table is large enough -->
+# <!-- slide: The last table has $2^{n-1}$ rows -->
 # <!-- board
 # Binary pixels: the last conditional needs one number for each way in which the image can begin.
 # -->
@@ -135,7 +135,7 @@ for side in (2, 4, 8, 28):
 # So a network must give the conditionals, all with the same weights $\theta$. We choose $\theta$ to make the training
 # images probable, that is, to minimise the **negative log-likelihood** $-\log q_\theta(x)$ averaged over the data. In
 # training every conditional is given the true pixels before it, never the model's own draws (**teacher forcing**).
-# <!-- slide: No loss below the entropy of the data -->
+# <!-- slide: No mean loss over $p$ below its entropy -->
 # The average is the **cross-entropy** of the data and the model, and equals
 #
 # <!-- board -->
@@ -145,7 +145,7 @@ for side in (2, 4, 8, 28):
 # Only the second term depends on $\theta$. A model of the 16 images with sixteen free logits: KL 1.413 nats before training, below
 # 0.001 after 150 steps.
 # -->
-# <!-- question: Another model has a loss of 5 nats, its data an entropy of 4. What can training still gain? -->
+# <!-- question: Another model has a mean loss of 5 nats over $p$, and $H(p)$ is 4. What can training still gain? -->
 # <!-- answer: At most 1 nat, the KL. -->
 #
 # and only the second term depends on $\theta$. It is zero exactly when $q_\theta = p$. We watch this on the table
@@ -455,10 +455,9 @@ print(f"the same states in {steps} steps instead of {6 * 6}")
 # | --- | --- | --- |
 # | a state reads | three states of the row above | the states to the left and above |
 # | steps | $N$ | $2N - 1$ |
-# | receptive field | a triangle, its tip at the pixel | all above and to the left |
 # -->
 # <!-- question: Are there earlier pixels that the Row LSTM never reads? -->
-# <!-- answer: Yes: those beside the triangle. -->
+# <!-- answer: Yes. What the Row LSTM reads widens by a column a row: a triangle with its tip at the pixel. -->
 #
 # Each gate has weights $U, V$ of its own. Layers of such cells are stacked with residual connections. The two networks
 # differ in the neighbours that a state reads.
@@ -551,7 +550,7 @@ for name, model in small.items():
 # ## Training on digits
 #
 # <!-- minutes: 5 -->
-# <!-- slide: Bits per dimension compare images of all sizes -->
+# <!-- slide: Bits per dimension: the nats of one value, in bits -->
 # <!-- board
 # $$\text{bits/dim} = \frac{\text{nats}}{n \ln 2}$$
 #
@@ -576,7 +575,7 @@ for name, value in bits.items():
     print(f"{name:<20} {value:.2f} bits/dim on the test images")
 
 # %% [markdown]
-# <!-- slide: Both networks beat the baselines -->
+# <!-- slide: Two networks beat the baselines -->
 # <!-- board
 # A tie between two layers of Row LSTM and one of Diagonal BiLSTM. The triangle misses little of 8 by 8 pixels.
 # -->
@@ -660,15 +659,11 @@ plots.show_rows({"image": some, "surprise": surprise / surprise.max()})
 # <!-- question: Do predictions on ink get narrower, the more of the image has been read? -->
 # <!-- answer: Hardly: most of a digit says where the stroke goes on, not how dark a pixel at its edge is. -->
 #
-# <!-- slide: Row by row, predictions on ink stay wide -->
-# <!-- board
-# Entropy of the predictions on all test images: on ink at least 1 bit wider than elsewhere.
-# -->
 #
 # Does a prediction get narrower the more of the image has been read? Take the entropy of the predictions on all test
 # images, at the pixels with ink and at those without, and follow it down the rows.
 
-# %% board="figure" alt="Mean entropy of a prediction by row: above 3 bits where there is ink, below 1 bit where there is none, nearly the same in all rows."
+# %% alt="Mean entropy of a prediction by row: above 3 bits where there is ink, below 1 bit where there is none, nearly the same in all rows."
 with torch.no_grad():
     log_q = models["DiagonalBiLSTM"](test.floats().to(DEVICE)).log_softmax(dim=1).cpu()
 width = -(log_q.exp() * log_q).sum(dim=1) / math.log(2)  # entropy in bits, (N, C, H, W)
@@ -715,10 +710,10 @@ explorers.pixel_explorer(models, test.floats()[20:32], pixel=(3, 1))
 # <!-- board -->
 # $$p(x_{i}) = p(x_{i,R} \mid x_{<i})\; p(x_{i,G} \mid x_{<i}, x_{i,R})\; p(x_{i,B} \mid x_{<i}, x_{i,R}, x_{i,G}).$$
 #
-# <!-- question: Which colours of its own pixel may green read, and which may blue? -->
-# <!-- answer: Green: red. Blue: red and green. No colour reads itself or a later one. -->
+# <!-- question: Would blue, then green, then red do as well? -->
+# <!-- answer: To the chain rule any fixed order will do. No colour may read itself or a later one. -->
 #
-# <!-- slide: What the order of the colours is worth -->
+# <!-- slide: What it is worth that colours read each other -->
 # <!-- board
 # The same network from the same weights, once with the three values of a pixel independent given the pixels before.
 # -->
@@ -828,7 +823,7 @@ model = models["DiagonalBiLSTM"]
 plots.show_rows({f"T = {t}": at_temperature(model, t).sample(12) for t in (0.5, 0.8, 1.0, 1.3)})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: Exact at every temperature, but not $p(x)^{1/T}$ -->
+# <!-- slide: $T$ in each conditional: what becomes of the product? -->
 # <!-- board
 # Each conditional is sharpened by itself:
 #
@@ -855,7 +850,7 @@ print(f"their total variation distance to p(x)^2 / Z is above 0.1: {variation > 
 # <!-- minutes: 2 -->
 # <!-- slide: Neighbouring levels end up alike -->
 # <!-- board
-# 256 categories, each with its own row of weights in the last layer. Mean cosine between two rows, before and after 250 updates:
+# A small PixelCNN on simulated handwriting: 256 categories, each with its own row of weights in the last layer. Mean cosine between two rows, before and after 250 updates:
 # -->
 #
 # `strokes` are digits from a handwriting simulator, 28 by 28 pixels with 256 levels, like MNIST. We train a small

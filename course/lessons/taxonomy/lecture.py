@@ -23,7 +23,8 @@
 #
 # <!-- slide: Where this ends -->
 # <!-- board
-# Six models, one data set of thirty images, fourteen draws of each. Which ones are wrong, and by how much?
+# Six models learnt 30 images made of whole columns or whole rows. First row: the data. Below: fourteen draws of each model.
+# Which draws are wrong?
 # -->
 # <!-- figure: leaves -->
 #
@@ -88,12 +89,12 @@ for name in pretrained.names():
 # Keep the upper half of a digit and cover the rest. A model draws what is missing.
 # -->
 # <!-- question: The upper half is that of a nine. What is the right completion? -->
-# <!-- answer: There is no single one: a seven may have the same upper half. A model of a distribution answers with draws. -->
+# <!-- answer: There is no single one: an eight may have the same upper half. A model of a distribution answers with draws. -->
 #
 # ### Complete a broken image
 #
 # Now we keep the upper halves of the GAN's digits, black or white, and cover the rest. The GatedPixelCNN draws what is missing,
-# three times. The upper half of a nine can be that of a seven, so no completion is *the* right one. A model of a distribution
+# three times. The upper half of a nine can be that of an eight, so no completion is *the* right one. A model of a distribution
 # answers with draws.
 #
 # <!-- slide: Three draws for each upper half -->
@@ -143,13 +144,13 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 #
 # Some models compute $p(x)$, some bound it, some only draw.
 # -->
-# <!-- question: GAN, VAE, GatedPixelCNN drew the digits. Which of them can compute the $p(x)$ of an image? -->
-# <!-- answer: GatedPixelCNN: exactly. VAE: a lower bound on $\log p(x)$. GAN: no $p(x)$ at all. -->
+# <!-- question: Guess: which of GAN, VAE, GatedPixelCNN can compute the $p(x)$ of an image? -->
+# <!-- answer: GatedPixelCNN: exactly. VAE: a lower bound on $\log p(x)$. GAN: neither, a GAN only draws. -->
 #
 # A **generative model** is a distribution over images, written $p(x)$ here: one probability for every image there could be. How
 # can one build it? Goodfellow (2016) sorted the ways into a tree, and this course follows it. Each branch asks a question:
 #
-# <!-- slide: Four questions sort all models -->
+# <!-- slide: Four questions sort generative models -->
 # <!-- board
 # 1. **Does it write down $p(x)$?** Yes: **explicit**. No, samples only: **implicit**.
 # 2. *Explicit:* **can we compute it?** Yes: **tractable**. A sum or integral prevents it: **approximate**.
@@ -164,12 +165,12 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 # 4. *Implicit:* **how does it draw?** By a **Markov chain**, one small step after another, or **directly**, noise in and
 #    image out.
 #
-# <!-- slide: On which leaf is an autoencoder? -->
+# <!-- slide: Is an autoencoder a generative model? -->
 # <!-- board
 # An **autoencoder** turns an image into a short code, and the code back into an image.
 # -->
-# <!-- question: Explicit or implicit? Where does it stand in the tree? -->
-# <!-- answer: Nowhere. An autoencoder has no $p(x)$, and no distribution of codes to draw from. -->
+# <!-- question: What do the four questions say of an autoencoder? -->
+# <!-- answer: An autoencoder has no $p(x)$, and no distribution of codes to draw from. -->
 #
 # <!-- slide: Five leaves, and the models of this course -->
 
@@ -272,11 +273,11 @@ if DATASET == "digits":
     print(f"the classifier: more than 95 %: {bool(right > 0.95)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: Other answers, each written down by hand -->
+# <!-- slide: Other answers: a class a pixel, a box, a sentence -->
 # <!-- board
 # **Segmentation**: a class for every pixel. **Detection**: a box around each thing. **Captioning**: a sentence.
 #
-# No model predicted these: we made them from images and labels.
+# In practice people write such answers by hand. The masks and boxes below we made from the images; no model predicted them.
 # -->
 #
 # ### Other answers to learn
@@ -385,7 +386,7 @@ if DATASET == "digits":
     print(f"test images: under 65 % of the squared distance to one centre: {bool(apart[0] < 0.65 * apart[1])}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: The smallest density: one number an image -->
+# <!-- slide: Density estimation on one number: the ink -->
 # <!-- board
 # **Density estimation**: find the distribution that the data come from. First for the ink of an image, a whole number from 0 to
 # 1024.
@@ -425,7 +426,7 @@ plots.show_curves(shown, x=values[seen], xlabel="ink of an image", ylabel="proba
 # **Log-likelihood**: the mean of $\log p(x)$, in **nats**. Higher is better, on images that the model has not seen.
 # -->
 # <!-- question: Which is highest: bins of 1, 8, 64 or 512 values, or the Gaussian with its two numbers? -->
-# <!-- answer: The Gaussian; bins of 8 and of 64 come close. -->
+# <!-- answer: A tie: the Gaussian $-4.96$, bins of 8 and of 64 $-4.97$. The Gaussian needs two numbers only. -->
 #
 # Which one is best? The measure is the **log-likelihood**: the mean of $\log p(x)$, in **nats** as the logarithm is the
 # natural one. Higher is better. It must be taken on images that the model has not seen.
@@ -467,7 +468,7 @@ print(format_table(table, digits=2))
 # Zero only if the two are the same.
 # -->
 # <!-- question: Which term depends on $\theta$? What follows for the training loss? -->
-# <!-- answer: The second alone. The smallest KL is the largest mean log-likelihood. -->
+# <!-- answer: The second alone. The loss: the mean of $-\log q_\theta(x)$, smallest where the KL is. -->
 #
 # <!-- slide: Maximum likelihood -->
 # <!-- board
@@ -642,8 +643,9 @@ tables = {"p(x, y)": joint, "p(x | y)": joint / p_y, "p(y | x)": joint / p_x}
 plots.show_tables(tables, rows=["zero", "one"], columns=["▪▪", "▪□", "□▪", "□□"])
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- question: $p(x)$ says how probable an image is, whatever its class. Which of the three tables has lost it? -->
-# <!-- answer: The right one. A column that adds up to one does not tell how full it was. -->
+# <!-- question: $p(x)$ says how probable an image is, whatever its class. Which of the three tables holds it? -->
+# <!-- answer: The left one. The middle one gives $p(x)$ only together with $p(y)$. In the right one a column that adds up to
+# one does not tell how full it was. -->
 #
 # (Below each column stands the image: centre, then left, □ for white.)
 #
@@ -651,7 +653,7 @@ plots.show_tables(tables, rows=["zero", "one"], columns=["▪▪", "▪□", "�
 # *whatever its class*. The table at the left holds it. The one in the middle gives it together with $p(y)$. The
 # one at the right has lost it: a column that adds up to one does not tell how full it was.
 #
-# <!-- slide: Bayes' rule leads from the middle to the right -->
+# <!-- slide: Bayes' rule: from $p(x \mid y)$ and $p(y)$ to $p(y \mid x)$ -->
 #
 # **Bayes' rule** leads from the middle to the right:
 #
@@ -671,10 +673,11 @@ print(f"always the more common one:           {100 * (y == p_y.argmax()).float()
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: An office with twenty ones for each zero -->
 # <!-- board
-# People write a one as before. For an image black in both pixels, $p(\text{one} \mid x)$ was 0.26.
+# People write zeros and ones as before; so far about half of the two were ones. For an image black in both pixels,
+# $p(\text{one} \mid x)$ was 0.26.
 # -->
-# <!-- question: Which factor changes, and does $p(\text{one} \mid x)$ grow? To what? -->
-# <!-- answer: Only $p(y)$. To 0.87, without new training. -->
+# <!-- question: Which factor changes, and does $p(\text{one} \mid x)$ grow? -->
+# <!-- answer: Only $p(y)$. From 0.26 to 0.87: the odds grow about twentyfold. No new training. -->
 #
 # <!-- slide: Change one factor, keep the other -->
 # <!-- board
@@ -689,7 +692,8 @@ print(f"always the more common one:           {100 * (y == p_y.argmax()).float()
 # old, and let each column add up to one again. The right table alone does not hold the old $p(y)$.
 #
 # <!-- board
-# The right table can follow: times new over old $p(y)$, each column scaled to one. For that, the old $p(y)$ must be known.
+# The table $p(y \mid x)$ alone can follow, too: multiply by new over old $p(y)$, scale each column to one. For that, the old
+# $p(y)$ must be known.
 # -->
 
 # %% board="values"
@@ -738,7 +742,7 @@ plots.show_rows({words[k]: drawn[y == k] for k in range(10)}, size=0.45)
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: How many bits to store a pixel? -->
 # <!-- board
-# Log-likelihoods of test images, as bits a pixel. Fewer is better.
+# Minus the log-likelihood of test images, in bits a pixel: $-\log_2 p(x) / 64$. Fewer is better.
 # -->
 #
 # We asked for each digit and got it, drawn one pixel at a time from less than a minute of training. Most can be read,
@@ -838,7 +842,7 @@ print(f"standard error of either, if 98 % are right: {error:.1f} points")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- board
-# On 360 test images a difference of a point is chance. `digits` is easy: the nearest training image does as well.
+# One run does not decide: from other seeds now one led, now the other. `digits` is easy: the nearest training image does as well.
 # -->
 #
 # A tie: on 360 test images, a difference of a point is chance, and in our trials now one led and now the other. (The
@@ -937,12 +941,12 @@ if DATASET == "digits":
     print(f"mirrored: both have an AUROC of 0.7 to 0.9:    {0.7 < min(mirrored) and max(mirrored) < 0.9}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: Detection by $p(x)$ works, so far -->
+# <!-- slide: $p(x)$ leads on noise and inverted digits, not on letters -->
 # <!-- board
 # | outliers | by $p(x)$ | by the classifier |
 # | --- | --- | --- |
 # | noise, inverted | over 90 % refused | at least 10 points fewer |
-# | letters | over half refused | AUROC as good |
+# | letters | over half refused | as good, judged by AUROC |
 # | mirrored | AUROC 0.7 to 0.9 | AUROC 0.7 to 0.9 |
 #
 # Many lecture notes stop here: with $p(x)$ you can detect outliers.
@@ -1004,7 +1008,7 @@ if DATASET == "digits":
 # <!-- question: Which of the four rows does $p(x)$ refuse? -->
 # <!-- answer: Even grey: 90 % and more. Of the dots: none. -->
 #
-# <!-- slide: The score has simple images the wrong way round -->
+# <!-- slide: Blank, dots, lines: the wrong way round -->
 # <!-- board
 # - Blank: more probable than 95 % of the digits.
 # - One dot: AUROC of $p(x)$ below 0.25. One line: below 0.5.
@@ -1126,7 +1130,7 @@ print(format_table({name: {"refused": value} for name, value in two_sided.items(
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: Two thresholds, two kinds of mistake -->
 # <!-- board
-# In the notebook: refuse all letters. What does it cost in digits?
+# The picture shows noise. In the notebook choose letters and refuse all of them: what does that cost in digits?
 # -->
 #
 # ### Set the threshold yourself
@@ -1212,8 +1216,8 @@ plots.show_rows({"truth": bars.floats()[torch.randint(30, (14,))]} | rows, size=
 # <!-- board
 # - **kl**: exact $KL(p \,\|\, q)$ in nats, zero at best.
 # - **covered**: how many come, at least a tenth as often as they should.
-# - **valid**: the share of samples that are one of the thirty.
-# - **total variation**: 0 at best, 1 at worst.
+# - **valid**: the share of samples among the thirty.
+# - **total variation**: $\frac12 \sum_x |\hat q(x) - p(x)|$, counted: 0.04 for the truth, 1 at worst.
 # -->
 # <!-- question: Which leaf has the smallest KL? -->
 # <!-- answer: The tractable one: below 0.1. VAE, RBM, GSN: between that and 3. -->
@@ -1255,7 +1259,8 @@ print(format_table({
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- board
-# No KL for the GAN: a model that can only be drawn from has none to report.
+# No KL for the GAN: its samples can only be counted. A GSN computes no $p(x)$ either, but on 16 pixels its chain can be
+# enumerated.
 # -->
 #
 # <!-- slide: From leaf to leaf -->
@@ -1289,10 +1294,10 @@ print(f"smallest total variation: a tractable model: "
       f"{min(measured, key=lambda k: measured[k]['total_variation']) in ('PixelCNN', 'Row LSTM')}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: Not the answer to the course -->
+# <!-- slide: Thirty tiny images do not decide which leaf is best -->
 # <!-- board
 # - Tiny data, whose pixels depend on each other without any noise.
-# - A VAE with two latents loses by that.
+# - A VAE with two latents is at a disadvantage on such data.
 # - Short recipes: longer training would move some numbers.
 # -->
 # <!-- question: Why may a PixelCNN cost too much on large images, a GAN not? -->

@@ -105,12 +105,12 @@ x = test.floats()[:300].to(DEVICE)
 # pixel, $p(x \mid z) = \mathcal N(\mu_{x|z}, \Sigma_{x|z})$. The index says that both describe the image *given
 # the code*. The encoder, which we meet below, has $\mu_{z|x}$ and $\Sigma_{z|x}$.
 #
-# <!-- slide: One latent number: all images lie on a line -->
+# <!-- slide: One latent number: all codes lie on a line -->
 # <!-- board
 # Codes equally spaced in probability, and the decoder's mean for each:
 # -->
 #
-# Here is such a model with one latent number. Trust its training for now. All it can draw lies on a line. The codes
+# Here is such a model with one latent number. Trust its training for now. All its codes lie on a line. The codes
 # shown are equally spaced in probability: each stands for as much of the prior as its neighbour.
 
 # %% board="figure" alt="Fourteen images along one latent, from -2.1 to 2.1: a narrow 4 at one end turns through soft mixtures into a 1 or 2 at the other."
@@ -135,7 +135,7 @@ plots.show_images(line.decode(codes), columns=14, titles=[f"{c:.1f}" for c in co
 # $$p(x) = \int p(x \mid z)\, p(z)\, dz.$$
 #
 # <!-- question: One latent, an image of a digit. Which codes contribute to the integral? -->
-# <!-- answer: Codes for which both $p(x \mid z)$ and $p(z)$ are large: a small part of the line. -->
+# <!-- answer: Codes for which the product $p(x \mid z)\, p(z)$ is large: a small part of the line. -->
 #
 # This number is the **evidence**, the likelihood of the whole model. With one latent we can compute it, as a sum over
 # a fine grid.
@@ -178,8 +178,8 @@ plots.show_curves({"p(z)": log_prior[:, 0].exp().cpu(), **curves}, x=z[:, 0].cpu
 # <!-- board
 # $$p(x) = \mathbb E_{p(z)}[p(x \mid z)] \approx \frac1n \sum_{i=1}^n p(x \mid z_i), \qquad z_i \sim p(z)$$
 # -->
-# <!-- question: The logarithm of this estimate, from 10 draws: how many nats short of $\log p(x)$ is it? -->
-# <!-- answer: On average 0.11 for a typical image, 10.52 for the hardest, whose posterior lies farthest from the prior. -->
+# <!-- question: For which images does the logarithm of this estimate, from 10 draws, fall far short of $\log p(x)$? -->
+# <!-- answer: Images whose posterior lies far from the prior. A typical image: 0.11 nats short on average; the hardest: 10.52. -->
 #
 # ### Why not just draw codes?
 #
@@ -449,7 +449,7 @@ plots.show_curves(errors, x=sizes, xlabel="n, draws averaged", ylabel="distance,
 # 3. **Sample** a code, reparameterised.
 # 4. **Decode** it: the parameters of $p(x \mid z)$.
 # 5. **Reconstruct**: how likely is the image under them, $\log p(x \mid z)$?
-# 6. **Likelihood**: the difference bounds $\log p(x)$ from below. Climb it.
+# 6. **Likelihood**: on average the difference bounds $\log p(x)$ from below. Climb it.
 
 # %%
 def six_steps(model, x):
@@ -512,7 +512,7 @@ print(f"on test images the ELBO is at least 4 nats better than independent pixel
 # ## How far below the truth?
 #
 # <!-- minutes: 14 -->
-# <!-- slide: More codes, a tighter bound -->
+# <!-- slide: A bound from $k$ codes -->
 # <!-- board
 # **Importance-weighted bound** from $k$ codes (Burda et al., 2016):
 # -->
@@ -640,12 +640,12 @@ with torch.random.fork_rng():  # the same codes for both
 plots.show_rows({"mean": wide.sample(14, mean=True), "draw": drawn, "real": few[:14]})
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: A judge looks at the draws -->
+# <!-- slide: A judge looks at the decoder's means -->
 # <!-- board
 # A classifier is *sure* of an image with more than 90 % for one class: of 86 % of test images. Now it judges the decoder's means.
 # -->
 # <!-- question: Of how many is it sure with codes of test images? With codes from the prior? -->
-# <!-- answer: 85 % and 57 %: draws from the prior are worse than reconstructions. -->
+# <!-- answer: 85 % and 57 %: means for codes from the prior are worse than reconstructions. -->
 #
 # ### Against an autoencoder with a fitted prior
 #
@@ -1017,7 +1017,7 @@ print(f"within 0.3 nats of the best possible:                       {r2 - kl2 > 
 # <!-- slide: Seventeen grey levels, three choices -->
 # <!-- board
 # - **Categorical**: a probability for every level, 17 numbers a pixel
-# - **Discretised Gaussian**: mean and scale; a level has the mass of its cell, the end cells are *open*
+# - **Discretised Gaussian**: mean and scale; a level has the mass of its cell, the end cells are *open*: what lies beyond black is black
 # - **Dequantised Gaussian**: the same, trained on the density at $x$ plus noise; a bound on the mass of *closed* cells
 # -->
 #
@@ -1579,13 +1579,15 @@ print(f"means have at least 25 % less detail than PixelCNN's draws: {detail(mean
 print(f"draws have at least 10 % more:                              {detail(drawn) > 1.1 * detail(by_pixel)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: What improves is the bound -->
+# <!-- slide: Still a bound, and still behind the PixelCNN -->
 # <!-- board
-# The blur stays: given the code, pixels are still independent. For $-\log p(x)$, over all test images:
+# $-\log p(x)$ over all test images. A bound from more codes is tighter:
 # -->
+# <!-- question: Which of the lines below is the VAE's likelihood? -->
+# <!-- answer: None: each is a bound, and the one from most codes is the closest. -->
 #
 # The blur is still there, and more training does not remove it. Codes that are near each other share their decoder's answer, and
-# given the code the pixels are still drawn one by one. What more training improves is the bound. From the card, over all test
+# given the code the pixels are still drawn one by one. What more codes improve is the bound. From the card, over all test
 # images:
 
 # %% board="values"
@@ -1599,10 +1601,10 @@ print(f"independent pixels   exactly {alone}")
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: Digits from another source, and their copies -->
 # <!-- board
-# Simulated handwriting, never seen in training. The 7 has a bar, and comes back as something like a 2.
+# Simulated handwriting, never seen in training.
 # -->
-# <!-- question: On the straight line from the code of a 1 to that of a 4: what stands half-way? -->
-# <!-- answer: A blend, and not always a digit. -->
+# <!-- question: The 7 has a bar. What does the decoder make of that code? -->
+# <!-- answer: Something like a 2: the codes have no place for a bar. -->
 #
 # ### Reconstruction and interpolation
 #
@@ -1617,6 +1619,8 @@ print(f"the copies have less than 80 % of the detail: {detail(copies) < 0.8 * de
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: Straight lines between codes -->
+# <!-- question: On the straight line from the code of a 1 to that of a 4: what stands half-way? -->
+# <!-- answer: A blend, and not always a digit. -->
 # <!-- board
 # The decoder answers for every code, whether an image lies there or not.
 # -->
