@@ -9,6 +9,7 @@
 # %% [markdown] slideshow={"slide_type": "slide"}
 # # Diffusion models
 #
+# <!-- board -->
 # **What if every step is easy?**
 #
 # A GAN maps noise to an image in one leap, and nobody can say which noise belongs to which image. A diffusion model takes
@@ -18,6 +19,14 @@
 # The idea is of Sohl-Dickstein et al. (2015), the recipe that works of Ho et al. (2020). This lesson asks of each part what
 # most pictures hide: what is the best that *any* network could do? On data that we know, Bayes' rule gives the answer, and
 # the trained network stands beside it.
+#
+# <!-- slide: Where this ends -->
+# <!-- board
+# Noise becomes points on a ring, one small step after the other.
+# -->
+# <!-- figure: on_the_way -->
+# <!-- slide: Today -->
+# <!-- agenda -->
 
 # %% slideshow={"slide_type": "skip"}
 import math
@@ -43,6 +52,13 @@ torch.manual_seed(0);
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Noise in closed form
 #
+# <!-- minutes: 9 -->
+# <!-- slide: An image, and ever more noise -->
+# <!-- board
+# $$x_t = \alpha_t\, x + \sigma_t\, \epsilon, \qquad \epsilon \sim N(0, I), \qquad \alpha_t^2 + \sigma_t^2 = 1$$
+#
+# **Log signal-to-noise ratio** $\lambda_t = \log(\alpha_t^2 / \sigma_t^2)$: from 6.5 down to $-6$.
+# -->
 # Let $x$ be an image, in $[-1, 1]$. At time $t$ between 0 and 1 a part of it is left, and the rest is Gaussian noise:
 #
 # $$x_t = \alpha_t\, x + \sigma_t\, \epsilon, \qquad \epsilon \sim N(0, I), \qquad \alpha_t^2 + \sigma_t^2 = 1.$$
@@ -51,7 +67,7 @@ torch.manual_seed(0);
 # $\lambda_t = \log(\alpha_t^2 / \sigma_t^2)$, the **log signal-to-noise ratio**, falls from 6.5 to $-6$ here. How it falls is the
 # **schedule**; ours is a cosine (Nichol & Dhariwal, 2021).
 
-# %%
+# %% board="figure"
 train, test = load("digits"), load("digits", "test")
 x = 2 * train.floats() - 1
 schedule = CosineSchedule()
@@ -64,6 +80,14 @@ print("alpha    ", *(f"{value:6.2f}" for value in alpha.flatten().tolist()))
 print("log SNR  ", *(f"{value:6.2f}" for value in schedule.log_snr(t).tolist()))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Ten small steps are one large step -->
+# <!-- board
+# From $s$ to a later $t$: shrink by $\alpha_{t|s} = \alpha_t / \alpha_s$, add noise of variance
+# $\sigma_{t|s}^2 = \sigma_t^2 - \alpha_{t|s}^2 \sigma_s^2$.
+# -->
+# <!-- question: Ten such steps, or one from 0 to 1: which mean and variance do they end with? -->
+# <!-- answer: The same. Sums of Gaussians are Gaussian, so training may jump to any $t$. -->
+#
 # Why is this a chain of steps? Because small steps add up to a large one. Go from time $s$ to a later time $t$: shrink by
 # $\alpha_{t|s} = \alpha_t / \alpha_s$, add noise of variance $\sigma_{t|s}^2 = \sigma_t^2 - \alpha_{t|s}^2 \sigma_s^2$. Sums of
 # Gaussians are Gaussian, so ten such steps give the same distribution as one. Nobody simulates the way there. Training picks
@@ -81,12 +105,21 @@ print(f"one step:  mean {schedule.alpha(times[-1]):.4f}, variance {schedule.sigm
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## One step back, by Bayes' rule
 #
+# <!-- minutes: 10 -->
+# <!-- slide: One step back, if the image were known -->
+# <!-- board
+# $$q(x_s \mid x_t, x) \propto q(x_t \mid x_s)\; q(x_s \mid x)$$
+#
+# Two Gaussians in $x_s$, so the product is Gaussian:
+# -->
+#
 # If we knew the image $x$, we could undo a step exactly. Both factors of
 #
 # $$q(x_s \mid x_t, x) \propto q(x_t \mid x_s)\; q(x_s \mid x)$$
 #
 # are Gaussians in $x_s$, so the product is one too:
 #
+# <!-- board -->
 # $$\text{mean} = \frac{\alpha_{t|s}\, \sigma_s^2}{\sigma_t^2}\, x_t + \frac{\alpha_s\, \sigma_{t|s}^2}{\sigma_t^2}\, x,
 # \qquad \text{variance} = \frac{\sigma_{t|s}^2\, \sigma_s^2}{\sigma_t^2}.$$
 #
@@ -106,6 +139,13 @@ print(f"by the grid:    mean {by_grid[0]:.5f}, standard deviation {by_grid[1]:.5
 print(f"by the formula: mean {mean.item():.5f}, standard deviation {std.item():.5f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Without the image -->
+# <!-- board
+# The smallest world: two images, $-1$ and $1$. What is $q(x_s \mid x_t)$, averaged over both?
+# -->
+# <!-- question: How many peaks after a long step back, how many after a short one? -->
+# <!-- answer: Two after a long one. After a short one it is nearly Gaussian. -->
+# <!-- slide: Short steps are Gaussian, whatever the data -->
 # ### Without the image
 #
 # We do not know $x$; to draw it is the task. What we may use is $q(x_s \mid x_t)$, an average over all images that could have led to
@@ -113,7 +153,7 @@ print(f"by the formula: mean {mean.item():.5f}, standard deviation {std.item():.
 # After a long step it has two peaks, and no Gaussian fits. After a short step it has one, and a Gaussian fits well.
 # That is the whole reason for many steps: **short steps are Gaussian, whatever the data.**
 
-# %%
+# %% board="figure values"
 two = torch.tensor([[-1.0], [1.0]]).double()
 line = torch.linspace(-2, 2, 801).double()
 
@@ -142,18 +182,32 @@ print(f"total variation between the two: long step {apart[0]:.2f}, short step {a
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## The mean is a denoiser
 #
+# <!-- minutes: 11 -->
+# <!-- slide: The mean is a denoiser -->
+# <!-- board
+# In a short step only one thing is unknown:
+# -->
+#
 # So in a short step we need a mean, and the mean of $q(x_s \mid x_t)$ is the formula above with
 #
+# <!-- board -->
 # $$\hat x(x_t) = \mathbb{E}[x \mid x_t]$$
 #
 # in place of $x$. This is the **denoiser**: given a noisy image, the average of all clean ones that it may be. Averages are what
 # least squares finds. Of all functions $f$, the mean $\mathbb{E}[x \mid x_t]$ makes $\mathbb{E}\,\|x - f(x_t)\|^2$ the smallest. So
 # we draw an image and a time, add noise, and let a network guess the image. No adversary, no bound in sight: a regression.
 #
+# <!-- board
+# **Denoiser**: the average of all clean images that $x_t$ may be.
+# -->
+# <!-- question: Which loss finds an average? -->
+# <!-- answer: Least squares: $\mathbb{E}\,\|x - f(x_t)\|^2$ is smallest at $f(x_t) = \mathbb{E}[x \mid x_t]$. -->
+# <!-- slide: The denoiser is the score -->
 # ### It is also the score
 #
 # **Tweedie's formula** (Vincent, 2011) says that the denoiser knows where the density rises:
 #
+# <!-- board -->
 # $$\nabla \log p_t(x_t) = \frac{\alpha_t\, \mathbb{E}[x \mid x_t] - x_t}{\sigma_t^2}.$$
 #
 # The left side, the **score**, is the gradient of the log-density of noisy data. To see why, differentiate $p_t(x_t) =
@@ -175,6 +229,19 @@ for value in (0.05, 0.3, 0.6, 0.95):
 print(f"largest difference at 28 places and times: below 1e-9: {largest < 1e-9}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- board
+# **Tweedie's formula**; the left side is the **score** of noisy data.
+# -->
+# <!-- question: At $x_t$ the denoiser says $x_t / \alpha_t$. What is the score there? -->
+# <!-- answer: Zero: a place where the density neither rises nor falls. -->
+# <!-- slide: Three things to predict, one to know -->
+# <!-- board
+# - the image $x$
+# - the noise $\epsilon = (x_t - \alpha_t x) / \sigma_t$
+# - $v = \alpha_t \epsilon - \sigma_t x$ (Salimans & Ho, 2022), as in `genlib`
+#
+# Near $t = 1$ the way from $\epsilon$ to $x$ divides by a small $\alpha_t$.
+# -->
 # ### Three things to predict, one to know
 #
 # A network may return the image $x$, the noise $\epsilon$, or $v = \alpha_t \epsilon - \sigma_t x$ (Salimans & Ho, 2022). As $x_t$ is
@@ -186,12 +253,20 @@ print(f"largest difference at 28 places and times: below 1e-9: {largest < 1e-9}"
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## How good could any network be?
 #
+# <!-- minutes: 10 -->
+# <!-- slide: How good could any network be? -->
+# <!-- board
+# Eight Gaussians on a ring. The data are known, and so is $\mathbb{E}[x \mid x_t]$: no network has a smaller error.
+# -->
+# <!-- question: At which times does a network have the most to learn beyond the size of the ring? -->
+# <!-- answer: In the middle, where the noise is about as wide as the gaps between the modes. -->
+# <!-- slide: Trained, ideal, and the best linear denoiser -->
 # Where the data are known, so is $\mathbb{E}[x \mid x_t]$, and its error is the smallest that any network can reach. Eight
 # Gaussians on a ring are such data. We train a small perceptron, and ask at each noise level for the loss of three
 # denoisers on the same noisy points: the network, the ideal one, and the best *linear* one, which knows only the variance of
 # the data.
 
-# %%
+# %% board="figure"
 ring = EightGaussians()
 points = Diffusion((2,)).to(DEVICE)
 
@@ -240,13 +315,17 @@ print(f"over all times it is within 10 % of it:                {bool(network.mea
 print(f"the best linear denoiser is not, by a factor:          {linear.mean() / ideal.mean():.1f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: From noise to the ring -->
+# <!-- board
+# DDPM: each step draws from the Gaussian with the network's mean.
+# -->
 # The gap between the linear denoiser and the other two is what the network has learnt about the ring beyond its
 # size. Where there is little noise or next to nothing but noise, there is nothing to learn: all three agree. All of the structure is
 # decided in the middle, where the noise is about as wide as the gaps between the modes.
 #
 # Every draw follows the score, from noise to the ring. Here are 2000 points on their way.
 
-# %%
+# %% board="figure" name="on_the_way"
 with torch.no_grad():
     moments = {}
     for stop in (1.0, 0.6, 0.3, 0.0):
@@ -264,23 +343,35 @@ plots.show_points(moments, modes=ring.means, radius=3 * ring.std, limit=4)
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Digits, and what the ideal denoiser would do
 #
+# <!-- minutes: 11 -->
+# <!-- slide: Digits, by a small U-Net -->
+# <!-- board
+# Full, half and a quarter of the size, and the time told to every block.
+# -->
 # Now images. The network is a small **U-Net** (Ronneberger et al., 2015): it looks at the image at full, half and a quarter of
 # the size, and is told the time. Everything else is as on the plane.
 
-# %%
+# %% board="figure"
 model = Diffusion(train.shape, levels=train.levels, network=UNet(train.shape, hidden_dim=16)).to(DEVICE)
 pictures = train.floats().to(DEVICE)
 train_on(model, lambda: (pictures[torch.randint(len(pictures), (128,))],), 700, 5e-3)
 plots.show_images(model.sample(28, steps=50).cpu(), columns=14)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: What would a perfect network draw? -->
+# <!-- board
+# Data: 1437 training images, nothing else. Then the best denoiser is known in closed form.
+# -->
+# <!-- question: How many of 200 of its samples are copies of training images? -->
+# <!-- answer: All 200. Of the network's samples: none. -->
+# <!-- slide: The ideal denoiser draws nothing new -->
 # ### The ideal denoiser of the training set
 #
 # What would a perfect network do? The loss is an average over the training images, so the best denoiser is that of
 # a world in which these 1437 images are all there is. We have a formula for it. Let us draw from it, and from our network, and ask of
 # each sample how many of its 64 pixels differ from the nearest training image.
 
-# %%
+# %% board="figure"
 everything = 2 * pictures - 1
 
 
@@ -310,11 +401,15 @@ print(f"of 200 samples of the network:                                    {(off[
 print(f"pixels off in the median sample of the network: more than 20: {bool(off['network'].median() > 20)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: On test images memory does not help -->
+# <!-- board
+# What is new in samples comes from what the network cannot fit.
+# -->
 # The perfect learner would be useless. It draws nothing but its training set. All that is new in the samples of a diffusion model
 # comes from what the network **cannot** fit: its shape, its size, the time it had. That is not a flaw of this training set. It holds
 # for every finite one. So we judge the network on test images, where memory does not help.
 
-# %%
+# %% board="figure"
 x_test = (2 * test.floats() - 1).to(DEVICE)
 times = torch.linspace(0.02, 0.98, 9)
 
@@ -337,9 +432,12 @@ print(f"and so is the best linear one:                                          
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A bound, term by term
 #
+# <!-- minutes: 11 -->
+# <!-- slide: A VAE whose encoder is fixed -->
 # A chain of Gaussian steps is a VAE with fixed encoders. Its latents are $x_1, \dots, x_0$, and the bound of
 # [lesson {{vae}}]({{vae}}_vae.ipynb) splits into terms that we can compute (Kingma et al., 2021). With $T$ steps,
 #
+# <!-- board -->
 # $$-\log p(x) \le \underbrace{KL(q(x_1 \mid x)\, \|\, N(0, I))}_{\text{prior}}
 # + \underbrace{\mathbb{E}[-\log p(x \mid x_0)]}_{\text{decoder}}
 # + \sum_{i=1}^{T} \underbrace{\tfrac12 \big(e^{\lambda_s} - e^{\lambda_t}\big)\,
@@ -348,6 +446,9 @@ print(f"and so is the best linear one:                                          
 # The last term is the KL between two Gaussians of equal variance: $q(x_s \mid x_t, x)$, and the model's, which has
 # $\hat x$ in place of $x$. So a term of the bound **is** a denoising error with a weight. The decoder has no weights: each pixel
 # takes one of the 17 levels, each as probable as its distance from $x_0$ makes it.
+#
+# <!-- question: Which of the three terms has weights that training can change? -->
+# <!-- answer: The last one alone: a denoising error with a weight. -->
 #
 # First the formula of a step, against the KL itself.
 
@@ -360,6 +461,10 @@ weight = (schedule.log_snr(s).exp() - schedule.log_snr(t).exp()) / 2
 print(f"KL of a step: {kl:.4f} nats, by the formula {(weight * (x - guess).square().sum()).item():.4f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: In bits a pixel, beside a PixelCNN -->
+# <!-- board
+# The PixelCNN's likelihood is exact. For the diffusion a bound, with its standard error:
+# -->
 # Now the digits, in bits for each pixel, beside independent pixels and a small PixelCNN, whose likelihood is exact. The noise in
 # the bound is drawn, so its mean over 240 images comes with a standard error.
 
@@ -374,7 +479,7 @@ with torch.no_grad():
     exact = -pixelcnn.log_prob(images).cpu() / per_bit
 apart = -independent_pixels(train).log_prob(test.images[:240].long()).flatten(1).sum(dim=1) / per_bit
 
-# %% tags=["nbval-ignore-output"]
+# %% board="values" tags=["nbval-ignore-output"]
 for name, term in {**terms, "diffusion, bound": bound, "PixelCNN, exact": exact, "independent pixels": apart}.items():
     print(f"{name:<20} {term.mean():.3f} +- {term.std() / len(term) ** 0.5:.3f} bits a pixel")
 
@@ -385,6 +490,10 @@ print(f"the prior's share is below 0.01 bits:                      {bool(terms['
 print(f"the steps cost more than the decoder:                      {bool(terms['steps'].mean() > terms['decoder'].mean())}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Where should the chain end? -->
+# <!-- question: Stop earlier, with more noise left. Which term grows, which falls? -->
+# <!-- answer: The decoder's grows: levels are guessed from a noisier image. The steps' falls. -->
+# <!-- slide: The decoder pays, or the steps do -->
 # ### What the two ends do
 #
 # At $t = 1$ an image should be forgotten, or the prior term grows. At $t = 0$ there is a choice. Stop earlier, with more noise left,
@@ -392,7 +501,7 @@ print(f"the steps cost more than the decoder:                      {bool(terms['
 # the gap between two levels, where a network that is not perfect pays for every error. We use the same network, cut the chain at
 # several ends, and watch both.
 
-# %%
+# %% board="figure"
 ends, parts = [6.0, 5.0, 4.0, 3.0, 2.0], {"decoder": [], "steps": []}
 for end in ends:
     cut = Diffusion(train.shape, levels=17, network=None, schedule=CosineSchedule(end, -6.0)).to(DEVICE)
@@ -410,7 +519,17 @@ plots.show_curves(parts | {"both": [a + b for a, b in zip(*parts.values())]}, x=
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Drawing: how many steps?
 #
+# <!-- minutes: 8 -->
+# <!-- slide: Three samplers, one network -->
 # Three samplers, one network.
+#
+# <!-- board
+# 1. **DDPM**: draw $x_s$ from $q(x_s \mid x_t, \hat x)$, with a little new noise.
+# 2. **DDIM**: $x_s = \alpha_s \hat x + \sigma_s \hat\epsilon$, nothing drawn on the way.
+# 3. **Heun**: DDIM's step as a first guess, then the mean of both slopes; two passes.
+# -->
+# <!-- question: Which of them gives the same image twice from the same start? -->
+# <!-- answer: DDIM and Heun. DDPM draws anew in every step. -->
 #
 # 1. **DDPM** draws each $x_s$ from $q(x_s \mid x_t, \hat x)$: it removes noise and adds a little new one (Ho et al., 2020).
 # 2. **DDIM** puts the noise that it has found back in, less of it, $x_s = \alpha_s \hat x + \sigma_s \hat\epsilon$, and draws nothing on
@@ -418,11 +537,12 @@ plots.show_curves(parts | {"both": [a + b for a, b in zip(*parts.values())]}, x=
 # 3. **Heun** takes DDIM's step as a first guess, asks the network again where it leads, and goes by the mean of both slopes
 #    (Karras et al., 2022). A step costs two passes.
 #
+# <!-- slide: Passes against quality -->
 # We compare by passes through the network, so Heun gets half as many steps. The measure is the Fréchet distance to 360 test
 # images in a classifier's features ([lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb)); that of 360
 # training images is the best we can hope for. A draw of 360 scatters, so we draw twice.
 
-# %%
+# %% board="figure"
 judge = train_classifier(train, updates=200)
 seen = judge.features(test.floats())
 real = frechet_distance(seen, judge.features(train.floats()[:360]))
@@ -452,10 +572,16 @@ print(f"with 50, the best is within 3 times the training images': {bool(min(m[-1
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Guidance: more label, another law
 #
+# <!-- minutes: 8 -->
+# <!-- slide: Guidance exaggerates the label -->
 # A conditional model knows $\mathbb{E}[x \mid x_t, y]$. If training forgets the label now and then, the same network also knows
 # $\mathbb{E}[x \mid x_t]$. **Guidance** (Ho & Salimans, 2022) goes from the second to the first and further:
 #
+# <!-- board -->
 # $$\hat x = \mathbb{E}[x \mid x_t] + w\, \big(\mathbb{E}[x \mid x_t, y] - \mathbb{E}[x \mid x_t]\big).$$
+#
+# <!-- question: Which model is $w = 0$, which $w = 1$? -->
+# <!-- answer: $w = 0$ forgets the label; $w = 1$ is the conditional model. -->
 #
 # With $w = 1$ this is the conditional model, with $w > 1$ it exaggerates what the label changes. Nearly every picture that people
 # admire is made with $w$ above 1. The usual reason given is that its score belongs to $p(x)\, p(y \mid x)^w$. At $t = 0$ it does. At
@@ -494,6 +620,11 @@ for w in (0.0, 1.0, 2.0, 4.0):
 print(format_table(table))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Not the law that one would write down -->
+# <!-- board
+# Two classes, $N(-1, 0.8^2)$ and $N(1, 0.8^2)$, ideal denoisers. Compared with $p(x)\, p(y \mid x)^w$ at $w = 4$: guided samples lie
+# further out, and closer together.
+# -->
 # With $w = 0$ and $w = 1$ the samples have the mean and the spread that they should. Beyond, more of them obey the label and they
 # vary less: the bargain that guidance offers. But they lie further out than $p(x)\, p(y \mid x)^w$, and closer together. So guidance is a way to
 # move samples, not a distribution that we could write down.
@@ -510,11 +641,19 @@ print(f"its mean is off that of the tilted law by more than 0.3:      "
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Filling in what is missing
 #
+# <!-- minutes: 5 -->
+# <!-- slide: A known half, put back after each step -->
+# <!-- board
+# A point on the ring, its first coordinate known: 0.9.
+# -->
+# <!-- question: Put the known half back, with the noise of that time. Is the other half drawn from $p(\text{second} \mid \text{first})$? -->
+# <!-- answer: Not exactly. A denoiser that knows the first coordinate is exact. -->
+# <!-- slide: Put back, or conditioned -->
 # A PixelCNN completes the rest of an image exactly, if what is known comes first. A diffusion model has no order. The common trick keeps
 # it on the known half: after each step, put the known half back, with as much noise as belongs to that time (Song et al.,
 # 2021). The ring tells whether that is right. A point has its first coordinate known, 0.9. What is the second?
 
-# %%
+# %% board="figure"
 known, ways = 0.9, {}
 up = torch.linspace(-3, 3, 601)
 truth = ring.log_prob(torch.stack([torch.full_like(up, known), up], dim=1)).softmax(dim=0)
@@ -552,8 +691,11 @@ print(f"putting the known half back is off by at least twice that:              
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A likelihood after all
 #
+# <!-- minutes: 5 -->
+# <!-- slide: The same weights, without chance -->
 # The bound belongs to the random chain. There is a way without chance. If every point moves with
 #
+# <!-- board -->
 # $$\frac{dx}{dt} = \dot\alpha_t\, \mathbb{E}[x \mid x_t] + \dot\sigma_t\, \mathbb{E}[\epsilon \mid x_t],$$
 #
 # the cloud of points has at each time the density of $x_t$ (Song et al., 2021). DDIM and Heun follow this **probability flow**. It can be
@@ -574,6 +716,14 @@ print(f"a Gaussian with the same mean and covariance is off by:  {(ring.log_prob
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What a diffusion model cannot do
 #
+# <!-- minutes: 2 -->
+# <!-- slide: What a diffusion model cannot do -->
+# <!-- board
+# - draw in one pass
+# - give the exact likelihood of an image
+# - find a small code: latents are as large as the image
+# - say why the network does better than the memory that its loss asks for
+# -->
 # - **One pass.** It draws in tens of passes where a GAN takes one. With six our images were far off.
 # - **An exact likelihood of images.** It has a bound, or an ODE with an exact trace in few dimensions.
 # - **A small code.** Its latents are as large as the image, and at $t = 1$ nothing of it is left.
@@ -585,6 +735,15 @@ print(f"a Gaussian with the same mean and covariance is off by:  {(ring.log_prob
 # | training | a regression, stable from start to end; no second network |
 # | coverage | the loss counts every training image, so no mode is free to go |
 # | control | labels, guidance, missing parts: a denoiser can be steered |
+#
+# <!-- slide: Recap -->
+# <!-- board
+# 1. Noise has a closed form; a short step back is Gaussian.
+# 2. Its mean needs $\mathbb{E}[x \mid x_t]$, which least squares finds; the same mean is the score.
+# 3. The bound is a sum of weighted denoising errors, and two ends.
+# 4. The ideal denoiser of a training set draws that set.
+# 5. Guidance moves samples; no simple law describes them.
+# -->
 #
 # Why go to the data along curved paths, when a straight line is shorter? That is the question of flow matching, which trains the same
 # network for another velocity.
