@@ -2,6 +2,7 @@
 
 PYTHON ?=
 LESSON ?=
+PDF ?=
 PS ?=
 SEED ?=
 SUBMISSIONS ?=
@@ -83,7 +84,7 @@ marks: $(READY)  ## read the written answers of a graded class in nbgrader's for
 	cd grading/$(PS) && PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(CURDIR)/$(PY) -m jupyterlab \
 	    --ServerApp.root_dir=. --ServerApp.default_url=/formgrader $(LAB_ARGS)
 
-slides: $(READY)  ## make a deck of slides of every lesson, build/slides/NN_topic.html (LESSON=pixelcnn for one; PDF=1 prints them)
+slides: $(READY)  ## make a deck of slides of every lecture, build/slides/NN_topic.html (LESSON=pixelcnn for one; PDF=1 prints them)
 	$(PY) -m course.publish.slides $(LESSON) $(if $(PDF),--pdf)
 
 book: $(READY)  ## make the website, build/book/html/index.html

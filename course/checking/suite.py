@@ -62,24 +62,27 @@ def solutions(source: str) -> dict[str, Any]:
     return namespace
 
 
-def content(cases: Iterable[Question]) -> bytes:
-    """All that the tensors and networks among the arguments hold, to see whether an answer has changed them.
+def content(cases: Iterable[Question]) -> str:
+    """All that the arguments hold, to see whether an answer has changed them.
 
     Example:
-        >>> case = Question("two", {"x": torch.zeros(2)})
+        >>> case = Question("two", {"x": torch.zeros(2), "names": ["a"]})
         >>> before = content([case])
-        >>> case.arguments["x"] += 1
+        >>> case.arguments["names"].append("b")
         >>> content([case]) == before
         False
     """
-    values = [x for case in cases for x in case.arguments.values()]
-    tensors = [
-        y
-        for x in values
-        for y in (x.state_dict().values() if isinstance(x, torch.nn.Module) else [x])
-        if isinstance(y, torch.Tensor)
-    ]
-    return b"".join(x.detach().cpu().numpy().tobytes() for x in tensors)
+
+    def held(x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            return x.requires_grad, x.detach().cpu().numpy().tobytes()
+        if isinstance(x, torch.nn.Module):
+            return x.training, [held(y) for y in (*x.parameters(), *x.buffers())]
+        if isinstance(x, list | tuple):
+            return [held(y) for y in x]
+        return x
+
+    return repr([held(x) for case in cases for x in case.arguments.values()])
 
 
 class Bank:
