@@ -24,7 +24,7 @@ import torch
 
 from course.assignments import Verdict, grade_here, problem_set
 from course.checking.questions import Question
-from course.checking.suite import content, solutions
+from course.checking.suite import kept, solutions
 from course.publish.build import ROOT
 
 Answer = Callable[..., object]
@@ -111,15 +111,12 @@ class GraderBank:
     def verdict(self, task: str, factory: Factory, variant: int = 0, seed: int = 0):
         constants, about = self.graders.variant(variant), self.graders.tasks[task]
         key = task, variant, seed
-        if key not in self._questions:
-            generator = torch.Generator().manual_seed(seed)
-            self._questions[key] = about.questions(generator, constants)
-        questions = self._questions[key]
-        before, answer = content(questions), factory(constants)
-        verdict = grade_here(self.name, task, answer, variant, seed, questions)
-        if content(questions) != before:
-            del self._questions[key]  # the answer has changed its arguments
-        return verdict
+
+        def make() -> Sequence[Question]:
+            return about.questions(torch.Generator().manual_seed(seed), constants)
+
+        with kept(self._questions, key, make) as questions:
+            return grade_here(self.name, task, factory(constants), variant, seed, questions)
 
     def first_verdict(self, task: str, factory: Factory):
         """With the first inputs of the repository's own variant, asked for once."""

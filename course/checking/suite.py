@@ -11,13 +11,14 @@ The lesson's own solution is the first right answer; it is read from exercises.p
 """
 
 import ast
+import contextlib
 import importlib
 import itertools
 import math
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,27 @@ def content(cases: Iterable[Question]) -> str:
     return repr([held(x) for case in cases for x in case.arguments.values()])
 
 
+@contextlib.contextmanager
+def kept(
+    calls: dict[tuple, Sequence[Question]], key: tuple, make: Callable[[], Sequence[Question]]
+) -> Iterator[Sequence[Question]]:
+    """The same calls for one answer after the other, made anew once an answer has changed them.
+
+    Args:
+        calls: those made so far.
+        key: which ones are wanted.
+        make: makes them.
+    """
+    if key not in calls:
+        calls[key] = make()
+    before = content(calls[key])
+    try:
+        yield calls[key]
+    finally:
+        if content(calls[key]) != before:
+            del calls[key]
+
+
 class Bank:
     """The answers to the steps of one exercise notebook.
 
@@ -121,17 +143,12 @@ class Bank:
     def verdict(self, step: str, answer: Any, seed: int = 0) -> str | None:
         """The words that an answer gets; None where it is accepted. Where it can, it asks the same calls again."""
         about, key = self.step(step), (step, seed, torch.get_default_dtype())
-        if about.lasting and key not in self._cases:
-            self._cases[key] = about.cases(seed)
-        cases = self._cases.get(key)
-        before = content(cases or [])
+        same = kept(self._cases, key, lambda: about.cases(seed))
         try:
-            about(answer, seed=seed, cases=cases)
+            with same if about.lasting else contextlib.nullcontext() as cases:
+                about(answer, seed=seed, cases=cases)
         except Wrong as error:
             return str(error)
-        finally:
-            if content(cases or []) != before:
-                self._cases.pop(key, None)  # the answer has changed its arguments
         return None
 
     def entries(self, step: str) -> Iterable[tuple[str, Answer]]:

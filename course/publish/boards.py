@@ -28,6 +28,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from nbformat import NotebookNode
@@ -59,6 +60,11 @@ class Block:
     text: str = ""
     output: NotebookNode | None = None  # of a figure
 
+    @property
+    def words(self) -> str:
+        """What a class reads of it as prose."""
+        return self.text if self.kind in ("text", "question", "answer") else ""
+
 
 @dataclass
 class Slide:
@@ -69,7 +75,7 @@ class Slide:
 
     def words(self) -> int:
         """How many words a class has to read."""
-        text = " ".join(b.text for b in self.blocks if b.kind in ("text", "question", "answer"))
+        text = " ".join(block.words for block in self.blocks)
         text = re.sub(r"\$\$.*?\$\$|\$[^$]*\$|`[^`]*`", " formula ", text, flags=re.DOTALL)
         return len(re.findall(r"\w[\w'.-]*", text))
 
@@ -121,16 +127,13 @@ def read(source: NotebookNode, executed: NotebookNode, name: str) -> Deck:
             reader.code(cell, next(following))
     prose = [MARK.sub("", cell.source) for cell in source.cells]
     stated = set(NUMBER.findall(" ".join([*prose, *(x for out in stored for x in printed(out))])))
-    for slide in reader.slides:
-        for block in slide.blocks:
-            if block.kind in ("text", "question", "answer"):
-                reader.faults += [
-                    f"{slide.heading!r}: the lesson has no number {number}"
-                    for number in NUMBER.findall(block.text)
-                    if not any(
-                        f"{float(x):.{len(number.split('.')[1])}f}" == number for x in stated
-                    )
-                ]
+    reader.faults += [
+        f"{slide.heading!r}: the lesson has no number {number}"
+        for slide in reader.slides
+        for block in slide.blocks
+        for number in NUMBER.findall(block.words)
+        if not any(f"{float(x):.{len(number.split('.')[1])}f}" == number for x in stated)
+    ]
     return Deck(reader.slides, reader.minutes, reader.faults)
 
 
@@ -297,12 +300,20 @@ def longest_without_question(deck: Deck) -> float:
 
 
 def faults_of(slide: Slide) -> list[str]:
-    found = [f"its heading opens with {x.split()[0]!r}" for x in [slide.heading] if opens(x)]
+    found = []
+    if opens(slide.heading):
+        found.append(f"its heading opens with {slide.heading.split()[0]!r}")
     if not slide.blocks:
         found.append("it is empty")
     if (words := slide.words()) > WORDS:
         found.append(f"{words} words, of at most {WORDS}")
-    for before, block in zip([None, *slide.blocks], slide.blocks, strict=False):
+    kinds = ["", *(block.kind for block in slide.blocks), ""]
+    for before, kind in pairwise(kinds):
+        if kind == "answer" and before != "question":
+            found.append("an answer without its question before it")
+        if before == "question" and kind != "answer":
+            found.append("a question without an answer right after it")
+    for block in slide.blocks:
         if block.kind in ("code", "values"):
             lines = block.text.splitlines()
             if len(lines) > CODE_LINES or max(map(len, lines)) > CODE_WIDTH:
@@ -310,15 +321,11 @@ def faults_of(slide: Slide) -> list[str]:
                     f"{block.kind} of {len(lines)} lines, {max(map(len, lines))} wide: letters of 24 pixels leave "
                     f"{CODE_LINES} lines, {CODE_WIDTH} wide"
                 )
-        elif block.kind == "answer" and (before is None or before.kind != "question"):
-            found.append("an answer without its question before it")
-        for line in openings(block.text) if block.kind in ("text", "question", "answer") else []:
-            if opens(line):
-                found.append(f"{line[:40]!r} opens with a word that refers to what is not there")
-        if before is not None and before.kind == "question" and block.kind != "answer":
-            found.append("a question without an answer right after it")
-    if slide.blocks and slide.blocks[-1].kind == "question":
-        found.append("a question without an answer right after it")
+        found += [
+            f"{line[:40]!r} opens with a word that refers to what is not there"
+            for line in openings(block.words)
+            if opens(line)
+        ]
     return found
 
 

@@ -10,9 +10,8 @@ CHROMIUM = os.environ.get("CHROMIUM") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 ARGUMENTS = ["--disable-gpu", "--disable-dev-shm-usage"]
-if (
-    hasattr(os, "geteuid") and os.geteuid() == 0
-):  # in a container; Chromium's own jail needs another user
+# in a container; Chromium's own jail needs another user
+if hasattr(os, "geteuid") and os.geteuid() == 0:
     ARGUMENTS.append("--no-sandbox")
 
 
