@@ -213,7 +213,7 @@ def test_the_samples_are_those_of_ideal_denoisers_with_guidance(guided):
 
 
 def test_steps_are_as_many_as_the_numbers_shown_need(guided):
-    fine = explorers.guidance_explorer(RING, steps=240, samples=1000)
+    fine = explorers.guidance_explorer(RING, steps=150)
     for w in (1.0, 6.0):
         few, many = guided.numbers(w), fine.numbers(w)
         assert all(few[name] == pytest.approx(many[name], abs=0.015) for name in many)
@@ -249,22 +249,35 @@ def test_numbers_and_dots_shown_are_those_of_the_samples(guided):
         spread = x.var(dim=0, correction=0).mean().sqrt().item()
         assert numbers == pytest.approx([w, 100 * inside.float().mean().item(), spread], abs=0.05)
         exact = guided.numbers(w)
+        assert exact["spread"] == pytest.approx(spread, rel=1e-5)
         grey = [float(it) for it in re.findall(r"\d+(?:\.\d+)?", second)]
         shown = [100 * exact["obeyed in grey"], exact["spread in grey"]]
         assert grey == pytest.approx(shown, abs=0.05)
         assert float(re.search(r"[\d.]+", third)[0]) == pytest.approx(exact["apart"], abs=5.1e-3)
-        # the top row of the cells is that of the largest second number
+
+
+def test_at_the_left_is_the_conditional_model_whatever_the_slider_says(guided):
+    guided.guidance.value = 5.0
+    left = guided._plain
+    shown = np.concatenate([left.yes.get_xydata(), left.no.get_xydata()])
+    assert np.array_equal(np.sort(shown, axis=0), guided.samples(1.0).sort(dim=0).values.numpy())
+    law = guided.law(1.0).view(200, 200)
+    torch.testing.assert_close(torch.as_tensor(left.cells.get_array().data), law / law.max())
+    assert left.title.get_text().startswith("w = 1: ")
+
+
+def test_grey_cells_lie_where_their_density_is():
+    explorer = explorers.guidance_explorer(RING, label=1, steps=2, samples=5)
+    for panel in (explorer._plain, explorer._guided):
         cells = torch.as_tensor(panel.cells.get_array().data)
-        span = panel.cells.get_extent()[1]
-        row, column = divmod(int(cells.argmax()), len(cells))
-        place = [(2 * column + 1) / len(cells) - 1, 1 - (2 * row + 1) / len(cells)]
-        top = span * torch.tensor(place)
-        tilted = RING.log_prob(top[None]) + w * _log_posterior(top[None])
-        assert (RING.log_prob(x) + w * _log_posterior(x)).max() < tilted.item() + 0.02
-
-
-def _log_posterior(x):
-    return (-(torch.cdist(x, RING.means) ** 2) / (2 * RING.std**2)).log_softmax(dim=1)[:, 0]
+        left, right, bottom, top = panel.cells.get_extent()
+        x = left + (torch.arange(200) + 0.5) / 200 * (right - left)
+        y = top + (torch.arange(200) + 0.5) / 200 * (bottom - top)  # the first row is the top one
+        mean = torch.stack([cells.sum(dim=0) @ x.double(), cells.sum(dim=1) @ y.double()])
+        mean = mean / cells.sum()
+        assert mean.min() > 1.3 and mean[0].item() == pytest.approx(mean[1].item(), abs=1e-3)
+        if panel is explorer._plain:
+            torch.testing.assert_close(mean.float(), RING.means[1], rtol=0, atol=1e-3)
 
 
 def test_another_label_is_the_first_one_turned():
@@ -323,12 +336,12 @@ def test_nothing_is_left_behind(models, images):
             lambda e, i: setattr(e.field, "value", ("exact", "learnt")[i // 4 % 2]),
             lambda e, i: e.again.click(),
         ],
-        times=24,
+        times=12,
     )
     leaves_nothing_behind(
         lambda: explorers.guidance_explorer(RING, samples=20, steps=2),
         [lambda e, i: setattr(e.guidance, "value", i % 7)],
-        times=14,
+        times=7,
     )
 
 

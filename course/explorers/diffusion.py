@@ -284,14 +284,14 @@ class GuidanceExplorer(Explorer):
         picture.figure.set_layout_engine("constrained", rect=(0, 0, 1, 0.97))
         room = radius + 4.5 * self._std
         names = [r"p(x \mid y)", r"p(x)\,p(y \mid x)^w"]
-        plain, self._guided = (
+        self._plain, self._guided = (
             _Panel(axes, name, means=self._means, label=label, span=span, room=room)
             for axes, name in zip(picture.figure.subplots(1, 2), names, strict=True)
         )
-        self._show(plain, 1.0)
+        self._show(self._plain, 1.0)
         self._show(self._guided, 0.25)  # the longest title
         picture.figure.legend(
-            handles=[plain.yes, plain.no],
+            handles=[self._plain.yes, self._plain.no],
             loc="outside lower center",
             ncols=2,
             frameon=False,
