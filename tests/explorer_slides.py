@@ -18,7 +18,8 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 from course import explorers
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
-from genlib.data import load
+from genlib.data import EightGaussians, load
+from genlib.diffusion import Diffusion
 from genlib.markov import GSN, RBM
 from genlib.variational import VAE, Autoencoder
 
@@ -90,6 +91,10 @@ a = torch.randn(8, 64)
 """,
     "markov_chains": """
 rbms = {"PCD": bold(RBM(bars.shape, hidden_dim=8))}
+""",
+    "diffusion": """
+model, pictures = bold(Diffusion(test.shape), std=0.1).eval(), test.floats()
+points, ring = Diffusion((2,)).eval(), EightGaussians()
 """,
 }
 

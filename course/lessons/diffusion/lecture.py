@@ -34,7 +34,7 @@ import math
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
-from course import figures
+from course import explorers, figures
 from genlib import plots
 from genlib.autoregressive import PixelCNN
 from genlib.data import EightGaussians, independent_pixels, load
@@ -404,6 +404,20 @@ print(f"of 200 samples of the network:                                    {(off[
 print(f"pixels off in the median sample of the network: more than 20: {bool(off['network'].median() > 20)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Move through time -->
+# <!-- board
+# In the notebook: move the time up. When does each denoiser stop knowing the image? Where do all arrows point at the end?
+# -->
+# ### Move through time
+#
+# A test image, and what the network and the ideal denoiser of the training set make of it. Without noise the ideal one answers
+# with the nearest training image, not with this one. With more noise both become an average of ever more digits. At the right the
+# same time on the ring: switch from the exact score to the learnt one, and see at which times they differ.
+
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of denoising at time 0.4: a test image, the noisy image, the network's and the ideal denoiser's answers, and points on the ring with arrows of the exact score."
+explorers.denoising_explorer(model, test.floats()[:40], pictures, points=points, density=ring)
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: On test images memory does not help -->
 # <!-- board
 # What is new in samples comes from what the network cannot fit.
@@ -709,6 +723,20 @@ print(f"w = 4 obeys the label more, and varies less:                  "
       f"{strong['label obeyed'] > plain['label obeyed'] + 0.05 and strong['spread'] < plain['spread'] - 0.1}")
 print(f"its mean is off that of the tilted law by more than 0.3:      "
       f"{strong['mean'] > strong['mean of the tilted law'] + 0.3}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: More guidance, less variety -->
+# <!-- board
+# In the notebook: move $w$ from 0 to 6. When do all samples obey? When do they leave the grey?
+# -->
+# ### Guide it yourself
+#
+# Eight classes in the plane that overlap, each a Gaussian, with the ideal denoisers. At the left is the conditional model, at the
+# right guidance from the same noise, on $p(x)\, p(y \mid x)^w$ in grey. At $w = 2$ nearly all samples obey; beyond, they only
+# move further out and closer together.
+
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of guidance: samples of one of eight overlapping classes at w = 1 and at w = 3, where nearly all obey the label but lie further out than the grey density beneath."
+explorers.guidance_explorer(EightGaussians(std=0.7))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Filling in what is missing
