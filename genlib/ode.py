@@ -93,7 +93,9 @@ def solve_with_divergence(
         for i in range(points.shape[1]):
             axis = torch.zeros_like(points)
             axis[:, i] = 1
-            divergence = divergence + jvp(v, (points,), (axis,))[1][:, i]  # a column of the Jacobian
+            divergence = (
+                divergence + jvp(v, (points,), (axis,))[1][:, i]
+            )  # a column of the Jacobian
         return torch.cat([value, divergence[:, None]], dim=1)
 
     state = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], dim=1)
