@@ -18,6 +18,7 @@ from genlib.data import load
 from genlib.diffusion import Diffusion, ProbabilityFlow
 from genlib.markov import GSN, RBM
 from genlib.metrics import format_table
+from genlib.networks import TimeMLP
 from genlib.taxonomy import leaves, path, place
 from genlib.variational import VAE, Autoencoder
 
@@ -26,7 +27,7 @@ BARS = load("bars").floats()
 
 
 def all_leaves():
-    diffusion = Diffusion(S, levels=2)
+    diffusion = Diffusion(S, levels=2, network=TimeMLP(S, hidden_dim=8))
     return {
         "PixelCNN": PixelCNN(S, hidden_dim=8, depth=1),
         "Row LSTM": RowLSTM(S, hidden_dim=8, depth=1),
