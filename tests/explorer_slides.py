@@ -21,6 +21,7 @@ from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLS
 from genlib.data import EightGaussians, load
 from genlib.diffusion import Diffusion
 from genlib.markov import GSN, RBM
+from genlib.networks import TimeMLP
 from genlib.variational import VAE, Autoencoder
 
 DEVICE = "cpu"
@@ -53,6 +54,7 @@ models = {
     "RBM": RBM(S, hidden_dim=4),
     "GSN": GSN(S, hidden_dim=8, noise=0.2),
     "GAN": GAN(MLPGenerator(S, latent_dim=2), MLPDiscriminator(S), latent_dim=2),
+    "Diffusion": Diffusion(S, levels=2, network=TimeMLP(S)),
 }
 measured = {
     name: {"kl": 0.1, "covered": 20, "valid": 0.5, "total_variation": 0.3, "known": "exact"} for name in models
