@@ -22,7 +22,7 @@
 #
 # <!-- slide: Where this ends -->
 # <!-- board
-# Noise becomes points on a ring, one small step after the other.
+# Noise becomes points on a ring. Each small step draws from a Gaussian whose mean comes from a network.
 # -->
 # <!-- figure: on_the_way -->
 # <!-- slide: Today -->
@@ -68,7 +68,7 @@ torch.manual_seed(0);
 # $\lambda_t = \log(\alpha_t^2 / \sigma_t^2)$, the **log signal-to-noise ratio**, falls from 6.5 to $-6$ here. How it falls is the
 # **schedule**; ours is a cosine (Nichol & Dhariwal, 2021).
 
-# %% board="figure"
+# %% board="figure" alt="Three digits at nine times from 0 to 1: clear at the left, noise alone at the right."
 train, test = load("digits"), load("digits", "test")
 x = 2 * train.floats() - 1
 schedule = CosineSchedule()
@@ -155,7 +155,7 @@ print(f"by the formula: mean {mean.item():.5f}, standard deviation {std.item():.
 # holds for other data too. In $q(x_s \mid x_t) \propto q(x_t \mid x_s)\, p(x_s)$ the first factor of a short step is so narrow that the
 # logarithm of the second is nearly a straight line within it. So a chain of many **short steps** can get by with Gaussians.
 
-# %% board="figure values"
+# %% board="figure values" alt="Two panels. Left, a long step back: the exact density has two peaks, the Gaussian one wide one. Right, a short step: both curves agree."
 two = torch.tensor([[-1.0], [1.0]]).double()
 line = torch.linspace(-5, 5, 2001).double()
 
@@ -270,7 +270,7 @@ print(f"largest difference at 28 places and times: below 1e-9: {largest < 1e-9}"
 # denoisers on the same noisy points: the network, the ideal one, and the best *linear* one, which knows only the mean and the
 # covariance of the data.
 
-# %% board="figure"
+# %% board="figure" alt="Squared error of v against time for three denoisers: the network lies on the ideal one, the linear one above both, most near time 0.2."
 ring = EightGaussians()
 points = Diffusion((2,), network=TimeMLP((2,), depth=4)).to(DEVICE)
 
@@ -320,10 +320,6 @@ widest = times[(linear - ideal).argmax()]
 print(f"their gap is widest at a time between 0.12 and 0.3:    {bool(0.12 < widest < 0.3)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: From noise to the ring -->
-# <!-- board
-# Each step draws from a Gaussian whose mean comes from the network.
-# -->
 # The gap between the linear denoiser and the other two is what the network has learnt about the ring beyond its
 # size. With hardly any noise, and with hardly anything but noise, all three nearly agree. The gap is widest near $t = 0.2$, where the
 # noise has a standard deviation of about 0.3. That hides where in its mode a point lay, for a mode has a standard deviation of 0.2. It seldom
@@ -331,7 +327,7 @@ print(f"their gap is widest at a time between 0.12 and 0.3:    {bool(0.12 < wide
 #
 # To draw, each step moves toward the denoised point, and adds a little noise. Here are 2000 points on their way.
 
-# %% board="figure" name="on_the_way"
+# %% name="on_the_way" alt="Four panels at times 1, 0.6, 0.3 and 0: a cloud of points becomes eight groups on a ring."
 at, places = torch.randn(2000, 2, device=DEVICE), (1.0, 0.6, 0.3, 0.0)
 moments = {"t = 1.0": at.cpu()}
 with torch.no_grad():
@@ -354,7 +350,7 @@ plots.show_points(moments, modes=ring.means, radius=3 * ring.std, limit=4)
 # Now images. The network is a small **U-Net** (Ronneberger et al., 2015): it looks at the image at full, half and a quarter of
 # the size, and every block receives the time. Schedule, $v$ and loss are as on the plane.
 
-# %% board="figure"
+# %% board="figure" alt="Twenty-eight drawn digits, most of them legible."
 shares = train.images.flatten().long().bincount(minlength=train.levels) / train.images.numel()
 model = Diffusion(train.shape, levels=train.levels, shares=shares, network=UNet(train.shape, hidden_dim=16)).to(DEVICE)
 pictures = train.floats().to(DEVICE)
@@ -376,7 +372,7 @@ plots.show_images(model.sample(28, steps=50).cpu(), columns=14)
 # start and the same steps, and ask of each sample how many of its 64 pixels differ from the nearest training image. Test images,
 # which are new without doubt, stand beside them.
 
-# %% board="figure"
+# %% board="figure" alt="Two rows of fourteen digits: of the ideal denoiser, and of the network."
 everything = 2 * pictures - 1
 
 
@@ -434,7 +430,7 @@ explorers.denoising_explorer(model, test.floats()[:40], pictures, points=points,
 # for every finite one. So we judge the network on test images, at times from 0.1 on: with less noise the ideal denoiser's error is too
 # large for the figure.
 
-# %% board="figure"
+# %% board="figure" alt="Squared error of v against time. The ideal denoiser of the training set has next to no error on training images with little noise, and the largest on test images; the network's two curves agree."
 x_test = (2 * test.floats() - 1).to(DEVICE)
 times = torch.linspace(0.1, 0.98, 9)
 
@@ -464,11 +460,13 @@ print(f"and the best linear one, fitted to the training images, by 10 %:        
 #
 # <!-- board -->
 # $$-\log p(x) \le \underbrace{KL(q(x_1 \mid x)\, \|\, N(0, I))}_{\text{prior}}
-# + \underbrace{\mathbb{E}[-\log p(x \mid x_0)]}_{\text{decoder}}
-# + \sum_{i=1}^{T} \underbrace{\tfrac12 \big(e^{\lambda_s} - e^{\lambda_t}\big)\,
-# \mathbb{E}\,\|x - \hat x(x_t)\|^2}_{KL \text{ of a step}}, \qquad s = \tfrac{i - 1}{T},\; t = \tfrac{i}{T}.$$
+# + \underbrace{\mathbb{E}[-\log p(x \mid x_0)]}_{\text{decoder}} + \sum_{i=1}^{T} KL_i,$$
 #
-# The last term is the KL between two Gaussians of equal variance: $q(x_s \mid x_t, x)$, and the model's, which has
+# <!-- board -->
+# $$KL_i = \tfrac12 \big(e^{\lambda_s} - e^{\lambda_t}\big)\, \mathbb{E}\,\|x - \hat x(x_t)\|^2,
+# \qquad s = \tfrac{i - 1}{T},\; t = \tfrac{i}{T}.$$
+#
+# $KL_i$ is the KL between two Gaussians of equal variance: $q(x_s \mid x_t, x)$, and the model's, which has
 # $\hat x$ in place of $x$. So a term of the bound **is** a denoising error with a weight. The decoder learns nothing: a pixel takes
 # level $v$ with a probability proportional to $N(x_0; \alpha_0 v, \sigma_0^2)$ times the share of $v$ among all training pixels, which is Bayes'
 # rule for one pixel alone.
@@ -547,14 +545,14 @@ print(f"diffusion, VAE and PixelCNN within 0.15 bits of each other:    {bool(max
 # <!-- slide: Where should the chain end? -->
 # <!-- question: Stop earlier, with more noise left. Which term grows, which falls? -->
 # <!-- answer: The decoder's grows: levels are guessed from a noisier image. The steps' falls. -->
-# <!-- slide: Both terms, by the end of the chain -->
+# <!-- slide: Decoder and steps share the cost -->
 # ### Where the chain ends
 #
 # At $t = 1$ an image should be forgotten, or the prior term grows. At $t = 0$ there is a choice. Stop earlier, with more noise left,
 # and the decoder must guess the levels from a noisier image. Stop later, and more steps are to pay. We cut our chain at
 # several ends: the steps beyond the cut fall away, and the decoder takes over from there.
 
-# %% board="figure"
+# %% board="figure" alt="Bits a pixel against the log signal-to-noise ratio at time 0: the decoder falls, the steps rise, and their sum is flat from about 5 on."
 cuts, parts = [0, 2, 5, 10, 18, 30, 40], {"decoder": [], "steps": []}  # so many steps fall away
 for i in cuts:
     sooner = CosineSchedule(log_snr[i].item(), -6.0)
@@ -563,7 +561,7 @@ for i in cuts:
     parts["steps"].append((costs[i:].sum(dim=0).mean() / per_bit).item())
 both = [a + b for a, b in zip(*parts.values())]
 plots.show_curves(parts | {"both": both}, x=log_snr[cuts].cpu(), xlabel="log SNR at time 0", ylabel="bits a pixel")
-print(f"an end at log SNR 3 costs at least 0.3 bits more than one at 6.5: {both[-2] > both[0] + 0.3}")
+print(f"an end at log SNR 2.1 costs at least 0.2 bits more than one at 6.5: {both[-1] > both[0] + 0.2}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What schedule and weights change
@@ -650,7 +648,7 @@ print(f"the bound's weights draw fewer bars than those of v: {correct['cosine, 6
 # training images, from the same source, is the value to compare with. A draw of 360 scatters, so we draw twice, and once
 # where fifty passes take too long.
 
-# %% board="figure"
+# %% board="figure" alt="Fréchet distance against passes through the network, for three samplers: with 5 passes DDIM is lowest, with 51 all are near the training images."
 judge = train_classifier(train, updates=200)
 seen = judge.features(test.floats())
 real = frechet_distance(seen, judge.features(train.floats()[:360]))
@@ -700,8 +698,14 @@ print(f"with 51, each is within twice the training images' value: {max(m[-1] for
 # commonly used so. (The weight in the paper is ours minus 1.) The usual reason given is that its score belongs to $p(x)\, p(y \mid x)^w$. At
 # $t = 0$ it does. At $t > 0$ it is the score of $p_t(x_t)\, p_t(y \mid x_t)^w$, built from noisy densities, and that is not
 # $p(x)\, p(y \mid x)^w$ with noise added (Chidambaram et al., 2024). We take two classes whose every density is known, $N(-1, 0.8^2)$ and $N(1, 0.8^2)$, and draw with the ideal denoisers.
+#
+# <!-- slide: Guided samples do not follow $p(x)\, p(y \mid x)^w$ -->
+# <!-- board
+# Two classes, $N(-1, 0.8^2)$ and $N(1, 0.8^2)$, ideal denoisers. At $w = 4$ samples lie further out than
+# $p(x)\, p(y \mid x)^w$, and closer together.
+# -->
 
-# %%
+# %% board="values"
 classes, spread = torch.tensor([[-1.0], [1.0]]).double(), 0.8
 fine = CosineSchedule(9.0, -9.0)
 
@@ -733,11 +737,6 @@ for w in (0.0, 1.0, 2.0, 4.0):
 print(format_table(table))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: Guided samples do not follow $p(x)\, p(y \mid x)^w$ -->
-# <!-- board
-# Two classes, $N(-1, 0.8^2)$ and $N(1, 0.8^2)$, ideal denoisers. Compared with $p(x)\, p(y \mid x)^w$ at $w = 4$: guided samples lie
-# further out, and closer together.
-# -->
 # With $w = 0$ and $w = 1$ the samples have the mean and the spread that they should. Beyond, more of them obey the label and they
 # vary less. But they lie further out than $p(x)\, p(y \mid x)^w$, and closer together. So guided samples do not follow that
 # distribution.
@@ -782,7 +781,7 @@ explorers.guidance_explorer(EightGaussians(std=0.7))
 # it on the known half: after each step, put the known half back, with as much noise as belongs to that time (Song et al.,
 # 2021). The ring tells whether that is right. A point has its first coordinate known, 0.9. What is the second?
 
-# %% board="figure"
+# %% board="figure" alt="Share against the second coordinate: the conditional denoiser lies on the exact curve with two peaks; putting back has wider peaks and a third, small one between them."
 known, ways = 0.9, {}
 up = torch.linspace(-3, 3, 601)
 truth = ring.log_prob(torch.stack([torch.full_like(up, known), up], dim=1)).softmax(dim=0)
@@ -877,11 +876,11 @@ print(f"KL(truth, flow): {gap.mean():.2f} +- {gap.std() / len(gap) ** 0.5:.2f} n
 #
 # <!-- slide: Recap -->
 # <!-- board
-# 1. Noise has a closed form; a short step back is Gaussian.
-# 2. The mean of a step needs $\mathbb{E}[x \mid x_t]$, which least squares finds; it also gives the score.
-# 3. The bound is a sum of weighted denoising errors, and two ends.
+# 1. Noise has a closed form; a short step back is nearly Gaussian.
+# 2. A step needs $\mathbb{E}[x \mid x_t]$, which least squares finds, and which gives the score.
+# 3. The bound sums weighted denoising errors, and two ends.
 # 4. The ideal denoiser of a training set draws that set.
-# 5. Guided samples obey the label more, vary less, and do not follow $p(x)\, p(y \mid x)^w$.
+# 5. Guided samples obey more and vary less.
 # -->
 #
 # Why go to the data along curved paths, when a straight line is shorter? That is the question of flow matching, which trains the same
