@@ -186,22 +186,25 @@ def losses(model: Diffusion, data: Tensor, std: float, n: int = 40_000) -> tuple
 def test_a_trained_denoiser_comes_near_the_least_possible_loss_and_not_below_it(name: str):
     if name == "bars":
         data, std = load("bars").floats(), 0.0
-        model = Diffusion((1, 4, 4), levels=2, network=TimeMLP((1, 4, 4), hidden_dim=128))
+        schedule = CosineSchedule(3.0)  # two levels are told apart with this much noise
+        model = Diffusion(
+            (1, 4, 4), levels=2, schedule=schedule, prediction="x", network=TimeMLP((1, 4, 4))
+        )
+        updates, rate = 1000, 5e-3
     else:
         data, std = EightGaussians().means, EightGaussians().std
         model = Diffusion((2,))
-    updates = 1500
+        updates, rate = 300, 1e-2
     optimizer = torch.optim.Adam(model.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, updates)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, updates)
     for _ in range(updates):
-        x = data[torch.randint(len(data), (256,))]
+        x = data[torch.randint(len(data), (128,))]
         loss = model.loss(x + std * torch.randn_like(x))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
     trained, best = losses(model, 2 * data - 1 if name == "bars" else data, std)
-    print(name, trained, best, trained / best)
     assert best <= trained <= 1.1 * best
 
 
@@ -282,7 +285,7 @@ def test_one_step_of_ddim_with_all_the_noise_is_one_of_ddpm(schedule: Schedule):
         torch.testing.assert_close(found, mean + std * noise)
 
 
-@pytest.mark.parametrize("sampler, steps", [("ddpm", 200), ("ddim", 200), ("heun", 50)])
+@pytest.mark.parametrize("sampler, steps", [("ddpm", 120), ("ddim", 100), ("heun", 30)])
 def test_samplers_draw_the_mixture_that_the_denoiser_knows(sampler: str, steps: int):
     model = ideal(TWO, std=0.3)
     x = draw(
@@ -300,7 +303,7 @@ def test_more_steps_bring_ddim_nearer_and_heun_faster():
     """The error against many steps falls like 1/T for ddim, like 1/T^2 for heun."""
     model = ideal(TWO, std=0.5)
     start = torch.linspace(-2, 2, 21, dtype=torch.double)[:, None]
-    truth = draw(model.denoise, model.schedule, start, steps=2000, sampler="heun")
+    truth = draw(model.denoise, model.schedule, start, steps=1000, sampler="heun")
 
     def error(sampler: str, steps: int) -> float:
         x = draw(model.denoise, model.schedule, start, steps=steps, sampler=sampler)
@@ -329,11 +332,11 @@ def test_samples_lie_on_the_grid_of_levels():
 def test_the_flow_of_a_gaussian_has_its_density():
     model = ideal(torch.tensor([[0.5, -1.0]], dtype=torch.double), std=0.7, start=9.0, end=-20.0)
     flow = ProbabilityFlow(model)
-    x = torch.randn(20, 2, dtype=torch.double)
+    x = torch.randn(4, 2, dtype=torch.double)
     left = (-model.schedule.log_snr(times(0.0)) / 2).exp()  # the noise that time 0 leaves
     spread = (0.7**2 + left**2).sqrt()
     exact = Normal(model.network.data, spread).log_prob(x).sum(dim=1)
-    torch.testing.assert_close(flow.log_prob(x), exact, rtol=0, atol=1e-3)
+    torch.testing.assert_close(flow.log_prob(x, steps=40), exact, rtol=0, atol=1e-3)
 
 
 def test_the_density_of_the_flow_of_any_network_integrates_to_one():
@@ -341,9 +344,9 @@ def test_the_density_of_the_flow_of_any_network_integrates_to_one():
     with torch.no_grad():
         for p in flow.parameters():
             p.add_(0.05 * torch.randn_like(p))
-    x = torch.linspace(-12, 12, 601, dtype=torch.double)[:, None]
+    x = torch.linspace(-12, 12, 241, dtype=torch.double)[:, None]
     with torch.no_grad():
-        total = torch.trapezoid(flow.log_prob(x, steps=50).exp(), x[:, 0]).item()
+        total = torch.trapezoid(flow.log_prob(x, steps=25).exp(), x[:, 0]).item()
     assert total == pytest.approx(1, abs=2e-3)
 
 
@@ -397,7 +400,7 @@ def test_guidance_does_not_draw_the_tilted_distribution():
     """p(x) p(y | x)^w / Z is known here, and guided samples have neither its mean nor its spread."""
     std, w = 0.8, 4.0
     model, y = of_two_classes(std), torch.ones(20_000, dtype=torch.long)
-    guided = model.sample(20_000, y=y, guidance=w, sampler="heun", steps=100)[:, 0]
+    guided = model.sample(20_000, y=y, guidance=w, sampler="heun", steps=40)[:, 0]
     x = torch.linspace(-8, 8, 8001, dtype=torch.double)
     joint = Normal(torch.tensor([[-1.0], [1.0]]).double(), std).log_prob(x)
     tilted = (joint.logsumexp(dim=0) + w * joint.log_softmax(dim=0)[1]).softmax(dim=0)
