@@ -5,6 +5,7 @@ judges what came back in parts, each worth points: the values, the gradient, an 
 that fails costs its points and says why; it never says what would have been right.
 """
 
+import contextlib
 import copy
 import functools
 import importlib
@@ -349,10 +350,8 @@ def explained(step: Step, questions: Sequence[Question], outcomes: Sequence[Outc
     """The words of a wrong function whose values and gradients are those that came."""
     for words, wrong in step.wrong.items():
         other = Step(step.as_answer(wrong), step.inputs, results=step.results)
-        try:
-            other.judge_values(questions, outcomes)
-            other.judge_gradient(questions, outcomes)
-        except Wrong:
-            continue
-        return words
+        if all(map(other.fits, questions, outcomes)):
+            with contextlib.suppress(Wrong):
+                other.judge_gradient(questions, outcomes)
+                return words
     return None
