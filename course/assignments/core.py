@@ -14,16 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from course.checking.core import (
     Answer,
-    Case,
     Wrong,
     own_random_numbers,
 )
 from course.checking.questions import Outcome, Question, answer_questions, pack, unpack
-from course.checking.step import Step
+from course.checking.step import Property, Step
 
 Variant = Mapping[str, Any]
 MakeStep = Callable[[Variant], Step]
@@ -277,7 +275,7 @@ def compared(
     result: int | None = None,
     only: Callable[[Question], bool] = always,
     *,
-    probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
+    probe: Property | None = None,
 ) -> Callable[[MakeStep], Part]:
     """A part for values that are those of the step's right function.
 
