@@ -144,6 +144,7 @@ class Step:
         self.properties, self.live = tuple(properties), tuple(live)
         self.wrong: dict[str, Callable[..., Any]] = {}
         self.reveal = True
+        self._answers: dict[Callable[..., Any], Answer] = {}
         self._places = slice(None)  # of the results that are judged
 
     @property
@@ -235,7 +236,12 @@ class Step:
             self.judge_gradient(cases, outcomes, but="the values are right, but ")
 
     def as_answer(self, function: Callable[..., Any]) -> Answer:
-        """The right function or a wrong one as a student would write it, for the tests."""
+        """The right function or a wrong one as a student would write it; made once, as what it returns is kept."""
+        if function not in self._answers:
+            self._answers[function] = self._new_answer(function)
+        return self._answers[function]
+
+    def _new_answer(self, function: Callable[..., Any]) -> Answer:
         if self.play is not None:
             return self.play(function)
         if self.around is not None:
@@ -352,13 +358,12 @@ class Step:
             if not case.trained:
                 continue
             _raise(outcome.words)  # such as a backward that stops
-            right = self._reading(self._whole(self.as_answer(self.right)))
-            [wanted] = answer_questions(self.name, right, [case])
+            wanted = self._gradients(case)
             if [key for key, _ in outcome.gradients] != list(case.trained):
                 raise Wrong(f"the gradients that came for {case.label} are not the ones asked for.")
             lost = [
                 key
-                for (key, a), (_, b) in zip(outcome.gradients, wanted.gradients, strict=True)
+                for (key, a), (_, b) in zip(outcome.gradients, wanted, strict=True)
                 if b.any() and not a.any()
             ]
             if lost:
@@ -366,7 +371,7 @@ class Step:
                     f"no gradient reaches {' and '.join(f'`{key}`' for key in lost)}, so nothing could learn: leave "
                     "out `.detach()`, `.data`, `.item()` and `torch.no_grad()`."
                 )
-            for (key, a), (_, b) in zip(outcome.gradients, wanted.gradients, strict=True):
+            for (key, a), (_, b) in zip(outcome.gradients, wanted, strict=True):
                 scale = float(b[isfinite(b)].abs().max()) if isfinite(b).any() else 1.0
                 close = a.shape == b.shape and allclose(
                     a.double(), b.double(), rtol=1e-3, atol=1e-4 * max(scale, 1e-3), equal_nan=True
@@ -376,6 +381,13 @@ class Step:
                         f"{but}the gradient of `{key}` is not right (for {case.label}): is something on its way "
                         "detached, rounded, or computed twice?"
                     )
+
+    def _gradients(self, case: Question) -> tuple:
+        known, key = case.made if self.lasting else {}, (self.right, "gradients")
+        if key not in known:
+            right = self._reading(self._whole(self.as_answer(self.right)))
+            known[key] = answer_questions(self.name, right, [case])[0].gradients
+        return known[key]
 
     # ------------------------------------------------------------ the questions
 
