@@ -383,7 +383,7 @@ class Step:
                     )
 
     def _gradients(self, case: Question) -> tuple:
-        known, key = case.made if self.lasting else {}, (self.right, "gradients")
+        known, key = case.made if self.lasting else {}, (self.right, case.trained)
         if key not in known:
             right = self._reading(self._whole(self.as_answer(self.right)))
             known[key] = answer_questions(self.name, right, [case])[0].gradients
