@@ -2,13 +2,15 @@
 
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 
 from course.checking.core import Case, Wrong, normal
+from course.checking.questions import Outcome
 from course.checking.relations import explain
-from course.checking.step import extreme, hard, step, tame
+from course.checking.step import Step, extreme, hard, step, tame
 
 
 def make(**options):
@@ -251,3 +253,57 @@ def test_weights_that_fit_whatever_came_are_no_explanation():
         return x.exp() + x.square()
 
     assert "counts" not in told(both, lambda x: x.exp() + 0.37 * x.square())
+
+
+def test_a_probe_is_asked_after_a_factor_and_before_a_chance_likeness_of_truths():
+    def probe(case, *results):
+        return f"seen in {case.label}: {len(results)} results"
+
+    @step(
+        lambda g: [tame("3 numbers", x=normal(g, 3)), extreme("large ones", x=1e4 * normal(g, 4))],
+        probe=probe,
+    )
+    def numbers(x):
+        return x
+
+    assert "twice the right one" in told(numbers, lambda x: 2 * x)
+    assert told(numbers, lambda x: x + x.sin()) == "seen in 3 numbers: 2 results"
+    assert told(numbers, lambda x: x.clamp(-9, 9)) == "seen in large ones: 2 results"
+    assert "shape" in told(numbers, lambda x: (x + x.sin())[:2])
+    assert "NaN" in told(numbers, lambda x: x + math.nan)
+
+    @step(lambda g: [tame("3 numbers", x=torch.tensor([1.0, 2, 3]))], probe=probe)
+    def first(x):
+        return x < 2
+
+    # the right truths in reverse order, by chance
+    assert told(first, lambda x: x > 2) == "seen in 3 numbers: 2 results"
+
+
+def test_one_of_several_results_is_judged_by_itself():
+    def moments(x):
+        return x.mean(1), x.std(1)
+
+    about = Step(
+        moments,
+        lambda g: [tame("2 rows", x=normal(g, 2, 3))],
+        results=("the mean", "the spread"),
+    )
+    about.wrong = {"the root is missing": lambda x: (None, x.var(1))}
+    cases = about.cases()
+    of_spread = [
+        Outcome(tensors=(x.tensors[1],)) for x in about.ask(lambda x: (x.sum(1), x.var(1)), cases)
+    ]
+    assert about.of_result(1).known(cases, of_spread) == "the root is missing"
+    right = [Outcome(tensors=(x.tensors[1],)) for x in about.ask(moments, cases)]
+    about.of_result(1).judge_values(cases, right)
+
+
+def test_gradients_of_the_right_answer_are_kept_by_what_they_were_asked_for():
+    about = Step(
+        lambda x, y: x * y, lambda g: [tame("two", x=normal(g, 2), y=normal(g, 2))], gradient="x y"
+    )
+    [case] = about.cases()
+    for trained in (("x", "y"), ("y",), ("x",)):
+        asked = [replace(case, trained=trained)]
+        about.judge_gradient(asked, about.ask(lambda x, y: x * y, asked))

@@ -5,6 +5,7 @@ judges what came back in parts, each worth points: the values, the gradient, an 
 that fails costs its points and says why; it never says what would have been right.
 """
 
+import contextlib
 import copy
 import functools
 import importlib
@@ -13,16 +14,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from course.checking.core import (
     Answer,
-    Case,
     Wrong,
     own_random_numbers,
 )
 from course.checking.questions import Outcome, Question, answer_questions, pack, unpack
-from course.checking.step import Step
+from course.checking.step import Property, Step
 
 Variant = Mapping[str, Any]
 MakeStep = Callable[[Variant], Step]
@@ -276,7 +275,7 @@ def compared(
     result: int | None = None,
     only: Callable[[Question], bool] = always,
     *,
-    probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
+    probe: Property | None = None,
 ) -> Callable[[MakeStep], Part]:
     """A part for values that are those of the step's right function.
 
@@ -349,10 +348,8 @@ def explained(step: Step, questions: Sequence[Question], outcomes: Sequence[Outc
     """The words of a wrong function whose values and gradients are those that came."""
     for words, wrong in step.wrong.items():
         other = Step(step.as_answer(wrong), step.inputs, results=step.results)
-        try:
-            other.judge_values(questions, outcomes)
-            other.judge_gradient(questions, outcomes)
-        except Wrong:
-            continue
-        return words
+        if all(map(other.fits, questions, outcomes)):
+            with contextlib.suppress(Wrong):
+                other.judge_gradient(questions, outcomes)
+                return words
     return None

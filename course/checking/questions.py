@@ -36,11 +36,11 @@ class Question(Case):
             torch or genlib, and nothing that course.assignments defines.
         trained: names of the arguments for which the gradient of a weighted sum of the results is wanted
             (`weights_of`). It is linear in the results: one that misses a constant has the right gradient.
-        made: what functions of a table return for it, by function: asked for once. It travels nowhere.
+        made: what functions of a table return for it, and their gradients, asked for once. It travels nowhere.
     """
 
     trained: tuple[str, ...] = ()
-    made: dict[Answer, tuple] = field(default_factory=dict, compare=False, repr=False)
+    made: dict[Any, tuple] = field(default_factory=dict, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"made": {}}

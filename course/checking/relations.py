@@ -52,7 +52,7 @@ def explain(
     results: Sequence[str],
     numbers: Numbers = frozenset(),
     reveal: bool = True,
-    probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
+    probe: Callable[..., str | None] | None = None,
     parts: Sequence[Sequence[Parts]] = (),
 ) -> str:
     """What to say about results that are wrong, and that no table knows.
@@ -63,8 +63,9 @@ def explain(
         results: what the results are.
         numbers: that stand in the student's code.
         reveal: whether to say what would have been right, as for exercises.
-        probe: a case, the first wrong result (finite, and of the right shape) and the right one -> words or None;
-            asked before the last resort.
+        probe: the first case that is wrong, its results (finite, and of the right shapes) and the right ones -> words
+            or None. Asked before the last resort; of whole numbers and of True and False, between which a factor or
+            a difference may be chance, first.
         parts: of each result of each call, if they are known: the right result is their sum.
 
     Example:
@@ -96,10 +97,15 @@ def explain(
         )
     if odd.any():
         return f"{start} contains NaN: look for {_where_from(case)}."
-    if ordinary and len(right) == len(ordinary):  # only extreme inputs are wrong
-        words = probe(case, got, want) if probe is not None else None
-        if words:
-            return words
+    sound = all(
+        a.shape == b.shape and (isfinite(a) | ~isfinite(b)).all()
+        for a, b in zip(given[first], wanted[first], strict=True)
+    )
+    told = probe(case, *given[first], *wanted[first]) if probe is not None and sound else None
+    only_extreme = ordinary and len(right) == len(ordinary)
+    if told and (only_extreme or not want.is_floating_point()):
+        return told
+    if only_extreme:
         hides = ", or a mask, or `nan_to_num`," if isinf(want).any() or (got == 0).any() else ""
         return (
             f"right for ordinary numbers, but for {case.label} {_largest(got, want, reveal)}: a small number "
@@ -112,9 +118,8 @@ def explain(
         words = _related(chosen, [cases[i] for i in ordinary or range(len(cases))], reveal)
         if words:
             return f"{of}{words}"
-    words = probe(case, got, want) if probe is not None else None
-    if words:
-        return words
+    if told:
+        return told
     why = _at_an_end(pairs) + _stands(cases, first, numbers, fits)
     if not why and want.is_floating_point() and all(_close(a, b) for a, b in chosen):
         why = " Two or three digits are right: is a small number added, or one cut or rounded, as in half precision?"

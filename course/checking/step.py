@@ -75,8 +75,8 @@ class Step:
             shorter.
         told: a case that was asked -> the same, where they depend on what a model that the check handed out has
             recorded. May raise `Wrong`. `play` must then say what answer goes wrong like a wrong function.
-        probe: a case, the first result that is wrong and the right one -> words or None. Asked when neither the table
-            nor the cheap questions know better: "these do not sum to one".
+        probe: a case, its results and the right ones -> words or None: "these do not sum to one". Asked of the first
+            case that is wrong when neither the table nor the cheap questions know better (`explain` says when).
         changed: what to say to an answer that changes an argument, if there is more to say than that.
         around: an answer -> the function whose results are compared, where more counts than what the answer returns:
             it calls the answer on copies, and returns what became of these too. The right function and the
@@ -84,8 +84,6 @@ class Step:
         read: what came back and the arguments -> what is compared in its place, for what is no tensor (a name ->
             its number), or where several results are right (an axis and its opposite). Results of the right and of
             wrong functions are read too. It takes whatever a student returns, and may raise `Wrong`.
-        probes: a case and its results -> words or None; asked where values are wrong, but finite and of the right
-            shapes, and no entry of the table fits; of extreme cases only if the others are right.
         parts: the arguments of `right` -> the parts whose sum the result is, each by a name ("the mean"); of several
             results a tuple, {} for a result without parts. A part that is missing, or counts twice, is then named.
         zeros: what to add for an answer that is 0 or False everywhere.
@@ -127,11 +125,10 @@ class Step:
         play: Callable[[Callable[..., Any]], Answer] | None = None,
         around: Callable[[Answer], Answer] | None = None,
         read: Callable[..., Any] | None = None,
-        probes: Sequence[Property] = (),
         parts: Callable[..., Any] | None = None,
         zeros: str = "",
         properties: Sequence[Property] = (),
-        probe: Callable[[Case, Tensor, Tensor], str | None] | None = None,
+        probe: Property | None = None,
         changed: str | None = None,
         live: Sequence[Property] = (),
     ):
@@ -143,11 +140,12 @@ class Step:
         self.compared = not random if compared is None else compared
         self.view, self.told, self.play = view, told, play
         self.around, self.read, self.zeros, self.changed = around, read, zeros, changed
-        self.probe, self.probes, self.parts = probe, tuple(probes), parts
+        self.probe, self.parts = probe, parts
         self.properties, self.live = tuple(properties), tuple(live)
         self.wrong: dict[str, Callable[..., Any]] = {}
         self.reveal = True
-        self._single: dict[int, Step] = {}  # made by `of_result`
+        self._answers: dict[Callable[..., Any], Answer] = {}
+        self._places = slice(None)  # of the results that are judged
 
     @property
     def lasting(self) -> bool:
@@ -238,7 +236,12 @@ class Step:
             self.judge_gradient(cases, outcomes, but="the values are right, but ")
 
     def as_answer(self, function: Callable[..., Any]) -> Answer:
-        """The right function or a wrong one as a student would write it, for the tests."""
+        """The right function or a wrong one as a student would write it; made once, as what it returns is kept."""
+        if function not in self._answers:
+            self._answers[function] = self._new_answer(function)
+        return self._answers[function]
+
+    def _new_answer(self, function: Callable[..., Any]) -> Answer:
         if self.play is not None:
             return self.play(function)
         if self.around is not None:
@@ -259,27 +262,15 @@ class Step:
 
         Example:
             >>> both = Step(lambda x: (x, -x), lambda g: [tame("one", x=torch.ones(1))], results=("x", "-x"))
-            >>> both.of_result(1).right(torch.ones(1))
-            tensor([-1.])
+            >>> both.of_result(1).fits(both.cases()[0], Outcome(tensors=(-torch.ones(1),)))
+            True
         """
-
-        if n in self._single:
-            made = copy.copy(self._single[n])
-            made.reveal = self.reveal
-            return made
-
-        def one(function: Callable[..., Any]) -> Callable[..., Any]:
-            return lambda *arguments: several(function(*arguments))[n]
-
         made = copy.copy(self)
-        made.results, made.properties = (self.results[n],), ()
+        made.results, made._places, made.properties = (self.results[n],), slice(n, n + 1), ()
         made.probe = made.parts = None
-        made.right = one(self.right)
-        made.wrong = {words: one(wrong) for words, wrong in self.wrong.items()}
         # zeros in one of several results have a reason, which the table may know
         made._constant = lambda given, wanted: None  # type: ignore[method-assign]
-        self._single[n] = made
-        return copy.copy(made)
+        return made
 
     def fits(self, case: Question, outcome: Outcome) -> bool:
         """Whether the values that came of one call are right; asks nothing of those that are not."""
@@ -319,11 +310,6 @@ class Step:
         wanted = self._judge_table(cases, given)
         if self.compared and not all(map(all_same, given, wanted)):
             self._check_kinds(given, wanted)
-            if all(
-                a.shape == b.shape and (isfinite(a) | ~isfinite(b)).all()
-                for a, b, _ in self._triples(given, wanted)
-            ):
-                self._all_asked(self.probes, *self._ordinary_first(cases, given, wanted))
             _raise(
                 explain(
                     self.name,
@@ -372,13 +358,12 @@ class Step:
             if not case.trained:
                 continue
             _raise(outcome.words)  # such as a backward that stops
-            right = self._reading(self._whole(self.as_answer(self.right)))
-            [wanted] = answer_questions(self.name, right, [case])
+            wanted = self._gradients(case)
             if [key for key, _ in outcome.gradients] != list(case.trained):
                 raise Wrong(f"the gradients that came for {case.label} are not the ones asked for.")
             lost = [
                 key
-                for (key, a), (_, b) in zip(outcome.gradients, wanted.gradients, strict=True)
+                for (key, a), (_, b) in zip(outcome.gradients, wanted, strict=True)
                 if b.any() and not a.any()
             ]
             if lost:
@@ -386,7 +371,7 @@ class Step:
                     f"no gradient reaches {' and '.join(f'`{key}`' for key in lost)}, so nothing could learn: leave "
                     "out `.detach()`, `.data`, `.item()` and `torch.no_grad()`."
                 )
-            for (key, a), (_, b) in zip(outcome.gradients, wanted.gradients, strict=True):
+            for (key, a), (_, b) in zip(outcome.gradients, wanted, strict=True):
                 scale = float(b[isfinite(b)].abs().max()) if isfinite(b).any() else 1.0
                 close = a.shape == b.shape and allclose(
                     a.double(), b.double(), rtol=1e-3, atol=1e-4 * max(scale, 1e-3), equal_nan=True
@@ -396,6 +381,13 @@ class Step:
                         f"{but}the gradient of `{key}` is not right (for {case.label}): is something on its way "
                         "detached, rounded, or computed twice?"
                     )
+
+    def _gradients(self, case: Question) -> tuple:
+        known, key = case.made if self.lasting else {}, (self.right, case.trained)
+        if key not in known:
+            right = self._reading(self._whole(self.as_answer(self.right)))
+            known[key] = answer_questions(self.name, right, [case])[0].gradients
+        return known[key]
 
     # ------------------------------------------------------------ the questions
 
@@ -463,7 +455,7 @@ class Step:
             known[function] = tuple(
                 x.detach() if isinstance(x, Tensor) else x for x in several(read)
             )
-        return known[function]
+        return known[function][self._places]
 
     def _all_asked(
         self, questions: Sequence[Property], cases: Sequence[Case], given: Sequence
@@ -471,15 +463,6 @@ class Step:
         for case, results in zip(cases, given, strict=True):
             for question in questions:
                 _raise(question(case, *results))
-
-    def _ordinary_first(
-        self, cases: Sequence[Case], given: Sequence, wanted: Sequence
-    ) -> tuple[Sequence[Case], Sequence]:
-        """Without the extreme cases, if others are wrong as well: then they tell nothing new."""
-        ordinary = [i for i, case in enumerate(cases) if case.kind != "extreme"]
-        if all(all_same(given[i], wanted[i]) for i in ordinary):
-            return cases, given
-        return [cases[i] for i in ordinary], [given[i] for i in ordinary]
 
     def _constant(self, given: Sequence, wanted: Sequence) -> str | None:
         """Nothing but zeros or False explains itself: no entry of a table may claim it."""

@@ -69,6 +69,7 @@ def variant(seed: int) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def telling_pixels(scan: str, start: str) -> list[tuple[int, int]]:
     """Pixels of 4 x 4, neither among the first nor the last, which no misreading takes for themselves."""
     orders = [rank(s, c, 4, 4) for s in ("rows", "columns") for c in CORNERS]
@@ -83,6 +84,7 @@ def telling_pixels(scan: str, start: str) -> list[tuple[int, int]]:
     return told
 
 
+@functools.cache
 def rank(scan: str, start: str, height: int, width: int) -> Tensor:
     """The number of each pixel in an order, (H, W), the first being 0.
 

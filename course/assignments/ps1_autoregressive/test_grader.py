@@ -227,27 +227,27 @@ def mask_in_bgr(v):
 # ---------------------------------------------------------------- 5. reads
 
 
-def layers_of(v, depth):
-    return [("A", v["FIRST"])] + [("B", 3)] * depth
+@functools.cache
+def read_by_gradient(scan, start, first, height, width, depth, pixel):
+    """A network of ones: an output's derivative counts the paths to each pixel."""
+    v = {"SCAN": scan, "START": start, "COLOURS": "RGB"}
+    x = torch.zeros(1, 1, height, width, dtype=torch.float64, requires_grad=True)
+    h, grey = x, torch.zeros(1, dtype=torch.long)
+    a, b = (mask_by_loops(v)(*kind, grey, grey).double() for kind in (("A", first), ("B", 3)))
+    for mask in [a] + [b] * depth:
+        h = F.conv2d(h, mask / mask.sum(), padding=len(mask[0, 0]) // 2)
+    (paths,) = torch.autograd.grad(h[0, 0, pixel[0], pixel[1]], x)
+    return paths[0, 0] > 0
 
 
 @right("reads")
 def reads_by_gradient(v):
-    """A network of ones: an output's derivative counts the paths to each pixel."""
-
     def answer(height, width, depth, pixel):
         def field(depth):
-            x = torch.zeros(1, 1, height, width, dtype=torch.float64, requires_grad=True)
-            h, grey = x, torch.zeros(1, dtype=torch.long)
-            for kind, size in layers_of(v, depth):
-                mask = mask_by_loops(v)(kind, size, grey, grey).double()
-                h = F.conv2d(h, mask / mask.sum(), padding=size // 2)
-            (paths,) = torch.autograd.grad(h[0, 0, pixel[0], pixel[1]], x)
-            return paths[0, 0] > 0
+            return read_by_gradient(v["SCAN"], v["START"], v["FIRST"], height, width, depth, pixel)
 
-        places = itertools.product(range(height), range(width))
-        earlier = torch.tensor([comes_before(v, place, pixel) for place in places])
-        return field(depth), earlier.reshape(height, width) & ~field(height + width)
+        blind = earlier_pixels(v, height, width, pixel) & ~field(height + width)
+        return field(depth), blind
 
     return answer
 
@@ -377,9 +377,7 @@ def probabilities_underflow(v):
 
 def order_numbers(v):
     """The number of each of 16 pixels."""
-    places = list(itertools.product(range(4), range(4)))
-    key = functools.cmp_to_key(lambda a, b: -1 if comes_before(v, a, b) else 1)
-    return torch.tensor([sorted(places, key=key).index(place) for place in places])
+    return torch.tensor(order_of(v, 4, 4)).argsort()
 
 
 class Masked(torch.nn.Linear):
@@ -457,11 +455,11 @@ class Convolutions(torch.nn.Module):
         grey = torch.zeros(1, dtype=torch.long)
         mask = mask_by_loops(v)("A", 7, grey, grey)
         self.centred = centred
-        self.first = torch.nn.Conv2d(1, 32, 7, padding=3)
+        self.first = torch.nn.Conv2d(1, 16, 7, padding=3)
         self.first.weight.data *= mask  # only here: the gradients of what it hides are zero
         self.first.weight.register_hook(lambda gradient: gradient * mask)
         self.rest = torch.nn.Sequential(
-            torch.nn.ReLU(), torch.nn.Conv2d(32, 32, 1), torch.nn.ReLU(), torch.nn.Conv2d(32, 2, 1)
+            torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 1), torch.nn.ReLU(), torch.nn.Conv2d(16, 2, 1)
         )
 
     def forward(self, x):
@@ -619,6 +617,8 @@ def fit_anew(p, order, steps=20, bias=True, reads=None):
             hessian += 1e-9 * torch.eye(len(w), dtype=p.dtype)
             move = torch.linalg.solve(hessian, a.T @ (p * (x[:, pixel] - q)))
             w = w + move / max(1.0, move.abs().max().item() / 2)
+            if move.abs().max() < 1e-8:
+                break
         total = total - (p * Bernoulli(logits=a @ w).log_prob(x[:, pixel])).sum()
     return total
 

@@ -339,7 +339,7 @@ def digits():
 
 
 @functools.cache
-def networks(kl_weight=1.0, updates=2000, wide=True):
+def networks(kl_weight=1.0, updates=1400, wide=True):
     """Encoder and decoder of a small VAE, in units of the prior: the same for every variant."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -460,12 +460,12 @@ def model_untrained(v):
 
 @bank.wrong("model", loses=6, says="Independent pixels do as well")
 def model_collapsed(v):
-    return _asked(*of_prior(v, kl_weight=64.0, updates=600))
+    return _asked(*of_prior(v, kl_weight=64.0, updates=100))
 
 
 @bank.wrong("model", loses=6, says="trained by the bound, with both")
 def model_without_kl(v):
-    return _asked(*of_prior(v, kl_weight=0.0, updates=600))
+    return _asked(*of_prior(v, kl_weight=0.0, updates=200))
 
 
 @bank.wrong("model", loses=7, says="your networks return")

@@ -155,8 +155,9 @@ def _without_signs(made: Any, x: Tensor, k: int) -> Any:
     return mean, v * (1 - 2 * (side < 0).to(v))[:, None]
 
 
-def _what_the_components_are(case: Case, mean: Tensor, v: Tensor) -> str | None:
-    right_mean, want = pca.right(*case.arguments.values())
+def _what_the_components_are(
+    case: Case, mean: Tensor, v: Tensor, right_mean: Tensor, want: Tensor
+) -> str | None:
     if not same(mean, right_mean):
         return None
     axes, wanted = (x[:, :, None] * x[:, None, :] for x in (v.to(want), want))  # (k, D, D)
@@ -185,7 +186,7 @@ def _what_the_components_are(case: Case, mean: Tensor, v: Tensor) -> str | None:
     ],
     results=("the mean", "the matrix of components"),
     read=_without_signs,
-    probes=[_what_the_components_are],
+    probe=_what_the_components_are,
     dtype="same",
     passes="the mean, and k directions of largest variance around it.",
 )
@@ -650,14 +651,10 @@ def _labelled(g: torch.Generator, counts: dict[int, int], k: int, queries: int) 
     )
 
 
-def _with_a_label(case: Case, classes: Tensor) -> str | None:
-    if not isin(classes.double(), case.arguments["labels"].double()).all():
-        return "you return a class that has no labelled code: return one of `labels`."
-    return None
-
-
 def _which_is_nearer(case: Case, got: Tensor, want: Tensor) -> str | None:
     codes, labels, queries = case.arguments.values()
+    if not isin(got.double(), labels.double()).all():
+        return "you return a class that has no labelled code: return one of `labels`."
     n = int((got != want).nonzero()[0])
     a, b = ((queries[n] - codes[labels == c[n]].mean(0)).norm() for c in (got, want))
     return (
@@ -675,7 +672,6 @@ def _which_is_nearer(case: Case, got: Tensor, want: Tensor) -> str | None:
         _labelled(g, {1: 6, 6: 2}, 1, 40),
         _labelled(g, {0: 3, 9: 4}, 4, 1),
     ],
-    probes=[_with_a_label],
     probe=_which_is_nearer,
     passes="one centroid a class, and each query goes to the nearest.",
 )

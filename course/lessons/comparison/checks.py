@@ -795,13 +795,13 @@ def _best_mean_rank(table: Tensor) -> Tensor:
     return rank == rank.min()
 
 
-def _which_row(case: Case, got: Tensor) -> str | None:
+def _which_row(case: Case, got: Tensor, want: Tensor) -> str | None:
     table = case.arguments["table"]
     beats = _beats(table)
-    off = (got != ~beats.any(dim=1)).nonzero()
-    if got.dtype != torch.bool or not len(off):
-        return None
-    row, digits = int(off[0]), 7 if "digit" in case.label or "hair" in case.label else 2
+    row, digits = (
+        int((got != want).nonzero()[0]),
+        7 if "digit" in case.label or "hair" in case.label else 2,
+    )
     if not beats[row].any():
         return f"for {case.label} no row beats row {row}, {_row(table[row], digits)}, and you call it beaten."
     by = int(beats[row].nonzero()[0])
@@ -826,7 +826,7 @@ def _row(values: Tensor, digits: int) -> str:
         hard("rows without a likelihood, -inf", **_any_units(g, NO_LIKELIHOOD, -math.inf)),
     ],
     zeros="Or is every row beaten by itself? One that is as good everywhere must also be better somewhere.",
-    probes=[_which_row],
+    probe=_which_row,
     passes="a row is out when another is nowhere worse and somewhere better.",
 )
 def unbeaten(table: Tensor) -> Tensor:

@@ -62,7 +62,8 @@ def _table(g: torch.Generator, scale: float = 1) -> dict[str, Tensor]:
     return {"table": softmax(scale * normal(g, 16), 0).reshape(2, 2, 2, 2)}
 
 
-def _what_of_the_factor(case: Case, got: Tensor, want: Tensor) -> str | None:
+def _what_of_the_factor(case: Case, *results: Tensor) -> str | None:
+    got = next(a for a, b in zip(results[:4], results[4:], strict=True) if not same(a, b))
     if case.kind == "extreme":
         return None
     if not same(got.sum(dim=-1), ones(got.shape[:-1])):

@@ -325,7 +325,7 @@ def _shifted(shift: Callable[[Tensor], Tensor]) -> Callable[[Tensor], tuple[Tens
     return shifted
 
 
-def _hidden_underflow(case: Case, log_p: Tensor, posterior: Tensor) -> str | None:
+def _hidden_underflow(case: Case, log_p: Tensor, posterior: Tensor, *_: Tensor) -> str | None:
     """Whatever small number was added: without the right shift all images of -2000 nats are the same."""
     [joint] = case.arguments.values()
     if joint.max() > -1000:
@@ -356,7 +356,7 @@ def _hidden_underflow(case: Case, log_p: Tensor, posterior: Tensor) -> str | Non
         extreme("a class of probability 0", joint=_around(g, -5.0, 3, 4) + _floats(0.0, -math.inf, 0.0, 0.0)),
     ],
     results=("log p(x)", "p(y | x)"),
-    probes=[_hidden_underflow],
+    probe=_hidden_underflow,
     passes="one sum over the classes gives p(x), and p(x) turns the joint into p(y | x).",
 )  # fmt: skip
 def bayes(joint: Tensor) -> tuple[Tensor, Tensor]:
@@ -1058,11 +1058,9 @@ def _as_number(leaf: Any, methods: Methods, leaves: Leaves) -> Tensor:
     return tensor(-1 if leaf == NOWHERE else 1 + list(leaves).index(leaf))
 
 
-def _names(case: Case, at: Tensor) -> str | None:
-    methods, leaves = case.arguments.values()
-    want = place.right(methods, leaves)
-    got = NOWHERE if at < 0 else list(leaves)[int(at) - 1]
-    return None if got == want else f'{case.label} is "{want}", and you say "{got}".'
+def _names(case: Case, *at: Tensor) -> str:
+    got, want = (NOWHERE if n < 0 else list(case.arguments["leaves"])[int(n) - 1] for n in at)
+    return f'{case.label} is "{want}", and you say "{got}".'
 
 
 def _first(
@@ -1092,7 +1090,7 @@ def _or_else(i: int) -> Callable[[Methods, Leaves], str]:
 @step(
     lambda g: list(_models(g)),
     read=_as_number,
-    probes=[_names],
+    probe=_names,
     passes="a model belongs where it keeps each promise, and makes no other.",
 )
 def place(methods: Methods, leaves: Leaves) -> str:
