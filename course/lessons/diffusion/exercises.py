@@ -712,7 +712,7 @@ plots.show_points({"data": eight.sample(1000), "drawn, best denoiser": draw(by_t
 # $$x_{k+1} = x_k + h_k\, u(x_k, t_k), \qquad I_{k+1} = I_k + h_k\, \frac{\partial u}{\partial x}(x_k, t_k).$$
 #
 # **Write** `flow_log_prob(velocity, x, times)`. `velocity` maps n points (n,) and one time to $u$ (n,), each point by itself;
-# x is (n,), times (K + 1,), which need not be evenly spaced. The result is (n,), in nats:
+# x is (n,), times (K + 1,), which need not be evenly spaced, and may fall. The result is (n,), in nats:
 # $\log \mathcal N(x_K; 0, 1) + I_K$.
 #
 # <details><summary>Hint</summary>
