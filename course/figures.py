@@ -71,7 +71,7 @@ def draw_tree(
     Example:
         >>> found = draw_tree(plt.figure().add_subplot(), {})
         >>> [(leaf.name, y) for leaf, (x, y) in found][:2]
-        [('tractable', 4.0), ('variational', 3.0)]
+        [('tractable', 6.0), ('tractable by an ODE', 5.0)]
         >>> plt.close()
     """
     found = {name: place(model) for name, model in models.items()}

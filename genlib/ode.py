@@ -7,6 +7,7 @@ $$\frac{d}{dt} \log p_t(x(t)) = -\operatorname{div} v(x(t), t)$$
 (Chen et al., 2018, Neural ordinary differential equations, arXiv:1806.07366, theorem 1).
 """
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -93,7 +94,10 @@ def solve_with_divergence(
         for i in range(points.shape[1]):
             axis = torch.zeros_like(points)
             axis[:, i] = 1
-            divergence = divergence + jvp(v, (points,), (axis,))[1][:, i]  # a column of the Jacobian
+            with warnings.catch_warnings():  # torch's own, at the first derivative of a process
+                warnings.simplefilter("ignore", FutureWarning)
+                column = jvp(v, (points,), (axis,))[1]  # of the Jacobian
+            divergence = divergence + column[:, i]
         return torch.cat([value, divergence[:, None]], dim=1)
 
     state = torch.cat([x.flatten(1), x.new_zeros(len(x), 1)], dim=1)

@@ -54,6 +54,16 @@ class HasBound(Protocol):
 
 
 @runtime_checkable
+class HasBoundInSteps(Protocol):
+    """Gives draws of a bound below log p(x), in nats an example, by so many steps of noise."""
+
+    def elbo(self, x: Tensor, *, y: Tensor | None = None, steps: int = 100) -> Tensor: ...
+    def bound(
+        self, x: Tensor, *, y: Tensor | None = None, steps: int = 100
+    ) -> dict[str, Tensor]: ...
+
+
+@runtime_checkable
 class CanSample(Protocol):
     """Draws new examples, without gradients."""
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from genlib.adversarial import GAN, LSGAN, R1GAN, WGANGP, HingeGAN, MinimaxGAN
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
+from genlib.diffusion import Diffusion, ProbabilityFlow
 from genlib.markov import GSN, RBM, PersistentRBM
 from genlib.variational import VAE
 
@@ -32,7 +33,8 @@ class Branch:
 
 
 # The tree is Goodfellow's (2016, NIPS 2016 tutorial: Generative adversarial networks,
-# arXiv:1701.00160, section 2); methods are named as the course names them.
+# arXiv:1701.00160, section 2), with two leaves that came later: in steps, and by an ODE. Methods are
+# named as the course names them.
 TRACTABLE = Leaf(
     "tractable",
     (PixelCNN, GatedPixelCNN, RowLSTM, DiagonalBiLSTM),
@@ -42,6 +44,15 @@ TRACTABLE = Leaf(
     opened_by="Frey, Hinton & Dayan (1996), Does the wake-sleep algorithm produce good density "
     "estimators?",
 )
+BY_ODE = Leaf(
+    "tractable by an ODE",
+    (ProbabilityFlow,),
+    frozenset({"log_prob", "loss", "sample", "velocity"}),
+    density="exact, up to its steps",
+    sampling="noise that is carried along",
+    opened_by="Chen, Rubanova, Bettencourt & Duvenaud (2018), Neural ordinary differential equations, "
+    "arXiv:1806.07366",
+)
 VARIATIONAL = Leaf(
     "variational",
     (VAE,),
@@ -49,6 +60,15 @@ VARIATIONAL = Leaf(
     density="a lower bound",
     sampling="one pass",
     opened_by="Kingma & Welling (2014), Auto-encoding variational Bayes, arXiv:1312.6114",
+)
+IN_STEPS = Leaf(
+    "variational, in steps",
+    (Diffusion,),
+    frozenset({"denoise", "elbo", "loss", "sample", "score"}),
+    density="a lower bound",
+    sampling="noise undone step by step",
+    opened_by="Sohl-Dickstein, Weiss, Maheswaranathan & Ganguli (2015), Deep unsupervised learning using "
+    "nonequilibrium thermodynamics, arXiv:1503.03585",
 )
 BOLTZMANN = Leaf(
     "Markov chain",
@@ -78,7 +98,10 @@ DIRECT = Leaf(
 TREE = Branch(
     "generative models",
     (
-        Branch("explicit density", (TRACTABLE, Branch("approximate", (VARIATIONAL, BOLTZMANN)))),
+        Branch(
+            "explicit density",
+            (TRACTABLE, BY_ODE, Branch("approximate", (VARIATIONAL, IN_STEPS, BOLTZMANN))),
+        ),
         Branch("implicit density", (STOCHASTIC, DIRECT)),
     ),
 )
@@ -88,8 +111,8 @@ def leaves(tree: Branch | Leaf = TREE) -> Iterator[Leaf]:
     """The leaves of a tree, in the order in which they are written.
 
     Example:
-        >>> [leaf.density for leaf in leaves()]
-        ['exact', 'a lower bound', 'up to a constant', 'none', 'none']
+        >>> [leaf.name for leaf in leaves()][:4]
+        ['tractable', 'tractable by an ODE', 'variational', 'variational, in steps']
     """
     if isinstance(tree, Leaf):
         yield tree

@@ -18,8 +18,10 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 from course import explorers
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
-from genlib.data import load
+from genlib.data import EightGaussians, load
+from genlib.diffusion import Diffusion
 from genlib.markov import GSN, RBM
+from genlib.networks import TimeMLP
 from genlib.variational import VAE, Autoencoder
 
 DEVICE = "cpu"
@@ -52,6 +54,7 @@ models = {
     "RBM": RBM(S, hidden_dim=4),
     "GSN": GSN(S, hidden_dim=8, noise=0.2),
     "GAN": GAN(MLPGenerator(S, latent_dim=2), MLPDiscriminator(S), latent_dim=2),
+    "Diffusion": Diffusion(S, levels=2, network=TimeMLP(S)),
 }
 measured = {
     name: {"kl": 0.1, "covered": 20, "valid": 0.5, "total_variation": 0.3, "known": "exact"} for name in models
@@ -90,6 +93,10 @@ a = torch.randn(8, 64)
 """,
     "markov_chains": """
 rbms = {"PCD": bold(RBM(bars.shape, hidden_dim=8))}
+""",
+    "diffusion": """
+model, pictures = bold(Diffusion(test.shape), std=0.1).eval(), test.floats()
+points, ring = Diffusion((2,)).eval(), EightGaussians()
 """,
 }
 

@@ -40,6 +40,7 @@ EXPLORERS = {
     "gan": ["gan"],
     "gan_architectures": ["interpolation"],
     "markov_chains": ["gibbs"],
+    "diffusion": ["denoising", "guidance"],
 }
 # where to click on the picture, and along which way to drag; its sides are 1 long, y goes downwards
 CLICKS = {

@@ -15,8 +15,10 @@ from course.explorers.core import CHOSEN, RED, own_random_numbers
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN, RowLSTM
 from genlib.data import load
+from genlib.diffusion import Diffusion, ProbabilityFlow
 from genlib.markov import GSN, RBM
 from genlib.metrics import format_table
+from genlib.networks import TimeMLP
 from genlib.taxonomy import leaves, path, place
 from genlib.variational import VAE, Autoencoder
 
@@ -24,7 +26,8 @@ S = (1, 4, 4)
 BARS = load("bars").floats()
 
 
-def five_leaves():
+def all_leaves():
+    diffusion = Diffusion(S, levels=2, network=TimeMLP(S, hidden_dim=8))
     return {
         "PixelCNN": PixelCNN(S, hidden_dim=8, depth=1),
         "Row LSTM": RowLSTM(S, hidden_dim=8, depth=1),
@@ -32,6 +35,8 @@ def five_leaves():
         "RBM": RBM(S, hidden_dim=4),
         "GSN": GSN(S, hidden_dim=8, noise=0.2),
         "GAN": GAN(MLPGenerator(S, latent_dim=2), MLPDiscriminator(S), latent_dim=2),
+        "Diffusion": diffusion,
+        "flow": ProbabilityFlow(diffusion),
     }
 
 
@@ -41,7 +46,7 @@ def some_table(models):
 
 @pytest.fixture
 def taxonomy():
-    models = five_leaves()
+    models = all_leaves()
     return explorers.taxonomy_explorer(models, some_table(models), BARS, seed=4)
 
 
@@ -73,9 +78,9 @@ def test_each_leaf_that_has_a_model_can_be_chosen_and_clicked(taxonomy):
 
 
 def test_the_samples_shown_are_the_models_own_and_red_where_not_in_the_data(taxonomy):
-    models = five_leaves()
+    models = all_leaves()
     torch.manual_seed(0)
-    models = five_leaves()
+    models = all_leaves()
     explorer = explorers.taxonomy_explorer(models, some_table(models), BARS, seed=4)
     with own_random_numbers(4):
         drawn = {name: (model.sample(300) > 0.5).float() for name, model in models.items()}
@@ -276,7 +281,7 @@ def test_nothing_is_left_behind_by_two_hundred_moves(taxonomy, outlier):
 
 
 def test_making_explorers_leaves_the_random_numbers_alone():
-    models = five_leaves()
+    models = all_leaves()
     torch.manual_seed(3)
     expected = torch.rand(4)
     torch.manual_seed(3)

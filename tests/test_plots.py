@@ -263,5 +263,5 @@ def test_the_tree_names_each_model_on_the_leaf_of_its_methods():
     figures.show_tree({"mine": PixelCNN, "lacking": lacking, "other": GatedPixelCNN})
     texts = [text.get_text() for text in plt.gca().texts]
     assert "mine, other" in texts and "on no leaf: lacking" in texts
-    assert texts.count("none here") == 4  # the other leaves stay, without a model
-    assert sum(text.startswith("p(x): ") for text in texts) == 5
+    assert texts.count("none here") == 6  # the other leaves stay, without a model
+    assert sum(text.startswith("p(x): ") for text in texts) == 7

@@ -5,17 +5,18 @@ import inspect
 import pytest
 import torch
 
-from genlib import adversarial, autoregressive, markov, variational
+from genlib import adversarial, autoregressive, diffusion, markov, variational
 
-FAMILIES = (autoregressive, variational, adversarial, markov)
+FAMILIES = (autoregressive, variational, diffusion, adversarial, markov)
 MODELS = [
     model
     for family in FAMILIES
     for model in vars(family).values()
     if inspect.isclass(model) and (hasattr(model, "loss") or hasattr(model, "sample"))
 ]
-# A GAN is two networks; everything else about it has a name.
+# A GAN is two networks, and x_t comes with its time; everything else about them has a name.
 PAIRS = {"discriminator_objective", "boundary", "log_likelihood", "gradient_penalty"}
+PAIRS |= {"denoise", "noisy", "score", "velocity"}
 # what a subclass of PixelModel writes, called by the base class alone
 INNER = {"network", "above", "across", "layer"}
 
@@ -65,6 +66,7 @@ def test_every_model_knows_its_labels_and_takes_them(model):
         markov.RBM((1, 2, 2), hidden_dim=3),
         markov.GSN((1, 2, 2), hidden_dim=3, noise=0.2),
         variational.Autoencoder((1, 2, 2), latent_dim=2),
+        diffusion.Diffusion((1, 2, 2)),
     ],
     ids=lambda model: type(model).__name__,
 )

@@ -301,6 +301,38 @@ def show_blocks(
     return blocks
 
 
+def as_pixels(image: Tensor) -> np.ndarray:
+    """An image (C, H, W), C = 1 or 3, as `show_blocks` takes it: (H, W, 3), grey as colour.
+
+    Example:
+        >>> as_pixels(torch.zeros(1, 4, 5)).shape
+        (4, 5, 3)
+    """
+    return image.detach().float().cpu().expand(3, *image.shape[1:]).permute(1, 2, 0).numpy()
+
+
+def show_image(axes: Axes, image: Tensor) -> Blocks:
+    """An image (C, H, W) in [0, 1] with a thin line around; the next one is set by `as_pixels`.
+
+    Example:
+        >>> show_image(Figure().add_subplot(), torch.zeros(1, 4, 5)).get_extent()
+        [-0.5, 4.5, 3.5, -0.5]
+    """
+    bare(axes)
+    return show_blocks(axes, as_pixels(image))
+
+
+def bare(axes: Axes) -> None:
+    """Axes with a thin line around, and no numbers.
+
+    Example:
+        >>> bare(Figure().add_subplot())
+    """
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color="0.6", linewidth=0.5)
+
+
 class Explorer(ipywidgets.VBox):
     """Controls and a picture: a subclass makes both, and says in `redraw` how one follows the other.
 

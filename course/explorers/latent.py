@@ -12,7 +12,19 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Circle, Rectangle
 from torch import Tensor
 
-from course.explorers.core import RED, Blocks, Explorer, Picture, Player, rounded, show_blocks, tile
+from course.explorers.core import (
+    RED,
+    Blocks,
+    Explorer,
+    Picture,
+    Player,
+    as_pixels,
+    bare,
+    rounded,
+    show_blocks,
+    show_image,
+    tile,
+)
 from genlib.plots import BLUE, ORANGE, SKY, TEN_COLOURS
 from genlib.variational import VAE
 
@@ -59,7 +71,7 @@ class LatentExplorer(Explorer):
         )
         left.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), xlabel="$z_1$", ylabel="$z_2$")
         left.set(title="rings: 1 and 2 deviations of p(z)", aspect="equal")
-        self._image = _image(right, grid[0])
+        self._image = show_image(right, grid[0])
         self._title = right.set_title("decoding of z = (−0.00, −0.00)")
         picture.on_drag(left, self.move, cursor="move")
         picture.move_only(self._point, self._image, self._title)
@@ -98,7 +110,7 @@ class LatentExplorer(Explorer):
     def redraw(self) -> None:
         z = self.z
         self._point.set_data([z[0].item()], [z[1].item()])
-        self._image.set_data(_pixels(self.decoded(z[None])[0]))
+        self._image.set_data(as_pixels(self.decoded(z[None])[0]))
         z1, z2 = (f"{value:.2f}".replace("-", "−") for value in z.tolist())
         self._title.set_text(f"decoding of z = ({z1}, {z2})")
         self.picture.draw()
@@ -166,13 +178,13 @@ class FactorExplorer(Explorer):
         picture = Picture((8.4, 2.6), about="an image, its reconstruction, an edit, the difference")
         row = picture.figure.subplots(1, 4)
         titles = ["image", "its code, decoded", "your code, decoded", "change"]
-        self._shown = [_image(axes, self._images[0]) for axes in row[:3]]
+        self._shown = [show_image(axes, self._images[0]) for axes in row[:3]]
         for axes, title in zip(row, titles, strict=True):
             axes.set_title(title)
         self._change = show_blocks(
             row[3], self._images[0].mean(dim=0).numpy(), cmap=CHANGE, limits=(-1, 1)
         )
-        _bare(row[3])
+        bare(row[3])
         picture.move_only(
             *self._shown, self._change, *row[3].spines.values()
         )  # white needs a border
@@ -207,7 +219,7 @@ class FactorExplorer(Explorer):
         for shown, image in zip(
             self._shown, (self._images[i], self._copies[i], edited), strict=True
         ):
-            shown.set_data(_pixels(image))
+            shown.set_data(as_pixels(image))
         self._change.set_data((edited - self._copies[i]).mean(dim=0).numpy())
         self.picture.draw()
 
@@ -266,7 +278,7 @@ class InterpolationExplorer(Explorer):
 
         self._interpolate()
         self._large = [
-            _image(axes, self.images[name][0]) for axes, name in zip(large, WAYS, strict=True)
+            show_image(axes, self.images[name][0]) for axes, name in zip(large, WAYS, strict=True)
         ]
         self._strips: list[Blocks] = []
         self._frames: list[Rectangle] = []
@@ -330,7 +342,7 @@ class InterpolationExplorer(Explorer):
         i = self.player.slider.value
         for n, name in enumerate(WAYS):
             images, lengths = self.images[name], self.lengths[name]
-            self._large[n].set_data(_pixels(images[i]))
+            self._large[n].set_data(as_pixels(images[i]))
             self._strips[n].set_data(tile(images[::2], SHOWN + 1))
             self._frames[n].set_x(i / FRAMES - 0.5 / SHOWN)
             self._lengths[n].set_ydata(lengths)
@@ -402,19 +414,3 @@ def _mosaic(images: Tensor) -> np.ndarray:
     parted = F.pad(images.float().expand(-1, 3, -1, -1), (0, 1, 0, 1), value=0.5)
     rows = parted.unflatten(0, (SIDE, SIDE))  # (row, column, 3, h, w)
     return rows.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2).numpy()
-
-
-def _pixels(image: Tensor) -> np.ndarray:
-    """An image (C, H, W) as `show_blocks` takes it, grey as colour."""
-    return image.detach().float().expand(3, *image.shape[1:]).permute(1, 2, 0).numpy()
-
-
-def _image(axes: Axes, image: Tensor) -> Blocks:
-    _bare(axes)
-    return show_blocks(axes, _pixels(image))
-
-
-def _bare(axes: Axes) -> None:
-    axes.set(xticks=[], yticks=[])
-    for spine in axes.spines.values():
-        spine.set(visible=True, color="0.6", linewidth=0.5)

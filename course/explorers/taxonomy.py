@@ -74,7 +74,7 @@ class TaxonomyExplorer(Explorer):
         )
         self.more = ipywidgets.Button(description="other samples", icon="refresh")
         self.more.on_click(self._turn)
-        picture = Picture((9.5, 6.3), about="the tree of generative models; click a leaf")
+        picture = Picture((9.5, 7.6), about="the tree of generative models; click a leaf")
         self._make_figure(picture, models)
         places = [self._place[id(leaf)] for leaf, _ in self._here.values()]
         picture.on_click(
@@ -87,7 +87,7 @@ class TaxonomyExplorer(Explorer):
 
     def _make_figure(self, picture: Picture, models: Mapping[str, nn.Module]) -> None:
         grid = picture.figure.add_gridspec(
-            3, 2, height_ratios=(3.3, 1.7, 0.8), width_ratios=(5.6, 4)
+            3, 2, height_ratios=(4.6, 1.7, 0.8), width_ratios=(5.6, 4)
         )
         self._tree = picture.figure.add_subplot(grid[0, :])
         self._place = {id(leaf): at for leaf, at in draw_tree(self._tree, models)}

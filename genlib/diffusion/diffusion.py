@@ -33,9 +33,9 @@ class Diffusion(nn.Module):
     KL(q(x_s \mid x_t, x) \| q(x_s \mid x_t, \hat x)),$$
 
     where s = (i - 1) / T and t = i / T. With $\lambda = \log(\alpha^2 / \sigma^2)$ a term of the sum is
-    $\frac12 (e^{\lambda_s} - e^{\lambda_t}) \|x - \hat x(x_t)\|^2$. The decoder $p(x \mid x_0)$ has no weights: each
-    value is one of the levels v_k, as probable as $N(x_0; \alpha_0 v_k, \sigma_0^2)$ makes it; without levels
-    x is drawn from $N(x_0 / \alpha_0, \sigma_0^2 / \alpha_0^2)$.
+    $\frac12 (e^{\lambda_s} - e^{\lambda_t}) \|x - \hat x(x_t)\|^2$. The decoder $p(x \mid x_0)$ learns nothing: each
+    value is one of the levels v_k, as probable as $N(x_0; \alpha_0 v_k, \sigma_0^2)$ and `shares` make it, by Bayes'
+    rule; without levels x is drawn from $N(x_0 / \alpha_0, \sigma_0^2 / \alpha_0^2)$.
 
     A conditional model forgets the label of every tenth example in training. So one network knows
     $E[x \mid x_t, y]$ and $E[x \mid x_t]$, and guidance goes from the second beyond the first (Ho & Salimans, 2022,
@@ -48,6 +48,8 @@ class Diffusion(nn.Module):
         network: from x_t, t (B,) and, if conditional, y (B,) to what it predicts, as x_t; label `n_classes`
             stands for "not told". None builds a `UNet` for images and a `TimeMLP` for points.
         levels: number K of values a channel of an image can take; 0 for points and for images of any grey.
+        shares: of the K levels among all values of the data, (K,), from which the decoder starts; None for
+            equal ones. Where most values are black, it makes the bound much tighter.
         schedule: None is a `CosineSchedule`.
         prediction: what the network returns: "v", "eps" or "x".
         weighting: of the squared error in `loss` at time t: that of v, of eps or of x, or "elbo", with which
@@ -61,7 +63,8 @@ class Diffusion(nn.Module):
         sample: n, y (n,) -> (n, *shape)
 
     Raises:
-        ValueError: an unknown prediction or weighting, examples of another shape, labels missing or surplus.
+        ValueError: an unknown prediction or weighting, shares that are not K positive numbers, examples of
+            another shape, labels missing or surplus.
 
     Example:
         >>> model = Diffusion((1, 8, 8), levels=17)
@@ -70,12 +73,15 @@ class Diffusion(nn.Module):
         torch.Size([5])
     """
 
+    log_shares: Tensor
+
     def __init__(
         self,
         shape: tuple[int, ...],
         *,
         network: nn.Module | None = None,
         levels: int = 0,
+        shares: Tensor | None = None,
         schedule: Schedule | None = None,
         prediction: str = "v",
         weighting: str = "v",
@@ -92,7 +98,10 @@ class Diffusion(nn.Module):
         ):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
+        if shares is not None and (shares.shape != (levels,) or not bool((shares > 0).all())):
+            raise ValueError(f"shares must be {levels} positive numbers, one a level")
         self.shape, self.levels, self.n_classes = tuple(shape), levels, n_classes
+        self.register_buffer("log_shares", torch.zeros(levels) if shares is None else shares.log())
         self.prediction, self.weighting = prediction, weighting
         self.schedule = schedule or CosineSchedule()
         self.network = network or network_for(self.shape, n_classes)
@@ -232,7 +241,7 @@ class Diffusion(nn.Module):
         """What the decoder believes of each level, before normalising, (B, *shape, K)."""
         grid = torch.linspace(-1, 1, self.levels, device=x_0.device, dtype=x_0.dtype)
         alpha, sigma = self.schedule.alpha(zero)[0], self.schedule.sigma(zero)[0]
-        return -((x_0[..., None] - alpha * grid) ** 2) / (2 * sigma**2)
+        return self.log_shares - (x_0[..., None] - alpha * grid) ** 2 / (2 * sigma**2)
 
     def _decoder(self, levels: Tensor, x: Tensor, zero: Tensor) -> Tensor:
         r"""A draw of $-\log p(x \mid x_0)$, (B,)."""

@@ -33,6 +33,7 @@ class ProbabilityFlow(nn.Module):
     Shapes:
         velocity: x (B, *shape), t (B,), y (B,) -> (B, *shape), in the scale inside
         log_prob: x (B, D), y -> (B,), nats
+        loss:     x (B, *shape), y -> scalar, the diffusion's: they have one denoiser
         sample:   n, y (n,) -> (n, *shape)
 
     Example:
@@ -56,6 +57,10 @@ class ProbabilityFlow(nn.Module):
         noise = (x - alpha * clean) / sigma
         # alpha^2 = sigmoid(lambda), so alpha' = alpha sigma^2 lambda' / 2, and sigma' = -sigma alpha^2 lambda' / 2
         return slope / 2 * alpha * sigma * (sigma * clean - alpha * noise)
+
+    def loss(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
+        """What trains the denoiser of both."""
+        return self.diffusion.loss(x, y=y)
 
     def log_prob(self, x: Tensor, *, y: Tensor | None = None, steps: int = 100) -> Tensor:
         r"""$\log p(x)$ in nats, (B, D) -> (B,), by the classical method of Runge and Kutta.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from genlib.data import ImageSet
 from genlib.markov import RBM, annealed_importance
 from genlib.markov.rbm import LARGEST
-from genlib.surface import HasBound, HasLogProb, n_classes_of
+from genlib.surface import HasBound, HasBoundInSteps, HasLogProb, n_classes_of
 from genlib.validation import Shape
 from genlib.variational import importance_bound
 
@@ -78,7 +78,12 @@ class LogLikelihood(NamedTuple):
 
 @torch.no_grad()
 def log_likelihood(
-    model: nn.Module, data: ImageSet, *, train: ImageSet | None = None, k: int = 500
+    model: nn.Module,
+    data: ImageSet,
+    *,
+    train: ImageSet | None = None,
+    k: int = 500,
+    steps: int = 100,
 ) -> LogLikelihood | None:
     """The best available value of log p(x) of every image of a set; None for an implicit model.
 
@@ -88,6 +93,7 @@ def log_likelihood(
         data: the images.
         train: what the model was trained on, from which AIS starts, see `annealed_importance`.
         k: codes an image for a VAE's bound.
+        steps: of noise for a diffusion's bound, as many passes.
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
@@ -112,4 +118,10 @@ def log_likelihood(
         y = data.labels.to(device) if n_classes_of(model) else None
         bound = importance_bound(model, data.floats().to(device), k=k, y=y)
         return LogLikelihood("bound", bound.cpu())
+    if isinstance(model, HasBoundInSteps):
+        bounds = [
+            model.elbo(x, y=y if n_classes_of(model) else None, steps=steps).cpu()
+            for x, y in data.batches(500, shuffle=False, device=device)
+        ]
+        return LogLikelihood("bound", torch.cat(bounds))
     return None

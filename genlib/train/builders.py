@@ -20,7 +20,9 @@ from genlib.adversarial import (
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelModel
 from genlib.autoregressive.masks import MaskedConv2d
 from genlib.data import ImageSet
+from genlib.diffusion import CosineSchedule, Diffusion, LinearSchedule
 from genlib.markov import GSN, RBM
+from genlib.networks import UNet
 from genlib.validation import Shape
 from genlib.variational import MLP, VAE, Autoencoder, ConvDecoder, ConvEncoder, LevelDecoder
 
@@ -34,9 +36,11 @@ class Images:
     n_classes: int = 0  # 0 for an unconditional model
     # the mean image, (C, H, W) in [0, 1], from which training may start
     mean: Tensor | None = None
+    # the share of each level among all values, (levels,), none of them zero
+    shares: Tensor | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """What a file holds of it: all but the mean, from which training has started."""
+        """What a file holds of it: all but the mean and shares, from which training has started."""
         return {"shape": list(self.shape), "levels": self.levels, "n_classes": self.n_classes}
 
     @classmethod
@@ -52,14 +56,21 @@ def images_of(data: ImageSet, conditional: bool = False, binary: bool = False) -
     Example:
         >>> from genlib.data import load
         >>> images = images_of(load("digits"), binary=True)
-        >>> images.shape, images.levels, images.mean.shape
-        ((1, 8, 8), 2, torch.Size([1, 8, 8]))
+        >>> images.shape, images.levels, images.mean.shape, images.shares
+        ((1, 8, 8), 2, torch.Size([1, 8, 8]), tensor([0.6946, 0.3054]))
     """
     # in parts: floats of all images at once are four times what the data set takes
     parts = [part.double().sum(dim=0) for part in data.images.split(5000)]
     mean = (torch.stack(parts).sum(dim=0) / len(data) / (data.levels - 1)).float()
-    levels = 2 if binary else data.levels
-    return Images(data.shape, levels, data.n_classes if conditional else 0, mean.clamp(0, 1))
+    if binary and data.levels > 2:
+        white = mean.double().mean()
+        levels, counts = 2, torch.stack([1 - white, white]) * data.images.numel()
+    else:
+        parts = [part.flatten().bincount(minlength=data.levels) for part in data.images.split(5000)]
+        levels, counts = data.levels, torch.stack(parts).sum(dim=0)
+    shares = ((counts + 1) / (counts + 1).sum()).float()  # plus one: any level may come yet
+    n_classes = data.n_classes if conditional else 0
+    return Images(data.shape, levels, n_classes, mean.clamp(0, 1), shares)
 
 
 def pixel_model(
@@ -177,6 +188,19 @@ def gan(
         generator = MLPGenerator(shape, latent_dim=latent_dim, hidden_dim=4 * hidden_dim, **labels)
         discriminator = MLPDiscriminator(shape, hidden_dim=4 * hidden_dim, **labels)
     return objective(generator, discriminator, latent_dim=latent_dim, **options)
+
+
+def diffusion(images: Images, *, hidden_dim: int, schedule: str, **how: str) -> nn.Module:
+    """A diffusion model with a U-Net, whose decoder starts from the levels' shares."""
+    return Diffusion(
+        images.shape,
+        network=UNet(images.shape, hidden_dim=hidden_dim, n_classes=images.n_classes),
+        levels=images.levels,
+        shares=images.shares,
+        schedule=LinearSchedule() if schedule == "linear" else CosineSchedule(),
+        n_classes=images.n_classes,
+        **how,
+    )
 
 
 def boltzmann_machine(family: Callable[..., RBM], images: Images, **options: int) -> nn.Module:

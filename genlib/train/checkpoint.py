@@ -1,4 +1,4 @@
-"""What a training must keep to resume where it stopped: weights, optimisers and random numbers."""
+"""What a training must keep to resume where it stopped: weights, their average, optimisers and random numbers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,13 +9,18 @@ from torch.optim import Optimizer
 
 
 def training_state(
-    model: nn.Module, optimizers: Sequence[Optimizer], fabric: Fabric
+    model: nn.Module,
+    average: nn.Module | None,
+    optimizers: Sequence[Optimizer],
+    fabric: Fabric,
 ) -> tuple[dict[str, Tensor], dict[str, object]]:
     """Everything that changes in a training, as tensors by name and what JSON can hold.
 
     All processes must ask together, since each adds its random numbers.
     """
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{name}": value for name, value in average.state_dict().items()}
     groups = []
     for k, optimizer in enumerate(optimizers):
         state = optimizer.state_dict()

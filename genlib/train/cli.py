@@ -114,6 +114,7 @@ def evaluate(
     ] = False,
     n: Annotated[int, typer.Option(help="samples to compare with as many images")] = 1000,
     codes: Annotated[int, typer.Option(help="codes an image for a VAE's bound")] = 500,
+    steps: Annotated[int, typer.Option(help="of noise for a diffusion's bound")] = 100,
     size: Annotated[int | None, typer.Option(help="take only the first images")] = None,
     seed: Annotated[int, typer.Option(help="of whatever is drawn")] = 0,
     accelerator: Annotated[Accelerator, typer.Option(help="where to compute")] = "auto",
@@ -127,7 +128,8 @@ def evaluate(
 
         if likelihood and samples:
             raise RunError("--likelihood and --samples: each says only that, so leave one out")
-        for flag, number in (("--codes", codes), ("--n", n), ("--size", size or 1)):
+        counted = {"--codes": codes, "--steps": steps, "--n": n, "--size": size or 1}
+        for flag, number in counted.items():
             COUNT.check(flag, number)
         SEED.check("--seed", seed)
         model, config, metadata = load_run(folder, accelerator)
@@ -148,6 +150,7 @@ def evaluate(
             only="likelihood" if likelihood else "samples" if samples else None,
             n=n,
             codes=codes,
+            steps=steps,
         )
         how = (
             ", drawn black or white from a fixed seed"

@@ -14,6 +14,7 @@ from genlib.train.recipes import Option, build_model, recipe
 from genlib.train.settings import SEEDS, check_options, check_settings, setting
 
 EPOCHS = 10.0  # of a run that was given no budget
+AVERAGE = "average.module."  # before the names of averaged weights in a checkpoint
 MOST = 1e9  # passes or minutes: whatever is counted from them stays a finite number
 
 
@@ -142,19 +143,23 @@ def read_run(folder: RunFolder) -> tuple[Config, Images]:
 def load_model(folder: RunFolder) -> tuple[nn.Module, dict]:
     """The trained model of a run, on the CPU and in eval mode, and the metadata of its checkpoint.
 
+    Its weights are the averages, if its recipe keeps these.
+
     Raises:
         RunError: there is no run or no checkpoint, or one of them is damaged.
     """
     config, images = read_run(folder)
     tensors, metadata = folder.load()
     model = build_model(config.model, images, config.options)
-    load_weights(model, tensors, folder)
+    averaged = any(name.startswith(AVERAGE) for name in tensors)
+    load_weights(model, tensors, folder, AVERAGE if averaged else "model.")
     return model.eval(), metadata
 
 
-def load_weights(model: nn.Module, tensors: dict, folder: RunFolder) -> None:
+def load_weights(
+    model: nn.Module, tensors: dict, folder: RunFolder, prefix: str = "model."
+) -> None:
     """Give a model the weights of a checkpoint, or a RunError if they are another model's."""
-    prefix = "model."
     weights = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     try:
         model.load_state_dict(weights)

@@ -63,6 +63,7 @@ class Training:
         if config.world_size > 1:
             share_batch_norm(model)
         self.wrapped = fabric.setup_module(model)
+        self.average = self.recipe_update.averaged(model)
         for name in self.recipe_update.methods:
             self.wrapped.mark_forward_method(name)
         self.optimizers = self.recipe.optimizers(model, config.learning_rate)
@@ -104,6 +105,8 @@ class Training:
         self.examples = 0
         batches = self.batches(self.step * self.batches_an_update, self.batches_an_update)
         seen = self.recipe_update(self.wrapped, batches, self.fabric_optimizers, self.context)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         return {name: value * self.examples for name, value in seen.items()}
 
     # The budget. ----------------------------------------------------------------------------------
@@ -259,7 +262,7 @@ class Training:
     def save(self) -> None:
         """Replace the checkpoint, unless a weight is not a number."""
         self._refuse_what_is_not_finite()
-        tensors, metadata = training_state(self.model, self.optimizers, self.fabric)
+        tensors, metadata = training_state(self.model, self.average, self.optimizers, self.fabric)
         own = self.spent()
         (cpu,) = self.all_reduce_sum([own["cpu_seconds"]])
         metadata |= {
@@ -276,6 +279,8 @@ class Training:
             return
         tensors, metadata = self.folder.load()
         load_weights(self.model, tensors, self.folder)
+        if self.average is not None:
+            load_weights(self.average, tensors, self.folder, "average.")
         try:
             self.step, self.sums = metadata["step"], metadata["sums"]
             # processor time is summed over processes, and the first of them carries the past

@@ -15,7 +15,7 @@ from genlib.metrics import (
     precision_recall,
     train_classifier,
 )
-from genlib.surface import CanSample, HasBound, HasLogProb, n_classes_of
+from genlib.surface import CanSample, HasBound, HasBoundInSteps, HasLogProb, n_classes_of
 from genlib.train.config import Config
 from genlib.train.folder import RunError
 from genlib.variational import VAE, Autoencoder
@@ -54,7 +54,11 @@ def mean_and_error(values: Tensor) -> tuple[float, float]:
 
 @torch.no_grad()
 def likelihood(
-    model: nn.Module, train: ImageSet, data: ImageSet, codes: Sequence[int] = (1, 500)
+    model: nn.Module,
+    train: ImageSet,
+    data: ImageSet,
+    codes: Sequence[int] = (1, 500),
+    steps: int = 100,
 ) -> dict[str, Measurement]:
     """Negative log-likelihoods: exact, a bound, or an estimate, each called by its name.
 
@@ -62,6 +66,7 @@ def likelihood(
         model: on any device, trained on `train`.
         data: the images.
         codes: codes an image for a VAE's bounds, one number a bound; one code gives the ELBO.
+        steps: of noise for a diffusion's bound.
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
@@ -72,7 +77,7 @@ def likelihood(
     """
     found: dict[str, Measurement] = {}
     for k in codes if isinstance(model, VAE) else codes[:1]:
-        known = log_likelihood(model, data, train=train, k=k)
+        known = log_likelihood(model, data, train=train, k=k, steps=steps)
         if known is None:
             raise RunError(
                 f"{type(model).__name__} has no likelihood: how probable an image is, it cannot "
@@ -80,7 +85,7 @@ def likelihood(
             )
         name = {
             "exact": "exact",
-            "bound": bound_name(k),
+            "bound": bound_name(k) if isinstance(model, HasBound) else in_steps(steps),
             "AIS": "estimated (AIS, tends to flatter)",
         }[known.known]
         mean, error = mean_and_error(-known.nats)
@@ -95,6 +100,11 @@ def likelihood(
 def bound_name(k: int) -> str:
     """What a VAE's bound from k codes an image is called."""
     return f"at most ({'ELBO' if k == 1 else f'importance bound, {k} codes'})"
+
+
+def in_steps(steps: int) -> str:
+    """What a diffusion's bound by so many steps is called."""
+    return f"at most (ELBO, {steps} steps)"
 
 
 def compare_samples(
@@ -162,6 +172,7 @@ def measure(
     only: str | None = None,
     n: int = 1000,
     codes: int = 500,
+    steps: int = 100,
 ) -> dict[str, Measurement]:
     """All measures of a model on some images, by name.
 
@@ -171,6 +182,7 @@ def measure(
         only: "likelihood" or "samples"; None for everything the model can honour.
         n: samples to compare, at most as many as there are images.
         codes: codes an image for a VAE's bound, which comes beside the ELBO.
+        steps: of noise for a diffusion's bound.
 
     Raises:
         RunError: it was asked for something that it cannot compute.
@@ -185,8 +197,9 @@ def measure(
     if isinstance(model, Autoencoder) and only is None:
         return _restored(model, train, data)
     found: dict[str, Measurement] = {}
-    if only == "likelihood" or (only is None and (isinstance(model, HasLogProb | HasBound))):
-        for name, measured in likelihood(model, train, data, sorted({1, codes})).items():
+    explicit = isinstance(model, HasLogProb | HasBound | HasBoundInSteps)
+    if only == "likelihood" or (only is None and explicit):
+        for name, measured in likelihood(model, train, data, sorted({1, codes}), steps).items():
             known = "" if name.startswith("independent") else "negative log-likelihood, "
             found[known + name] = measured
     if only is None and config.data == "bars" and not n_classes_of(model):

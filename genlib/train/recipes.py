@@ -10,12 +10,13 @@ from torch.optim import AdamW, Optimizer
 
 from genlib.adversarial import GAN, LSGAN, WGANGP, MinimaxGAN
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
+from genlib.diffusion.diffusion import PREDICTIONS, WEIGHTINGS
 from genlib.markov import RBM, PersistentRBM
 from genlib.train import builders
 from genlib.train.builders import Images
 from genlib.train.optimizers import muon_for_convolutions
 from genlib.train.settings import Setting, Value, check_options
-from genlib.train.updates import CriticUpdate, GANUpdate, LossUpdate, VAEUpdate
+from genlib.train.updates import AveragedUpdate, CriticUpdate, GANUpdate, LossUpdate, VAEUpdate
 from genlib.training import fall_in_second_half, gan_optimizers, warm_up_then_cosine
 from genlib.validation import one_of
 
@@ -154,6 +155,17 @@ RECIPES: dict[str, Recipe] = {
         partial(builders.gan, WGANGP),
         {**_GAN_OPTIONS, "penalty": Setting(10.0, low=0)},
         **{**_GANS, "update": CriticUpdate},
+    ),
+    "diffusion": Recipe(
+        "Diffusion: noise undone step by step, a bound on the likelihood",
+        builders.diffusion,
+        {
+            **counts(hidden_dim=32),
+            "schedule": word("cosine", "linear"),
+            "prediction": word(*PREDICTIONS),
+            "weighting": word(*WEIGHTINGS),
+        },
+        AveragedUpdate,
     ),
     "rbm": Recipe(
         "RBM: contrastive divergence, likelihood up to a constant; black and white",

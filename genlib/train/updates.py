@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from genlib.execution import ExecutionContext
 from genlib.train.settings import Setting, Value
@@ -34,6 +36,10 @@ class LossUpdate:
         """How many batches of images an update takes."""
         return 1
 
+    def averaged(self, model: nn.Module) -> AveragedModel | None:
+        """An average of a model's weights over the training, which is evaluated in their place; or none."""
+        return None
+
     def begin(self, model: nn.Module, progress: float) -> None:
         """Set what changes in the course of a training, of which the share `progress` is done."""
 
@@ -47,6 +53,42 @@ class LossUpdate:
         """Move the weights once; returns averages over the examples of these batches, by name."""
         (only,) = optimizers
         return {"loss": train_epoch(model, batches, only, context=context)}
+
+
+def moving_average(model: nn.Module, decay: float) -> AveragedModel:
+    r"""A copy of a model whose weights w average those that the model has after each update.
+
+    $$\bar w_{n+1} = d\, \bar w_n + (1 - d)\, w_{n+1}, \qquad d = \min(\text{decay}, (1 + n) / (10 + n))$$
+
+    So about the last 1 / (1 - decay) updates count, and at first only a share of those made (d as in TensorFlow's
+    `ExponentialMovingAverage`). Buffers are the model's own.
+
+    Example:
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> average = moving_average(model, decay=0.0)
+        >>> average.update_parameters(model)
+        >>> torch.equal(average.module.weight, model.weight)
+        True
+    """
+
+    @torch.no_grad()
+    def average(averages: list[Tensor], weights: list[Tensor], n: Tensor) -> None:
+        torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + n.item()) / (10 + n.item())))
+
+    return AveragedModel(model, multi_avg_fn=average)  # type: ignore[arg-type]
+
+
+class AveragedUpdate(LossUpdate):
+    """The same, and a moving average of the weights is what is evaluated and drawn from.
+
+    A diffusion's gradients are noisy, and so are its last weights (Ho et al., 2020, arXiv:2006.11239,
+    appendix B). Option `average` is the decay: 0 for the last weights.
+    """
+
+    settings: ClassVar = {"average": Setting(0.999, low=0, high=1)}
+
+    def averaged(self, model: nn.Module) -> AveragedModel:
+        return moving_average(model, float(self.options["average"]))
 
 
 class VAEUpdate(LossUpdate):

@@ -901,7 +901,7 @@ print(f"half of the samples noise costs log 2, within 1 %: {abs(cost - 1) < 0.01
 # - Back to the lesson, [{{comparison}} Comparison](../notebooks/{{comparison}}_comparison.ipynb), and to where all began, [{{taxonomy}}
 #   Taxonomy](../notebooks/{{taxonomy}}_taxonomy.ipynb). Can you fill the tree from memory now?
 #
-# This was the last exercise of the course. You have built a model on every leaf of the tree, with your own hands, and
-# now you can also say how good it is, and how sure you are. That is more than many papers do. What comes next in the
-# field, flows, diffusion, and what nobody has named yet, will claim to be better than what you know. You know what to
+# This was the last exercise of the course. You have built models of every branch of the tree, with your own hands, and
+# now you can also say how good they are, and how sure you are. That is more than many papers do. What comes next in the
+# field, flows for instance, and what nobody has named yet, will claim to be better than what you know. You know what to
 # ask. Thank you for coming all this way, and enjoy what you will build.

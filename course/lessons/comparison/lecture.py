@@ -216,9 +216,9 @@ print(f"copies are within 5 of fresh images:                         {abs(fd['co
 # -->
 # ## Eleven models, one budget
 #
-# Every leaf of the tree, and on most of them more than one model. Each has about two seconds of processor time to train, on
-# the machine where this was written: the table below shows them. The number of epochs or updates is fixed, so that a run can be
-# repeated. Learning rates and sizes we tried, two or three each, no more. Whoever tries longer gets other numbers.
+# Every leaf of the tree but those of [lesson {{diffusion}}]({{diffusion}}_diffusion.ipynb), and on most of them more than one
+# model. Each has about two seconds of processor time to train, on the machine where this was written: the table below shows
+# them. The number of epochs or updates is fixed, so that a run can be repeated. Learning rates and sizes we tried, two or three each, no more. Whoever tries longer gets other numbers.
 #
 # There are two RBMs. With 16 hidden units the partition function is a sum that we can do. With 100 it is not, and
 # [AIS]({{markov_chains}}_markov_chains.ipynb) must estimate it.
@@ -922,6 +922,8 @@ print(format_table(able))
 #   large as that between families: look at the two RBMs.
 # - **One training each.** `spread` is that of new samples from one trained model, not of new trainings. The claims printed here held in
 #   ten others.
+# - **Diffusion.** Two seconds are too few for it: [lesson {{diffusion}}]({{diffusion}}_diffusion.ipynb) gives it more, and measures
+#   it by itself.
 # - **Black and white.** Thresholds threw the grey values away, since two leaves need it. On grey or colour images likelihoods
 #   also depend on how pixels are modelled ([lesson {{vae}}]({{vae}}_vae.ipynb)).
 # - **One judge.** You saw two layers of one classifier disagree about Bernoulli(1/2) noise.
@@ -953,15 +955,15 @@ print(format_table(able))
 # | [{{vae}} VAE]({{vae}}_vae.ipynb) | a prior and a bound turn the code into a model |
 # | [{{gan}} GAN]({{gan}}_gan.ipynb), [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb) | give up $p(x)$, gain one pass; judge by samples, and judge the judge |
 # | [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb) | energies are easy, their constant is not; a chain draws, if it mixes |
+# | [{{diffusion}} Diffusion]({{diffusion}}_diffusion.ipynb) | many easy steps in place of one that is hard; a bound, and by an ODE a density |
 #
 # ### What this course left out
 #
 # - **Normalising flows**: an invertible network and the change of variables. Exact likelihood, *and* one pass to draw. Dinh et al.
 #   (2017).
-# - **Diffusion models**: learn to take noise away, step by step. Ho et al. (2020).
 # - **Score matching**: learn the slope of $\log p$, for which the constant does not matter. Song and Ermon (2019).
 #
-# You can read all three with what you have: a density, a bound, a chain. Ask of each what this course asked. What does it promise
+# You can read both with what you have: a density, a bound, a chain. Ask of each what this course asked. What does it promise
 # about $p(x)$? What does a sample cost? And which baseline stands beside its number?
 
 # %% [markdown] slideshow={"slide_type": "skip"}
@@ -978,7 +980,6 @@ print(format_table(able))
 # - Lucic, Kurach, Michalski, Gelly, Bousquet (2018), *Are GANs created equal? A large-scale study*, arXiv:1711.10337. How much
 #   budget and seeds matter.
 # - Dinh, Sohl-Dickstein, Bengio (2017), *Density estimation using Real NVP*, arXiv:1605.08803.
-# - Ho, Jain, Abbeel (2020), *Denoising diffusion probabilistic models*, arXiv:2006.11239.
 # - Song, Ermon (2019), *Generative modeling by estimating gradients of the data distribution*, arXiv:1907.05600.
 
 # %% [markdown] slideshow={"slide_type": "skip"}

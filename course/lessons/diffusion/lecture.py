@@ -12,9 +12,9 @@
 # <!-- board -->
 # **What if every step is easy?**
 #
-# A GAN maps noise to an image in one leap, and nobody can say which noise belongs to which image. A diffusion model takes
+# A GAN maps noise to an image in one pass, and in training no noise has an image that it should become. A diffusion model takes
 # many small steps instead. First we destroy an image, a little noise at a time, in a way that we know exactly. Then a network
-# learns to take each step back. To undo one small step is a regression, the easiest problem there is.
+# learns to take each step back. To undo one small step is a regression, a well-understood problem.
 #
 # The idea is of Sohl-Dickstein et al. (2015), the recipe that works of Ho et al. (2020). This lesson asks of each part what
 # most pictures hide: what is the best that *any* network could do? On data that we know, Bayes' rule gives the answer, and
@@ -34,16 +34,17 @@ import math
 import torch
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
-from course import figures
+from course import explorers, figures
 from genlib import plots
 from genlib.autoregressive import PixelCNN
 from genlib.data import EightGaussians, independent_pixels, load
 from genlib.diffusion import (
     CosineSchedule, Diffusion, LinearSchedule, ProbabilityFlow, draw, ideal_denoiser, posterior_of_a_step,
 )
-from genlib.metrics import bits_per_dim, format_table, frechet_distance, train_classifier
+from genlib.metrics import format_table, frechet_distance, train_classifier
 from genlib.networks import TimeMLP, UNet
 from genlib.training import fit
+from genlib.variational import VAE
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 torch.set_num_threads(1)  # on networks this small a second thread waits more than it works
@@ -80,18 +81,18 @@ print("alpha    ", *(f"{value:6.2f}" for value in alpha.flatten().tolist()))
 print("log SNR  ", *(f"{value:6.2f}" for value in schedule.log_snr(t).tolist()))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: Ten small steps are one large step -->
+# <!-- slide: From one time to a later one -->
 # <!-- board
 # From $s$ to a later $t$: shrink by $\alpha_{t|s} = \alpha_t / \alpha_s$, add noise of variance
 # $\sigma_{t|s}^2 = \sigma_t^2 - \alpha_{t|s}^2 \sigma_s^2$.
 # -->
 # <!-- question: Ten such steps, or one from 0 to 1: which mean and variance do they end with? -->
-# <!-- answer: The same. Sums of Gaussians are Gaussian, so training may jump to any $t$. -->
+# <!-- answer: The same: the factors $\alpha_t / \alpha_s$ multiply up, and each step adds the variance that is missing. -->
 #
 # Why is this a chain of steps? Because small steps add up to a large one. Go from time $s$ to a later time $t$: shrink by
-# $\alpha_{t|s} = \alpha_t / \alpha_s$, add noise of variance $\sigma_{t|s}^2 = \sigma_t^2 - \alpha_{t|s}^2 \sigma_s^2$. Sums of
-# Gaussians are Gaussian, so ten such steps give the same distribution as one. Nobody simulates the way there. Training picks
-# any $t$ and jumps.
+# $\alpha_{t|s} = \alpha_t / \alpha_s$, add noise of variance $\sigma_{t|s}^2 = \sigma_t^2 - \alpha_{t|s}^2 \sigma_s^2$. Over ten such
+# steps the factors multiply up to that of one, each step adds exactly the variance that is missing, and a sum of Gaussians is Gaussian. So
+# ten steps give the same distribution as one, and training computes $x_t$ for any $t$ directly.
 
 # %%
 times = torch.linspace(0, 1, 11)
@@ -145,17 +146,18 @@ print(f"by the formula: mean {mean.item():.5f}, standard deviation {std.item():.
 # -->
 # <!-- question: How many peaks after a long step back, how many after a short one? -->
 # <!-- answer: Two after a long one. After a short one it is nearly Gaussian. -->
-# <!-- slide: Short steps are Gaussian, whatever the data -->
+# <!-- slide: Short enough steps are nearly Gaussian -->
 # ### Without the image
 #
 # We do not know $x$; to draw it is the task. What we may use is $q(x_s \mid x_t)$, an average over all images that could have led to
 # $x_t$. Take the smallest world, two images: the numbers $-1$ and $1$, equally probable. Here we can compute the average.
-# After a long step it has two peaks, and no Gaussian fits. After a short step it has one, and a Gaussian fits well.
-# That is the whole reason for many steps: **short steps are Gaussian, whatever the data.**
+# After a long step it has two peaks, and no Gaussian fits. After a short step it has one, and a Gaussian fits well. The reason
+# holds for other data too. In $q(x_s \mid x_t) \propto q(x_t \mid x_s)\, p(x_s)$ the first factor of a short step is so narrow that the
+# logarithm of the second is nearly a straight line within it. So a chain of many **short steps** can get by with Gaussians.
 
 # %% board="figure values"
 two = torch.tensor([[-1.0], [1.0]]).double()
-line = torch.linspace(-2, 2, 801).double()
+line = torch.linspace(-5, 5, 2001).double()
 
 
 def step_back(s, t, seen):
@@ -185,27 +187,29 @@ print(f"total variation between the two: long step {apart[0]:.2f}, short step {a
 # <!-- minutes: 10 -->
 # <!-- slide: The mean is a denoiser -->
 # <!-- board
-# In a short step only one thing is unknown:
+# The mean of $q(x_s \mid x_t)$ needs one unknown thing:
 # -->
 #
-# So in a short step we need a mean, and the mean of $q(x_s \mid x_t)$ is the formula above with
+# The mean of $q(x_s \mid x_t)$ is the formula above, for steps of any length, with
 #
 # <!-- board -->
 # $$\hat x(x_t) = \mathbb{E}[x \mid x_t]$$
 #
-# in place of $x$. This is the **denoiser**: given a noisy image, the average of all clean ones that it may be. Averages are what
+# in place of $x$. Its variance is larger than the formula's by $(\alpha_s \sigma_{t|s}^2 / \sigma_t^2)^2\, \text{Var}(x \mid x_t)$, which in
+# a short step is negligible. So all that is missing is this mean, the **denoiser**: given a noisy image, the average of all clean ones that it may be. Averages are what
 # least squares finds. Of all functions $f$, the mean $\mathbb{E}[x \mid x_t]$ makes $\mathbb{E}\,\|x - f(x_t)\|^2$ the smallest. So
-# we draw an image and a time, add noise, and let a network guess the image. No adversary, no bound in sight: a regression.
+# we draw an image and a time, add noise, and let a network guess the image: a regression.
 #
 # <!-- board
 # **Denoiser**: the average of all clean images that $x_t$ may be.
 # -->
 # <!-- question: Which loss finds an average? -->
 # <!-- answer: Least squares: $\mathbb{E}\,\|x - f(x_t)\|^2$ is smallest at $f(x_t) = \mathbb{E}[x \mid x_t]$. -->
-# <!-- slide: The denoiser is the score -->
-# ### It is also the score
+# <!-- slide: The denoiser gives the score -->
+# ### The score
 #
-# **Tweedie's formula** (Vincent, 2011) says that the denoiser knows where the density rises:
+# **Tweedie's formula** (Robbins, 1956; for networks that remove noise Vincent, 2011) says that the denoiser knows where the density
+# rises:
 #
 # <!-- board -->
 # $$\nabla \log p_t(x_t) = \frac{\alpha_t\, \mathbb{E}[x \mid x_t] - x_t}{\sigma_t^2}.$$
@@ -234,20 +238,20 @@ print(f"largest difference at 28 places and times: below 1e-9: {largest < 1e-9}"
 # -->
 # <!-- question: At $x_t$ the denoiser says $x_t / \alpha_t$. What is the score there? -->
 # <!-- answer: Zero: a place where the density neither rises nor falls. -->
-# <!-- slide: Three things to predict, one to know -->
+# <!-- slide: Predict $x$, $\epsilon$ or $v$ -->
 # <!-- board
 # - the image $x$
 # - the noise $\epsilon = (x_t - \alpha_t x) / \sigma_t$
 # - $v = \alpha_t \epsilon - \sigma_t x$ (Salimans & Ho, 2022), as in `genlib`
 #
-# Near $t = 1$ the way from $\epsilon$ to $x$ divides by a small $\alpha_t$.
+# Near $t = 1$ the way from $\epsilon$ to $x$ divides by a small $\alpha_t$, near $t = 0$ that from $x$ to $\epsilon$ by a small $\sigma_t$.
 # -->
-# ### Three things to predict, one to know
+# ### What the network predicts
 #
 # A network may return the image $x$, the noise $\epsilon$, or $v = \alpha_t \epsilon - \sigma_t x$ (Salimans & Ho, 2022). As $x_t$ is
 # known, each gives the others: $x = \alpha_t x_t - \sigma_t v$, and $x = (x_t - \sigma_t \epsilon) / \alpha_t$. The difference is in the
-# errors. Near $t = 1$ the last formula divides by a small $\alpha_t$. Near $t = 0$ a network that returns $x$ has to repeat
-# its input. With $v$ neither happens, so `genlib` predicts $v$, and `denoise` returns $\mathbb{E}[x \mid x_t]$ whatever the
+# errors. Near $t = 1$ the last formula divides by a small $\alpha_t$, and makes a small error of the noise a large one of the image. Near
+# $t = 0$ the noise $(x_t - \alpha_t x) / \sigma_t$, and the score with it, does the same to an error of $x$. With $v$ neither happens, so `genlib` predicts $v$, and `denoise` returns $\mathbb{E}[x \mid x_t]$ whatever the
 # network predicts.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -259,12 +263,12 @@ print(f"largest difference at 28 places and times: below 1e-9: {largest < 1e-9}"
 # Eight Gaussians on a ring. The data are known, and so is $\mathbb{E}[x \mid x_t]$: no network has a smaller error.
 # -->
 # <!-- question: At which times does a network have the most to learn beyond the size of the ring? -->
-# <!-- answer: Near $t = 0.2$: the noise hides the place within a mode, but not which mode it is. -->
+# <!-- answer: Near $t = 0.2$: the noise hides the place within a mode, but seldom which mode it is. -->
 # <!-- slide: Trained, ideal, and the best linear denoiser -->
 # Where the data are known, so is $\mathbb{E}[x \mid x_t]$, and its error is the smallest that any network can reach. Eight
 # Gaussians on a ring are such data. We train a small perceptron, and ask at each noise level for the loss of three
-# denoisers on the same noisy points: the network, the ideal one, and the best *linear* one, which knows only the variance of
-# the data.
+# denoisers on the same noisy points: the network, the ideal one, and the best *linear* one, which knows only the mean and the
+# covariance of the data.
 
 # %% board="figure"
 ring = EightGaussians()
@@ -283,12 +287,12 @@ def train_on(model, batch, updates, learning_rate):
     return model.eval()
 
 
-train_on(points, lambda: (ring.sample(256).to(DEVICE),), 1500, 1e-2)
+train_on(points, lambda: (ring.sample(256).to(DEVICE),), 1200, 1e-2)
 
 
-def errors(model, x, best, times, size=4000):
+def errors(model, x, best, times, fit_on, size=4000):
     """Of v, at each time: the network's, the ideal denoiser's and the best linear one's; equal noise for all."""
-    rows = []
+    rows, mean, cov = [], fit_on.flatten(1).mean(dim=0), fit_on.flatten(1).T.cov()
     for value in times.tolist():
         x_t_of = x[torch.randint(len(x), (size,))]
         t = torch.full((size,), value, device=x.device)
@@ -296,9 +300,8 @@ def errors(model, x, best, times, size=4000):
         x_t = model.noisy(x_t_of, t)
         with torch.no_grad():
             guesses = [model.denoise(x_t, t), best(x_t, alpha.expand(size), sigma.expand(size))]
-        variance = x.flatten(1).var(dim=0).view(x.shape[1:])
-        shrink = alpha * variance / (alpha**2 * variance + sigma**2)
-        guesses.append(x.mean(dim=0) + shrink * (x_t - alpha * x.mean(dim=0)))
+        gain = alpha * cov @ torch.linalg.inv(alpha**2 * cov + sigma**2 * torch.eye(len(cov), device=x.device))
+        guesses.append((mean + (x_t.flatten(1) - alpha * mean) @ gain.T).view_as(x_t))
         rows.append([((x_t_of - g).square().mean() / sigma**2).item() for g in guesses])
     return torch.tensor(rows).T
 
@@ -306,7 +309,7 @@ def errors(model, x, best, times, size=4000):
 times = torch.linspace(0.02, 0.98, 13)
 x_ring = ring.sample(20_000).to(DEVICE)
 network, ideal, linear = errors(
-    points, x_ring, lambda x_t, a, s: ideal_denoiser(x_t, alpha=a, sigma=s, data=ring.means, std=ring.std), times
+    points, x_ring, lambda x_t, a, s: ideal_denoiser(x_t, alpha=a, sigma=s, data=ring.means, std=ring.std), times, x_ring
 )
 plots.show_curves({"linear": linear, "network": network, "ideal": ideal}, x=times, xlabel="time t",
                   ylabel="squared error of v")
@@ -314,33 +317,30 @@ print(f"at no time is the network below the ideal one by 2 %:  {bool((network > 
 print(f"over all times it is within 10 % of it:                {bool(network.mean() < 1.1 * ideal.mean())}")
 print(f"the best linear denoiser is above it by at least 15 %: {bool(linear.mean() > 1.15 * ideal.mean())}")
 widest = times[(linear - ideal).argmax()]
-print(f"their gap is widest at a time between 0.1 and 0.3:     {bool(0.1 < widest < 0.3)}")
+print(f"their gap is widest at a time between 0.12 and 0.3:    {bool(0.12 < widest < 0.3)}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: From noise to the ring -->
 # <!-- board
-# DDPM: each step draws from the Gaussian with the network's mean.
+# Each step draws from a Gaussian whose mean comes from the network.
 # -->
 # The gap between the linear denoiser and the other two is what the network has learnt about the ring beyond its
 # size. With hardly any noise, and with hardly anything but noise, all three nearly agree. The gap is widest near $t = 0.2$, where the
-# noise has a standard deviation of about 0.3. That hides where in its mode a point lay, for a mode has a width of 0.2. It does not hide which mode it
-# was, for two modes are 1.5 apart.
+# noise has a standard deviation of about 0.3. That hides where in its mode a point lay, for a mode has a standard deviation of 0.2. It seldom
+# hides which mode it was, for two modes are 1.5 apart.
 #
-# Every draw follows the score, from noise to the ring. Here are 2000 points on their way.
+# To draw, each step moves toward the denoised point, and adds a little noise. Here are 2000 points on their way.
 
 # %% board="figure" name="on_the_way"
+at, places = torch.randn(2000, 2, device=DEVICE), (1.0, 0.6, 0.3, 0.0)
+moments = {"t = 1.0": at.cpu()}
 with torch.no_grad():
-    moments = {}
-    for stop in (1.0, 0.6, 0.3, 0.0):
-        start = torch.randn(2000, 2, device=DEVICE) if stop == 1.0 else at
-        at = start
-        if stop < 1.0:
-            past = list(moments)[-1]
-            steps = torch.linspace(float(past.split()[-1]), stop, 21, device=DEVICE)
-            for t, s in zip(steps[:-1].expand(2000, -1).T, steps[1:].expand(2000, -1).T):
-                mean, std = posterior_of_a_step(points.schedule, at, points.denoise(at, t), t=t, s=s)
-                at = mean + std * torch.randn_like(at)
-        moments[f"t = {stop:.1f}"] = at.cpu()
+    for first, last in zip(places, places[1:]):
+        steps = torch.linspace(first, last, 21, device=DEVICE)[:, None].expand(-1, 2000)
+        for t, s in zip(steps, steps[1:]):
+            mean, std = posterior_of_a_step(points.schedule, at, points.denoise(at, t), t=t, s=s)
+            at = mean + std * torch.randn_like(at)
+        moments[f"t = {last:.1f}"] = at.cpu()
 plots.show_points(moments, modes=ring.means, radius=3 * ring.std, limit=4)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
@@ -349,13 +349,14 @@ plots.show_points(moments, modes=ring.means, radius=3 * ring.std, limit=4)
 # <!-- minutes: 10 -->
 # <!-- slide: Digits, by a small U-Net -->
 # <!-- board
-# Full, half and a quarter of the size, and the time told to every block.
+# Full, half and a quarter of the size; every block receives the time.
 # -->
 # Now images. The network is a small **U-Net** (Ronneberger et al., 2015): it looks at the image at full, half and a quarter of
-# the size, and is told the time. Everything else is as on the plane.
+# the size, and every block receives the time. Schedule, $v$ and loss are as on the plane.
 
 # %% board="figure"
-model = Diffusion(train.shape, levels=train.levels, network=UNet(train.shape, hidden_dim=16)).to(DEVICE)
+shares = train.images.flatten().long().bincount(minlength=train.levels) / train.images.numel()
+model = Diffusion(train.shape, levels=train.levels, shares=shares, network=UNet(train.shape, hidden_dim=16)).to(DEVICE)
 pictures = train.floats().to(DEVICE)
 train_on(model, lambda: (pictures[torch.randint(len(pictures), (64,))],), 900, 1e-2)
 plots.show_images(model.sample(28, steps=50).cpu(), columns=14)
@@ -371,8 +372,9 @@ plots.show_images(model.sample(28, steps=50).cpu(), columns=14)
 # ### The ideal denoiser of the training set
 #
 # What would a perfect network do? The loss is an average over the training images, so the best denoiser is that of
-# a world in which these 1437 images are all there is. We have a formula for it. Let us draw from it, and from our network, and ask of
-# each sample how many of its 64 pixels differ from the nearest training image.
+# a world in which these 1437 images are all there is. We have a formula for it. Let us draw from it, and from our network with the same
+# start and the same steps, and ask of each sample how many of its 64 pixels differ from the nearest training image. Test images,
+# which are new without doubt, stand beside them.
 
 # %% board="figure"
 everything = 2 * pictures - 1
@@ -392,25 +394,45 @@ def pixels_off(samples):
     return torch.stack([(x != pictures).flatten(1).sum(dim=1).min() for x in samples])
 
 
-with torch.no_grad():
-    noise = torch.randn(200, *train.shape, device=DEVICE)
-    at = draw(perfect, model.schedule, noise, steps=50, sampler="ddim")
-    copies = to_levels(perfect(at, torch.zeros(200, device=DEVICE)))
-    drawn = model.sample(200, steps=50)
-off = {"ideal": pixels_off(copies), "network": pixels_off(drawn)}
+@torch.no_grad()
+def drawn_by(denoise, noise, **how):
+    x_0 = draw(denoise, model.schedule, noise, **how)
+    return to_levels(denoise(x_0, torch.zeros(len(x_0), device=DEVICE)))
+
+
+noise = torch.randn(200, *train.shape, device=DEVICE)
+copies, drawn = (drawn_by(f, noise, steps=30, sampler="ddim") for f in (perfect, model.denoise))
+new = test.floats()[:200].to(DEVICE)
+off = {"ideal": pixels_off(copies), "network": pixels_off(drawn), "test images": pixels_off(new)}
 plots.show_rows({"ideal": copies[:14].cpu(), "network": drawn[:14].cpu()}, size=0.6)
 print(f"of 200 samples of the ideal denoiser, copies of a training image: {(off['ideal'] == 0).sum()}")
 print(f"of 200 samples of the network:                                    {(off['network'] == 0).sum()}")
-print(f"pixels off in the median sample of the network: more than 20: {bool(off['network'].median() > 20)}")
+far = off["network"].double().mean() / off["test images"].double().mean()
+print(f"pixels off: the network's samples at least 0.8 times the test images': {bool(far > 0.8)}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: Move through time -->
+# <!-- board
+# In the notebook: move the time up. When does each denoiser stop knowing the image? Where do all arrows point at the end?
+# -->
+# ### Move through time
+#
+# A test image, and what the network and the ideal denoiser of the training set make of it. Without noise the ideal one answers
+# with the nearest training image, not with this one. With more noise both become an average of ever more digits. At the right the
+# same time on the ring: switch from the exact score to the learnt one, and see at which times they differ.
+
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of denoising at time 0.4: a test image, the noisy image, the network's and the ideal denoiser's answers, and points on the ring with arrows of the exact score."
+explorers.denoising_explorer(model, test.floats()[:40], pictures, points=points, density=ring)
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: On test images memory does not help -->
 # <!-- board
 # What is new in samples comes from what the network cannot fit.
 # -->
-# The perfect learner would be useless. It draws nothing but its training set. All that is new in the samples of a diffusion model
+# A network that reached the optimum would draw nothing but its training set. All that is new in the samples of a diffusion model
 # comes from what the network **cannot** fit: its shape, its size, the time it had. That is not a flaw of this training set. It holds
-# for every finite one. So we judge the network on test images, where memory does not help.
+# for every finite one. So we judge the network on test images, at times from 0.1 on: with less noise the ideal denoiser's error is too
+# large for the figure.
 
 # %% board="figure"
 x_test = (2 * test.floats() - 1).to(DEVICE)
@@ -423,14 +445,14 @@ def remembers(x_t, alpha, sigma):
 
 curves = {}
 for name, x in {"training": everything, "test": x_test}.items():
-    network, ideal, linear = errors(model, x, remembers, times, size=1000)
+    network, ideal, linear = errors(model, x, remembers, times, everything, size=1000)
     curves |= {f"network, {name} images": network, f"ideal of training set, {name} images": ideal}
 plots.show_curves(curves | {"linear, test images": linear}, x=times, xlabel="time t", ylabel="squared error of v")
 on_train, on_test = (curves[f"network, {x} images"].mean() for x in ("training", "test"))
 memory = curves["ideal of training set, test images"].mean()
 print(f"network: the error on test images is within 20 % of that on training images: {bool(on_test < 1.2 * on_train)}")
-print(f"on test images the ideal denoiser of the training set is worse:              {bool(memory > on_test)}")
-print(f"and so is the best linear one:                                               {bool(linear.mean() > on_test)}")
+print(f"on test images the ideal denoiser of the training set is worse by half:      {bool(memory > 1.5 * on_test)}")
+print(f"and the best linear one, fitted to the training images, by 10 %:             {bool(linear.mean() > 1.1 * on_test)}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A bound, term by term
@@ -447,11 +469,12 @@ print(f"and so is the best linear one:                                          
 # \mathbb{E}\,\|x - \hat x(x_t)\|^2}_{KL \text{ of a step}}, \qquad s = \tfrac{i - 1}{T},\; t = \tfrac{i}{T}.$$
 #
 # The last term is the KL between two Gaussians of equal variance: $q(x_s \mid x_t, x)$, and the model's, which has
-# $\hat x$ in place of $x$. So a term of the bound **is** a denoising error with a weight. The decoder has no weights: each pixel
-# takes one of the 17 levels, each as probable as its distance from $x_0$ makes it.
+# $\hat x$ in place of $x$. So a term of the bound **is** a denoising error with a weight. The decoder learns nothing: a pixel takes
+# level $v$ with a probability proportional to $N(x_0; \alpha_0 v, \sigma_0^2)$ times the share of $v$ among all training pixels, which is Bayes'
+# rule for one pixel alone.
 #
-# <!-- question: Which of the three terms has weights that training can change? -->
-# <!-- answer: The last one alone: a denoising error with a weight. -->
+# <!-- question: Which of the three terms can training lower? -->
+# <!-- answer: The sum over the steps. Prior and decoder depend on the schedule and the levels alone. -->
 #
 # First the formula of a step, against the KL itself.
 
@@ -468,9 +491,9 @@ print(f"KL of a step: {kl:.4f} nats, by the formula {(weight * (x - guess).squar
 # <!-- board
 # The PixelCNN's likelihood is exact. For the diffusion a bound, with its standard error:
 # -->
-# Now the digits. We add up the steps by hand, and check that `bound` does the same. Then we set the sum, in bits for each pixel,
-# beside independent pixels and a small PixelCNN, whose likelihood is exact. The noise in the bound is drawn, so its mean over 120
-# images comes with a standard error.
+# Now the digits. We add up 200 steps by hand, and check that `bound` does the same. Then we set the sum, in bits for each pixel,
+# beside independent pixels, a VAE with its bound and a small PixelCNN, whose likelihood is exact. All means are over the first 120 test images,
+# with their standard error; that of the diffusion also contains its drawn noise.
 
 # %%
 per_bit = math.log(2) * math.prod(test.shape)
@@ -500,25 +523,31 @@ bound = sum(terms.values())
 # %%
 pixelcnn = PixelCNN(train.shape, levels=train.levels, hidden_dim=16, depth=3).to(DEVICE)
 fit(pixelcnn, train, epochs=20, batch_size=128, learning_rate=1e-2)
+vae = VAE(train.shape, latent_dim=16, likelihood="categorical", levels=train.levels).to(DEVICE)
+fit(vae, train, epochs=25, batch_size=128, learning_rate=5e-3)
 with torch.no_grad():
-    exact = -pixelcnn.log_prob(images).cpu() / per_bit
+    exact, by_vae = (-value.cpu() / per_bit for value in (pixelcnn.log_prob(images), vae.elbo(images)))
 apart = -independent_pixels(train).log_prob(test.images[:120].long()).flatten(1).sum(dim=1) / per_bit
 
 # %% board="values" tags=["nbval-ignore-output"]
-for name, term in {**terms, "diffusion, bound": bound, "PixelCNN, exact": exact, "independent pixels": apart}.items():
+for name, term in {**terms, "diffusion, bound": bound, "VAE, bound": by_vae, "PixelCNN, exact": exact, "independent pixels": apart}.items():
     print(f"{name:<20} {term.mean():.3f} +- {term.std() / len(term) ** 0.5:.3f} bits a pixel")
 
 # %%
 print(f"independent pixels cost at least 0.2 bits more than the bound: {bool(apart.mean() > bound.mean() + 0.2)}")
 print(f"the PixelCNN costs less than independent pixels by 0.3 bits:   {bool(apart.mean() > exact.mean() + 0.3)}")
-print(f"the prior's share is below 0.01 bits:                          {bool(terms['prior'].mean() < 0.01)}")
-print(f"the steps cost more than the decoder:                          {bool(terms['steps'].mean() > terms['decoder'].mean())}")
+three = [value.mean() for value in (bound, by_vae, exact)]
+print(f"diffusion, VAE and PixelCNN within 0.15 bits of each other:    {bool(max(three) - min(three) < 0.15)}")
+
+# %% [markdown]
+# The three models are near each other, and the diffusion has trained for several times as long as the other two. On images this
+# small the likelihood is no reason to prefer it. How much of a bound is the model's loss, and how much the bound's, a bound cannot say.
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: Where should the chain end? -->
 # <!-- question: Stop earlier, with more noise left. Which term grows, which falls? -->
 # <!-- answer: The decoder's grows: levels are guessed from a noisier image. The steps' falls. -->
-# <!-- slide: The decoder pays, or the steps do -->
+# <!-- slide: Both terms, by the end of the chain -->
 # ### Where the chain ends
 #
 # At $t = 1$ an image should be forgotten, or the prior term grows. At $t = 0$ there is a choice. Stop earlier, with more noise left,
@@ -526,13 +555,15 @@ print(f"the steps cost more than the decoder:                          {bool(ter
 # several ends: the steps beyond the cut fall away, and the decoder takes over from there.
 
 # %% board="figure"
-ends, parts = [6.5, 6.0, 5.0, 4.0, 3.0, 2.0], {"decoder": [], "steps": []}
-for end in ends:
-    cut = Diffusion(train.shape, levels=17, network=model.network, schedule=CosineSchedule(end, -6.0))
-    parts["decoder"].append((cut.bound(images, steps=1)["decoder"].mean() / per_bit).item())
-    parts["steps"].append((costs[log_snr <= end].sum(dim=0).mean() / per_bit).item())
-plots.show_curves(parts | {"both": [a + b for a, b in zip(*parts.values())]}, x=ends,
-                  xlabel="log SNR at time 0", ylabel="bits a pixel")
+cuts, parts = [0, 2, 5, 10, 18, 30, 40], {"decoder": [], "steps": []}  # so many steps fall away
+for i in cuts:
+    sooner = CosineSchedule(log_snr[i].item(), -6.0)
+    shorter = Diffusion(train.shape, levels=17, shares=shares, network=model.network, schedule=sooner).to(DEVICE)
+    parts["decoder"].append((shorter.bound(images, steps=1)["decoder"].mean() / per_bit).item())
+    parts["steps"].append((costs[i:].sum(dim=0).mean() / per_bit).item())
+both = [a + b for a, b in zip(*parts.values())]
+plots.show_curves(parts | {"both": both}, x=log_snr[cuts].cpu(), xlabel="log SNR at time 0", ylabel="bits a pixel")
+print(f"an end at log SNR 3 costs at least 0.3 bits more than one at 6.5: {both[-2] > both[0] + 0.3}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What schedule and weights change
@@ -547,13 +578,15 @@ plots.show_curves(parts | {"both": [a + b for a, b in zip(*parts.values())]}, x=
 # <!-- slide: One thing at a time -->
 # Three choices have been ours so far: the shape of the schedule, its end, and the weight of the error at each time. The `bars` of
 # [lesson {{taxonomy}}]({{taxonomy}}_taxonomy.ipynb) show what each of them does, since their entropy is known: no bound can be
-# below $\ln 30 = 3.40$ nats. Each row changes one thing, and trains the same network for the same 400 updates.
+# below $\ln 30 = 3.40$ nats. Each row changes one argument, and trains the same network for the same 400 updates. (A schedule also
+# decides where the sampler and the bound take their steps, which are equally long in $t$.) After so short a training most rows cost more than uniform
+# noise, $16 \ln 2 = 11.09$ nats. Read the table for what moves the bound, not for good bounds.
 
 # %%
 bars = load("bars").floats().to(DEVICE)
 basic = {"schedule": CosineSchedule(6.5, -6), "weighting": "v"}
 changes = {
-    "as above": {}, "error of eps": {"weighting": "eps"}, "error of x": {"weighting": "x"},
+    "cosine, 6.5, v": {}, "error of eps": {"weighting": "eps"}, "error of x": {"weighting": "x"},
     "weights of the bound": {"weighting": "elbo"}, "straight log SNR": {"schedule": LinearSchedule(6.5, -6)},
     "log SNR from 9": {"schedule": CosineSchedule(9, -6)}, "log SNR from 3": {"schedule": CosineSchedule(3, -6)},
 }
@@ -571,22 +604,23 @@ print(format_table({name: {"bound, nats": nats[name], "share of bars": correct[n
 print(f"entropy of the data {math.log(30):.2f} nats, of uniform noise {16 * math.log(2):.2f}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# The **end** matters most for the bound. Two levels lie so far apart that at a log SNR of 3 the decoder reads them without
-# error. Every step beyond can only lose: the network must know to a thousandth what a threshold would tell, and pays for each error
-# with the weight $e^{\lambda}$. With 17 levels the gaps are narrower, and the chain of the digits had to go to 6.5. So the end belongs
-# to the levels, not to the method.
+# The **end** matters most for the bound. Two levels lie so far apart that at a log SNR of 3 the decoder reads them almost
+# without error. Every step beyond can only lose: the network must know to a thousandth what a threshold would tell, and pays for each error
+# with the weight $e^{\lambda}$. With 17 levels the gaps are narrower, so the chain of the digits ends later. The **shape** hardly moves the
+# bound, and the samples a lot: a straight log SNR leaves less of the time to the middle.
 #
 # The **weights** do not change the best denoiser, which is the same for all of them. They say where a network that cannot be perfect
-# tries harder. The error of $x$ weighs much noise most, the bound's weights little noise most. For pictures the weights in between
-# are best here, even for the bound itself, in this short training.
+# tries harder. The error of $x$ weighs much noise most, the bound's weights little noise most. The weights of $v$ are best here, for the
+# samples and even for the bound, in this short training.
 
 # %%
 print(f"no bound is below the entropy:                       {min(nats.values()) > math.log(30)}")
-print(f"from 9 costs at least 10 nats more than from 6.5:    {nats['log SNR from 9'] > nats['as above'] + 10}")
-print(f"from 3 costs at least 5 nats less:                   {nats['log SNR from 3'] < nats['as above'] - 5}")
+print(f"from 9 costs at least 10 nats more than from 6.5:    {nats['log SNR from 9'] > nats['cosine, 6.5, v'] + 10}")
+print(f"from 3 costs at least 5 nats less:                   {nats['log SNR from 3'] < nats['cosine, 6.5, v'] - 5}")
 print(f"and only that one is below uniform noise:            "
       f"{[name for name in nats if nats[name] < 16 * math.log(2)] == ['log SNR from 3']}")
-print(f"the bound's weights draw fewer bars than those of v: {correct['as above'] > correct['weights of the bound'] + 0.1}")
+print(f"a straight log SNR draws fewer bars by 0.1:          {correct['cosine, 6.5, v'] > correct['straight log SNR'] + 0.1}")
+print(f"the bound's weights draw fewer bars than those of v: {correct['cosine, 6.5, v'] > correct['weights of the bound'] + 0.1}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Drawing: how many steps?
@@ -596,34 +630,37 @@ print(f"the bound's weights draw fewer bars than those of v: {correct['as above'
 # Three samplers, one network.
 #
 # <!-- board
-# 1. **DDPM**: draw $x_s$ from $q(x_s \mid x_t, \hat x)$, with a little new noise.
-# 2. **DDIM**: $x_s = \alpha_s \hat x + \sigma_s \hat\epsilon$, nothing drawn on the way.
+# 1. **DDPM**: draw $x_s$ from $q(x_s \mid x_t, \hat x)$.
+# 2. **DDIM**: $x_s = \alpha_s \hat x + \sigma_s \hat\epsilon$; no new noise.
 # 3. **Heun**: DDIM's step as a first guess, then the mean of both slopes; two passes.
 # -->
-# <!-- question: Which of them gives the same image twice from the same start? -->
-# <!-- answer: DDIM and Heun. DDPM draws anew in every step. -->
+# <!-- question: Five passes only. Which sampler comes nearest to the data? -->
+# <!-- answer: DDIM. Heun's two steps are too long, and DDPM's noise needs many steps. -->
 #
 # 1. **DDPM** draws each $x_s$ from $q(x_s \mid x_t, \hat x)$: it removes noise and adds a little new one (Ho et al., 2020).
 # 2. **DDIM** puts the noise that it has found back in, less of it, $x_s = \alpha_s \hat x + \sigma_s \hat\epsilon$, and draws nothing on
-#    the way (Song et al., 2021). The same start gives the same image.
+#    the way (Song, Meng & Ermon, 2021). The same start gives the same image.
 # 3. **Heun** takes DDIM's step as a first guess, asks the network again where it leads, and goes by the mean of both slopes
 #    (Karras et al., 2022). A step costs two passes.
 #
 # <!-- slide: Passes against quality -->
-# We compare by passes through the network, so Heun gets half as many steps. The measure is the Fréchet distance to 360 test
-# images in a classifier's features ([lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb)); that of 360
-# training images is the best we can hope for. A draw of 360 scatters, so we draw twice, and once where fifty passes make it dear.
+# We compare by passes through the network, so Heun gets half as many steps; one pass more denoises the end, and all three are
+# rounded alike. The measure is the Fréchet distance to 360 test
+# images in a classifier's features ([lesson {{gan_architectures}}]({{gan_architectures}}_gan_architectures.ipynb)). That of 360
+# training images, from the same source, is the value to compare with. A draw of 360 scatters, so we draw twice, and once
+# where fifty passes take too long.
 
 # %% board="figure"
 judge = train_classifier(train, updates=200)
 seen = judge.features(test.floats())
 real = frechet_distance(seen, judge.features(train.floats()[:360]))
-passes, quality = [5, 10, 20, 50], {}
+passes, quality = [5, 11, 21, 51], {}
 for sampler in ("ddpm", "ddim", "heun"):
     quality[sampler] = []
     for n in passes:
-        steps = n // 2 if sampler == "heun" else n
-        draws = [model.sample(360, steps=steps, sampler=sampler).cpu() for _ in range(2 if n < 50 else 1)]
+        steps = (n - 1) // 2 if sampler == "heun" else n - 1
+        starts = torch.randn(2 if n < 50 else 1, 360, *train.shape, device=DEVICE)
+        draws = [drawn_by(model.denoise, start, steps=steps, sampler=sampler).cpu() for start in starts]
         quality[sampler].append([frechet_distance(seen, judge.features(x)) for x in draws])
 mean = {name: [sum(row) / len(row) for row in rows] for name, rows in quality.items()}
 plots.show_curves(mean, x=passes, xlabel="passes through the network", ylabel="Fréchet distance",
@@ -637,12 +674,16 @@ for name, rows in quality.items():
 
 # %%
 few, many = mean["ddpm"][0], mean["ddpm"][-1]
-print(f"DDPM: 50 passes are at least twice as near as 5:          {2 * many < few}")
-print(f"with 5 passes DDIM is nearer than DDPM:                   {mean['ddim'][0] < few}")
-print(f"with 50, DDPM is within twice the training images' value: {many < 2 * real}")
+print(f"DDPM: 51 passes come at least twice as near as 5:         {2 * many < few}")
+print(f"with 5 passes DDIM is nearer than both others:            {mean['ddim'][0] < min(few, mean['heun'][0])}")
+print(f"with 51, each is within twice the training images' value: {max(m[-1] for m in mean.values()) < 2 * real}")
+
+# %% [markdown]
+# With five passes DDIM is ahead, and Heun's two steps are far too long. With fifty the differences are no larger than what draws
+# scatter.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Guidance: more label, another law
+# ## Guidance
 #
 # <!-- minutes: 8 -->
 # <!-- slide: Guidance exaggerates the label -->
@@ -655,10 +696,10 @@ print(f"with 50, DDPM is within twice the training images' value: {many < 2 * re
 # <!-- question: Which model is $w = 0$, which $w = 1$? -->
 # <!-- answer: $w = 0$ forgets the label; $w = 1$ is the conditional model. -->
 #
-# With $w = 1$ this is the conditional model, with $w > 1$ it exaggerates what the label changes. Nearly every picture that people
-# admire is made with $w$ above 1. The usual reason given is that its score belongs to $p(x)\, p(y \mid x)^w$. At $t = 0$ it does. At
-# $t > 0$ it does not: noise added to that distribution is not that distribution built from noisy densities (Chidambaram et al.,
-# 2024). We take two classes whose every density is known, $N(-1, 0.8^2)$ and $N(1, 0.8^2)$, and draw with the ideal denoisers.
+# With $w = 1$ this is the conditional model, with $w > 1$ it exaggerates what the label changes. Models that draw from a text are
+# commonly used so. (The weight in the paper is ours minus 1.) The usual reason given is that its score belongs to $p(x)\, p(y \mid x)^w$. At
+# $t = 0$ it does. At $t > 0$ it is the score of $p_t(x_t)\, p_t(y \mid x_t)^w$, built from noisy densities, and that is not
+# $p(x)\, p(y \mid x)^w$ with noise added (Chidambaram et al., 2024). We take two classes whose every density is known, $N(-1, 0.8^2)$ and $N(1, 0.8^2)$, and draw with the ideal denoisers.
 
 # %%
 classes, spread = torch.tensor([[-1.0], [1.0]]).double(), 0.8
@@ -679,7 +720,7 @@ def guided(w):
 
 line = torch.linspace(-6, 6, 2401).double()
 joint = Normal(classes, spread).log_prob(line) - math.log(2)  # log p(x, y), (2, places)
-middle, table, panels = (line[1:] + line[:-1]) / 2, {}, {}
+table = {}
 for w in (0.0, 1.0, 2.0, 4.0):
     x = guided(w)
     tilted = (joint.logsumexp(dim=0) + w * joint.log_softmax(dim=0)[1]).softmax(dim=0)
@@ -687,28 +728,44 @@ for w in (0.0, 1.0, 2.0, 4.0):
     mean = (tilted * line).sum()
     table[f"w = {w:.0f}"] = {
         "label obeyed": (believed > 0.5).double().mean().item(), "mean": x.mean().item(), "spread": x.std().item(),
-        "mean of the tilted law": mean.item(), "its spread": (tilted * (line - mean) ** 2).sum().sqrt().item(),
+        "mean of p(x) p(y|x)^w": mean.item(), "its spread": (tilted * (line - mean) ** 2).sum().sqrt().item(),
     }
 print(format_table(table))
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
-# <!-- slide: Not the law that one would write down -->
+# <!-- slide: Guided samples do not follow $p(x)\, p(y \mid x)^w$ -->
 # <!-- board
 # Two classes, $N(-1, 0.8^2)$ and $N(1, 0.8^2)$, ideal denoisers. Compared with $p(x)\, p(y \mid x)^w$ at $w = 4$: guided samples lie
 # further out, and closer together.
 # -->
 # With $w = 0$ and $w = 1$ the samples have the mean and the spread that they should. Beyond, more of them obey the label and they
-# vary less: the bargain that guidance offers. But they lie further out than $p(x)\, p(y \mid x)^w$, and closer together. So guidance is a way to
-# move samples, not a distribution that we could write down.
+# vary less. But they lie further out than $p(x)\, p(y \mid x)^w$, and closer together. So guided samples do not follow that
+# distribution.
 
 # %%
-plain, strong = table["w = 1"], table["w = 4"]
+free, plain, strong = table["w = 0"], table["w = 1"], table["w = 4"]
+print(f"w = 0 draws p(x), mean and spread within 0.05:                "
+      f"{abs(free['mean']) < 0.05 and abs(free['spread'] - free['its spread']) < 0.05}")
 print(f"w = 1 draws the conditional law, mean and spread within 0.03: "
       f"{abs(plain['mean'] - 1) < 0.03 and abs(plain['spread'] - spread) < 0.03}")
 print(f"w = 4 obeys the label more, and varies less:                  "
       f"{strong['label obeyed'] > plain['label obeyed'] + 0.05 and strong['spread'] < plain['spread'] - 0.1}")
-print(f"its mean is off that of the tilted law by more than 0.3:      "
-      f"{strong['mean'] > strong['mean of the tilted law'] + 0.3}")
+print(f"its mean is beyond that of p(x) p(y|x)^w by more than 0.3:    "
+      f"{strong['mean'] > strong['mean of p(x) p(y|x)^w'] + 0.3}")
+
+# %% [markdown] slideshow={"slide_type": "subslide"}
+# <!-- slide: More guidance, less variety -->
+# <!-- board
+# In the notebook: move $w$ from 0 to 6. When do all samples obey? When do they leave the grey?
+# -->
+# ### Guide it yourself
+#
+# Eight classes in the plane that overlap, each a Gaussian, with the ideal denoisers. At the left is the conditional model, at the
+# right guidance from the same noise, on $p(x)\, p(y \mid x)^w$ in grey. At $w = 2$ nearly all samples obey; beyond, they only
+# move further out and closer together.
+
+# %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of guidance: samples of one of eight overlapping classes at w = 1 and at w = 3, where nearly all obey the label but lie further out than the grey density beneath."
+explorers.guidance_explorer(EightGaussians(std=0.7))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Filling in what is missing
@@ -758,7 +815,11 @@ plots.show_curves({"exact p(second | first)": cells, **ways}, x=torch.linspace(-
                   xlabel="second coordinate", ylabel="share of a cell")
 off = {name: (share - cells).abs().sum().item() / 2 for name, share in ways.items()}
 print(f"total variation from the truth is below 0.05 for the conditional denoiser: {off['conditional'] < 0.05}")
-print(f"putting the known half back is off by at least twice that:                 {off['put back'] > 2 * off['conditional']}")
+print(f"for putting the known half back it is above 0.1:                           {off['put back'] > 0.1}")
+
+# %% [markdown]
+# The conditional denoiser is right. Putting back is not: at each time the denoiser sees a noisy first coordinate, where it should know the
+# clean one.
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## A likelihood after all
@@ -777,15 +838,18 @@ print(f"putting the known half back is off by at least twice that:              
 
 # %%
 flow = ProbabilityFlow(points)
-x = ring.sample(500).to(DEVICE)
+x = ring.sample(400).to(DEVICE)
 with torch.no_grad():
     by_flow, twice = (flow.log_prob(x, steps=n).cpu() for n in (20, 40))
 gap = ring.log_prob(x.cpu()) - twice
-print(f"the error of 20 steps is below 0.02 nats in the mean:    {bool((by_flow - twice).mean().abs() < 0.02)}")
+print(f"its mean by 20 and by 40 steps differs by less than 0.02: {bool((by_flow - twice).mean().abs() < 0.02)}")
 gaussian = MultivariateNormal(x_ring.mean(dim=0).cpu(), x_ring.T.cov().cpu())
 by_gaussian = (ring.log_prob(x.cpu()) - gaussian.log_prob(x.cpu())).mean()
 print(f"a Gaussian of the same mean and covariance: KL {by_gaussian:.1f} nats")
-print(f"KL(truth, flow) is at most a fourth of that:             {bool(gap.mean() < by_gaussian / 4)}")
+print(f"KL(truth, flow) is at most a fourth, and not below zero:   {bool(-0.05 < gap.mean() < by_gaussian / 4)}")
+
+# %% tags=["nbval-ignore-output"]
+print(f"KL(truth, flow): {gap.mean():.2f} +- {gap.std() / len(gap) ** 0.5:.2f} nats")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## What a diffusion model cannot do
@@ -793,13 +857,14 @@ print(f"KL(truth, flow) is at most a fourth of that:             {bool(gap.mean(
 # <!-- minutes: 2 -->
 # <!-- slide: What a diffusion model cannot do -->
 # <!-- board
-# - draw in one pass
-# - give the exact likelihood of an image
+# - draw well in one pass, unless it is trained further
+# - give the exact likelihood of a large image
 # - find a small code: latents are as large as the image
-# - say why the network does better than the memory that its loss asks for
+# - explain why it generalises, where its loss is smallest for memorising
 # -->
-# - **One pass.** It draws in tens of passes where a GAN takes one. With five our images were far off.
-# - **An exact likelihood of images.** It has a bound, or an ODE with an exact trace in few dimensions.
+# - **One pass.** It draws in tens of passes where a GAN takes one. With five our images were far off. Fewer need further training
+#   (distillation: Salimans & Ho, 2022).
+# - **An exact likelihood of large images.** It has a bound, or an ODE whose exact trace takes one derivative for each value.
 # - **A small code.** Its latents are as large as the image, and at $t = 1$ nothing of it is left.
 # - **A clear objective.** The best value of its loss memorises the training set. That it does better is the network's
 #   doing, and how is an open question.
@@ -807,16 +872,16 @@ print(f"KL(truth, flow) is at most a fourth of that:             {bool(gap.mean(
 # | good for | |
 # | --- | --- |
 # | training | a regression, stable from start to end; no second network |
-# | coverage | the loss counts every training image, so no mode is free to go |
+# | coverage | the loss counts every training image, so a dropped mode costs |
 # | control | labels, guidance, missing parts: a denoiser can be steered |
 #
 # <!-- slide: Recap -->
 # <!-- board
 # 1. Noise has a closed form; a short step back is Gaussian.
-# 2. Its mean needs $\mathbb{E}[x \mid x_t]$, which least squares finds; the same mean is the score.
+# 2. The mean of a step needs $\mathbb{E}[x \mid x_t]$, which least squares finds; it also gives the score.
 # 3. The bound is a sum of weighted denoising errors, and two ends.
 # 4. The ideal denoiser of a training set draws that set.
-# 5. Guidance moves samples; no simple law describes them.
+# 5. Guided samples obey the label more, vary less, and do not follow $p(x)\, p(y \mid x)^w$.
 # -->
 #
 # Why go to the data along curved paths, when a straight line is shorter? That is the question of flow matching, which trains the same
@@ -839,6 +904,7 @@ print(f"KL(truth, flow) is at most a fourth of that:             {bool(gap.mean(
 #   arXiv:2206.00364.
 # - Chidambaram, Gatmiry, Chen, Lee, Lu (2024), *What does guidance do? A fine-grained analysis in a simple setting*,
 #   arXiv:2409.13074.
+# - Robbins (1956), *An empirical Bayes approach to statistics*, Third Berkeley Symposium 1, 157-163.
 # - Vincent (2011), *A connection between score matching and denoising autoencoders*, Neural Computation 23.
 # - Ronneberger, Fischer, Brox (2015), *U-Net: convolutional networks for biomedical image segmentation*, arXiv:1505.04597.
 # - Chen, Rubanova, Bettencourt, Duvenaud (2018), *Neural ordinary differential equations*, arXiv:1806.07366.

@@ -19,11 +19,11 @@
 #
 # This first lesson shows what such models make, and the tree of all the ways to learn $p(x)$. Then it says what that means on
 # data small enough to count. It tries the uses that such a model promises, and one of them fails for an instructive reason. At the
-# end it trains a model on every leaf of the tree.
+# end it trains a model on every leaf of the tree but one.
 #
 # <!-- slide: Where this ends -->
 # <!-- board
-# Six models learnt 30 images made of whole columns or whole rows. First row: the data. Below: fourteen draws of each model.
+# Seven models learnt 30 images made of whole columns or whole rows. First row: the data. Below: fourteen draws of each model.
 # Which draws are wrong?
 # -->
 # <!-- figure: leaves -->
@@ -46,8 +46,10 @@ from genlib.adversarial import GAN, InstanceNoise, MLPDiscriminator, MLPGenerato
 from genlib.autoregressive import GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.bayes import GenerativeClassifier, auroc, n_parameters
 from genlib.data import independent_pixels, load
+from genlib.diffusion import Diffusion
 from genlib.markov import GSN, PersistentRBM
 from genlib.metrics import FeatureClassifier, bars_kl, bars_report, bits_per_dim, format_table
+from genlib.networks import TimeMLP
 from genlib.taxonomy import leaves, path, place
 from genlib.training import fit, fit_gan
 from genlib.variational import VAE, Autoencoder
@@ -148,20 +150,22 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 # <!-- answer: GatedPixelCNN: exactly. VAE: a lower bound on $\log p(x)$. GAN: neither, a GAN only draws. -->
 #
 # A **generative model** is a distribution over images, written $p(x)$ here: one probability for every image there could be. How
-# can one build it? Goodfellow (2016) sorted the ways into a tree, and this course follows it. Each branch asks a question:
+# can one build it? Goodfellow (2016) sorted the ways into a tree, and this course follows it, with two leaves for what came
+# later. Each branch asks a question:
 #
 # <!-- slide: Four questions sort generative models -->
 # <!-- board
 # 1. **Does it write down $p(x)$?** Yes: **explicit**. No, samples only: **implicit**.
-# 2. *Explicit:* **can we compute it?** Yes: **tractable**. A sum or integral prevents it: **approximate**.
-# 3. *Approximate:* **by what?** A bound that is maximised: **variational**. Samples: **Markov chain**.
+# 2. *Explicit:* **can we compute it?** Yes: **tractable**, also by an ODE. A sum or integral prevents it: **approximate**.
+# 3. *Approximate:* **by what?** A bound that is maximised: **variational**, also in steps. Samples: **Markov chain**.
 # 4. *Implicit:* **how does it draw?** By a **Markov chain**, or **directly**.
 # -->
 #
 # 1. **Does the model write down $p(x)$?** If so its density is **explicit**. If it can only be drawn from, **implicit**.
-# 2. *Explicit:* **can we compute it?** If so it is **tractable**. If it holds a sum or an integral that cannot be computed, it
-#    must be **approximated**,
-# 3. by what? By a bound that is maximised instead (**variational**), or by samples from a **Markov chain**.
+# 2. *Explicit:* **can we compute it?** If so it is **tractable**: as a product, or by following an ordinary differential
+#    equation (**by an ODE**). If it holds a sum or an integral that cannot be computed, it must be **approximated**,
+# 3. by what? By a bound that is maximised instead (**variational**, in one step or **in many**), or by samples from a
+#    **Markov chain**.
 # 4. *Implicit:* **how does it draw?** By a **Markov chain**, one small step after another, or **directly**, noise in and
 #    image out.
 #
@@ -172,9 +176,9 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 # <!-- question: What do the four questions say of an autoencoder? -->
 # <!-- answer: An autoencoder has no $p(x)$, and no distribution of codes to draw from. -->
 #
-# <!-- slide: Five leaves, and the models of this course -->
+# <!-- slide: Seven leaves, and the models of this course -->
 
-# %% board="figure" alt="A tree from generative models to five leaves: tractable, variational and Markov chain under explicit density, Markov chain and direct under implicit density. Each leaf lists its classes, what it knows of p(x) and how it samples. The autoencoder is on no leaf."
+# %% board="figure" alt="A tree from generative models to seven leaves: tractable, tractable by an ODE, variational, variational in steps and Markov chain under explicit density, Markov chain and direct under implicit density. Each leaf lists its classes, what it knows of p(x) and how it samples. The autoencoder is on no leaf."
 classes = {kind.__name__: kind for leaf in leaves() for kind in leaf.classes}
 figures.show_tree(classes | {"Autoencoder": Autoencoder})
 
@@ -184,7 +188,8 @@ figures.show_tree(classes | {"Autoencoder": Autoencoder})
 # | | `log_prob` | `elbo` | `free_energy` | `sample` |
 # | --- | --- | --- | --- | --- |
 # | PixelCNN | yes | – | – | yes |
-# | VAE | – | yes | – | yes |
+# | ProbabilityFlow | yes | – | – | yes |
+# | VAE, Diffusion | – | yes | – | yes |
 # | RBM | yes | – | yes | yes |
 # | GSN, GAN | – | – | – | yes |
 #
@@ -207,13 +212,14 @@ figures.show_tree(classes | {"Autoencoder": Autoencoder})
 # | VAE | explicit, approximate, variational |
 # | GAN, GAN architectures | implicit, direct |
 # | Markov chains | both Markov chains |
-# | Comparison | all |
+# | Diffusion | explicit, variational in steps, and by an ODE |
+# | Comparison | all before Diffusion |
 # -->
 
 # %%
 promises = ("log_prob", "elbo", "free_energy", "sample")
 able = {}
-for name in ("PixelCNN", "VAE", "RBM", "GSN", "GAN"):
+for name in ("PixelCNN", "ProbabilityFlow", "VAE", "Diffusion", "RBM", "GSN", "GAN"):
     leaf = place(classes[name])
     able[name] = {"leaf": ", ".join(path(leaf))} | {
         method: "yes" if method in leaf.methods else None for method in promises
@@ -1144,7 +1150,7 @@ shown_as = {"digits": x_test[half:], **outliers, **simple}
 explorers.outlier_explorer(shown_as, scores, threshold)
 
 # %% [markdown] slideshow={"slide_type": "slide"}
-# ## Every leaf, on thirty images
+# ## Six of the seven leaves, on thirty images
 #
 # <!-- minutes: 16 -->
 # <!-- slide: Thirty images whose $p(x)$ is known -->
@@ -1169,7 +1175,9 @@ print(f"KL(truth, Bernoulli(1/2)): {bernoulli:.2f} nats")
 # <!-- answer: $16 \log 2 - \log 30 = 7.69$ nats. A perfect model has 0. -->
 #
 # Two models for the first leaf and one for each other, each with its own recipe: how they train is the subject of the
-# lessons to come. GANs see black and white through noise, as [lesson {{gan}}]({{gan}}_gan.ipynb) explains.
+# lessons to come. GANs see black and white through noise, as [lesson {{gan}}]({{gan}}_gan.ipynb) explains. One leaf is left
+# out: a density by an ODE is one of points in space, and not of thirty separate images.
+# [Lesson {{diffusion}}]({{diffusion}}_diffusion.ipynb) runs it on points.
 
 # %%
 S = bars.shape
@@ -1181,6 +1189,7 @@ models = {
     "RBM": PersistentRBM(S, hidden_dim=16, cd_steps=5),
     "GSN": GSN(S, hidden_dim=128, noise=0.15, walkback=1),
     "GAN": GAN(MLPGenerator(S, latent_dim=16), judge, latent_dim=16),
+    "Diffusion": Diffusion(S, levels=2, network=TimeMLP(S)),
 }
 recipes = {
     "PixelCNN": {"epochs": 10, "batch_size": 30, "learning_rate": 2e-2},
@@ -1189,6 +1198,7 @@ recipes = {
     "RBM": {"epochs": 100, "batch_size": 60, "learning_rate": 4e-2},
     "GSN": {"epochs": 60, "batch_size": 60, "learning_rate": 1e-2},
     "GAN": {"updates": 1500, "batch_size": 128, "learning_rate": 2e-3},
+    "Diffusion": {"epochs": 150, "batch_size": 100, "learning_rate": 5e-3},
 }
 
 # %%
@@ -1207,7 +1217,7 @@ for name, one in models.items():
 #
 # Samples first, fourteen of each. Look for what is neither all columns nor all rows.
 
-# %% board="figure" name="leaves" alt="Fourteen samples of each of six models below fourteen true bars. PixelCNN and Row LSTM draw whole bars; VAE, RBM, GSN and GAN also draw broken ones."
+# %% board="figure" name="leaves" alt="Fourteen samples of each of seven models below fourteen true bars. PixelCNN, Row LSTM and Diffusion draw whole bars; VAE, RBM, GSN and GAN also draw broken ones."
 rows = {name: (one.sample(14).cpu() > 0.5).float() for name, one in models.items()}
 plots.show_rows({"truth": bars.floats()[torch.randint(30, (14,))]} | rows, size=0.6)
 
@@ -1228,7 +1238,7 @@ plots.show_rows({"truth": bars.floats()[torch.randint(30, (14,))]} | rows, size=
 # of a VAE with two latents by **quadrature**, a sum over a fine grid; the sum in an RBM over all 65,536 images;
 # and what the chain of a GSN tends to, by a table
 # of all their probabilities. None of that works on real images. Of a GAN we can only count
-# samples, here as anywhere.
+# samples, here as anywhere; and of a diffusion too, whose $p(x)$ is an integral over all its steps.
 #
 # - **kl**: exact $KL(p \,\|\, q)$ in nats, zero at best.
 # - **covered**: how many of the thirty come, each at least a tenth as often as it should.
@@ -1239,7 +1249,7 @@ plots.show_rows({"truth": bars.floats()[torch.randint(30, (14,))]} | rows, size=
 # %% [markdown]
 # <!-- slide: Each model is asked as its leaf allows -->
 # <!-- board
-# On images this small even what "cannot be computed" can. Of a GAN we can only count samples.
+# On images this small even what "cannot be computed" can. Of GAN and diffusion we can only count samples.
 # -->
 
 # %% board="values"
@@ -1248,7 +1258,7 @@ for name, row in measured.items():
     print(f"{name:<9} p(x): {place(models[name]).density:<17} here known {row['known']}")
 
 # %% [markdown]
-# <!-- slide: Six models, measured -->
+# <!-- slide: Seven models, measured -->
 
 # %% board="values" tags=["nbval-ignore-output"]
 print(format_table({
@@ -1259,8 +1269,8 @@ print(format_table({
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- board
-# No KL for the GAN: its samples can only be counted. A GSN computes no $p(x)$ either, but on 16 pixels its chain can be
-# enumerated.
+# No KL for GAN and diffusion: their samples can only be counted. A GSN computes no $p(x)$ either, but on 16 pixels its chain
+# can be enumerated.
 # -->
 #
 # <!-- slide: From leaf to leaf -->
@@ -1287,11 +1297,13 @@ tractable = max(kl["PixelCNN"], kl["Row LSTM"])
 print(f"PixelCNN and Row LSTM: KL below 0.1:        {tractable < 0.1}")
 print(f"VAE, RBM, GSN: between that and 3:          "
       f"{all(tractable + 0.1 < kl[k] < 3 for k in ('VAE', 'RBM', 'GSN'))}")
-print(f"the GAN has no KL to report:                {kl['GAN'] is None}")
-print(f"its samples: 26 of 30 or more, valid > 40 %: "
+print(f"GAN and diffusion have no KL to report:     {kl['GAN'] is None and kl['Diffusion'] is None}")
+print(f"the GAN: 26 of 30 or more, valid > 40 %:    "
       f"{measured['GAN']['covered'] >= 26 and measured['GAN']['valid'] > 0.4}")
-print(f"smallest total variation: a tractable model: "
-      f"{min(measured, key=lambda k: measured[k]['total_variation']) in ('PixelCNN', 'Row LSTM')}")
+print(f"the diffusion: all 30, valid > 70 %:        "
+      f"{measured['Diffusion']['covered'] == 30 and measured['Diffusion']['valid'] > 0.7}")
+nearest = min(measured, key=lambda k: measured[k]["total_variation"])
+print(f"least total variation: tractable, diffusion: {nearest in ('PixelCNN', 'Row LSTM', 'Diffusion')}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: Thirty tiny images do not decide which leaf is best -->
@@ -1321,7 +1333,8 @@ print(f"smallest total variation: a tractable model: "
 # | [{{gan}} GAN]({{gan}}_gan.ipynb) | implicit, direct | What if we give up $p(x)$? |
 # | [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb) | implicit, direct | What made GANs work? |
 # | [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb) | both Markov chains | What came before VAEs and GANs? |
-# | [{{comparison}} Comparison]({{comparison}}_comparison.ipynb) | all | Which one should I use? |
+# | [{{diffusion}} Diffusion]({{diffusion}}_diffusion.ipynb) | explicit, variational in steps, and by an ODE | What if every step is easy? |
+# | [{{comparison}} Comparison]({{comparison}}_comparison.ipynb) | all before | Which one should I use? |
 #
 # ### Common errors
 #
@@ -1353,14 +1366,13 @@ print(f"smallest total variation: a tractable model: "
 # <!-- slide: What was not shown -->
 # <!-- board
 # - **Scale**: images of 64 and 16 pixels do not tell which family wins on photographs.
-# - **All families**: flows and diffusion models are left out.
+# - **All families**: normalizing flows are left out.
 # - **A verdict about outliers**: one model, eight kinds.
 # - **One number for quality**: log-likelihood, samples and use for a task are different things (Theis et al., 2016).
 # -->
 #
 # - **Scale.** Images of 64 pixels and 16 pixels train in seconds. They do not tell which family wins on photographs.
-# - **All families.** Goodfellow's tree has a place for flows (tractable), and today one would add diffusion models, which
-#   are trained by a variational bound or a close relative of it. This course leaves both out.
+# - **All families.** Goodfellow's tree has a place for normalizing flows (tractable), which are left out here.
 # - **A verdict about outliers.** We tried one model and eight kinds. Other scores do better on some of them; no score is
 #   known to be safe on all.
 # - **One number for quality.** Log-likelihood, samples, and use for a task are different things, and a model may have any
