@@ -45,8 +45,8 @@ def _factors(**terms: Callable[..., Tensor]) -> Callable[[Case, Tensor, Tensor],
         made = [term(*case.arguments.values()).flatten(1) for term in terms.values()]
         if case.kind != "tame" or got.ndim < 2 or made[0].shape[1] < 3:
             return None  # a standard deviation, or two values, which some two numbers always fit
-        pair, both = torch.stack(made, -1).double(), torch.stack([got, want], -1).double()
-        both = both.flatten(1, -2)
+        pair = torch.stack(made, -1).double()
+        both = torch.stack([got.flatten(1), want.flatten(1)], -1).double()
         found = torch.linalg.lstsq(pair, both).solution  # (B, the two terms, given and wanted)
         if not same((pair @ found)[..., 0], both[..., 0]):
             of = " plus one times ".join(f"`{name}`" for name in terms)
@@ -61,8 +61,8 @@ def _factors(**terms: Callable[..., Tensor]) -> Callable[[Case, Tensor, Tensor],
         say = "the factor of `{}` is {:.4g}, not {:.4g}".format
         factors = zip(terms, *found[b].round(decimals=6).T.tolist(), off.amax(0), strict=True)
         wrong = [say(*three) for *three, far in factors if far > 1e-3]
-        rest = "" if wrong[1:] else "; that of the other is right"
-        return f"in example {b} of {case.label} {', and '.join(wrong)}{rest}."
+        wrong += [] if wrong[1:] else ["that of the other is right"]
+        return f"in example {b} of {case.label} {', and '.join(wrong)}."
 
     return words
 
@@ -139,7 +139,6 @@ noisy.wrong = {
     "you subtract the noise: add it.": _mixed(lambda a, s: a, lambda a, s: -s),
     "your noise has the size 1 - alpha: sigma is given.": _mixed(lambda a, s: a, lambda a, s: 1 - a),
     "you take the root of sigma: it is a standard deviation already.": _mixed(lambda a, s: a, lambda a, s: s.sqrt()),
-    "alpha multiplies the noise too: alpha x + sigma eps.": _mixed(lambda a, s: a, lambda a, s: a * s),
 }  # fmt: skip
 
 
@@ -268,7 +267,6 @@ posterior.wrong = {
     "sigma_s / sigma_t.": _spread(lambda *levels: _added(*levels).sqrt()),
     "your standard deviation is sigma_s, that of x_s before x_t is known.": _spread(lambda a_t, s_t, a_s, s_s: s_s),
     "sigma_t is missing in your standard deviation: divide by it.": _spread(lambda *at: _added(*at).sqrt() * at[3]),
-    "your standard deviation has sigma_t / sigma_s.": _spread(lambda *at: _added(*at).sqrt() * at[1] / at[3]),
     "your standard deviation has sigma_ts^2 where sigma_ts belongs.": _spread(lambda *at: _added(*at) * at[3] / at[1]),
 }  # fmt: skip
 
@@ -652,10 +650,12 @@ def _snr(alpha: Tensor, sigma: Tensor) -> Tensor:
 
 def _square_or_weight(case: Case, got: Tensor, want: Tensor) -> str | None:
     """By what `_times` gives alike to examples 0, 1 and 2 of the images."""
+    if not case.label.startswith("images") or torch.isclose(got, want).any():
+        return None
     times = (got / want).tolist()
-    if len(got) == 3 and math.isclose(times[0], times[1], rel_tol=1e-3):
+    if math.isclose(times[0], times[1], rel_tol=1e-3):
         return f"the square is right, but its weight is not: in example 0 it is {times[0]:.4g} times the right one."
-    if len(got) == 3 and math.isclose(times[0], times[2], rel_tol=1e-3):
+    if math.isclose(times[0], times[2], rel_tol=1e-3):
         return "the weight is right, but what it multiplies is not: one sum of (x - x_hat)^2 an example."
     return None
 
@@ -729,10 +729,6 @@ elbo_term.wrong = {
     "the signal-to-noise ratio is upside down: alpha^2 / sigma^2.": _with_snr(lambda a, s: (s / a) ** 2),
     "you take 1 - alpha^2 for sigma^2: that is given.": _with_snr(lambda a, s: a**2 / (1 - a**2)),
     "you take the logarithm of the ratios: the difference is of SNR.": _with_snr(lambda a, s: log(_snr(a, s))),
-    "you square the sum of the errors: square each before the sum.":
-        lambda x, x_hat, *levels: _half(*levels) * (x - x_hat).flatten(1).sum(1) ** 2,
-    "the squares of all examples are added up: each has a sum of its own.":
-        lambda x, x_hat, *levels: _half(*levels) * _square(x, x_hat).sum(),
     "you average over the values: the KL of an example is the sum over all of them.":
         lambda x, x_hat, *levels: elbo_term.right(x, x_hat, *levels) / x[0].numel(),
     "you take the root of the sum of squares: the norm is squared.":
@@ -808,7 +804,6 @@ ddim_step.wrong = {
         _moved(lambda x_t, x, *levels: _of_x_t(*levels) * x_t + _of_x(*levels) * x),
     "x_t is only divided by alpha_t and multiplied by alpha_s: the noise must shrink to sigma_s.":
         _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s / a_t * x_t),
-    "this is the noise: return alpha_s x_hat + sigma_s eps.": _moved(lambda x_t, x, a, s, *at: (x_t - a * x) / s),
     "you take x_hat for the noise: it is the guess of x.":
         _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s * (x_t - s_t * x) / a_t + s_s * x),
 }  # fmt: skip
@@ -880,7 +875,6 @@ guided.wrong = {
         _both(lambda a, b, w: (b + w * (a - b)).clamp(-1, 1)),
     "the denoisers get sigma and alpha in the wrong order: told(x_t, alpha, sigma).":
         lambda told, untold, w, x_t, alpha, sigma: guided.right(told, untold, w, x_t, sigma, alpha),
-    "w is cut to a whole number.": _both(lambda a, b, w: b + int(w) * (a - b)),
 }  # fmt: skip
 
 
@@ -1040,7 +1034,6 @@ noisy_mixture.wrong = {
     "log(2 pi v) / 2 is counted once: each of the D values pays it.":
         _with_more(lambda v, d, square: (d - 1) / 2 * (log(v) + LOG_2PI)),
     "the factor 1/2 before log(2 pi v) is missing.": _with_more(lambda v, d, square: -d / 2 * (log(v) + LOG_2PI)),
-    "you add log(2 pi v) / 2: subtract it.": _with_more(lambda v, d, square: d * (log(v) + LOG_2PI)),
     "the square is divided by v^2: v is a variance.": _with_more(lambda v, d, square: square / (2 * v) * (1 - 1 / v)),
     "the square is multiplied by v: brackets around 2 v.": _with_more(lambda v, d, square: square / 2 * (1 / v - v)),
     "you add up logarithms: log p is a `logsumexp`.": _parts(lambda joint, pulls, w, v: (joint.sum(1), None)),

@@ -189,6 +189,8 @@ bank.wrong("denoising_loss", {
 })  # fmt: skip
 bank.wrong("elbo_term", {
     "no gradient reaches `x_hat`": torch.no_grad()(elbo_term),
+    "square is right, but its weight is not": lambda x, x_hat, a_t, *rest: elbo_term(x, x_hat, a_t / 2, *rest),
+    "the weight is right": lambda x, x_hat, *at: elbo_term(x, x_hat, *at) * (x - x_hat).flatten(1).norm(dim=1),
     "bits where nats": lambda *given: elbo_term(*given) / math.log(2),
     "little noise .* small number": lambda x, x_hat, a_t, s_t, a_s, s_s:
         (a_s**2 / (s_s**2 + 1e-8) - a_t**2 / (s_t**2 + 1e-8)) / 2 * (x - x_hat).square().flatten(1).sum(1),
