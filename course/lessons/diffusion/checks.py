@@ -28,11 +28,6 @@ def _each(value: Tensor, x: Tensor) -> Tensor:
     return value.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def _last(value: Tensor, x: Tensor) -> Tensor:
-    """What broadcasting makes of (B,) when nobody shapes it: it runs along the last axis."""
-    return value
-
-
 def _between(g: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
     return low + (high - low) * rand(shape, generator=g, dtype=torch.float64).to(
         torch.get_default_dtype()
@@ -41,6 +36,35 @@ def _between(g: torch.Generator, low: float, high: float, *shape: int) -> Tensor
 
 def _of(*numbers: float) -> Tensor:
     return tensor(numbers, dtype=torch.get_default_dtype())
+
+
+def _factors(**terms: Callable[..., Tensor]) -> Callable[[Case, Tensor, Tensor], str | None]:
+    """A probe for results that add up two tensors, each times a number an example: which number is wrong?"""
+
+    def words(case: Case, got: Tensor, want: Tensor) -> str | None:
+        made = [term(*case.arguments.values()).flatten(1) for term in terms.values()]
+        if case.kind != "tame" or got.ndim < 2 or made[0].shape[1] < 3:
+            return None  # a standard deviation, or two values, which some two numbers always fit
+        pair = torch.stack(made, -1).double()
+        both = torch.stack([got.flatten(1), want.flatten(1)], -1).double()
+        found = torch.linalg.lstsq(pair, both).solution  # (B, the two terms, given and wanted)
+        if not same((pair @ found)[..., 0], both[..., 0]):
+            of = " plus one times ".join(f"`{name}`" for name in terms)
+            return (
+                f"for {case.label} your result is not one number an example times {of}: is one of them changed on the "
+                "way, cut off or averaged, or is more in it?"
+            )
+        off = (found[..., 0] - found[..., 1]).abs()
+        if off.max() < 0.02 or off.amax(1).min() < 1e-3:  # rounded, or other examples are right
+            return None
+        b = int(off.amax(1).argmax())
+        say = "the factor of `{}` is {:.4g}, not {:.4g}".format
+        factors = zip(terms, *found[b].round(decimals=6).T.tolist(), off.amax(0), strict=True)
+        wrong = [say(*three) for *three, far in factors if far > 1e-3]
+        wrong += [] if wrong[1:] else ["that of the other is right"]
+        return f"in example {b} of {case.label} {', and '.join(wrong)}."
+
+    return words
 
 
 # ---------------------------------------------------------------- 1. noise in one go
@@ -68,6 +92,7 @@ def _to_corrupt(g: torch.Generator, *shape: int) -> dict[str, Tensor]:
         ),
     ],
     gradient="x eps",
+    probe=_factors(x=lambda x, *rest: x, eps=lambda x, eps, *rest: eps),
     passes="every example has its own noise level, whatever its shape.",
 )
 def noisy(x: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
@@ -94,17 +119,13 @@ def _mixed(a: Callable[..., Tensor], s: Callable[..., Tensor], shape: Any = _eac
 
 noisy.wrong = {
     "alpha and sigma run along the last axis: shape them (B, 1, ...), with as many axes as x.":
-        _mixed(lambda a, s: a, lambda a, s: s, _last),
+        _mixed(lambda a, s: a, lambda a, s: s, lambda level, x: level),
     "alpha and sigma have four axes always: count those of x, points have two.":
         lambda x, eps, a, s: a.view(-1, 1, 1, 1) * x + s.view(-1, 1, 1, 1) * eps,
     "you use the levels of the first example for all: each has its own alpha and sigma.":
         _mixed(lambda a, s: a[:1], lambda a, s: s[:1]),
     "alpha and sigma have changed places: alpha belongs to x, sigma to the noise.":
         _mixed(lambda a, s: s, lambda a, s: a),
-    "alpha is missing: what is left of x is alpha x.": _mixed(lambda a, s: a**0, lambda a, s: s),
-    "sigma is missing: the noise is sigma eps.": _mixed(lambda a, s: a, lambda a, s: s**0),
-    "the noise is missing: add sigma eps.": _mixed(lambda a, s: a, lambda a, s: 0 * s),
-    "x is missing: add alpha x.": _mixed(lambda a, s: 0 * a, lambda a, s: s),
     "you square sigma: eps has the standard deviation 1, so sigma eps has sigma.":
         _mixed(lambda a, s: a, lambda a, s: s**2),
     "you take the roots of alpha and sigma: alpha multiplies x itself. (Ho et al.'s alpha-bar is its square.)":
@@ -116,6 +137,8 @@ noisy.wrong = {
     "your noise has the root of 1 - alpha^2 for its size: sigma is given, and alpha^2 + sigma^2 need not be 1.":
         _mixed(lambda a, s: a, lambda a, s: (1 - a**2).sqrt()),
     "you subtract the noise: add it.": _mixed(lambda a, s: a, lambda a, s: -s),
+    "your noise has the size 1 - alpha: sigma is given.": _mixed(lambda a, s: a, lambda a, s: 1 - a),
+    "you take the root of sigma: it is a standard deviation already.": _mixed(lambda a, s: a, lambda a, s: s.sqrt()),
 }  # fmt: skip
 
 
@@ -138,8 +161,11 @@ def _step_of_time(
 
 def _times(g: torch.Generator, names: str, images: tuple[int, ...]) -> list[Case]:
     """Cases that `posterior`, `elbo_term` and `ddim_step` share."""
+    given = _step_of_time(g, *images, names=names)
+    for name, x in given.items():  # example 1 has the levels of example 0, and 2 its tensors
+        x[2 if name in names.split() else 1] = x[0]
     return [
-        tame(f"images {images}", **_step_of_time(g, *images, names=names)),
+        tame(f"images {images}", **given),
         tame("4 points in the plane", **_step_of_time(g, 4, 2, names=names)),
         hard("as many points as dimensions", **_step_of_time(g, 3, 3, names=names)),
         hard("a single point", **_step_of_time(g, 1, 3, names=names)),
@@ -193,6 +219,7 @@ def _at_s_zero(g: torch.Generator, names: str) -> Case:
         ),
     ],
     results=("the mean", "the standard deviation"),
+    probe=_factors(x_t=lambda x_t, *rest: x_t, x=lambda x_t, x, *rest: x),
     passes="x_t and x share the mean, and the standard deviation is one number an example.",
 )
 def posterior(
@@ -207,7 +234,7 @@ def posterior(
         >>> checks.diffusion.posterior(lambda x_t, x, alpha_t, sigma_t, alpha_s, sigma_s: (x, sigma_s))
         Traceback (most recent call last):
             ...
-        course.checking.core.Wrong: right for sigma_s = 0, at s = 0, but ...
+        course.checking.core.Wrong: in example ... the factor of `x_t` is ...
     """
     levels = alpha_t, sigma_t, alpha_s, sigma_s
     mean = _each(_of_x_t(*levels), x) * x_t + _each(_of_x(*levels), x) * x
@@ -224,8 +251,6 @@ posterior.wrong = {
     "x_t and x have changed places in the mean.": lambda x_t, x, *levels: (posterior.right(x, x_t, *levels)[0], None),
     "t and s have changed places in the mean: the levels come as alpha_t, sigma_t, alpha_s, sigma_s.":
         lambda x_t, x, a_t, s_t, a_s, s_s: (posterior.right(x_t, x, a_s, s_s, a_t, s_t)[0], None),
-    "the mean lacks x_t: this is what x alone says.": _means(lambda *levels: 0 * levels[0], _of_x),
-    "the mean lacks x: this is what x_t alone says.": _means(_of_x_t, lambda *levels: 0 * levels[0]),
     "this is the mean of q(x_s | x): the mean of q(x_s | x_t, x) has heard of x_t as well.":
         _means(lambda *levels: 0 * levels[0], lambda a_t, s_t, a_s, s_s: a_s),
     "this is the mean of q(x_t | x_s), forward in time: wanted is that of x_s.":
@@ -236,13 +261,13 @@ posterior.wrong = {
         _means(lambda a_t, s_t, a_s, s_s: a_t / a_s * s_s / s_t, _of_x),
     "the factor of x has sigma_ts / sigma_t, not its square.":
         _means(_of_x_t, lambda *levels: levels[2] * _added(*levels).sqrt() / levels[1]),
-    "alpha_ts is missing in the factor of x_t.": _means(lambda a_t, s_t, a_s, s_s: (s_s / s_t) ** 2, _of_x),
-    "alpha_s is missing in the factor of x.": _means(_of_x_t, lambda *levels: _added(*levels) / levels[1] ** 2),
     "your standard deviation is the variance: take its root.":
         _spread(lambda a_t, s_t, a_s, s_s: _added(a_t, s_t, a_s, s_s) * (s_s / s_t) ** 2),
     "your standard deviation is that of the noise between s and t: x_t and x together say more, so it is times "
     "sigma_s / sigma_t.": _spread(lambda *levels: _added(*levels).sqrt()),
     "your standard deviation is sigma_s, that of x_s before x_t is known.": _spread(lambda a_t, s_t, a_s, s_s: s_s),
+    "sigma_t is missing in your standard deviation: divide by it.": _spread(lambda *at: _added(*at).sqrt() * at[3]),
+    "your standard deviation has sigma_ts^2 where sigma_ts belongs.": _spread(lambda *at: _added(*at) * at[3] / at[1]),
 }  # fmt: skip
 
 
@@ -356,6 +381,12 @@ ideal_denoiser.wrong = {
             (softmax(-_squares(x_t, a, data) / (2 * s[:, None, None] ** 2), dim=1) * data).sum(1),
     "far from all data every weight rounds to zero, and 0/0 is NaN: keep the exponents, and take their `softmax`.":
         lambda *given: exp(_logits(*given)) @ given[3] / exp(_logits(*given)).sum(1, keepdim=True),
+    "`log_softmax` gives logarithms: take their exp.": lambda *given: _logits(*given).log_softmax(1) @ given[3],
+    "`softmax` takes the exp by itself: give it the exponents.": _weighted(lambda *given: exp(_logits(*given))),
+    "x_t / alpha lies around x_i with the noise sigma / alpha: yours has the noise sigma.":
+        _weighted(lambda x_t, a, s, data: _logits(x_t / a[:, None], a**0, s, data)),
+    "you use the levels of the first point for all: each has its own.":
+        _weighted(lambda x_t, a, s, data: _logits(x_t, a[:1], s[:1], data)),
 }  # fmt: skip
 
 
@@ -375,7 +406,7 @@ def _of_all(x: Tensor, eps: Tensor, a: Tensor, s: Tensor) -> tuple[Tensor, Tenso
 @step(
     lambda g: [
         tame("v of 3 images", **_said(g, "v", 3, 2, 2, 3)),
-        tame("eps of 4 points", **_said(g, "eps", 4, 2)),
+        tame("eps of 4 points", **_said(g, "eps", 4, 3)),
         tame("x of 2 images", **_said(g, "x", 2, 1, 3, 2)),
         hard("v of a single point", **_said(g, "v", 1, 3)),
         hard("v of 3 points of 3 values", **_said(g, "v", 3, 3)),
@@ -389,6 +420,7 @@ def _of_all(x: Tensor, eps: Tensor, a: Tensor, s: Tensor) -> tuple[Tensor, Tenso
         extreme("x where sigma is tiny", **_said(g, "x", 2, 2, alpha=_of(1, 1), sigma=_of(1e-5, 1e-4))),
     ],
     results=("x", "eps", "v"),
+    probe=_factors(said=lambda kind, said, *at: said, x_t=lambda kind, said, x_t, *at: x_t),
     passes="each of the three gives the two others, and v does so at both ends of time.",
 )  # fmt: skip
 def convert(
@@ -455,15 +487,11 @@ convert.wrong = {
         _but_for("v", lambda v, x_t, a, s: ((x_t - s * (s * x_t + a * v)) / a, s * x_t + a * v)),
     "eps of x is not divided by sigma: solve x_t = alpha x + sigma eps for it.":
         _but_for("x", lambda x, x_t, a, s: (x, x_t - a * x)),
-    "eps of x lacks alpha: solve x_t = alpha x + sigma eps for it.":
-        _but_for("x", lambda x, x_t, a, s: (x, (x_t - x) / s)),
     "eps of x is divided by sigma^2: that is minus the score. Divide by sigma.":
         _but_for("x", lambda x, x_t, a, s: (x, (x_t - a * x) / s**2)),
     "eps of x has the wrong sign.": _but_for("x", lambda x, x_t, a, s: (x, (a * x - x_t) / s)),
     "x of eps is not divided by alpha: solve x_t = alpha x + sigma eps for it.":
         _but_for("eps", lambda eps, x_t, a, s: (x_t - s * eps, eps)),
-    "x of eps lacks sigma: solve x_t = alpha x + sigma eps for it.":
-        _but_for("eps", lambda eps, x_t, a, s: ((x_t - eps) / a, eps)),
     "x of eps adds the noise: take it away.": _but_for("eps", lambda eps, x_t, a, s: ((x_t + s * eps) / a, eps)),
     "v has the wrong sign: v = alpha eps - sigma x.": _other_v(lambda x, eps, a, s: s * x - a * eps),
     "your v is x_t once more: v = alpha eps - sigma x.": _other_v(lambda x, eps, a, s: a * x + s * eps),
@@ -471,6 +499,14 @@ convert.wrong = {
     "alpha and sigma have changed places in v: v = alpha eps - sigma x.":
         _other_v(lambda x, eps, a, s: s * eps - a * x),
     "x and eps have changed places in v: v = alpha eps - sigma x.": _other_v(lambda x, eps, a, s: a * x - s * eps),
+    "x of eps is divided by sigma: by alpha.": _but_for("eps", lambda eps, x_t, a, s: ((x_t - s * eps) / s, eps)),
+    "eps of x is divided by alpha: by sigma.": _but_for("x", lambda x, x_t, a, s: (x, (x_t - a * x) / a)),
+    'the kinds "x" and "eps" have changed places.':
+        lambda kind, *rest: convert.right({"x": "eps", "eps": "x"}.get(kind, kind), *rest),
+    'the kind "eps" is taken for "v": how do you spell its name?':
+        _but_for("eps", lambda v, x_t, a, s: (a * x_t - s * v, s * x_t + a * v)),
+    "v is taken for x and for eps: it is alpha eps - sigma x.":
+        _but_for("v", lambda v, x_t, a, s: ((x_t - s * v) / a, (x_t - a * v) / s)),
 }  # fmt: skip
 
 
@@ -561,6 +597,8 @@ def denoising_loss(
 denoising_loss.wrong = {
     "the denoiser is shown x itself: give it x_t.":
         lambda f, x, eps, a, s, w: (w * _per_example((x - f(x, a, s)).square())).mean(),
+    "the denoiser is shown the noise alone: give it x_t.":
+        lambda f, x, eps, a, s, w: (w * _per_example((x - f(eps, a, s)).square())).mean(),
     "the weight is missing.": lambda *given: _error(*given).mean(),
     "the weight runs along the last axis: average over the values first, and weigh what is left.":
         lambda *given: (given[-1] * _error(*given)).mean(),
@@ -576,6 +614,16 @@ denoising_loss.wrong = {
     "you sum over the values of an example: average over them.":
         lambda *given: (given[-1] * _error(*given).flatten(1).sum(1)).mean(),
     "you sum over the examples: average over them.": lambda *given: (given[-1] * _per_example(_error(*given))).sum(),
+    "D counts all values of an example, not those along axis 1.":
+        lambda *given: (given[-1] * _error(*given).flatten(1).sum(1)).mean() / given[1].shape[1],
+    "D counts all values of an example, not those along the last axis.":
+        lambda *given: (given[-1] * _error(*given).flatten(1).sum(1)).mean() / given[1].shape[-1],
+    "the weight is squared with the error: square first.":
+        lambda *given: (given[-1] ** 2 * _per_example(_error(*given))).mean(),
+    "you average the errors of an example, and square the mean: square each error first.":
+        lambda f, x, eps, a, s, w: (w * _per_example(x - f(noisy.right(x, eps, a, s), a, s)) ** 2).mean(),
+    "your weight is SNR, whatever is given: multiply by `weight`.":
+        lambda *given: ((given[3] / given[4]) ** 2 * _per_example(_error(*given))).mean(),
     "you return one number an example: average over them.": lambda *given: given[-1] * _per_example(_error(*given)),
     "the result is held against x_t: a denoiser is to find x.":
         lambda f, x, eps, a, s, w:
@@ -600,11 +648,25 @@ def _snr(alpha: Tensor, sigma: Tensor) -> Tensor:
     return (alpha / sigma) ** 2
 
 
+def _square_or_weight(case: Case, got: Tensor, want: Tensor) -> str | None:
+    """By what `_times` gives alike to examples 0, 1 and 2 of the images."""
+    if not case.label.startswith("images") or torch.isclose(got, want).any():
+        return None
+    times = (got / want).tolist()
+    if math.isclose(times[0], times[1], rel_tol=1e-3):
+        return f"the square is right, but its weight is not: in example 0 it is {times[0]:.4g} times the right one."
+    if math.isclose(times[0], times[2], rel_tol=1e-3):
+        return "the weight is right, but what it multiplies is not: one sum of (x - x_hat)^2 an example."
+    return None
+
+
 @step(
     lambda g: [
         *_times(g, "x x_hat", (3, 2, 2, 3)),
         extreme("very little noise", **_near(g)),
     ],
+    gradient="x_hat",
+    probe=_square_or_weight,
     passes="the square of the whole error, weighted by what the signal-to-noise ratio gains.",
 )
 def elbo_term(
@@ -642,6 +704,10 @@ def _weighed(weight: Callable[..., Tensor]) -> Callable:
     return lambda x, x_hat, *levels: weight(*levels) * _square(x, x_hat)
 
 
+def _with_snr(snr: Callable[[Tensor, Tensor], Tensor]) -> Callable:
+    return _weighed(lambda a_t, s_t, a_s, s_s: (snr(a_s, s_s) - snr(a_t, s_t)) / 2)
+
+
 elbo_term.wrong = {
     "the weight is missing: half of what the signal-to-noise ratio gains from t to s.":
         lambda x, x_hat, *levels: _square(x, x_hat) / 2,
@@ -650,15 +716,19 @@ elbo_term.wrong = {
         _weighed(lambda a_t, s_t, a_s, s_s: (_snr(a_t, s_t) - _snr(a_s, s_s)) / 2),
     "SNR(t) is missing: only what the ratio gains from t to s counts.":
         _weighed(lambda a_t, s_t, a_s, s_s: _snr(a_s, s_s) / 2),
-    "the signal-to-noise ratio is alpha^2 / sigma^2: yours is not squared.":
-        _weighed(lambda a_t, s_t, a_s, s_s: (a_s / s_s - a_t / s_t) / 2),
+    "SNR(s) is missing: only what the ratio gains from t to s counts.":
+        _weighed(lambda a_t, s_t, a_s, s_s: _snr(a_t, s_t) / 2),
+    "the factor 1/2 reaches SNR(s) alone: brackets around the difference.":
+        _weighed(lambda a_t, s_t, a_s, s_s: _snr(a_s, s_s) / 2 - _snr(a_t, s_t)),
     "each ratio is squared by itself, before the difference.":
         _weighed(lambda a_t, s_t, a_s, s_s: (a_s / s_s - a_t / s_t) ** 2 / 2),
-    "the signal-to-noise ratio is upside down: alpha^2 / sigma^2.":
-        _weighed(lambda a_t, s_t, a_s, s_s: ((s_s / a_s) ** 2 - (s_t / a_t) ** 2) / 2),
-    "alpha is missing in the signal-to-noise ratio.": _weighed(lambda a_t, s_t, a_s, s_s: (s_s**-2 - s_t**-2) / 2),
-    "you take the logarithm of the ratios: the difference is of SNR itself.":
-        _weighed(lambda a_t, s_t, a_s, s_s: (log(_snr(a_s, s_s)) - log(_snr(a_t, s_t))) / 2),
+    "the signal-to-noise ratio is alpha^2 / sigma^2: yours is not squared.": _with_snr(lambda a, s: a / s),
+    "alpha is not squared in your signal-to-noise ratio.": _with_snr(lambda a, s: a / s**2),
+    "sigma is not squared in your signal-to-noise ratio.": _with_snr(lambda a, s: a**2 / s),
+    "alpha is missing in the signal-to-noise ratio.": _with_snr(lambda a, s: s**-2),
+    "the signal-to-noise ratio is upside down: alpha^2 / sigma^2.": _with_snr(lambda a, s: (s / a) ** 2),
+    "you take 1 - alpha^2 for sigma^2: that is given.": _with_snr(lambda a, s: a**2 / (1 - a**2)),
+    "you take the logarithm of the ratios: the difference is of SNR.": _with_snr(lambda a, s: log(_snr(a, s))),
     "you average over the values: the KL of an example is the sum over all of them.":
         lambda x, x_hat, *levels: elbo_term.right(x, x_hat, *levels) / x[0].numel(),
     "you take the root of the sum of squares: the norm is squared.":
@@ -684,6 +754,7 @@ elbo_term.wrong = {
         extreme("an x_t that is far away for so little noise", **_step_of_time(
             g, 2, 3, names="x_t x_hat", sigma_s=_of(4e-6, 1e-5), sigma_t=_of(1e-5, 3e-5))),
     ],
+    probe=_factors(x_t=lambda x_t, *rest: x_t, x_hat=lambda x_t, x_hat, *rest: x_hat),
     passes="the noise that was found goes back in, as much of it as belongs to s.",
 )  # fmt: skip
 def ddim_step(
@@ -733,6 +804,8 @@ ddim_step.wrong = {
         _moved(lambda x_t, x, *levels: _of_x_t(*levels) * x_t + _of_x(*levels) * x),
     "x_t is only divided by alpha_t and multiplied by alpha_s: the noise must shrink to sigma_s.":
         _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s / a_t * x_t),
+    "you take x_hat for the noise: it is the guess of x.":
+        _moved(lambda x_t, x, a_t, s_t, a_s, s_s: a_s * (x_t - s_t * x) / a_t + s_s * x),
 }  # fmt: skip
 
 
@@ -753,9 +826,11 @@ def _to_guide(g: torch.Generator, weight: float, *shape: int) -> dict[str, Any]:
         hard("w = 1, where only it counts", **_to_guide(g, 1.0, 3, 2)),
         hard("w = 1/2 and a single point", **_to_guide(g, 0.5, 1, 3)),
         hard("w = 7.5", **_to_guide(g, 7.5, 2, 4)),
+        hard("an `untold` that returns x_t", **_to_guide(g, 2.0, 2, 3) | {"untold": lambda x_t, alpha, sigma: x_t}),
     ],
+    probe=_factors(told=lambda told, untold, w, *at: told(*at), untold=lambda told, untold, w, *at: untold(*at)),
     passes="from what is said without the label, w times the way to what is said with it.",
-)
+)  # fmt: skip
 def guided(
     told: Answer, untold: Answer, weight: float, x_t: Tensor, alpha: Tensor, sigma: Tensor
 ) -> Tensor:
@@ -771,7 +846,7 @@ def guided(
         ... )
         Traceback (most recent call last):
             ...
-        course.checking.core.Wrong: `untold` is missing: ...
+        course.checking.core.Wrong: `untold` is missing, ...
     """
     without = untold(x_t, alpha, sigma)
     return without + weight * (told(x_t, alpha, sigma) - without)
@@ -783,7 +858,7 @@ def _both(mix: Callable[..., Tensor]) -> Callable:
 
 
 guided.wrong = {
-    "`untold` is missing: go from there, w times the way to what `told` says.": _both(lambda a, b, w: w * a),
+    "`untold` is missing, or cancels: go from there, w times (told - untold).": _both(lambda a, b, w: w * a),
     "`told` and `untold` have changed places: w = 0 must forget the label.": _both(lambda a, b, w: a + w * (b - a)),
     "here w = 1 is the denoiser with the label; yours is that at w = 0, as Ho & Salimans count.":
         _both(lambda a, b, w: a + w * (a - b)),
@@ -951,6 +1026,23 @@ noisy_mixture.wrong = {
         _parts(lambda joint, pulls, w, v: (None, (joint.exp()[..., None] * pulls).sum(1))),
     "your score is not divided by the variance: (alpha mu - x_t) / v.":
         _parts(lambda joint, pulls, w, v: (None, (joint.softmax(1)[..., None] * pulls * v[..., None]).sum(1))),
+    "your variance has alpha, not its square.": _with_variance(lambda a, s, std: a * std**2 + s**2),
+    "you square the sum of two: square each, and add.": _with_variance(lambda a, s, std: (a * std + s) ** 2),
+    "the weights stand where their logarithms belong.": lambda *given: noisy_mixture.right(*given[:-1], exp(given[-1])),
+    "the normalising constant is missing: each of the D values pays log(2 pi v) / 2, also in the shares.":
+        _with_more(lambda v, d, square: d / 2 * (log(v) + LOG_2PI)),
+    "log(2 pi v) / 2 is counted once: each of the D values pays it.":
+        _with_more(lambda v, d, square: (d - 1) / 2 * (log(v) + LOG_2PI)),
+    "the factor 1/2 before log(2 pi v) is missing.": _with_more(lambda v, d, square: -d / 2 * (log(v) + LOG_2PI)),
+    "the square is divided by v^2: v is a variance.": _with_more(lambda v, d, square: square / (2 * v) * (1 - 1 / v)),
+    "the square is multiplied by v: brackets around 2 v.": _with_more(lambda v, d, square: square / 2 * (1 / v - v)),
+    "you add up logarithms: log p is a `logsumexp`.": _parts(lambda joint, pulls, w, v: (joint.sum(1), None)),
+    "your score is divided by the root of the variance: (alpha mu - x_t) / v.":
+        _parts(lambda joint, pulls, w, v: (None, (joint.softmax(1)[..., None] * pulls * v.sqrt()[..., None]).sum(1))),
+    "your score adds up all components: each counts with its probability given x_t, a `softmax`.":
+        _parts(lambda joint, pulls, w, v: (None, pulls.sum(1))),
+    "your shares add up to one over the batch: for each x_t they add up to one over the components.":
+        _parts(lambda joint, pulls, w, v: (None, (joint.softmax(0)[..., None] * pulls).sum(1))),
 }  # fmt: skip
 
 
@@ -979,13 +1071,14 @@ def _uneven(g: torch.Generator, k: int) -> Tensor:
     lambda g: [
         tame("4 points and 5 uneven steps", **_to_follow(g, 4, _uneven(g, 5))),
         tame("3 points and 7 uneven steps", **_to_follow(g, 3, _uneven(g, 7))),
+        hard("a u that is alike for all x", **_to_follow(g, 3, _uneven(g, 3)) | {"velocity": lambda x, t: 0 * x + t}),
         hard("a single step", **_to_follow(g, 3, _of(0.2, 0.9))),
         hard("a single point and even steps", **_to_follow(g, 1, linspace(0, 1, 5).to(_of(0)))),
         hard("times that fall", **_to_follow(g, 5, _uneven(g, 3).flip(0))),
         hard("a line that shrinks", **_to_follow(g, 4, _uneven(g, 4)) | {"velocity": lambda x, t: -2 * x}),
         extreme("points far away", **_to_follow(g, 3, _uneven(g, 4)) | {"x": 500 + 100 * normal(g, 3)}),
     ],
-    passes="Euler's steps, the density at their end, and the divergence along the way.",
+    passes="Euler's steps, the density at their end, and the derivative of u along the way.",
 )  # fmt: skip
 def flow_log_prob(velocity: Answer, x: Tensor, times: Tensor) -> Tensor:
     r"""Check `flow_log_prob(velocity, x, times)`: $\log p(x)$ by an ordinary differential equation, in Euler's steps.
@@ -1046,31 +1139,51 @@ def _heun(velocity: Answer, x: Tensor, times: Tensor, after: bool = False) -> Te
     return _log_normal(x) + integral
 
 
+def _timed(at_and_lengths: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Callable:
+    return lambda velocity, x, times: _total(velocity, x, *at_and_lengths(times))
+
+
 flow_log_prob.wrong = {
-    "the divergence is subtracted: log p(x) is the density at the end plus the integral of the divergence.":
+    "the derivative of u is subtracted: log p(x) is log N at the end plus the integral.":
         _other(add=lambda h, slope: -h * slope),
-    "the divergence is missing: where the way squeezes, the density changes.": _other(add=lambda h, slope: 0 * slope),
-    "the divergence is not multiplied by the length of the step.": _other(add=lambda h, slope: slope),
-    "this is the exact change of Euler's map, log |1 + h v'|: asked is its first term, h v'.":
+    "the integral is missing: add h du/dx in each step, for where the flow squeezes, the density changes.":
+        _other(add=lambda h, slope: 0 * slope),
+    "the derivative of u is not multiplied by the length of the step.": _other(add=lambda h, slope: slope),
+    "this is the exact change of Euler's map, log |1 + h du/dx|: asked is its first term, h du/dx.":
         _other(add=lambda h, slope: log((1 + h * slope).abs())),
-    "the divergences of all points are added up: each point has its own.":
+    "the derivatives of all points are added up: each point has its own.":
         _other(add=lambda h, slope: h * slope.sum().expand_as(slope)),
     "the density at the end is missing: add log N(x(1); 0, 1).": _other(density=lambda end, start: 0 * end),
     "you take the density of N(0, 1) at x itself: take it where the way ends.":
         _other(density=lambda end, start: _log_normal(start)),
     "the constant of the density at the end is missing: - log(2 pi) / 2.":
         _other(density=lambda end, start: -end.square() / 2),
-    "x does not move: x + h v.": _other(move=lambda x, h, v: x),
-    "x moves by v, not by h v.": _other(move=lambda x, h, v: x + v),
-    "the way leads from the last time to the first: x is at times[0].":
+    "x does not move: it becomes x + h u.": _other(move=lambda x, h, v: x),
+    "x moves by u, not by h u.": _other(move=lambda x, h, v: x + v),
+    "you begin at the last time: x is where the flow is at times[0].":
         lambda velocity, x, times: flow_log_prob.right(velocity, x, times.flip(0)),
-    "each step asks at the time where it ends: Euler's asks where it begins.":
-        lambda velocity, x, times: _total(velocity, x, times[1:], times.diff()),
+    "each step asks for u where it ends: Euler's asks where it begins.": _timed(lambda t: (t[1:], t.diff())),
+    "each step asks for u at its middle: Euler's where it begins.": _timed(lambda t: ((t[:-1] + t[1:]) / 2, t.diff())),
+    "you ask for u at h: ask at the time where the step begins.": _timed(lambda t: (t.diff(), t.diff())),
+    "h has the wrong sign: it is the next time minus this one.": _timed(lambda t: (t[:-1], -t.diff())),
+    "1/K is the length of even steps from 0 to 1: h is the next time minus this one.":
+        _timed(lambda t: (t[:-1], 0 * t[1:] + 1 / (len(t) - 1))),
     "the last step is missing: K + 1 times make K steps.":
         lambda velocity, x, times: flow_log_prob.right(velocity, x, times[:-1]),
-    "the divergence is taken after x has moved: take it where v is.":
+    "the derivative is taken after x has moved: take it where u is.":
         lambda velocity, x, times: _heun(velocity, x, times, after=True),
     "these are Heun's steps, and better ones: here Euler's are asked, one slope a step.": _heun,
     "all steps have the same length: each has its own, the next time minus this one.":
-        lambda velocity, x, times: _total(velocity, x, times[:-1], times.diff() * 0 + times.diff().mean()),
+        _timed(lambda t: (t[:-1], t.diff() * 0 + t.diff().mean())),
+    "you differentiate the mean of u, which is too small n times: its sum.":
+        _other(add=lambda h, slope: h * slope / len(slope)),
+    "you add h u to the integral: add h du/dx.":
+        _other(add=lambda h, slope: 0 * slope, density=lambda end, start: _log_normal(end) + end - start),
+    "only the last step is in your integral: add up all of them.": lambda velocity, x, times: (
+        flow_log_prob.right(velocity, x, times) - _other(density=lambda end, start: 0 * end)(velocity, x, times[:-1])),
+    "the first step is missing: K + 1 times make K steps.":
+        lambda velocity, x, times: flow_log_prob.right(velocity, x, times[1:]),
+    "x moves against u: it becomes x + h u.": _other(move=lambda x, h, v: x - h * v),
+    "the half is missing in log N: - x^2 / 2.": _other(density=lambda end, start: -end.square() - LOG_2PI / 2),
+    "you add the density at the end: its logarithm.": _other(density=lambda end, start: exp(_log_normal(end))),
 }  # fmt: skip

@@ -49,8 +49,8 @@ torch.manual_seed(0);
 # $$x_t = \alpha_t x + \sigma_t \epsilon, \qquad \epsilon \sim \mathcal N(0, I).$$
 #
 # $\alpha_t$ says how much of the example is left, and $\sigma_t$ is the standard deviation of the noise. A **schedule** gives
-# both for every time from 0 to 1. In training each example of a batch has a time of its own, so it has its own
-# $\alpha$ and $\sigma$.
+# both for every time from 0 to 1; the pair is the **noise level**. In training each example of a batch has a time of its own, so
+# it has its own $\alpha$ and $\sigma$.
 #
 # **Write** `noisy(x, eps, alpha, sigma)`, with examples x and noise eps of one shape (B, ...), and alpha and sigma
 # (B,). The examples may be points (B, D), images (B, C, H, W), or anything else. Do not assume that
@@ -129,8 +129,8 @@ print(f"at t = 1 the standard deviation is 1 within 0.1: {abs(panels['t = 1.0'].
 # $$\text{mean} = \frac{\alpha_{t|s}\, \sigma_s^2}{\sigma_t^2}\, x_t + \frac{\alpha_s\, \sigma_{t|s}^2}{\sigma_t^2}\, x,
 # \qquad \text{standard deviation} = \frac{\sigma_{t|s}\, \sigma_s}{\sigma_t}.$$
 #
-# **Write** `posterior(x_t, x, alpha_t, sigma_t, alpha_s, sigma_s)`, with x_t and x (B, ...), and the four levels (B,).
-# It returns the mean (B, ...), and the standard deviation (B,). The formulas hold for every schedule, also where
+# **Write** `posterior(x_t, x, alpha_t, sigma_t, alpha_s, sigma_s)`, with x_t and x (B, ...), and the levels of both
+# times, (B,) each. It returns the mean (B, ...), and the standard deviation (B,). The formulas hold for every schedule, also where
 # $\alpha^2 + \sigma^2$ is not 1. And they hold at both ends: $\alpha_t$ or $\sigma_s$ may be 0, so divide by neither.
 #
 # <details><summary>Hint</summary>
@@ -430,7 +430,7 @@ for name in ("nearest", "linear"):
 # the denoiser does not know (Kingma et al., 2021, arXiv:2107.00630).
 #
 # **Write** `elbo_term(x, x_hat, alpha_t, sigma_t, alpha_s, sigma_s)`, with x and x_hat (B, ...), and the levels (B,). It
-# returns the KL of each example, (B,), in nats.
+# returns the KL of each example, (B,), in nats. A denoiser can be trained on it, so a gradient must reach x_hat.
 #
 # <details><summary>Hint</summary>
 #
@@ -636,12 +636,12 @@ for name, drawn in panels.items():
 # step 3, never leave log-space.
 #
 # **Write** `noisy_mixture(x_t, alpha, sigma, means, stds, weights)`, with x_t (B, D), alpha and sigma (B,), means (N, D), stds
-# and weights (N,); the weights are positive and add up to one. It returns two tensors: $\log p_t(x_t)$, (B,), and the
+# and weights (N,); the weights are positive and add up to one, and $v_i$ is never 0. It returns two tensors: $\log p_t(x_t)$, (B,), and the
 # score, (B, D). The next step differentiates the score, so a gradient must pass through both.
 #
 # <details><summary>Hint</summary>
 #
-# Make one table first, (B, N): the logarithm of $w_i$ times the density of component i. Its `logsumexp` is the first result, its
+# Make one table first, (B, N): $\log w_i$ plus the log density of component i. Its `logsumexp` is the first result, its
 # `softmax` the shares in the second.
 #
 # </details>
@@ -706,14 +706,14 @@ plots.show_points({"data": eight.sample(1000), "drawn, best denoiser": draw(by_t
 #
 # $$\log p(x) = \log \mathcal N(x(1); 0, 1) + \int_0^1 \frac{\partial u}{\partial x}(x(t), t)\, dt.$$
 #
-# Euler's method takes the slope at the beginning of each step, for the point and for the integral $I$, which starts at 0. With
-# $h_k = t_{k+1} - t_k$,
+# Euler's method takes $u$ and its derivative at the beginning of each step, and goes on as if they stayed the same. With
+# $h_k = t_{k+1} - t_k$, and $I$ for the integral, which starts at 0,
 #
 # $$x_{k+1} = x_k + h_k\, u(x_k, t_k), \qquad I_{k+1} = I_k + h_k\, \frac{\partial u}{\partial x}(x_k, t_k).$$
 #
 # **Write** `flow_log_prob(velocity, x, times)`. `velocity` maps n points (n,) and one time to $u$ (n,), each point by itself;
-# x is (n,), times (K + 1,), which need not be evenly spaced. The result is (n,), in nats: the density at the end, and what
-# the way has added.
+# x is (n,), times (K + 1,), which need not be evenly spaced, and may fall. The result is (n,), in nats:
+# $\log \mathcal N(x_K; 0, 1) + I_K$.
 #
 # <details><summary>Hint</summary>
 #

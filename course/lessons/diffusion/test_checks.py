@@ -153,11 +153,14 @@ bank.wrong("noisy", {
     "right for 4 images .* series of three axes":
         lambda x, eps, a, s: noisy(x, eps, a, s) * (1 + (x.ndim == 3)),
     "half precision": lambda x, eps, a, s: noisy(x, eps, a, s).half(),
+    "factor of `x` is .*, and the factor of `eps` is": lambda x, eps, a, s: noisy(eps, -x, a, s),
+    "is not one number an example": lambda x, eps, a, s: noisy(x.clamp(-1, 1), eps, a, s),
 })  # fmt: skip
 bank.wrong("posterior", {
     "sigma_s = 0.* NaN": lambda *given: (posterior(*given)[0] + each(0 / given[5], given[0]), posterior(*given)[1]),
     "an axis of length 1": lambda *given: (posterior(*given)[0], each(posterior(*given)[1], given[0])),
     "another order": lambda *given: posterior(*given)[::-1],
+    "factor of `x` is .* other is right": lambda y, x, *at: (posterior(y, 2 * x, *at)[0], posterior(y, x, *at)[1]),
     "very little noise .* small number": lambda x_t, x, a_t, s_t, a_s, s_s:
         posterior(x_t, x, a_t, (s_t**2 + 1e-8).sqrt(), a_s, s_s),
 })  # fmt: skip
@@ -185,6 +188,9 @@ bank.wrong("denoising_loss", {
     "minus": lambda *given: -denoising_loss(*given),
 })  # fmt: skip
 bank.wrong("elbo_term", {
+    "no gradient reaches `x_hat`": torch.no_grad()(elbo_term),
+    "square is right, but its weight is not": lambda x, x_hat, a_t, *rest: elbo_term(x, x_hat, a_t / 2, *rest),
+    "the weight is right": lambda x, x_hat, *at: elbo_term(x, x_hat, *at) * (x - x_hat).flatten(1).norm(dim=1),
     "bits where nats": lambda *given: elbo_term(*given) / math.log(2),
     "little noise .* small number": lambda x, x_hat, a_t, s_t, a_s, s_s:
         (a_s**2 / (s_s**2 + 1e-8) - a_t**2 / (s_t**2 + 1e-8)) / 2 * (x - x_hat).square().flatten(1).sum(1),
@@ -195,6 +201,7 @@ bank.wrong("ddim_step", {
     "far away .* small number": lambda x_t, x, a_t, s_t, *rest: ddim_step(x_t, x, a_t, s_t + 1e-7, *rest),
 })  # fmt: skip
 bank.wrong("guided", {
+    "changes its argument `x_t`": lambda told, untold, w, *at: untold(*at).add_(w * (told(*at) - untold(*at))),
     "right for 3 images .* w = 0": lambda told, untold, w, *at: guided(told, untold, w or 1.0, *at),
     "level of shape": lambda told, untold, w, x_t, a, s: guided(told, untold, w, x_t, each(a, x_t), each(s, x_t)),
 })  # fmt: skip
