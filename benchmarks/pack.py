@@ -32,6 +32,7 @@ from genlib.adversarial import GAN
 from genlib.autoregressive import PixelModel
 from genlib.data import ImageSet, load
 from genlib.data.folders import whole_file
+from genlib.diffusion import Diffusion
 from genlib.metrics import bits_per_dim, train_classifier
 from genlib.pretrained import Card, Measured
 from genlib.surface import n_classes_of
@@ -54,6 +55,8 @@ PROBES = 100  # images or codes on which the rounded model is compared with the 
 # the point, and a screen shows 256 grey levels
 NATS, GREY = 0.05, 0.5 / 255
 CODES = (1, 50, 5000)  # of a VAE's bound: its ELBO, and the numbers of Burda et al. (2016), table 1
+STEPS, IMAGES = 100, 500  # of a diffusion's bound, which takes a pass a step
+UPPER = "upper bound on the negative log-likelihood"
 BEFORE = "measured before the weights were rounded"
 SAMPLES = 1000  # as `python -m genlib evaluate` takes
 LARGEST = 3_000_000  # bytes of one file of weights
@@ -85,12 +88,15 @@ def with_weights(model: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
 
 @torch.no_grad()
 def outputs(model: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
-    """What a model computes, as numbers to compare: nats of images, or grey values drawn from one noise."""
+    """What a model computes, as numbers to compare: nats of images, or grey values made from one noise."""
     torch.manual_seed(0)
     if isinstance(model, PixelModel):
         return torch.cat([model.log_prob(part, y=labels) for part, labels in _parts(x, y)])
     if isinstance(model, VAE):
         return model.elbo(x, y=y)
+    if isinstance(model, Diffusion):
+        t = torch.arange(len(x)) / len(x)
+        return (model.denoise(model.noisy(2 * x - 1, t), t, y=y) + 1) / 2
     assert isinstance(model, GAN)
     return model.generate(model.noise(len(x)), y=y)
 
@@ -126,9 +132,9 @@ def half_precision(
     Raises:
         RunError: either changes more than is allowed, or a weight is not a number.
     """
-    if not isinstance(model, PixelModel | VAE | GAN):
+    if not isinstance(model, PixelModel | VAE | GAN | Diffusion):
         raise RunError(
-            f"{type(model).__name__} cannot be packed: pack a pixel model, a VAE or a GAN"
+            f"{type(model).__name__} cannot be packed: pack a pixel model, a VAE, a GAN or a diffusion"
         )
     weights = model.state_dict()
     broken = [k for k, w in weights.items() if not w.isfinite().all()]
@@ -143,7 +149,7 @@ def half_precision(
             after = outputs(with_weights(model, half), x, y)
             change[str(dtype).removeprefix("torch.")] = (after - before).abs()
     dtype, least = min(change.items(), key=lambda item: item[1].mean().item())
-    nats = not isinstance(model, GAN)
+    nats = isinstance(model, PixelModel | VAE)
     allowed, value = NATS if nats else GREY, least.mean().item()
     if not value <= allowed:  # a NaN is refused too
         raise RunError(
@@ -156,7 +162,8 @@ def half_precision(
         f"nats that the {'log-likelihood' if isinstance(model, PixelModel) else 'ELBO'} of {len(x)} "
         f"{of} changes by, on average (at most {least.max():.2g}; {NATS} is allowed)"
         if nats
-        else f"that a grey value between 0 and 1 changes by, on average over {len(x)} samples "
+        else f"that a grey value between 0 and 1 changes by, on average over {len(x)} "
+        f"{'samples' if isinstance(model, GAN) else 'noisy images that it denoises'} "
         f"(at most {least.max():.2g}; {GREY:.2g} is allowed)"
     )
     half = rounded(weights, getattr(torch, dtype))
@@ -189,12 +196,15 @@ def measured(
         words = {
             "exact": ("nats", "exact negative log-likelihood, nats an image"),
             **{measure.bound_name(k): (bound_name(k), bound_words(k)) for k in codes},
+            measure.in_steps(STEPS): ("elbo", f"{UPPER} (ELBO, {STEPS} steps), nats an image"),
         }
-        for name, nats in measure.likelihood(model, train, test, codes).items():
+        likelihoods = measure.likelihood(model, train, scored(model, test), codes, STEPS)
+        for name, nats in likelihoods.items():
             about = ("independent_pixels", "independent pixels, for comparison: nats an image")
             key, how = words.get(name, about)
             metrics[key] = Measured(nats.value, nats.error, f"{how}, {where}")
-            if key == "nats" and nats.error is not None:
+            in_bits = key == ("elbo" if isinstance(model, Diffusion) else "nats")
+            if in_bits and nats.error is not None:
                 bits = [float(bits_per_dim(-v, test.shape)) for v in (nats.value, nats.error)]
                 how = f"the same in bits a dimension, {where}"
                 metrics["bits_per_dim"] = Measured(*bits, how)
@@ -280,7 +290,7 @@ def bound_name(k: int) -> str:
 
 def bound_words(k: int) -> str:
     how = "ELBO, 1 code an image" if k == 1 else f"importance bound, {k} codes an image"
-    return f"upper bound on the negative log-likelihood ({how}), nats an image"
+    return f"{UPPER} ({how}), nats an image"
 
 
 # ---------------------------------------------------------------- packing
@@ -352,7 +362,8 @@ def pack(
     half = with_weights(model, weights)
     metrics = from_results(figures)
     if data:
-        metrics |= measured(half, *data, describe(config, data[1]), codes, n)
+        where = describe(config, data[1], len(scored(model, data[1])))
+        metrics |= measured(half, *data, where, codes, n)
     if not metrics:
         raise RunError(
             f"nothing is known of how good it is: let GENLIB_DATA name the folder of {config.data}, "
@@ -439,10 +450,16 @@ def _mb(size: int) -> str:
 # ---------------------------------------------------------------- the card
 
 
-def describe(config: Config, test: ImageSet) -> str:
-    """The test images, in words."""
+def scored(model: nn.Module, test: ImageSet) -> ImageSet:
+    """The test images whose likelihood is measured: all, but of a diffusion's at most the first 500."""
+    return test[:IMAGES] if isinstance(model, Diffusion) else test
+
+
+def describe(config: Config, test: ImageSet, n: int) -> str:
+    """The first n test images, in words."""
+    which = f"all {n:,}" if n == len(test) else f"the first {n:,} of {len(test):,}"
     binary = " binarised once from seed 0" if config.binary else ""
-    return f"on all {len(test):,} test images of {config.data}{binary}"
+    return f"on {which} test images of {config.data}{binary}"
 
 
 DATA = {
@@ -466,6 +483,9 @@ image heeds only what comes before in raster order (lesson PixelCNN).""",
 blur (lesson VAE); its codes have no meaning of their own.""",
     GAN: """It has no likelihood and no encoder. What it leaves out of the data cannot be seen in its
 samples, and its scores are those of one small judge (lesson GAN architectures).""",
+    Diffusion: """What it gives of the likelihood is a bound, of one draw an image. A sample takes a pass a step,
+a hundred unless told otherwise; with guidance above 1 it obeys its label more and varies less, and follows no
+distribution that one could write down (lesson Diffusion).""",
 }
 LICENCES = """The weights and the code that made them are under the MIT licence of this course (LICENSE).{terms}"""
 TERMS = {"mnist": " MNIST's own terms apply to its images, none of which is here."}
@@ -489,7 +509,8 @@ def card_text(about: Card) -> str:
         f"| `{name}` | {figure} | {figure.how} |" for name, figure in about.metrics.items()
     )
     options = ", ".join(f"{k}={v}" for k, v in about.options.items())
-    draw = "model.sample(16)" if not labels else "model.sample(10, torch.arange(10))"
+    draw = "model.sample(16)" if not labels else "model.sample(10, y=torch.arange(10))"
+    needed = "import torch\n\n" * bool(labels) + "from genlib import pretrained"
     paragraphs = [
         f"# {about.name}",
         f"{about.what}. {about.parameters:,} parameters, for images of {channels} x {height} x {width} "
@@ -498,7 +519,7 @@ def card_text(about: Card) -> str:
         f"The weights are stored as {about.dtype} ({_mb(about.size)}) and computed with as float32. "
         f"Rounding them: {about.rounding.value:.2g} {about.rounding.how}. SHA-256 `{about.sha256}`.",
         "## How to load it",
-        f'```python\nfrom genlib import pretrained\n\nmodel = pretrained.load("{about.name}")\nx = {draw}\n```',
+        f'```python\n{needed}\n\nmodel = pretrained.load("{about.name}")\nx = {draw}\n```',
         f'Nothing is downloaded. `pretrained.card("{about.name}")` gives the metadata on this page.',
         "## Data",
         DATA.get(about.data, f"`genlib.data.load({about.data!r})`."),
@@ -544,6 +565,8 @@ def headline(about: Card) -> str:
     bounds = [name for name in about.metrics if name.startswith(("elbo", "bound_"))]
     if "nats" in about.metrics:
         return f"{about.metrics['nats']} nats an image"
+    if "bits_per_dim" in about.metrics:
+        return f"at most {about.metrics['bits_per_dim']} bits a dimension"
     if bounds:
         return f"at most {about.metrics[bounds[-1]]} nats an image"
     return (
