@@ -367,8 +367,8 @@ def _plus(
             what = _form_of([sign * x for x in means], cases, form)
             if what:
                 return f"{words.format(what)} is {more} your result."
-    if all(abs(x - means[0]) < 1e-4 * (1 + abs(x)) for x in means):
-        size = abs(means[0])
+    size = abs(means[0])
+    if size > 1e-3 and all(abs(x - means[0]) < 1e-4 * (1 + abs(x)) for x in means):
         known = [
             (half, "log(2 pi)/2"),
             (2 * half, "log(2 pi)"),
