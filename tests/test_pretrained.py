@@ -174,7 +174,7 @@ def test_importing_genlib_alone_imports_no_torch():
 
 def test_an_unknown_name_is_answered_with_all_there_are_and_the_nearest(packed):
     with pytest.raises(
-        ValueError, match="there are gan-digits, .*did you mean 'gated_pixelcnn-digits'"
+        ValueError, match="there are diffusion-digits, .*did you mean 'gated_pixelcnn-digits'"
     ):
         pretrained.load("gatedpixelcnn-digits", packed)
 

@@ -459,12 +459,16 @@ print(f"and the best linear one, fitted to the training images, by 10 %:        
 # [lesson {{vae}}]({{vae}}_vae.ipynb) splits into terms that we can compute (Kingma et al., 2021). With $T$ steps,
 #
 # <!-- board -->
-# $$-\log p(x) \le \underbrace{KL(q(x_1 \mid x)\, \|\, N(0, I))}_{\text{prior}}
-# + \underbrace{\mathbb{E}[-\log p(x \mid x_0)]}_{\text{decoder}} + \sum_{i=1}^{T} KL_i,$$
+# $$-\log p(x) \le L_1 + L_0 + \sum_{i=1}^{T} KL_i.$$
+#
+# $L_1 = KL(q(x_1 \mid x)\, \|\, N(0, I))$ is the **prior** term, $L_0 = \mathbb{E}[-\log p(x \mid x_0)]$ that of the **decoder**, and with $s = (i - 1) / T$ and $t = i / T$
 #
 # <!-- board -->
-# $$KL_i = \tfrac12 \big(e^{\lambda_s} - e^{\lambda_t}\big)\, \mathbb{E}\,\|x - \hat x(x_t)\|^2,
-# \qquad s = \tfrac{i - 1}{T},\; t = \tfrac{i}{T}.$$
+# $$KL_i = \tfrac12 \big(e^{\lambda_s} - e^{\lambda_t}\big)\, \mathbb{E}\,\|x - \hat x(x_t)\|^2.$$
+#
+# <!-- board
+# **Prior** $L_1 = KL(q(x_1 \mid x)\, \|\, N(0, I))$, **decoder** $L_0 = \mathbb{E}[-\log p(x \mid x_0)]$.
+# -->
 #
 # $KL_i$ is the KL between two Gaussians of equal variance: $q(x_s \mid x_t, x)$, and the model's, which has
 # $\hat x$ in place of $x$. So a term of the bound **is** a denoising error with a weight. The decoder learns nothing: a pixel takes
