@@ -33,7 +33,7 @@ from genlib.autoregressive import PixelModel
 from genlib.data import ImageSet, load
 from genlib.data.folders import whole_file
 from genlib.diffusion import Diffusion
-from genlib.metrics import bits_per_dim, train_classifier
+from genlib.metrics import FeatureClassifier, bits_per_dim, frechet_distance, train_classifier
 from genlib.pretrained import Card, Measured
 from genlib.surface import n_classes_of
 from genlib.train import (
@@ -222,7 +222,23 @@ def measured(
             right = (judge.predict(images) == y).double()
             how = f"what that classifier sees of labels: the share of {n:,} {whose}"
             metrics[name] = Measured(*measure.mean_and_error(right), how)
+        metrics["real_frechet_same_labels"] = same_labels(judge, train, test[:n])
     return metrics
+
+
+def same_labels(judge: FeatureClassifier, train: ImageSet, test: ImageSet) -> Measured:
+    """How far training images are that have the labels of the test images, as the samples have.
+
+    Images whose labels are in other proportions are farther, and would flatter the samples.
+    """
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    rows = torch.empty_like(test.labels)
+    for label in test.labels.unique():
+        here = test.labels == label
+        rows[here] = order[train.labels[order] == label][: int(here.sum())]
+    real, same = (judge.features(images.floats()) for images in (test, train[rows]))
+    how = "Fréchet distance, of as many training images with the labels of the test images, as the samples have"
+    return Measured(frechet_distance(real, same), None, how)
 
 
 def of_samples(found: dict[str, dict[str, float]], n: str, where: str) -> dict[str, Measured]:
