@@ -82,7 +82,7 @@ made = {
     "GatedPixelCNN": pixel_model.sample(10),
 }
 plots.show_rows(made, size=0.9)
-for name in pretrained.names():
+for name in ("gan-mnist", "gated_pixelcnn-mnist", "vae-mnist"):
     print(f"{pretrained.card(name).parameters:>9,} numbers learnt: {pretrained.card(name).what}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
