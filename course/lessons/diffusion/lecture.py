@@ -309,7 +309,8 @@ def errors(model, x, best, times, fit_on, size=4000):
 times = torch.linspace(0.02, 0.98, 13)
 x_ring = ring.sample(20_000).to(DEVICE)
 network, ideal, linear = errors(
-    points, x_ring, lambda x_t, a, s: ideal_denoiser(x_t, alpha=a, sigma=s, data=ring.means, std=ring.std), times, x_ring
+    points, x_ring, lambda x_t, a, s: ideal_denoiser(x_t, alpha=a, sigma=s, data=ring.means, std=ring.std),
+    times, fit_on=x_ring,
 )
 plots.show_curves({"linear": linear, "network": network, "ideal": ideal}, x=times, xlabel="time t",
                   ylabel="squared error of v")
@@ -441,7 +442,7 @@ def remembers(x_t, alpha, sigma):
 
 curves = {}
 for name, x in {"training": everything, "test": x_test}.items():
-    network, ideal, linear = errors(model, x, remembers, times, everything, size=1000)
+    network, ideal, linear = errors(model, x, remembers, times, fit_on=everything, size=1000)
     curves |= {f"network, {name} images": network, f"ideal of training set, {name} images": ideal}
 plots.show_curves(curves | {"linear, test images": linear}, x=times, xlabel="time t", ylabel="squared error of v")
 on_train, on_test = (curves[f"network, {x} images"].mean() for x in ("training", "test"))
@@ -532,7 +533,8 @@ with torch.no_grad():
 apart = -independent_pixels(train).log_prob(test.images[:120].long()).flatten(1).sum(dim=1) / per_bit
 
 # %% board="values" tags=["nbval-ignore-output"]
-for name, term in {**terms, "diffusion, bound": bound, "VAE, bound": by_vae, "PixelCNN, exact": exact, "independent pixels": apart}.items():
+others = {"VAE, bound": by_vae, "PixelCNN, exact": exact, "independent pixels": apart}
+for name, term in (terms | {"diffusion, bound": bound} | others).items():
     print(f"{name:<20} {term.mean():.3f} +- {term.std() / len(term) ** 0.5:.3f} bits a pixel")
 
 # %%
@@ -621,8 +623,9 @@ print(f"from 9 costs at least 10 nats more than from 6.5:    {nats['log SNR from
 print(f"from 3 costs at least 5 nats less:                   {nats['log SNR from 3'] < nats['cosine, 6.5, v'] - 5}")
 print(f"and only that one is below uniform noise:            "
       f"{[name for name in nats if nats[name] < 16 * math.log(2)] == ['log SNR from 3']}")
-print(f"a straight log SNR draws fewer bars by 0.1:          {correct['cosine, 6.5, v'] > correct['straight log SNR'] + 0.1}")
-print(f"the bound's weights draw fewer bars than those of v: {correct['cosine, 6.5, v'] > correct['weights of the bound'] + 0.1}")
+basis = correct["cosine, 6.5, v"]
+print(f"a straight log SNR draws fewer bars by 0.1:          {basis > correct['straight log SNR'] + 0.1}")
+print(f"the weights of the bound too:                        {basis > correct['weights of the bound'] + 0.1}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Drawing: how many steps?
