@@ -1004,7 +1004,9 @@ Leaves = Mapping[str, AbstractSet[str]]
 
 COURSE = {
     "tractable": {"log_prob", "loss", "sample"},
+    "ode": {"log_prob", "loss", "sample", "velocity"},
     "variational": {"elbo", "likelihood", "loss", "posterior", "prior", "reconstruct", "sample"},
+    "steps": {"denoise", "elbo", "loss", "sample", "score"},
     "energy": {"free_energy", "gibbs", "log_partition", "log_prob", "loss", "sample"},
     "chain": {"loss", "sample", "chain"},
     "direct": {"discriminator_loss", "generate", "generator_loss", "sample"},

@@ -178,7 +178,7 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 #
 # <!-- slide: Seven leaves, and the models of this course -->
 
-# %% board="figure" alt="A tree from generative models to seven leaves: tractable, tractable by an ODE, variational, variational in steps and Markov chain under explicit density, Markov chain and direct under implicit density. Each leaf lists its classes, what it knows of p(x) and how it samples. The autoencoder is on no leaf."
+# %% board="figure" alt="A tree from generative models to seven leaves: tractable, tractable by an ODE, variational, variational in steps and Markov chain under explicit density, Markov chain and direct under implicit density. Each lists its classes, what it knows of p(x) and how it samples. The autoencoder is on no leaf."
 classes = {kind.__name__: kind for leaf in leaves() for kind in leaf.classes}
 figures.show_tree(classes | {"Autoencoder": Autoencoder})
 
