@@ -33,6 +33,8 @@ from genlib.autoregressive import PixelModel
 from genlib.data import ImageSet, load
 from genlib.data.folders import whole_file
 from genlib.diffusion import Diffusion
+from genlib.flow_matching import FlowMatching
+from genlib.from_noise import FromNoise
 from genlib.metrics import FeatureClassifier, bits_per_dim, frechet_distance, train_classifier
 from genlib.pretrained import Card, Measured
 from genlib.surface import n_classes_of
@@ -97,6 +99,10 @@ def outputs(model: nn.Module, x: Tensor, y: Tensor | None) -> Tensor:
     if isinstance(model, Diffusion):
         t = torch.arange(len(x)) / len(x)
         return (model.denoise(model.noisy(2 * x - 1, t), t, y=y) + 1) / 2
+    if isinstance(model, FlowMatching):
+        t = torch.arange(len(x)) / len(x)
+        x_t, _ = model.path.at(2 * x - 1, torch.randn_like(x), t)
+        return (model.path.ends(x_t, model.velocity(x_t, t, y=y), t)[0] + 1) / 2
     assert isinstance(model, GAN)
     return model.generate(model.noise(len(x)), y=y)
 
@@ -132,9 +138,9 @@ def half_precision(
     Raises:
         RunError: either changes more than is allowed, or a weight is not a number.
     """
-    if not isinstance(model, PixelModel | VAE | GAN | Diffusion):
+    if not isinstance(model, PixelModel | VAE | GAN | FromNoise):
         raise RunError(
-            f"{type(model).__name__} cannot be packed: pack a pixel model, a VAE, a GAN or a diffusion"
+            f"{type(model).__name__} cannot be packed: pack a pixel model, a VAE, a GAN, a diffusion or a flow"
         )
     weights = model.state_dict()
     broken = [k for k, w in weights.items() if not w.isfinite().all()]
@@ -191,7 +197,7 @@ def measured(
         n: samples to compare with as many test images.
     """
     metrics: dict[str, Measured] = {}
-    if not isinstance(model, GAN):
+    if not isinstance(model, GAN | FlowMatching):
         torch.manual_seed(0)
         words = {
             "exact": ("nats", "exact negative log-likelihood, nats an image"),
@@ -502,6 +508,9 @@ samples, and its scores are those of one small judge (lesson GAN architectures).
     Diffusion: """What it gives of the likelihood is a bound, of one draw an image. A sample takes a pass a step,
 a hundred unless told otherwise; with guidance above 1 it obeys its label more and varies less, and follows no
 distribution that one could write down (lesson Diffusion).""",
+    FlowMatching: """It has no likelihood of images this large. A sample takes a hundred passes unless told otherwise
+(50 steps of Heun's method); with guidance above 1 it obeys its label more and varies less, and follows no
+distribution that one could write down (lesson Flow matching).""",
 }
 LICENCES = """The weights and the code that made them are under the MIT licence of this course (LICENSE).{terms}"""
 TERMS = {"mnist": " MNIST's own terms apply to its images, none of which is here."}

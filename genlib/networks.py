@@ -1,6 +1,7 @@
 """Networks that read a noisy example and a time, which diffusion and flow matching both train."""
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,9 +21,11 @@ class TimeEmbedding(nn.Module):
     Args:
         dim: of the vectors, even.
         n_classes: number of labels, 0 for none. Label `n_classes` stands for "not told".
+        times: how many times there are for each example.
+        highest: of the frequencies; the derivative by t is of this size.
 
     Shapes:
-        t (B,), y (B,) -> (B, dim)
+        t (B,), or (B, times) for more than one, y (B,) -> (B, dim)
 
     Example:
         >>> TimeEmbedding(16)(torch.rand(5)).shape
@@ -31,17 +34,17 @@ class TimeEmbedding(nn.Module):
 
     frequency: Tensor
 
-    def __init__(self, dim: int, *, n_classes: int = 0):
+    def __init__(self, dim: int, *, n_classes: int = 0, times: int = 1, highest: float = 1000.0):
         super().__init__()
         if dim < 2 or dim % 2:
             raise ValueError(f"dim must be even and positive, not {dim}")
-        self.register_buffer("frequency", torch.logspace(0, 3, dim // 2), persistent=False)
-        self.mlp = nn.Sequential(nn.Linear(dim, dim), nn.SiLU(), nn.Linear(dim, dim))
+        self.register_buffer("frequency", torch.logspace(0, math.log10(highest), dim // 2), False)
+        self.mlp = nn.Sequential(nn.Linear(times * dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.labels = nn.Embedding(n_classes + 1, dim) if n_classes else None
 
     def forward(self, t: Tensor, y: Tensor | None = None) -> Tensor:
-        angle = t[:, None] * self.frequency
-        h = self.mlp(torch.cat([angle.cos(), angle.sin()], dim=1))
+        angle = t[..., None] * self.frequency
+        h = self.mlp(torch.cat([angle.cos(), angle.sin()], dim=-1).flatten(1))
         return h if y is None or self.labels is None else h + self.labels(y)
 
 
@@ -53,6 +56,7 @@ class TimeMLP(nn.Module):
         hidden_dim: units of each hidden layer, even.
         depth: hidden layers.
         n_classes: number of labels, 0 for none.
+        time: `times` and `highest` of its `TimeEmbedding`.
 
     Shapes:
         x (B, *shape), t (B,) in [0, 1], y (B,) -> (B, *shape)
@@ -66,13 +70,19 @@ class TimeMLP(nn.Module):
     """
 
     def __init__(
-        self, shape: tuple[int, ...], *, hidden_dim: int = 128, depth: int = 3, n_classes: int = 0
+        self,
+        shape: tuple[int, ...],
+        *,
+        hidden_dim: int = 128,
+        depth: int = 3,
+        n_classes: int = 0,
+        **time: Any,
     ):
         super().__init__()
         at_least_one("depth", depth)
         self.n_classes = n_classes
         size = math.prod(shape)
-        self.embed = TimeEmbedding(hidden_dim, n_classes=n_classes)
+        self.embed = TimeEmbedding(hidden_dim, n_classes=n_classes, **time)
         self.first = nn.Linear(size, hidden_dim)
         self.hidden = nn.ModuleList(nn.Linear(hidden_dim, hidden_dim) for _ in range(depth - 1))
         self.last = nn.Linear(hidden_dim, size)
@@ -116,6 +126,7 @@ class UNet(nn.Module):
         shape: image shape (C, H, W), for sides from 4 to 32.
         hidden_dim: maps of the full size, even; twice as many at half and at a quarter of the side.
         n_classes: number of labels, 0 for none.
+        time: `times` and `highest` of its `TimeEmbedding`.
 
     Shapes:
         x (B, C, H, W), t (B,) in [0, 1], y (B,) -> (B, C, H, W)
@@ -125,12 +136,12 @@ class UNet(nn.Module):
         torch.Size([5, 1, 8, 8])
     """
 
-    def __init__(self, shape: Shape, *, hidden_dim: int = 32, n_classes: int = 0):
+    def __init__(self, shape: Shape, *, hidden_dim: int = 32, n_classes: int = 0, **time: Any):
         super().__init__()
         channels, height, width = shape
         f, dim = hidden_dim, 2 * hidden_dim
         self.n_classes = n_classes
-        self.embed = TimeEmbedding(dim, n_classes=n_classes)
+        self.embed = TimeEmbedding(dim, n_classes=n_classes, **time)
         self.first = nn.Conv2d(channels, f, 3, padding=1)
         self.place = nn.Parameter(torch.zeros(f, height, width))  # what is where
         self.high = _Block(f, f, dim)
@@ -153,7 +164,7 @@ class UNet(nn.Module):
         return self.last(F.silu(self.high_again(torch.cat([up, high], dim=1), when)))
 
 
-def network_for(shape: tuple[int, ...], n_classes: int = 0) -> nn.Module:
+def network_for(shape: tuple[int, ...], n_classes: int = 0, **time: Any) -> nn.Module:
     """The network of a model that is given none: a `UNet` for images, a `TimeMLP` for points.
 
     Example:
@@ -161,5 +172,5 @@ def network_for(shape: tuple[int, ...], n_classes: int = 0) -> nn.Module:
         'TimeMLP'
     """
     if len(shape) == 3:
-        return UNet((shape[0], shape[1], shape[2]), n_classes=n_classes)
-    return TimeMLP(shape, n_classes=n_classes)
+        return UNet((shape[0], shape[1], shape[2]), n_classes=n_classes, **time)
+    return TimeMLP(shape, n_classes=n_classes, **time)

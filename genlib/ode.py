@@ -18,6 +18,21 @@ Velocity = Callable[[Tensor, Tensor], Tensor]  # x (B, ...), t (B,) -> dx/dt, as
 SOLVERS = ("euler", "midpoint", "heun", "rk4")
 
 
+def derivative_along(
+    f: Callable[..., Tensor], at: tuple[Tensor, ...], along: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor]:
+    r"""f(at), and how it changes when `at` moves `along`: a forward-mode derivative, no Jacobian built.
+
+    Example:
+        >>> derivative_along(lambda x: x**2, (torch.tensor(3.0),), (torch.tensor(1.0),))
+        (tensor(9.), tensor(6.))
+    """
+    with warnings.catch_warnings():  # torch's own, at the first derivative of a process
+        warnings.simplefilter("ignore", FutureWarning)
+        value, change, *_ = jvp(f, at, along)
+    return value, change
+
+
 def solve(velocity: Velocity, x: Tensor, times: Tensor, *, solver: str = "heun") -> Tensor:
     """Follow the equation from x at `times[0]` through all of them to x at `times[-1]`.
 
@@ -94,9 +109,7 @@ def solve_with_divergence(
         for i in range(points.shape[1]):
             axis = torch.zeros_like(points)
             axis[:, i] = 1
-            with warnings.catch_warnings():  # torch's own, at the first derivative of a process
-                warnings.simplefilter("ignore", FutureWarning)
-                column = jvp(v, (points,), (axis,))[1]  # of the Jacobian
+            column = derivative_along(v, (points,), (axis,))[1]  # of the Jacobian
             divergence = divergence + column[:, i]
         return torch.cat([value, divergence[:, None]], dim=1)
 

@@ -41,6 +41,26 @@ class HasLogProb(Protocol):
 
 
 @runtime_checkable
+class HasVelocity(Protocol):
+    """Is a flow: carries noise to data by an ordinary differential equation."""
+
+    shape: tuple[int, ...]
+
+    def velocity(self, x: Tensor, t: Tensor, *, y: Tensor | None = None) -> Tensor: ...
+
+
+def is_flow_of_images(model: nn.Module) -> bool:
+    """Whether a model is a flow, and of images, whose `log_prob` refuses: the trace takes a derivative a value.
+
+    Example:
+        >>> from genlib.flow_matching import FlowMatching
+        >>> is_flow_of_images(FlowMatching((2,))), is_flow_of_images(FlowMatching((1, 8, 8)))
+        (False, True)
+    """
+    return isinstance(model, HasVelocity) and len(model.shape) == 3
+
+
+@runtime_checkable
 class HasBound(Protocol):
     """Gives a bound below log p(x), in nats an example, through latent variables."""
 

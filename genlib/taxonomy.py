@@ -8,6 +8,7 @@ from torch import nn
 from genlib.adversarial import GAN, LSGAN, R1GAN, WGANGP, HingeGAN, MinimaxGAN
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.diffusion import Diffusion, ProbabilityFlow
+from genlib.flow_matching import FlowMatching, MeanFlow
 from genlib.markov import GSN, RBM, PersistentRBM
 from genlib.variational import VAE
 
@@ -46,7 +47,7 @@ TRACTABLE = Leaf(
 )
 BY_ODE = Leaf(
     "tractable by an ODE",
-    (ProbabilityFlow,),
+    (FlowMatching, MeanFlow, ProbabilityFlow),
     frozenset({"log_prob", "loss", "sample", "velocity"}),
     density="exact, up to its steps",
     sampling="noise that is carried along",

@@ -421,7 +421,12 @@ def test_other_refusals_say_what_to_do(runs, opened, tmp_path):
     refused("say what it was trained on: --machine", run, "vae-digits", opened, machine=None)
     refused("there is no run in", tmp_path / "nowhere", "vae-digits", opened)
     train(small("rbm"), tmp_path / "rbm")
-    refused("pack a pixel model, a VAE, a GAN or a diffusion", tmp_path / "rbm", "rbm-bars", opened)
+    refused(
+        "pack a pixel model, a VAE, a GAN, a diffusion or a flow",
+        tmp_path / "rbm",
+        "rbm-bars",
+        opened,
+    )
     model = VAE((1, 4, 4), latent_dim=2)
     nn.init.constant_(model.encoder.first.bias, torch.nan)
     with pytest.raises(RunError, match="encoder.first.bias holds what is no number"):

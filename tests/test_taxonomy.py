@@ -4,10 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from genlib import adversarial, autoregressive, diffusion, markov, variational
+from genlib import adversarial, autoregressive, diffusion, flow_matching, markov, variational
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import PixelCNN, PixelModel
-from genlib.diffusion import Diffusion, ProbabilityFlow
+from genlib.diffusion import Diffusion
+from genlib.flow_matching import FlowMatching
 from genlib.markov import GSN, RBM
 from genlib.metrics import FeatureClassifier
 from genlib.taxonomy import TREE, Branch, Leaf, leaves, path, place
@@ -25,7 +26,7 @@ def one_a_leaf() -> list[nn.Module]:
     shape = (1, 4, 4)
     return [
         PixelCNN(shape, hidden_dim=8, depth=1),
-        ProbabilityFlow(Diffusion((2,))),
+        FlowMatching((2,)),
         VAE(shape, latent_dim=4),
         Diffusion(shape, levels=2),
         RBM(shape, hidden_dim=4),
@@ -41,7 +42,7 @@ def test_a_model_is_placed_like_its_class():
 def test_every_model_of_a_family_stands_on_the_tree():
     """A model that is added to a package and forgotten here goes red; networks are not models."""
     named = {kind for kind, _ in CLASSES}
-    for package in (autoregressive, variational, diffusion, markov, adversarial):
+    for package in (autoregressive, variational, diffusion, flow_matching, markov, adversarial):
         for name, kind in vars(package).items():
             samples = isinstance(kind, type) and callable(getattr(kind, "sample", None))
             if samples and kind is not PixelModel:  # the base class of four leaves' models
@@ -88,7 +89,7 @@ def test_the_promises_are_kept():
     named = {"gibbs": {"steps": 2}, "chain": {"steps": 2}}
     points = {"log_prob": (z[:, :2],), "loss": (z[:, :2],), "velocity": (z[:, :2], t)}
     for model in one_a_leaf():
-        leaf, of = place(model), given | points if isinstance(model, ProbabilityFlow) else given
+        leaf, of = place(model), given | points if isinstance(model, FlowMatching) else given
         assert leaf is not None
         for name in leaf.methods:
             assert getattr(model, name)(*of[name], **named.get(name, {})) is not None, name

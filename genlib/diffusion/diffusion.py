@@ -6,16 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genlib.diffusion.samplers import as_factor, draw
+from genlib.diffusion.samplers import draw
 from genlib.diffusion.schedules import CosineSchedule, Schedule
-from genlib.networks import network_for
-from genlib.validation import at_least_one, check_examples, check_images, check_labels
+from genlib.from_noise import FromNoise, as_factor
+from genlib.validation import at_least_one
 
 PREDICTIONS = ("v", "eps", "x")
 WEIGHTINGS = (*PREDICTIONS, "elbo")
 
 
-class Diffusion(nn.Module):
+class Diffusion(FromNoise):
     r"""A diffusion model: data become noise in closed form, and one network undoes every step.
 
     $$x_t = \alpha_t x + \sigma_t \epsilon, \qquad \epsilon \sim N(0, I), \qquad 0 \le t \le 1$$
@@ -87,11 +87,7 @@ class Diffusion(nn.Module):
         weighting: str = "v",
         n_classes: int = 0,
     ):
-        super().__init__()
-        if len(shape) not in (1, 3) or min(shape) < 1:
-            raise ValueError(f"shape must be (C, H, W) or (D,), all positive, not {shape}")
-        if levels and (levels < 2 or len(shape) != 3):
-            raise ValueError(f"levels are of images, and at least 2; 0 is for none, not {levels}")
+        super().__init__(shape, network=network, levels=levels, n_classes=n_classes)
         for name, value, known in (
             ("prediction", prediction, PREDICTIONS),
             ("weighting", weighting, WEIGHTINGS),
@@ -100,20 +96,16 @@ class Diffusion(nn.Module):
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
         if shares is not None and (shares.shape != (levels,) or not bool((shares > 0).all())):
             raise ValueError(f"shares must be {levels} positive numbers, one a level")
-        self.shape, self.levels, self.n_classes = tuple(shape), levels, n_classes
         self.register_buffer("log_shares", torch.zeros(levels) if shares is None else shares.log())
         self.prediction, self.weighting = prediction, weighting
         self.schedule = schedule or CosineSchedule()
-        self.network = network or network_for(self.shape, n_classes)
 
     # What the network knows, in the scale inside. -------------------------------------------------
 
     def denoise(self, x_t: Tensor, t: Tensor, *, y: Tensor | None = None) -> Tensor:
         r"""$E[x \mid x_t]$, or $E[x \mid x_t, y]$ with labels, whatever the network predicts."""
         alpha, sigma = (as_factor(f(t), x_t) for f in (self.schedule.alpha, self.schedule.sigma))
-        if self.n_classes and y is None:
-            y = torch.full((len(x_t),), self.n_classes, device=x_t.device)  # "not told"
-        said = self.network(x_t, t) if y is None else self.network(x_t, t, y)
+        said = self.ask(x_t, t, y=y)
         if self.prediction == "v":
             return alpha * x_t - sigma * said
         return (x_t - sigma * said) / alpha if self.prediction == "eps" else said
@@ -145,11 +137,7 @@ class Diffusion(nn.Module):
     def loss(self, x: Tensor, *, y: Tensor | None = None) -> Tensor:
         """Weighted squared error of the denoised examples at random times, averaged over their values."""
         x = self._inside(x, y)
-        # evenly spread over the batch, with one random shift: less noise in the mean (2107.00630, I.1)
-        places = torch.arange(len(x), device=x.device, dtype=x.dtype) / len(x)
-        t = (torch.rand((), device=x.device, dtype=x.dtype) + places) % 1
-        if y is not None and self.training:
-            y = y.masked_fill(torch.rand(len(y), device=y.device) < 0.1, self.n_classes)
+        t, y = self._times(x), self._forgetting(y)
         error = (x - self.denoise(self.noisy(x, t), t, y=y)).square().flatten(1).mean(dim=1)
         return (self.weight(t) * error).mean()
 
@@ -209,33 +197,19 @@ class Diffusion(nn.Module):
         Raises:
             ValueError: n or steps below 1, an unknown sampler, guidance of a model without labels.
         """
-        at_least_one("n", n)
-        check_labels(y, n, self.n_classes)
-        if guidance != 1 and not self.n_classes:
-            raise ValueError("guidance is for a conditional model: build it with n_classes")
-
-        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            told = self.denoise(x_t, t, y=y)
-            if guidance == 1:
-                return told
-            untold = self.denoise(x_t, t)
-            return untold + guidance * (told - untold)
-
-        parameter = next(self.parameters())
-        x = torch.randn(n, *self.shape, device=parameter.device, dtype=parameter.dtype)
-        x = draw(denoise, self.schedule, x, steps=steps, sampler=sampler)
-        return self._outside(x, denoise, drawn=sampler == "ddpm")
-
-    # Scales. --------------------------------------------------------------------------------------
-
-    def _inside(self, x: Tensor, y: Tensor | None) -> Tensor:
-        check_labels(y, len(x), self.n_classes)
-        check_examples(x, self.shape)
-        if len(self.shape) == 1:
-            return x
+        x, denoise = self.start(n, y=y), self._guided(self.denoise, y, guidance)
+        x_0 = draw(denoise, self.schedule, x, steps=steps, sampler=sampler)
+        zero = x_0.new_zeros(n)
+        if sampler != "ddpm":  # their x_0 still has a little noise, and no decoder
+            return self.outside(denoise(x_0, zero))
         if self.levels:
-            check_images(x, (self.shape[0], self.shape[1], self.shape[2]), self.levels)
-        return 2 * x - 1
+            probable = self._level_logits(x_0, zero).softmax(dim=-1).flatten(0, -2)
+            level = torch.multinomial(probable, 1).view(x_0.shape)
+            return level.to(x_0) / (self.levels - 1)
+        alpha, sigma = (as_factor(f(zero), x_0) for f in (self.schedule.alpha, self.schedule.sigma))
+        return self.outside((x_0 + sigma * torch.randn_like(x_0)) / alpha)
+
+    # The decoder. ---------------------------------------------------------------------------------
 
     def _level_logits(self, x_0: Tensor, zero: Tensor) -> Tensor:
         """What the decoder believes of each level, before normalising, (B, *shape, K)."""
@@ -254,16 +228,3 @@ class Diffusion(nn.Module):
         std = sigma / alpha
         nats = ((x - x_0 / alpha) / std) ** 2 / 2 + std.log() + math.log(2 * math.pi) / 2
         return nats.flatten(1).sum(dim=1)
-
-    def _outside(self, x_0: Tensor, denoise, drawn: bool) -> Tensor:
-        zero = x_0.new_zeros(len(x_0))
-        if drawn and self.levels:
-            probable = self._level_logits(x_0, zero).softmax(dim=-1).flatten(0, -2)
-            level = torch.multinomial(probable, 1).view(x_0.shape)
-            return level.to(x_0) / (self.levels - 1)
-        alpha, sigma = (as_factor(f(zero), x_0) for f in (self.schedule.alpha, self.schedule.sigma))
-        x = (x_0 + sigma * torch.randn_like(x_0)) / alpha if drawn else denoise(x_0, zero)
-        if len(self.shape) == 1:
-            return x
-        x = ((x + 1) / 2).clamp(0, 1)
-        return (x * (self.levels - 1)).round() / (self.levels - 1) if self.levels else x

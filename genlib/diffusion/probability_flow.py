@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from genlib.diffusion.diffusion import Diffusion
-from genlib.diffusion.samplers import as_factor
+from genlib.from_noise import as_factor
 from genlib.ode import solve, solve_with_divergence
 from genlib.validation import at_least_one, check_examples, check_labels
 

@@ -1,25 +1,13 @@
 """Ways back from noise to data, given a denoiser: the same steps for a trained network and the ideal one."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from genlib.diffusion.schedules import Schedule
+from genlib.from_noise import AtTime, as_factor
 from genlib.validation import at_least_one
 
-Denoiser = Callable[[Tensor, Tensor], Tensor]  # x_t (B, ...), t (B,) -> E[x | x_t], as x_t
 SAMPLERS = ("ddpm", "ddim", "heun")
-
-
-def as_factor(value: Tensor, x: Tensor) -> Tensor:
-    """View a number for each example, (B,), so that it multiplies all of `x`, (B, ...).
-
-    Example:
-        >>> as_factor(torch.zeros(5), torch.zeros(5, 1, 8, 8)).shape
-        torch.Size([5, 1, 1, 1])
-    """
-    return value.view(-1, *[1] * (x.ndim - 1))
 
 
 def posterior_of_a_step(
@@ -51,7 +39,7 @@ def posterior_of_a_step(
 
 
 def draw(
-    denoise: Denoiser,
+    denoise: AtTime,
     schedule: Schedule,
     x: Tensor,
     *,

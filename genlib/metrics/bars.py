@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from genlib.data import image_index, load
 from genlib.markov import GSN
 from genlib.metrics.modes import mode_counts, mode_coverage
-from genlib.surface import CanSample, HasBound, HasLogProb, n_classes_of
+from genlib.surface import CanSample, HasBound, HasLogProb, is_flow_of_images, n_classes_of
 from genlib.validation import check_images
 from genlib.variational import log_prob_by_quadrature
 
@@ -125,7 +125,7 @@ def bars_report(model: nn.Module, *, n_samples: int = 6000) -> dict[str, str | f
 
 
 def _log_prob_on_bars(model: nn.Module) -> tuple[str, Callable[[Tensor], Tensor] | None]:
-    if isinstance(model, HasLogProb):
+    if isinstance(model, HasLogProb) and not is_flow_of_images(model):
         return "exact", model.log_prob
     if isinstance(model, HasBound) and model.latent_dim <= 2:
         return "by quadrature", lambda x: log_prob_by_quadrature(model, x)

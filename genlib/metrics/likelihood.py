@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from genlib.data import ImageSet
 from genlib.markov import RBM, annealed_importance
 from genlib.markov.rbm import LARGEST
-from genlib.surface import HasBound, HasBoundInSteps, HasLogProb, n_classes_of
+from genlib.surface import HasBound, HasBoundInSteps, HasLogProb, is_flow_of_images, n_classes_of
 from genlib.validation import Shape
 from genlib.variational import importance_bound
 
@@ -44,7 +44,7 @@ def log_probs(model: nn.Module, data: ImageSet, *, batch_size: int = 500) -> Ten
         -> (N,) on the CPU
 
     Raises:
-        TypeError: the model has no `log_prob`.
+        TypeError: the model has no `log_prob` of images.
 
     Example:
         >>> from genlib.autoregressive import PixelCNN
@@ -52,9 +52,9 @@ def log_probs(model: nn.Module, data: ImageSet, *, batch_size: int = 500) -> Ten
         >>> log_probs(PixelCNN((1, 4, 4), hidden_dim=8, depth=1), load("bars")).shape
         torch.Size([30])
     """
-    if not isinstance(model, HasLogProb):
-        raise TypeError(f"{type(model).__name__} has no method `log_prob`: see `log_likelihood`")
     device = next(model.parameters()).device
+    if not isinstance(model, HasLogProb) or is_flow_of_images(model):
+        raise TypeError(f"{type(model).__name__} has no `log_prob` of images: see `log_likelihood`")
     chunks = [
         (model.log_prob(x, y=y) if n_classes_of(model) else model.log_prob(x)).cpu()
         for x, y in data.batches(batch_size, shuffle=False, device=device)
@@ -112,7 +112,7 @@ def log_likelihood(
             error = std.item()
         scores = -model.free_energy(data.floats().to(device))
         return LogLikelihood(known, scores.cpu(), log_z.cpu(), error)
-    if isinstance(model, HasLogProb):
+    if isinstance(model, HasLogProb) and not is_flow_of_images(model):
         return LogLikelihood("exact", log_probs(model, data))
     if isinstance(model, HasBound):
         y = data.labels.to(device) if n_classes_of(model) else None

@@ -21,6 +21,7 @@ from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelModel
 from genlib.autoregressive.masks import MaskedConv2d
 from genlib.data import ImageSet
 from genlib.diffusion import CosineSchedule, Diffusion, LinearSchedule
+from genlib.flow_matching import FlowMatching, LinearPath, VariancePreservingPath
 from genlib.markov import GSN, RBM
 from genlib.networks import UNet
 from genlib.validation import Shape
@@ -200,6 +201,18 @@ def diffusion(images: Images, *, hidden_dim: int, schedule: str, **how: str) -> 
         schedule=LinearSchedule() if schedule == "linear" else CosineSchedule(),
         n_classes=images.n_classes,
         **how,
+    )
+
+
+def flow_matching(images: Images, *, hidden_dim: int, path: str, coupling: str) -> nn.Module:
+    """A flow from noise with a U-Net."""
+    return FlowMatching(
+        images.shape,
+        network=UNet(images.shape, hidden_dim=hidden_dim, n_classes=images.n_classes),
+        levels=images.levels,
+        path=LinearPath() if path == "linear" else VariancePreservingPath(),
+        coupling=coupling,
+        n_classes=images.n_classes,
     )
 
 

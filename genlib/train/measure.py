@@ -15,7 +15,14 @@ from genlib.metrics import (
     precision_recall,
     train_classifier,
 )
-from genlib.surface import CanSample, HasBound, HasBoundInSteps, HasLogProb, n_classes_of
+from genlib.surface import (
+    CanSample,
+    HasBound,
+    HasBoundInSteps,
+    HasLogProb,
+    is_flow_of_images,
+    n_classes_of,
+)
 from genlib.train.config import Config
 from genlib.train.folder import RunError
 from genlib.variational import VAE, Autoencoder
@@ -197,7 +204,9 @@ def measure(
     if isinstance(model, Autoencoder) and only is None:
         return _restored(model, train, data)
     found: dict[str, Measurement] = {}
-    explicit = isinstance(model, HasLogProb | HasBound | HasBoundInSteps)
+    explicit = isinstance(model, HasLogProb | HasBound | HasBoundInSteps) and not is_flow_of_images(
+        model
+    )
     if only == "likelihood" or (only is None and explicit):
         for name, measured in likelihood(model, train, data, sorted({1, codes}), steps).items():
             known = "" if name.startswith("independent") else "negative log-likelihood, "

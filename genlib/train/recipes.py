@@ -11,6 +11,7 @@ from torch.optim import AdamW, Optimizer
 from genlib.adversarial import GAN, LSGAN, WGANGP, MinimaxGAN
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.diffusion.diffusion import PREDICTIONS, WEIGHTINGS
+from genlib.flow_matching.flow_matching import COUPLINGS
 from genlib.markov import RBM, PersistentRBM
 from genlib.train import builders
 from genlib.train.builders import Images
@@ -164,6 +165,16 @@ RECIPES: dict[str, Recipe] = {
             "schedule": word("cosine", "linear"),
             "prediction": word(*PREDICTIONS),
             "weighting": word(*WEIGHTINGS),
+        },
+        AveragedUpdate,
+    ),
+    "flow_matching": Recipe(
+        "FlowMatching: noise carried to data along a learnt velocity",
+        builders.flow_matching,
+        {
+            **counts(hidden_dim=32),
+            "path": word("linear", "variance_preserving"),
+            "coupling": word(*COUPLINGS),
         },
         AveragedUpdate,
     ),

@@ -81,8 +81,8 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
 class AveragedUpdate(LossUpdate):
     """The same, and a moving average of the weights is what is evaluated and drawn from.
 
-    A diffusion's gradients are noisy, and so are its last weights (Ho et al., 2020, arXiv:2006.11239,
-    appendix B). Option `average` is the decay: 0 for the last weights.
+    The gradients of diffusion and flow matching are noisy, and so are their last weights (Ho et al., 2020,
+    arXiv:2006.11239, appendix B). Option `average` is the decay: 0 for the last weights.
     """
 
     settings: ClassVar = {"average": Setting(0.999, low=0, high=1)}
