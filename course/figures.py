@@ -348,6 +348,51 @@ def show_paths(
     row[0, 0].set_ylabel(ylabel)
 
 
+def show_flows(
+    panels: Mapping[str, Tensor], *, modes: Tensor | None = None, limit: float = 3.0
+) -> None:
+    """Paths from noise to data, a panel each: on the line against time, in the plane seen from above.
+
+    Args:
+        panels: title -> places at even times from 0 to 1, (times, N, 1) or (times, N, 2).
+        modes: (M, 2), a cross at each, in the plane.
+        limit: the panels reach from -limit to limit.
+
+    Raises:
+        ValueError: places that lie neither on a line nor in a plane.
+
+    Example:
+        >>> show_flows({"noise to 0": torch.tensor([[[-1.0], [2.0]], [[0.0], [0.0]]])})
+        >>> plt.gca().get_xlabel(), len(plt.gca().lines)
+        ('time t', 2)
+        >>> plt.close()
+    """
+    n = len(panels)
+    size = (10, 0.6 + 10 / max(n, 3)) if n > 2 else (10, 3.8)
+    figure, row = plt.subplots(1, n, figsize=size, squeeze=False, sharey=True)
+    for axes, (title, paths) in zip(row[0], panels.items(), strict=True):
+        if paths.ndim != 3 or paths.shape[2] not in (1, 2):
+            raise ValueError(
+                f"paths of {title!r} must be (times, N, 1) or (times, N, 2), not {tuple(paths.shape)}"
+            )
+        axes.set_title(title)
+        if paths.shape[2] == 1:
+            times = torch.linspace(0, 1, len(paths))
+            axes.plot(times, paths[:, :, 0], color=BLUE, linewidth=0.8, alpha=0.7)
+            axes.set(xlabel="time t", xlim=(0, 1), ylim=(-limit, limit), xticks=[0, 0.5, 1])
+            continue
+        for path in paths.unbind(dim=1):
+            axes.plot(*path.T, color=BLUE, linewidth=0.7, alpha=0.6)
+        axes.spines[:].set_visible(True)
+        axes.plot(*paths[0].T, ".", color="0.6", markersize=4)
+        axes.plot(*paths[-1].T, ".", color=ORANGE, markersize=5)
+        if modes is not None:
+            axes.plot(*modes.T, "+", color="black", markersize=9)
+        axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
+    if next(iter(panels.values())).shape[2] == 1:
+        row[0, 0].set_ylabel("place")
+
+
 # All models in one plane: lesson comparison. ------------------------------------------------------
 
 

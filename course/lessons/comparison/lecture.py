@@ -216,8 +216,8 @@ print(f"copies are within 5 of fresh images:                         {abs(fd['co
 # -->
 # ## Eleven models, one budget
 #
-# Every leaf of the tree but those of [lesson {{diffusion}}]({{diffusion}}_diffusion.ipynb), and on most of them more than one
-# model. Each has about two seconds of processor time to train, on the machine where this was written: the table below shows
+# Every leaf of the tree but those of lessons [{{diffusion}}]({{diffusion}}_diffusion.ipynb) and
+# [{{flow_matching}}]({{flow_matching}}_flow_matching.ipynb), and on most of them more than one model. Each has about two seconds of processor time to train, on the machine where this was written: the table below shows
 # them. The number of epochs or updates is fixed, so that a run can be repeated. Learning rates and sizes we tried, two or three each, no more. Whoever tries longer gets other numbers.
 #
 # There are two RBMs. With 16 hidden units the partition function is a sum that we can do. With 100 it is not, and
@@ -922,8 +922,8 @@ print(format_table(able))
 #   large as that between families: look at the two RBMs.
 # - **One training each.** `spread` is that of new samples from one trained model, not of new trainings. The claims printed here held in
 #   ten others.
-# - **Diffusion.** Two seconds are too few for it: [lesson {{diffusion}}]({{diffusion}}_diffusion.ipynb) gives it more, and measures
-#   it by itself.
+# - **Diffusion and flow matching.** Two seconds are too few for them: lessons [{{diffusion}}]({{diffusion}}_diffusion.ipynb) and
+#   [{{flow_matching}}]({{flow_matching}}_flow_matching.ipynb) give them more, and measure them by themselves.
 # - **Black and white.** Thresholds threw the grey values away, since two leaves need it. On grey or colour images likelihoods
 #   also depend on how pixels are modelled ([lesson {{vae}}]({{vae}}_vae.ipynb)).
 # - **One judge.** You saw two layers of one classifier disagree about Bernoulli(1/2) noise.
@@ -956,6 +956,7 @@ print(format_table(able))
 # | [{{gan}} GAN]({{gan}}_gan.ipynb), [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb) | give up $p(x)$, gain one pass; judge by samples, and judge the judge |
 # | [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb) | energies are easy, their constant is not; a chain draws, if it mixes |
 # | [{{diffusion}} Diffusion]({{diffusion}}_diffusion.ipynb) | many easy steps in place of one that is hard; a bound, and by an ODE a density |
+# | [{{flow_matching}} Flow matching]({{flow_matching}}_flow_matching.ipynb) | straight lines, and the mean velocity; the same function as a diffusion's denoiser |
 #
 # ### What this course left out
 #

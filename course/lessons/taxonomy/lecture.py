@@ -188,7 +188,7 @@ figures.show_tree(classes | {"Autoencoder": Autoencoder})
 # | | `log_prob` | `elbo` | `free_energy` | `sample` |
 # | --- | --- | --- | --- | --- |
 # | PixelCNN | yes | – | – | yes |
-# | ProbabilityFlow | yes | – | – | yes |
+# | FlowMatching | yes | – | – | yes |
 # | VAE, Diffusion | – | yes | – | yes |
 # | RBM | yes | – | yes | yes |
 # | GSN, GAN | – | – | – | yes |
@@ -213,13 +213,14 @@ figures.show_tree(classes | {"Autoencoder": Autoencoder})
 # | GAN, GAN architectures | implicit, direct |
 # | Markov chains | both Markov chains |
 # | Diffusion | explicit, variational in steps, and by an ODE |
+# | Flow matching | explicit, tractable by an ODE |
 # | Comparison | all before Diffusion |
 # -->
 
 # %%
 promises = ("log_prob", "elbo", "free_energy", "sample")
 able = {}
-for name in ("PixelCNN", "ProbabilityFlow", "VAE", "Diffusion", "RBM", "GSN", "GAN"):
+for name in ("PixelCNN", "FlowMatching", "VAE", "Diffusion", "RBM", "GSN", "GAN"):
     leaf = place(classes[name])
     able[name] = {"leaf": ", ".join(path(leaf))} | {
         method: "yes" if method in leaf.methods else None for method in promises
@@ -1177,7 +1178,7 @@ print(f"KL(truth, Bernoulli(1/2)): {bernoulli:.2f} nats")
 # Two models for the first leaf and one for each other, each with its own recipe: how they train is the subject of the
 # lessons to come. GANs see black and white through noise, as [lesson {{gan}}]({{gan}}_gan.ipynb) explains. One leaf is left
 # out: a density by an ODE is one of points in space, and not of thirty separate images.
-# [Lesson {{diffusion}}]({{diffusion}}_diffusion.ipynb) runs it on points.
+# [Lesson {{flow_matching}}]({{flow_matching}}_flow_matching.ipynb) runs it on points.
 
 # %%
 S = bars.shape
@@ -1334,6 +1335,7 @@ print(f"least total variation: tractable, diffusion: {nearest in ('PixelCNN', 'R
 # | [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb) | implicit, direct | What made GANs work? |
 # | [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb) | both Markov chains | What came before VAEs and GANs? |
 # | [{{diffusion}} Diffusion]({{diffusion}}_diffusion.ipynb) | explicit, variational in steps, and by an ODE | What if every step is easy? |
+# | [{{flow_matching}} Flow matching]({{flow_matching}}_flow_matching.ipynb) | explicit, tractable by an ODE | Why not go straight? |
 # | [{{comparison}} Comparison]({{comparison}}_comparison.ipynb) | all before | Which one should I use? |
 #
 # ### Common errors
