@@ -593,7 +593,7 @@ def with_label(x, t, y):
 
 panels, start, right = {"right class": classes[1]}, torch.randn(600, 2), torch.ones(600, dtype=torch.long)
 for w in (0, 1, 3):
-    panels[f"w = {w}"] = sample(lambda x, t, w=w: guided(with_label, x, t, right, 2, w), start, 30)
+    panels[f"w = {w}"] = sample(lambda x, t, w=w: guided(with_label, x, t, right, 2, w), start, 20)
 plots.show_points(panels, modes=torch.tensor([[-0.7, 0.0], [0.7, 0.0]]), radius=0.7)
 for name, drawn in panels.items():
     print(f"{name:11}  mean of the first coordinate {drawn[:, 0].mean():4.1f}, standard deviation {drawn[:, 0].std():.1f}")
@@ -660,11 +660,12 @@ def average(x, t, r):
     return (sample(lambda y, s: way * ideal(y, t + s * (r - t)), x, 50) - x) / way
 
 
-x, t = torch.randn(500, 2), 0.6 * torch.rand(500)
-r = t + 0.1 + 0.2 * torch.rand(500)
+x, t = torch.randn(200, 2), 0.6 * torch.rand(200)
+r = t + 0.1 + 0.2 * torch.rand(200)
 v, u = ideal(x, t), average(x, t, r)
 target = average_velocity_target(average, x, t, r, v)
-print(f"mean distance of u from its target: {(u - target).norm(dim=1).mean():.2f}, from v: {(u - v).norm(dim=1).mean():.1f}")
+print(f"u is less than 0.01 from its target on average:  {(u - target).norm(dim=1).mean() < 0.01}")
+print(f"v is more than 0.3 from u:                       {(u - v).norm(dim=1).mean() > 0.3}")
 start, zero = torch.randn(1000, 2), torch.zeros(1000)
 panels = {"one step of v": start + ideal(start, zero), "one step of u": start + average(start, zero, zero + 1)}
 plots.show_points(panels, modes=points, radius=0.3)
@@ -685,7 +686,7 @@ for name, drawn in panels.items():
 #   follows cannot cross, so the second flow can be straighter.
 
 # %%
-def train(pairs, updates=1200):
+def train(pairs, updates=1000):
     """A network that learns the velocity of straight paths between pairs (start, end), (128, 2) each."""
     network = TimeMLP((2,), hidden_dim=64)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
@@ -727,9 +728,9 @@ networks["reflow"] = train(reflowed)
 # %%
 start = torch.randn(2000, 2)
 bends = {name: straightness(network, start, 50).item() for name, network in networks.items()}
-print(f"straightness at random: {bends['at random']:.1f}")
-print(f"coupled: at least 50 times straighter:            {bends['at random'] > 50 * bends['coupled']}")
-print(f"reflow: straighter still, by a factor of 2 or more: {bends['coupled'] > 2 * bends['reflow']}")
+print(f"at random it is more than 1:                     {bends['at random'] > 1}")
+print(f"coupled it is at least 50 times smaller:         {bends['at random'] > 50 * bends['coupled']}")
+print(f"by reflow it is smaller still, by 2 or more:     {bends['coupled'] > 2 * bends['reflow']}")
 
 # %% [markdown]
 # A straight flow should need few steps. We count the samples within three standard deviations of a mode, and the modes that they
@@ -743,11 +744,12 @@ for name, network in networks.items():
     print(f"{name:9}  modes reached in 16 steps: {mode_coverage(samples[16], points, radius=0.6)} of 8")
 plots.show_curves({name: [100 * y for y in shares] for name, shares in within.items()}, x=numbers,
                   xlabel="steps", ylabel="% within 0.6 of a mode")
-one, most = {name: y[0] for name, y in within.items()}, {name: y[-1] for name, y in within.items()}
-print(f"in one step at most 40% arrive at random, at least 70% coupled and by reflow: "
-      f"{one['at random'] < 0.4 and min(one['coupled'], one['reflow']) > 0.7}")
-print(f"with 16 steps at least 80% do with every network:                            {min(most.values()) > 0.8}")
-print(f"more steps than one help coupled and reflow by less than 10%:                {max(most[n] - one[n] for n in ('coupled', 'reflow')) < 0.1}")
+one, most = ({name: shares[i] for name, shares in within.items()} for i in (0, -1))
+straighter = ("coupled", "reflow")
+print(f"one step, at random: at most 40% arrive:             {one['at random'] < 0.4}")
+print(f"one step, coupled and reflow: at least 70% do:       {min(one[name] for name in straighter) > 0.7}")
+print(f"15 more steps give these two less than 10% more:     {max(most[name] - one[name] for name in straighter) < 0.1}")
+print(f"16 steps: at least 80% arrive with every network:    {min(most.values()) > 0.8}")
 
 # %% [markdown]
 # With enough steps the pairs hardly matter: all three networks were taught the same two distributions. Of the data 99% are within
