@@ -262,7 +262,7 @@ def _gradient_of_the_loss(answer: Answer, g: torch.Generator) -> str | None:
         hard("both ends of time, t = 0 and t = 1", **_to_match(g, 2, 4, t=floats(0, 1))),
     ],
     live=[_gradient_of_the_loss],
-    passes="the mean square between what is said at x_t and the velocity of the path.",
+    passes="the mean square between the velocity at x_t and that of the path.",
 )
 def matching_loss(velocity: Answer, start: Tensor, end: Tensor, t: Tensor) -> Tensor:
     """Check `matching_loss(velocity, start, end, t)`: the conditional flow matching loss of a batch.
@@ -454,12 +454,12 @@ def _to_translate(g: torch.Generator, *shape: int, **fixed: Tensor) -> dict[str,
     results=("the denoised x", "the noise", "the score"),
     gradient="u x_t",
     probe=factors(u=lambda u, *rest: u, x_t=lambda u, x_t, *rest: x_t),
-    passes="a velocity says what a denoiser, the noise and the score say, on every path.",
+    passes="one velocity gives the denoised x, the noise and the score, on every path.",
 )  # fmt: skip
 def dictionary(
     u: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor, alpha_slope: Tensor, sigma_slope: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Check `dictionary(u, x_t, alpha, sigma, alpha_slope, sigma_slope)`: what a velocity says in other words.
+    r"""Check `dictionary(u, x_t, alpha, sigma, alpha_slope, sigma_slope)`: what follows from a velocity.
 
     u, the velocity at x_t (B, ...); the path's factors and their derivatives by t, (B,) -> $E[x \mid x_t]$,
     $E[\epsilon \mid x_t]$ and the score, (B, ...) each.
@@ -839,7 +839,7 @@ def _detached(answer: Answer, g: torch.Generator) -> str | None:
     passes="v, and how the average changes where the path goes.",
 )  # fmt: skip
 def average_velocity_target(u: Answer, x: Tensor, t: Tensor, r: Tensor, v: Tensor) -> Tensor:
-    r"""Check `average_velocity_target(u, x, t, r, v)`: what u should say, $v + (r - t) \frac{d}{dt} u$.
+    r"""Check `average_velocity_target(u, x, t, r, v)`: what u should be, $v + (r - t) \frac{d}{dt} u$.
 
     `u` maps x (B, ...), t and r (B,) to (B, ...), the average velocity from t to r; x and v (B, ...), t and r >= t
     (B,) -> (B, ...), detached. The derivative is along the path: x moves with v, t with 1, and r stays.
@@ -886,7 +886,7 @@ average_velocity_target.wrong = {
     "u stands where v belongs: v + (r - t) du/dt.": _moving(target=lambda v, slope, gap, u: u + gap * slope),
     "you solve for v, u - (r - t) du/dt: the target is what u should be, v + (r - t) du/dt.":
         _moving(target=lambda v, slope, gap, u: u - gap * slope),
-    "this is what u says now: the target is v + (r - t) du/dt.": _moving(target=lambda v, slope, gap, u: u),
+    "this is u as it is now: the target is v + (r - t) du/dt.": _moving(target=lambda v, slope, gap, u: u),
     "u stands where its derivative belongs, as the first of what `jvp` returns: take the second.":
         _moving(target=lambda v, slope, gap, u: v + gap * u),
     "r - t runs along the last axis: shape it (B, 1, ...).": _moving(gap=lambda t, r, x: r - t),

@@ -45,11 +45,11 @@ torch.set_num_threads(1)  # on networks this small a second thread waits more th
 torch.manual_seed(0);
 
 # %% [markdown]
-# ## Step 1. Straight ahead
+# ## Step 1. A straight path
 #
 # *Difficulty 2 of 5 · importance 5 of 5 · 10 minutes*
 #
-# Take a noise $x_0$ and an example $x_1$ of the data, and walk from one to the other at constant velocity. At time $t$ you
+# Take a noise $x_0$ and an example $x_1$ of the data, and go from one to the other at constant velocity. At time $t$ you
 # are at
 #
 # $$x_t = (1 - t)\, x_0 + t\, x_1, \qquad \text{and your velocity is} \qquad \frac{d x_t}{d t} = x_1 - x_0.$$
@@ -89,8 +89,14 @@ checks.flow_matching.on_the_path(on_the_path)
 # %% [markdown]
 # The data are samples of `EightGaussians`, whose standard deviation, along one axis, is 1.4; that of the noise is 1. Each
 # noise gets an example at random. **Predict before you run the cell:** does the spread of $x_t$ grow evenly from 1 to 1.4?
+# (Later steps need the shape (B, 1, ...) too, so `each` makes it.)
 
 # %%
+def each(value, x):
+    """A number for each example, (B,), with as many axes as x: (B, 1, ...)."""
+    return value.view(-1, *[1] * (x.ndim - 1))
+
+
 eight = EightGaussians()
 points = eight.means  # (8, 2)
 start, end = torch.randn(2000, 2), eight.sample(2000)
@@ -237,14 +243,17 @@ losses = {
 }
 plots.show_curves({name: loss.clamp(max=8) for name, loss in losses.items()}, x=times, xlabel="t",
                   ylabel="loss (cut at 8)")
-print(f"the least loss: {losses['best'][0]:.0f} at t = 0, less than 0.01 at t = 0.95: {losses['best'][-1] < 0.01}")
+print(f"the least loss at t = 0: {losses['best'][0]:.0f}")
+print(f"at t = 0.3 it is larger, by more than a third, and at t = 0.95 less than 0.01: "
+      f"{losses['best'][6] > 4 / 3 * losses['best'][0] and losses['best'][-1] < 0.01}")
 for name in ("to the mean", "to the nearest"):
     print(f"the best velocity is nowhere worse than the one {name}, but for chance: "
           f"{(losses['best'] <= 1.02 * losses[name] + 1e-3).all()}")
 
 # %% [markdown]
-# At $t = 0$ nothing is known of the end, and the loss is the variance of the data. A loss that stops falling far above zero is no
-# sign of a bad network.
+# At $t = 0$ nothing is known of the end, and the least loss is the variance of the data. It first rises: the variance of
+# $x_1$ given $x_t$ is divided by $(1 - t)^2$, since there is less time left to make up for a wrong guess. A loss that stops far above
+# zero is no sign of a bad network.
 
 # %% [markdown]
 # ## Step 4. A sampler
@@ -297,7 +306,7 @@ checks.flow_matching.sample(sample)
 # %% [markdown]
 # First a field that turns everything once around the centre, so we know where each point must end: where it began. Euler's
 # method gets twice as many steps, so that both ask equally often. Then the best velocity for the eight points. **Predict
-# before you run the cell:** its first velocity leads everybody to the centre. Where do the samples of one step land?
+# before you run the cell:** its first velocity leads every point to the centre. Where do the samples of one step land?
 
 # %%
 def euler(velocity, start, steps):
@@ -327,8 +336,8 @@ for name, drawn in panels.items():
     print(f"{name:9}  {100 * (off < 0.3).float().mean():3.0f}% of the samples within 0.3 of a data point")
 
 # %% [markdown]
-# A single step of the midpoint rule asks at $t = 0.5$, and lands at $2\, E[x_1 \mid x_{0.5}]$, far outside the ring or near its centre.
-# Paths that bend need steps. How much they bend is measured in step 7.
+# A single step of the midpoint rule asks at $t = 0.5$, and lands at $2\, E[x_1 \mid x_{0.5}]$, anywhere in a disc of twice the
+# ring's radius. Paths that bend need steps. How much they bend is measured in step 7.
 
 # %% [markdown]
 # ## Step 5. The dictionary
@@ -369,11 +378,6 @@ for name, drawn in panels.items():
 # </details>
 
 # %%
-def each(value, x):
-    """A number for each example, (B,), with as many axes as x: (B, 1, ...)."""
-    return value.view(-1, *[1] * (x.ndim - 1))
-
-
 def dictionary(u, x_t, alpha, sigma, alpha_slope, sigma_slope):
     """u, x_t (B, ...), levels and their slopes (B,) -> the denoised x, the noise, the score, (B, ...) each."""
     ### BEGIN SOLUTION
@@ -410,13 +414,13 @@ plots.show_curves({name: e.clamp(max=0.5) for name, e in off.items()}, x=t, xlab
 print("largest error:", ", ".join(f"{e.max():.1f} of the {name}" for name, e in off.items()))
 
 # %% [markdown]
-# ## Step 6. Who goes where
+# ## Step 6. Better pairs
 #
 # *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
 #
-# Until now each noise got an example at random, and paths cross everywhere. Nothing forces us to choose so: any pairing will
-# do whose starts are noise and whose ends are data. **Minibatch optimal transport** (Tong et al., 2023, arXiv:2302.00482;
-# Pooladian et al., 2023, arXiv:2304.14772) reorders the noise of each batch so that the ways are short:
+# Until now each noise got an example at random, and paths cross everywhere. It need not be so: any pairs will
+# do, as long as all starts together are noise and all ends together are data. **Minibatch optimal transport** (Tong et al.,
+# 2023, arXiv:2302.00482; Pooladian et al., 2023, arXiv:2304.14772) reorders the noise of each batch so that the ways are short:
 #
 # $$\pi = \operatorname{arg\,min}_{\pi} \sum_{j=1}^{B} \big\| x_0^{(\pi(j))} - x_1^{(j)} \big\|^2, \qquad \pi \text{ a permutation of } 1 \ldots B.$$
 #
@@ -478,12 +482,12 @@ print(f"in opposite order: {100 * share_against(start[:256], end[:256]):.0f}% at
 print(f"squared length of a path: {lengths[0]:.0f} in batches of 1, {lengths[-1]:.0f} in batches of 256")
 
 # %% [markdown]
-# ## Step 7. How straight?
+# ## Step 7. Straightness
 #
 # *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
 #
-# The paths of the *training pairs* are straight. Those of the *flow*, which follows the mean velocity, bend wherever pairs cross. Liu et al.
-# (2022, arXiv:2209.03003) measure by how much. On a straight path the velocity is at all times the whole way, $x_1 - x_0$; so
+# The paths of the *training pairs* are straight. Those of the *flow*, which follows the mean velocity, bend where pairs cross.
+# Liu et al. (2022, arXiv:2209.03003) measure by how much. On a straight path the velocity is at all times the whole way, $x_1 - x_0$; so
 #
 # $$S = E \int_0^1 \big\| (x_1 - x_0) - v(x_t, t) \big\|^2\, dt$$
 #
@@ -620,8 +624,8 @@ for name, drawn in panels.items():
 # The right-hand side, for the network as it is now, is the target of its left-hand side. (In the paper time runs the other way, so its
 # sign is another.)
 #
-# **Write** `average_velocity_target(u, x, t, r, v)`. `u` maps x (B, ...), t and r (B,) to (B, ...); v (B, ...) is the velocity at x and t,
-# and $r \ge t$. It returns the target (B, ...), detached: the network must not learn by moving its target.
+# **Write** `average_velocity_target(u, x, t, r, v)`. `u` maps x (B, ...), t and r (B,) to (B, ...); v (B, ...) is the velocity
+# at x and t, and $r \ge t$. It returns the target (B, ...), detached: the network must not learn by moving its target.
 #
 # <details><summary>Hint</summary>
 #
@@ -752,9 +756,10 @@ print(f"15 more steps give these two less than 10% more:     {max(most[name] - o
 print(f"16 steps: at least 80% arrive with every network:    {min(most.values()) > 0.8}")
 
 # %% [markdown]
-# With enough steps the pairs hardly matter: all three networks were taught the same two distributions. Of the data 99% are within
-# 0.6 of a mode; what is missing is the error of a small network after a few seconds, and no number of steps mends that. Reflow is
-# the straightest, but learns from samples of the first network, and their errors are in its data.
+# With enough steps the pairs hardly matter: all three networks learn to carry the same noise to the same data. Of the data 99% are
+# within 0.6 of a mode. What is missing is the error of a small network after a few seconds, most of it between neighbouring modes,
+# and no number of steps mends that. Reflow is the straightest, but it learns from samples of the first network, and their errors
+# are in its data.
 
 # %%
 panels = {"data": eight.sample(2000)} | {f"{name}, one step": sample(net, start, 1) for name, net in networks.items()}
@@ -773,5 +778,5 @@ plots.show_points(panels, modes=points, radius=0.6)
 # - Reflow a second time, from the reflowed network. Does it get straighter, and do the samples get worse?
 # - Train a network u(x, t, r) on your `average_velocity_target`, with the path's own velocity for v. Does one step do?
 # - Start from `Spiral` instead of noise: `genlib.data` has it. Nothing in your loss asks the start to be Gaussian.
-# - Change the path to $\alpha = \sin(\pi t / 2)$ and $\sigma = \cos(\pi t / 2)$. What must change in the loss, and how straight is the flow?
+# - Change the path to $\alpha = \sin(\pi t / 2)$ and $\sigma = \cos(\pi t / 2)$. What changes in the loss? Is the flow straight?
 # - Back to the lesson, [{{flow_matching}} Flow matching](../notebooks/{{flow_matching}}_flow_matching.ipynb).
