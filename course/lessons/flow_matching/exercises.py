@@ -781,4 +781,5 @@ plots.show_points(panels, modes=points, radius=0.6)
 # - Train a network u(x, t, r) on your `average_velocity_target`, with the path's own velocity for v. Does one step do?
 # - Start from `Spiral` instead of noise: `genlib.data` has it. Nothing in your loss asks the start to be Gaussian.
 # - Change the path to $\alpha = \sin(\pi t / 2)$ and $\sigma = \cos(\pi t / 2)$. What changes in the loss? Is the flow straight?
+# - Read `genlib/flow_matching/`. It has your functions, with labels and other paths beside them.
 # - Back to the lesson, [{{flow_matching}} Flow matching](../notebooks/{{flow_matching}}_flow_matching.ipynb).
