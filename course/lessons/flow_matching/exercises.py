@@ -686,8 +686,8 @@ for name, drawn in panels.items():
 #
 # - **at random**: each noise gets any example;
 # - **coupled**: `couple` reorders the noise of each batch of 128;
-# - **reflow** (Liu et al.): each noise gets the sample that the first network draws from it. The ends of paths that the flow itself
-#   follows cannot cross, so the second flow can be straighter.
+# - **reflow** (Liu et al.): each noise gets the sample that the first network draws from it. The paths of a flow never cross, so the
+#   straight lines between their ends cross less than those of pairs at random.
 
 # %%
 def train(pairs, updates=1000):
@@ -725,6 +725,8 @@ def reflowed():
 
 
 networks["reflow"] = train(reflowed)
+for name, pairs in (("at random", at_random()), ("coupled", coupled()), ("reflow", reflowed())):
+    print(f"{name:9}  in opposite order: {100 * share_against(*pairs):.0f}% of two pairs")
 
 # %% [markdown]
 # **Predict before you run the cell:** which of the three flows is the straightest, and by how much?
@@ -754,14 +756,14 @@ print(f"one step, at random: at most 40% arrive:             {one['at random'] <
 print(f"one step, coupled and reflow: at least 70% do:       {min(one[name] for name in straighter) > 0.7}")
 print(f"15 more steps give these two less than 10% more:     {max(most[name] - one[name] for name in straighter) < 0.1}")
 print(f"16 steps: at least 70% arrive with every network:    {min(most.values()) > 0.7}")
+print(f"and the networks differ by less than 15%:            {max(most.values()) - min(most.values()) < 0.15}")
 of_data = (torch.cdist(eight.sample(20_000), points).min(dim=1).values < 0.6).float().mean()
 print(f"of the data themselves: {100 * of_data:.0f}%")
 
 # %% [markdown]
-# With enough steps the pairs hardly matter: all three networks learn to carry the same noise to the same data. Of the data 99% are
-# within 0.6 of a mode. What is missing is the error of a small network after a few seconds, most of it between neighbouring modes,
-# and no number of steps mends that. Reflow is the straightest, but it learns from samples of the first network, and their errors
-# are in its data.
+# With enough steps the pairs matter little: all three networks learn to carry the same noise to the same data. Of the data 99% are
+# within 0.6 of a mode. What is missing is the error of a small network after a few seconds, and no number of steps mends that.
+# Reflow is the straightest, but it learns from samples of the first network, and their errors are in its data.
 
 # %%
 panels = {"data": eight.sample(2000)} | {f"{name}, one step": sample(net, start, 1) for name, net in networks.items()}
