@@ -92,6 +92,22 @@ def normal(generator: torch.Generator, *shape: int) -> Tensor:
     return x.to(torch.get_default_dtype())
 
 
+def between(generator: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
+    """Uniform random numbers in the dtype that the student computes in."""
+    x = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return low + (high - low) * x.to(torch.get_default_dtype())
+
+
+def floats(*numbers: float) -> Tensor:
+    """These numbers in the dtype that the student computes in."""
+    return torch.tensor(numbers, dtype=torch.get_default_dtype())
+
+
+def each(value: Tensor, x: Tensor) -> Tensor:
+    """A number for each example, (B,), with as many axes as x: (B, 1, ...)."""
+    return value.reshape(-1, *[1] * (x.ndim - 1))
+
+
 # ---------------------------------------------------------------- calling
 
 

@@ -140,6 +140,40 @@ def number(x: Any) -> Any:
     )  # fmt: skip
 
 
+# ---------------------------------------------------------------- a probe
+
+
+def factors(**terms: Callable[..., Tensor]) -> Callable[..., str | None]:
+    """A probe for results that add up two tensors, each times a number an example: which number is wrong?"""
+
+    def words(case: Case, *results: Tensor) -> str | None:
+        pairs = zip(results[: len(results) // 2], results[len(results) // 2 :], strict=True)
+        got, want = next(pair for pair in pairs if not same(*pair))
+        made = [term(*case.arguments.values()).flatten(1) for term in terms.values()]
+        if case.kind != "tame" or got.ndim < 2 or made[0].shape[1] < 3:
+            return None  # a standard deviation, or two values, which some two numbers always fit
+        pair = torch.stack(made, -1).double()
+        both = torch.stack([got.flatten(1), want.flatten(1)], -1).double()
+        found = torch.linalg.lstsq(pair, both).solution  # (B, the two terms, given and wanted)
+        if not same((pair @ found)[..., 0], both[..., 0]):
+            of = " plus one times ".join(f"`{name}`" for name in terms)
+            return (
+                f"for {case.label} your result is not one number an example times {of}: is one of them changed on the "
+                "way, cut off or averaged, or is more in it?"
+            )
+        off = (found[..., 0] - found[..., 1]).abs()
+        if off.max() < 0.02 or off.amax(1).min() < 1e-3:  # rounded, or other examples are right
+            return None
+        b = int(off.amax(1).argmax())
+        say = "the factor of `{}` is {:.4g}, not {:.4g}".format
+        rows = zip(terms, *found[b].round(decimals=6).T.tolist(), off.amax(0), strict=True)
+        wrong = [say(*three) for *three, far in rows if far > 1e-3]
+        wrong += [] if wrong[1:] else ["that of the other is right"]
+        return f"in example {b} of {case.label} {', and '.join(wrong)}."
+
+    return words
+
+
 # ---------------------------------------------------------------- one question each
 
 

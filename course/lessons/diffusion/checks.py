@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, arange, cat, exp, linspace, log, logsumexp, rand, softmax, tanh, tensor
+from torch import Tensor, arange, cat, exp, linspace, log, logsumexp, softmax, tanh
 from torch.autograd import grad
 
-from course.checking.core import Answer, Case, Wrong, call, normal, same
+from course.checking.core import Answer, Case, Wrong, between, call, each, floats, normal, same
+from course.checking.relations import factors
 from course.checking.step import extreme, hard, step, tame
 
 __all__ = [
@@ -23,52 +24,6 @@ __all__ = [
 LOG_2PI = math.log(2 * math.pi)
 
 
-def _each(value: Tensor, x: Tensor) -> Tensor:
-    """A number for each example, (B,), with as many axes as x."""
-    return value.reshape(-1, *[1] * (x.ndim - 1))
-
-
-def _between(g: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
-    return low + (high - low) * rand(shape, generator=g, dtype=torch.float64).to(
-        torch.get_default_dtype()
-    )
-
-
-def _of(*numbers: float) -> Tensor:
-    return tensor(numbers, dtype=torch.get_default_dtype())
-
-
-def _factors(**terms: Callable[..., Tensor]) -> Callable[..., str | None]:
-    """A probe for results that add up two tensors, each times a number an example: which number is wrong?"""
-
-    def words(case: Case, *results: Tensor) -> str | None:
-        pairs = zip(results[: len(results) // 2], results[len(results) // 2 :], strict=True)
-        got, want = next(pair for pair in pairs if not same(*pair))
-        made = [term(*case.arguments.values()).flatten(1) for term in terms.values()]
-        if case.kind != "tame" or got.ndim < 2 or made[0].shape[1] < 3:
-            return None  # a standard deviation, or two values, which some two numbers always fit
-        pair = torch.stack(made, -1).double()
-        both = torch.stack([got.flatten(1), want.flatten(1)], -1).double()
-        found = torch.linalg.lstsq(pair, both).solution  # (B, the two terms, given and wanted)
-        if not same((pair @ found)[..., 0], both[..., 0]):
-            of = " plus one times ".join(f"`{name}`" for name in terms)
-            return (
-                f"for {case.label} your result is not one number an example times {of}: is one of them changed on the "
-                "way, cut off or averaged, or is more in it?"
-            )
-        off = (found[..., 0] - found[..., 1]).abs()
-        if off.max() < 0.02 or off.amax(1).min() < 1e-3:  # rounded, or other examples are right
-            return None
-        b = int(off.amax(1).argmax())
-        say = "the factor of `{}` is {:.4g}, not {:.4g}".format
-        factors = zip(terms, *found[b].round(decimals=6).T.tolist(), off.amax(0), strict=True)
-        wrong = [say(*three) for *three, far in factors if far > 1e-3]
-        wrong += [] if wrong[1:] else ["that of the other is right"]
-        return f"in example {b} of {case.label} {', and '.join(wrong)}."
-
-    return words
-
-
 # ---------------------------------------------------------------- 1. noise in one go
 
 
@@ -76,8 +31,8 @@ def _to_corrupt(g: torch.Generator, *shape: int) -> dict[str, Tensor]:
     return {
         "x": normal(g, *shape),
         "eps": normal(g, *shape),
-        "alpha": _between(g, 0.2, 0.9, shape[0]),
-        "sigma": _between(g, 0.3, 2.0, shape[0]),
+        "alpha": between(g, 0.2, 0.9, shape[0]),
+        "sigma": between(g, 0.3, 2.0, shape[0]),
     }
 
 
@@ -90,11 +45,11 @@ def _to_corrupt(g: torch.Generator, *shape: int) -> dict[str, Tensor]:
         hard("a single point on the line", **_to_corrupt(g, 1, 1)),
         hard(
             "both ends of time, alpha = 1 with sigma = 0 and alpha = 0 with sigma = 1",
-            **_to_corrupt(g, 2, 3) | {"alpha": _of(1, 0), "sigma": _of(0, 1)},
+            **_to_corrupt(g, 2, 3) | {"alpha": floats(1, 0), "sigma": floats(0, 1)},
         ),
     ],
     gradient="x eps",
-    probe=_factors(x=lambda x, *rest: x, eps=lambda x, eps, *rest: eps),
+    probe=factors(x=lambda x, *rest: x, eps=lambda x, eps, *rest: eps),
     passes="every example has its own noise level, whatever its shape.",
 )
 def noisy(x: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
@@ -109,10 +64,10 @@ def noisy(x: Tensor, eps: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
             ...
         course.checking.core.Wrong: alpha and sigma run along the last axis: ...
     """
-    return _each(alpha, x) * x + _each(sigma, x) * eps
+    return each(alpha, x) * x + each(sigma, x) * eps
 
 
-def _mixed(a: Callable[..., Tensor], s: Callable[..., Tensor], shape: Any = _each) -> Callable:
+def _mixed(a: Callable[..., Tensor], s: Callable[..., Tensor], shape: Any = each) -> Callable:
     """Noise with these two factors, made of alpha and sigma, (B,)."""
     return lambda x, eps, alpha, sigma: (
         shape(a(alpha, sigma), x) * x + shape(s(alpha, sigma), x) * eps
@@ -152,10 +107,10 @@ def _step_of_time(
 ) -> dict[str, Tensor]:
     """Two tensors and the levels of two times, s with less noise than t."""
     b = shape[0]
-    alpha_s, sigma_s = _between(g, 0.6, 1.4, b), _between(g, 0.2, 0.6, b)
+    alpha_s, sigma_s = between(g, 0.6, 1.4, b), between(g, 0.2, 0.6, b)
     alpha_s, sigma_s = fixed.get("alpha_s", alpha_s), fixed.get("sigma_s", sigma_s)
-    ratio = fixed.get("ratio", _between(g, 0.3, 0.8, b))
-    sigma_t = ((ratio * sigma_s) ** 2 + _between(g, 0.5, 1.2, b) ** 2).sqrt()
+    ratio = fixed.get("ratio", between(g, 0.3, 0.8, b))
+    sigma_t = ((ratio * sigma_s) ** 2 + between(g, 0.5, 1.2, b) ** 2).sqrt()
     given = {name: 1.5 * normal(g, *shape) for name in names.split()}
     levels = {"alpha_t": ratio * alpha_s, "sigma_t": fixed.get("sigma_t", sigma_t)}
     return given | levels | {"alpha_s": alpha_s, "sigma_s": sigma_s}
@@ -171,7 +126,7 @@ def _times(g: torch.Generator, names: str, images: tuple[int, ...]) -> list[Case
         tame("4 points in the plane", **_step_of_time(g, 4, 2, names=names)),
         hard("as many points as dimensions", **_step_of_time(g, 3, 3, names=names)),
         hard("a single point", **_step_of_time(g, 1, 3, names=names)),
-        hard("alpha_t = 0, at t = 1", **_step_of_time(g, 2, 4, names=names, ratio=_of(0, 0))),
+        hard("alpha_t = 0, at t = 1", **_step_of_time(g, 2, 4, names=names, ratio=floats(0, 0))),
     ]
 
 
@@ -182,7 +137,7 @@ def _added(a_t: Tensor, s_t: Tensor, a_s: Tensor, s_s: Tensor) -> Tensor:
 
 def _means(of_x_t: Callable[..., Tensor], of_x: Callable[..., Tensor]) -> Callable:
     """A mean with these two factors, made of the four levels, and nothing said of the standard deviation."""
-    return lambda x_t, x, *at: (_each(of_x_t(*at), x) * x_t + _each(of_x(*at), x) * x, None)
+    return lambda x_t, x, *at: (each(of_x_t(*at), x) * x_t + each(of_x(*at), x) * x, None)
 
 
 def _of_x_t(a_t: Tensor, s_t: Tensor, a_s: Tensor, s_s: Tensor) -> Tensor:
@@ -200,14 +155,14 @@ def _spread(std: Callable[..., Tensor]) -> Callable:
 def _with_added(added: Callable[..., Tensor]) -> Callable:
     """Both results, with another variance of the noise between s and t."""
     return lambda x_t, x, a_t, s_t, a_s, s_s: (
-        _each(_of_x_t(a_t, s_t, a_s, s_s), x) * x_t
-        + _each(a_s * added(a_t, s_t, a_s, s_s) / s_t**2, x) * x,
+        each(_of_x_t(a_t, s_t, a_s, s_s), x) * x_t
+        + each(a_s * added(a_t, s_t, a_s, s_s) / s_t**2, x) * x,
         added(a_t, s_t, a_s, s_s).sqrt() * s_s / s_t,
     )
 
 
 def _at_s_zero(g: torch.Generator, names: str) -> Case:
-    ends = {"alpha_s": _of(1, 1, 1), "sigma_s": _of(0, 0, 0)}
+    ends = {"alpha_s": floats(1, 1, 1), "sigma_s": floats(0, 0, 0)}
     return hard("sigma_s = 0, at s = 0", **_step_of_time(g, 3, 2, names=names, **ends))
 
 
@@ -217,11 +172,11 @@ def _at_s_zero(g: torch.Generator, names: str) -> Case:
         _at_s_zero(g, "x_t x"),
         extreme(
             "very little noise",
-            **_step_of_time(g, 2, 3, sigma_s=_of(1e-4, 2e-4), sigma_t=_of(2e-4, 5e-4)),
+            **_step_of_time(g, 2, 3, sigma_s=floats(1e-4, 2e-4), sigma_t=floats(2e-4, 5e-4)),
         ),
     ],
     results=("the mean", "the standard deviation"),
-    probe=_factors(x_t=lambda x_t, *rest: x_t, x=lambda x_t, x, *rest: x),
+    probe=factors(x_t=lambda x_t, *rest: x_t, x=lambda x_t, x, *rest: x),
     passes="x_t and x share the mean, and the standard deviation is one number an example.",
 )
 def posterior(
@@ -239,7 +194,7 @@ def posterior(
         course.checking.core.Wrong: in example ... the factor of `x_t` is ...
     """
     levels = alpha_t, sigma_t, alpha_s, sigma_s
-    mean = _each(_of_x_t(*levels), x) * x_t + _each(_of_x(*levels), x) * x
+    mean = each(_of_x_t(*levels), x) * x_t + each(_of_x(*levels), x) * x
     return mean, _added(*levels).sqrt() * sigma_s / sigma_t
 
 
@@ -279,22 +234,32 @@ posterior.wrong = {
 def _to_denoise(g: torch.Generator, b: int, n: int, d: int) -> dict[str, Tensor]:
     return {
         "x_t": 1.5 * normal(g, b, d),
-        "alpha": _between(g, 0.5, 1.3, b),
-        "sigma": _between(g, 0.6, 1.6, b),
+        "alpha": between(g, 0.5, 1.3, b),
+        "sigma": between(g, 0.6, 1.6, b),
         "data": normal(g, n, d),
     }
 
 
 def _far_and_near(g: torch.Generator) -> dict[str, Tensor]:
     """A point so far that all weights round to zero, one near by, and one as far from two of the data."""
-    data = cat([_of(-1, 1)[:, None] * _of(1, 0), 3 + _between(g, 0, 1, 2, 2)])
-    x_t = cat([1e4 * _of(1, 1)[None], normal(g, 1, 2), _of(0, -500)[None]])
-    return {"x_t": x_t, "alpha": _between(g, 0.5, 1, 3), "sigma": _of(0.5, 0.8, 0.3), "data": data}
+    data = cat([floats(-1, 1)[:, None] * floats(1, 0), 3 + between(g, 0, 1, 2, 2)])
+    x_t = cat([1e4 * floats(1, 1)[None], normal(g, 1, 2), floats(0, -500)[None]])
+    return {
+        "x_t": x_t,
+        "alpha": between(g, 0.5, 1, 3),
+        "sigma": floats(0.5, 0.8, 0.3),
+        "data": data,
+    }
 
 
 def _hardly_noisy(g: torch.Generator) -> dict[str, Tensor]:
-    data = arange(5)[:, None] + _between(g, 0, 0.5, 5, 3)
-    return {"x_t": data[[1, 3]] + 0.1, "alpha": _of(1, 1), "sigma": _of(1e-3, 1e-2), "data": data}
+    data = arange(5)[:, None] + between(g, 0, 0.5, 5, 3)
+    return {
+        "x_t": data[[1, 3]] + 0.1,
+        "alpha": floats(1, 1),
+        "sigma": floats(1e-3, 1e-2),
+        "data": data,
+    }
 
 
 def _squares(x_t: Tensor, alpha: Tensor, data: Tensor) -> Tensor:
@@ -315,10 +280,10 @@ def _logits(x_t: Tensor, alpha: Tensor, sigma: Tensor, data: Tensor) -> Tensor:
         hard("a single point", **_to_denoise(g, 1, 3, 4)),
         hard(
             "a point half-way between two data, one of which is there twice",
-            x_t=_of(0, 0)[None], alpha=_of(0.8), sigma=_of(0.7),
-            data=_of(1, -1, 1)[:, None] * normal(g, 1, 2),
+            x_t=floats(0, 0)[None], alpha=floats(0.8), sigma=floats(0.7),
+            data=floats(1, -1, 1)[:, None] * normal(g, 1, 2),
         ),
-        hard("t = 1, where alpha = 0", **_to_denoise(g, 2, 6, 2) | {"alpha": _of(0, 0)}),
+        hard("t = 1, where alpha = 0", **_to_denoise(g, 2, 6, 2) | {"alpha": floats(0, 0)}),
         extreme("points far from all data", **_far_and_near(g)),
         extreme("hardly any noise", **_hardly_noisy(g)),
     ],
@@ -396,7 +361,7 @@ ideal_denoiser.wrong = {
 
 
 def _said(g: torch.Generator, kind: str, *shape: int, **fixed: Tensor) -> dict[str, Any]:
-    angle = _between(g, 0.3, 1.2, shape[0])
+    angle = between(g, 0.3, 1.2, shape[0])
     levels = {"alpha": angle.cos(), "sigma": angle.sin()} | fixed
     return {"kind": kind, "said": normal(g, *shape), "x_t": 1.5 * normal(g, *shape)} | levels
 
@@ -414,15 +379,15 @@ def _of_all(x: Tensor, eps: Tensor, a: Tensor, s: Tensor) -> tuple[Tensor, Tenso
         hard("v of 3 points of 3 values", **_said(g, "v", 3, 3)),
         hard(
             "v at both ends of time, where sigma = 0 or alpha = 0",
-            **_said(g, "v", 2, 4, alpha=_of(1, 0), sigma=_of(0, 1)),
+            **_said(g, "v", 2, 4, alpha=floats(1, 0), sigma=floats(0, 1)),
         ),
-        hard("eps where sigma = 0", **_said(g, "eps", 1, 2, alpha=_of(1), sigma=_of(0))),
-        hard("x where alpha = 0", **_said(g, "x", 1, 2, alpha=_of(0), sigma=_of(1))),
-        extreme("eps where alpha is tiny", **_said(g, "eps", 2, 2, alpha=_of(1e-5, 1e-4), sigma=_of(1, 1))),
-        extreme("x where sigma is tiny", **_said(g, "x", 2, 2, alpha=_of(1, 1), sigma=_of(1e-5, 1e-4))),
+        hard("eps where sigma = 0", **_said(g, "eps", 1, 2, alpha=floats(1), sigma=floats(0))),
+        hard("x where alpha = 0", **_said(g, "x", 1, 2, alpha=floats(0), sigma=floats(1))),
+        extreme("eps where alpha is tiny", **_said(g, "eps", 2, 2, alpha=floats(1e-5, 1e-4), sigma=floats(1, 1))),
+        extreme("x where sigma is tiny", **_said(g, "x", 2, 2, alpha=floats(1, 1), sigma=floats(1e-5, 1e-4))),
     ],
     results=("x", "eps", "v"),
-    probe=_factors(said=lambda kind, said, *at: said, x_t=lambda kind, said, x_t, *at: x_t),
+    probe=factors(said=lambda kind, said, *at: said, x_t=lambda kind, said, x_t, *at: x_t),
     passes="each of the three gives the two others, and v does so at both ends of time.",
 )  # fmt: skip
 def convert(
@@ -440,7 +405,7 @@ def convert(
             ...
         course.checking.core.Wrong: you return `said` for all three: ...
     """
-    a, s = _each(alpha, x_t), _each(sigma, x_t)
+    a, s = each(alpha, x_t), each(sigma, x_t)
     if kind == "v":
         return _of_all(a * x_t - s * said, s * x_t + a * said, a, s)
     if kind == "x":
@@ -454,7 +419,7 @@ def _but_for(kind: str, x_and_eps: Callable[..., Any]) -> Callable:
     def wrong(given: str, said: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> tuple:
         if given != kind:
             return convert.right(given, said, x_t, alpha, sigma)
-        a, s = _each(alpha, x_t), _each(sigma, x_t)
+        a, s = each(alpha, x_t), each(sigma, x_t)
         return _of_all(*x_and_eps(said, x_t, a, s), a, s)
 
     return wrong
@@ -463,7 +428,7 @@ def _but_for(kind: str, x_and_eps: Callable[..., Any]) -> Callable:
 def _other_v(v: Callable[..., Tensor]) -> Callable:
     def wrong(kind: str, said: Tensor, x_t: Tensor, alpha: Tensor, sigma: Tensor) -> tuple:
         x, eps, _ = convert.right(kind, said, x_t, alpha, sigma)
-        return None, None, v(x, eps, _each(alpha, x_t), _each(sigma, x_t))
+        return None, None, v(x, eps, each(alpha, x_t), each(sigma, x_t))
 
     return wrong
 
@@ -525,14 +490,14 @@ def _denoiser(g: torch.Generator, *shape: int) -> Answer:
                 raise Wrong(
                     f"a denoiser is given a level of shape {tuple(level.shape)}: they are (B,), as you got them."
                 )
-        return tanh(scale * x_t) * _each(alpha, x_t) + _each(sigma, x_t) * shift
+        return tanh(scale * x_t) * each(alpha, x_t) + each(sigma, x_t) * shift
 
     return denoiser
 
 
 def _to_train(g: torch.Generator, *shape: int) -> dict[str, Any]:
     given = {"denoiser": _denoiser(g, *shape[1:]), **_to_corrupt(g, *shape)}
-    return given | {"weight": _between(g, 0.3, 3.0, shape[0])}
+    return given | {"weight": between(g, 0.3, 3.0, shape[0])}
 
 
 def _error(
@@ -548,7 +513,7 @@ def _per_example(error: Tensor) -> Tensor:
 
 def _gradient_of_the_loss(answer: Answer, g: torch.Generator) -> str | None:
     given = _to_train(g, 5, 2, 3)
-    plain, size = given["denoiser"], _of(0.7).requires_grad_()
+    plain, size = given["denoiser"], floats(0.7).requires_grad_()
 
     def learning(x_t: Tensor, alpha: Tensor, sigma: Tensor) -> Tensor:
         return size * plain(x_t, alpha, sigma)
@@ -569,9 +534,9 @@ def _gradient_of_the_loss(answer: Answer, g: torch.Generator) -> str | None:
         tame("3 images", **_to_train(g, 3, 2, 2, 5)),
         tame("5 points in the plane", **_to_train(g, 5, 2)),
         hard("a single point", **_to_train(g, 1, 3)),
-        hard("a weight of 0", **_to_train(g, 2, 3) | {"weight": _of(0, 1.5)}),
+        hard("a weight of 0", **_to_train(g, 2, 3) | {"weight": floats(0, 1.5)}),
         hard("x_t without noise and x_t of noise alone",
-             **_to_train(g, 2, 4) | {"alpha": _of(1, 0), "sigma": _of(0, 1)}),
+             **_to_train(g, 2, 4) | {"alpha": floats(1, 0), "sigma": floats(0, 1)}),
     ],
     live=[_gradient_of_the_loss],
     passes="a weighted mean of squares, and the denoiser learns from it.",
@@ -693,7 +658,7 @@ def elbo_term(
 
 def _near(g: torch.Generator) -> dict[str, Tensor]:
     given = _step_of_time(
-        g, 2, 3, names="x x_hat", sigma_s=_of(1e-4, 2e-4), sigma_t=_of(2e-4, 5e-4)
+        g, 2, 3, names="x x_hat", sigma_s=floats(1e-4, 2e-4), sigma_t=floats(2e-4, 5e-4)
     )
     return given | {"x_hat": given["x"] + 0.01 * (1 + given["x_hat"].abs())}
 
@@ -738,7 +703,7 @@ elbo_term.wrong = {
     "you add up the sizes of the errors: square each before the sum.":
         lambda x, x_hat, *levels: _half(*levels) * (x - x_hat).abs().flatten(1).sum(1),
     "you sum over the last axis alone: over all values of an example.":
-        lambda x, x_hat, *levels: _each(_half(*levels), x)[..., 0] * (x - x_hat).square().sum(-1),
+        lambda x, x_hat, *levels: each(_half(*levels), x)[..., 0] * (x - x_hat).square().sum(-1),
     "you sum over the examples too: return one number for each.":
         lambda x, x_hat, *levels: elbo_term.right(x, x_hat, *levels).sum(),
 }  # fmt: skip
@@ -752,11 +717,11 @@ elbo_term.wrong = {
         *_times(g, "x_t x_hat", (3, 2, 2, 3)),
         _at_s_zero(g, "x_t x_hat"),
         hard("s = t, which changes nothing", **_step_of_time(
-            g, 2, 3, names="x_t x_hat", ratio=_of(1, 1), sigma_s=_of(0.6, 0.8), sigma_t=_of(0.6, 0.8))),
+            g, 2, 3, names="x_t x_hat", ratio=floats(1, 1), sigma_s=floats(0.6, 0.8), sigma_t=floats(0.6, 0.8))),
         extreme("an x_t that is far away for so little noise", **_step_of_time(
-            g, 2, 3, names="x_t x_hat", sigma_s=_of(4e-6, 1e-5), sigma_t=_of(1e-5, 3e-5))),
+            g, 2, 3, names="x_t x_hat", sigma_s=floats(4e-6, 1e-5), sigma_t=floats(1e-5, 3e-5))),
     ],
-    probe=_factors(x_t=lambda x_t, *rest: x_t, x_hat=lambda x_t, x_hat, *rest: x_hat),
+    probe=factors(x_t=lambda x_t, *rest: x_t, x_hat=lambda x_t, x_hat, *rest: x_hat),
     passes="the noise that was found goes back in, as much of it as belongs to s.",
 )  # fmt: skip
 def ddim_step(
@@ -773,13 +738,13 @@ def ddim_step(
             ...
         course.checking.core.Wrong: this goes to the end in one step: ...
     """
-    eps = (x_t - _each(alpha_t, x_t) * x_hat) / _each(sigma_t, x_t)
-    return _each(alpha_s, x_t) * x_hat + _each(sigma_s, x_t) * eps
+    eps = (x_t - each(alpha_t, x_t) * x_hat) / each(sigma_t, x_t)
+    return each(alpha_s, x_t) * x_hat + each(sigma_s, x_t) * eps
 
 
 def _moved(to: Callable[..., Tensor]) -> Callable:
     """Wrong with the levels shaped for x_t."""
-    return lambda x_t, x_hat, *levels: to(x_t, x_hat, *(_each(level, x_t) for level in levels))
+    return lambda x_t, x_hat, *levels: to(x_t, x_hat, *(each(level, x_t) for level in levels))
 
 
 ddim_step.wrong = {
@@ -830,7 +795,7 @@ def _to_guide(g: torch.Generator, weight: float, *shape: int) -> dict[str, Any]:
         hard("w = 7.5", **_to_guide(g, 7.5, 2, 4)),
         hard("an `untold` that returns x_t", **_to_guide(g, 2.0, 2, 3) | {"untold": lambda x_t, alpha, sigma: x_t}),
     ],
-    probe=_factors(told=lambda told, untold, w, *at: told(*at), untold=lambda told, untold, w, *at: untold(*at)),
+    probe=factors(told=lambda told, untold, w, *at: told(*at), untold=lambda told, untold, w, *at: untold(*at)),
     passes="from what is said without the label, w times the way to what is said with it.",
 )  # fmt: skip
 def guided(
@@ -884,21 +849,21 @@ guided.wrong = {
 
 
 def _mixture(g: torch.Generator, b: int, n: int, d: int) -> dict[str, Tensor]:
-    share = _between(g, 0.3, 1.5, n)
+    share = between(g, 0.3, 1.5, n)
     return {
         "x_t": 1.5 * normal(g, b, d),
-        "alpha": _between(g, 0.5, 1.3, b),
-        "sigma": _between(g, 0.4, 1.2, b),
+        "alpha": between(g, 0.5, 1.3, b),
+        "sigma": between(g, 0.4, 1.2, b),
         "means": 1.5 * normal(g, n, d),
-        "stds": _between(g, 0.4, 1.6, n),
+        "stds": between(g, 0.4, 1.6, n),
         "weights": share / share.sum(),
     }
 
 
 def _far_mixture(g: torch.Generator) -> dict[str, Tensor]:
     given = _mixture(g, 3, 3, 2)
-    x_t = cat([1000 * _of(1, 2)[None], normal(g, 1, 2), _of(-700, 300)[None]])
-    return given | {"x_t": x_t, "stds": _of(0.3, 0.6, 0.2), "sigma": _of(0.5, 0.7, 0.2)}
+    x_t = cat([1000 * floats(1, 2)[None], normal(g, 1, 2), floats(-700, 300)[None]])
+    return given | {"x_t": x_t, "stds": floats(0.3, 0.6, 0.2), "sigma": floats(0.5, 0.7, 0.2)}
 
 
 def _variance(alpha: Tensor, sigma: Tensor, stds: Tensor) -> Tensor:
@@ -932,9 +897,9 @@ def _log_p_and_score(
         hard("a single Gaussian", **_mixture(g, 2, 1, 3)),
         hard("a single point", **_mixture(g, 1, 3, 4)),
         hard("as many points as Gaussians and dimensions", **_mixture(g, 3, 3, 3)),
-        hard("t = 1, where alpha = 0", **_mixture(g, 2, 3, 2) | {"alpha": _of(0, 0), "sigma": _of(1, 1)}),
-        hard("t = 0, where sigma = 0", **_mixture(g, 2, 3, 2) | {"alpha": _of(1, 1), "sigma": _of(0, 0)}),
-        hard("components without width", **_mixture(g, 3, 4, 2) | {"stds": _of(0, 0, 0, 0)}),
+        hard("t = 1, where alpha = 0", **_mixture(g, 2, 3, 2) | {"alpha": floats(0, 0), "sigma": floats(1, 1)}),
+        hard("t = 0, where sigma = 0", **_mixture(g, 2, 3, 2) | {"alpha": floats(1, 1), "sigma": floats(0, 0)}),
+        hard("components without width", **_mixture(g, 3, 4, 2) | {"stds": floats(0, 0, 0, 0)}),
         extreme("points far from all of them", **_far_mixture(g)),
     ],
     results=("log p", "the score"),
@@ -1053,7 +1018,7 @@ noisy_mixture.wrong = {
 
 def _field(g: torch.Generator) -> Answer:
     """A velocity on the line, of x (n,) and of a time."""
-    a, b, c = (float(x) for x in _between(g, 0.5, 1.5, 3))
+    a, b, c = (float(x) for x in between(g, 0.5, 1.5, 3))
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
         return a * tanh(b * x + t) - 0.3 * x + c * t
@@ -1066,7 +1031,7 @@ def _to_follow(g: torch.Generator, n: int, times: Tensor) -> dict[str, Any]:
 
 
 def _uneven(g: torch.Generator, k: int) -> Tensor:
-    return _between(g, 0.05, 0.4, k + 1).cumsum(0)
+    return between(g, 0.05, 0.4, k + 1).cumsum(0)
 
 
 @step(
@@ -1074,8 +1039,8 @@ def _uneven(g: torch.Generator, k: int) -> Tensor:
         tame("4 points and 5 uneven steps", **_to_follow(g, 4, _uneven(g, 5))),
         tame("3 points and 7 uneven steps", **_to_follow(g, 3, _uneven(g, 7))),
         hard("a u that is alike for all x", **_to_follow(g, 3, _uneven(g, 3)) | {"velocity": lambda x, t: 0 * x + t}),
-        hard("a single step", **_to_follow(g, 3, _of(0.2, 0.9))),
-        hard("a single point and even steps", **_to_follow(g, 1, linspace(0, 1, 5).to(_of(0)))),
+        hard("a single step", **_to_follow(g, 3, floats(0.2, 0.9))),
+        hard("a single point and even steps", **_to_follow(g, 1, linspace(0, 1, 5).to(floats(0)))),
         hard("times that fall", **_to_follow(g, 5, _uneven(g, 3).flip(0))),
         hard("a line that shrinks", **_to_follow(g, 4, _uneven(g, 4)) | {"velocity": lambda x, t: -2 * x}),
         extreme("points far away", **_to_follow(g, 3, _uneven(g, 4)) | {"x": 500 + 100 * normal(g, 3)}),
