@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 4. Autoencoders: exercises
+# # Autoencoders: exercises
 #
 # **How much of an image fits into four numbers?**
 #

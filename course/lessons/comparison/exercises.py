@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 9. Comparison: exercises
+# # Comparison: exercises
 #
 # **Can you measure a generative model, and say how far your number can be trusted?**
 #

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 9. Diffusion: exercises
+# # Diffusion: exercises
 #
 # **Can you turn noise into data, and know at every step how well it could be done at best?**
 #

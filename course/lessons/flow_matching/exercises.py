@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 10. Flow matching: exercises
+# # Flow matching: exercises
 #
 # **Can you carry noise to data along paths that are nearly straight, and measure how straight they are?**
 #

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 6. GAN: exercises
+# # GAN: exercises
 #
 # **Can you build a GAN from nothing but tensors, and hold it against the truth?**
 #

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 7. GAN architectures: exercises
+# # GAN architectures: exercises
 #
 # **Can you build the parts that made GANs work, and measure what comes out?**
 #

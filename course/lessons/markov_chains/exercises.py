@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 8. Markov chains: exercises
+# # Markov chains: exercises
 #
 # **Can you train a model whose likelihood you cannot compute, and then compute it all the same?**
 #

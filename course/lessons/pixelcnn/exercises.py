@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 3. PixelCNN: exercises
+# # PixelCNN: exercises
 #
 # **Can you build a PixelCNN from nothing but tensors?**
 #

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 2. PixelRNN: exercises
+# # PixelRNN: exercises
 #
 # **Can you build a recurrent network for images from nothing but tensors?**
 #

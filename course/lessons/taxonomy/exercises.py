@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 1. Learning p(x): exercises
+# # Learning p(x): exercises
 #
 # **Can you build a classifier that refuses images of no class, by counting?**
 #

@@ -7,7 +7,7 @@
 # ---
 
 # %% [markdown]
-# # 5. VAE: exercises
+# # VAE: exercises
 #
 # **Can you build a VAE from nothing but tensors, and measure how far its bound lies from the truth?**
 #
