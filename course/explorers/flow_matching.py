@@ -76,15 +76,16 @@ class PathsExplorer(Explorer):
         picture = Picture(
             (8.6, 5.2), about="paths from noise to samples, and their error against Euler steps"
         )
-        plane, axes = picture.figure.subplots(1, 2, width_ratios=[1.25, 1])
+        plane, axes = picture.figure.subplots(1, 2, width_ratios=[1.4, 1])
         bare(plane)
+        plane.set_title("from noise (circles) to ends (dots)")
         radius = 3 * density.std
-        reach = max(3.3, density.means.abs().max().item() + radius + 0.2)
+        reach = max(3.5, density.means.abs().max().item() + radius + 0.2)
         plane.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         for mean in density.means.tolist():
             plane.add_patch(Circle(mean, radius, facecolor="0.9", edgecolor="0.6", linewidth=0.5))
         plane.plot(*density.means.T, "+", color="black", markersize=7)
-        (self._paths,) = plane.plot([], [], ".-", color="0.45", linewidth=0.6, markersize=2)
+        (self._paths,) = plane.plot([], [], ".-", color="0.45", linewidth=0.7)
         (self._starts,) = plane.plot([], [], "o", color="black", markersize=4, fillstyle="none")
         (self._ends,) = plane.plot([], [], "o", markersize=4.5, markeredgecolor="white")
         self._ends.set_markeredgewidth(0.5)
@@ -99,15 +100,16 @@ class PathsExplorer(Explorer):
         (self._marker,) = axes.plot([], [], "o", markersize=9, markeredgecolor="black")
         errors = [self.error(name, steps) for name in names for steps in KNOTS]
         # whole powers of ten, kept for all noise: a network's error hardly depends on it
-        self._least = 10.0 ** math.floor(math.log10(max(min(errors), 1e-5) / 1.3))
-        self._most = 10.0 ** math.ceil(math.log10(max(max(errors), 1e-5) * 1.3))
+        low = math.floor(math.log10(max(min(errors), 1e-5) / 1.3))
+        high = math.ceil(math.log10(max(max(errors), 1e-5) * 1.3))
+        decades = [10.0**power for power in range(low, high + 1)]
+        self._least, self._most = decades[0], decades[-1]
         axes.set(
             xscale="log", yscale="log", xlim=(0.9, 1.1 * MOST), ylim=(self._least, self._most),
             xlabel="Euler steps", ylabel=f"mean distance from ends of {FINE} steps",
         )  # fmt: skip
         axes.set_xticks(ticks := [1, 2, 5, 10, 20, 50], labels=[f"{tick}" for tick in ticks])
-        axes.set_yticks(ticks := 10.0 ** np.arange(*np.log10([self._least, 11 * self._most])))
-        axes.set_yticklabels([f"{tick:g}" for tick in ticks])
+        axes.set_yticks(decades, labels=[f"{decade:g}" for decade in decades])
         axes.minorticks_off()
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
@@ -174,6 +176,7 @@ class PathsExplorer(Explorer):
         # one line with gaps: NaN ends each path
         gap = path.new_full((1, *path.shape[1:]), torch.nan)
         self._paths.set_data(*torch.cat([path, gap]).transpose(0, 1).flatten(0, 1).T)
+        self._paths.set_markersize(min(3.5, 24 / steps))  # many would hide the line
         self._starts.set_data(*path[0].T)
         self._ends.set_data(*path[-1].T)
         self._ends.set_markerfacecolor(self._colours[name])
@@ -307,7 +310,7 @@ class FlowExplorer(Explorer):
         passes = steps if w in (0, 1) else 2 * steps
         self._title.set_text(
             f"label {self.label.value}, guidance w = {w:g}, t = {self.time.value:.2f}; "
-            f"the network is called {passes} times for the whole way"
+            f"{passes} passes of the network in all"
         )
         self.picture.draw()
 
@@ -317,8 +320,8 @@ def flow_explorer(model: FlowMatching, *, seed: int = 0, images: int = 8) -> Flo
 
     The first row is $x_t$ on the way, the noise at t = 0 and the samples at t = 1; all settings start from the same
     noise. The second row is the end that the model expects from there, $E[x_1 \mid x_t]$, which its velocity at $x_t$
-    determines: see `genlib.flow_matching.Path.ends`. With guidance it is that of the guided velocity. Both are
-    clipped to [0, 1].
+    determines: see `genlib.flow_matching.Path.ends`. Guidance w = 0 forgets the label, 1 is the conditional model,
+    and the end is that of the guided velocity. Both rows are clipped to [0, 1].
 
     Args:
         model: of images, with labels.
