@@ -8,7 +8,7 @@ from explorer_rules import each_control_redraws, is_stored_as_a_picture, leaves_
 from torch import nn
 
 from course import explorers
-from course.explorers.flow_matching import KEPT, KNOTS
+from course.explorers.flow_matching import KNOTS
 from genlib.data import EightGaussians
 from genlib.flow_matching import (
     FlowMatching,
@@ -111,6 +111,9 @@ def test_the_numbers_above_are_those_of_all_points(paths, models):
             error = (few - many).norm(dim=1).mean().item()
             near = ((few[:, None] - means).norm(dim=2) <= radius).any(dim=1).float().mean().item()
             straight = straightness(models[name].velocity, paths.noise)
+            assert paths.straightness(name) == pytest.approx(straight, rel=1e-5)
+            assert paths.error(name, steps) == pytest.approx(error, rel=1e-3)
+            assert paths.share(name, steps) == pytest.approx(near)
             first, second = paths._title.get_text().split("\n")
             assert first.startswith(f"{name}, {steps} steps: ")
             assert numbers(first)[1] == pytest.approx(error, rel=5e-3)
@@ -309,13 +312,13 @@ def test_the_title_says_settings_and_passes_of_the_network(flow, images, monkeyp
         assert said == [8.0, w, 0.45, len(calls)]
 
 
-def test_trajectories_are_kept_but_not_without_end(images):
+def test_trajectories_are_kept_but_not_without_end(images, monkeypatch):
+    monkeypatch.setattr("course.explorers.flow_matching.KEPT", 5)
     explorer = explorers.flow_explorer(images, images=1)
     explorer.steps.value = 1
     for label in range(10):
-        for w in range(21):
-            settings(explorer, label=label, guidance=w / 4)
-    assert len(explorer._known) == KEPT
+        explorer.label.value = label
+    assert [label for label, _, _ in explorer._known] == [5, 6, 7, 8, 9]
     kept = explorer.trajectory()
     explorer.time.value = 0.2
     assert explorer.trajectory() is kept
