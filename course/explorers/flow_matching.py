@@ -86,7 +86,8 @@ class PathsExplorer(Explorer):
             plane.add_patch(Circle(mean, radius, facecolor="0.9", edgecolor="0.6", linewidth=0.5))
         plane.plot(*density.means.T, "+", color="black", markersize=7)
         (self._paths,) = plane.plot([], [], ".-", color="0.45", linewidth=0.7)
-        (self._starts,) = plane.plot([], [], "o", color="black", markersize=4, fillstyle="none")
+        (self._starts,) = plane.plot([], [], "o", color="white", markersize=4)
+        self._starts.set_markeredgecolor("black")
         (self._ends,) = plane.plot([], [], "o", markersize=4.5, markeredgecolor="white")
         self._ends.set_markeredgewidth(0.5)
 
@@ -116,7 +117,7 @@ class PathsExplorer(Explorer):
         picture.figure.legend(
             handles=list(self._curves.values()), loc="outside lower center", ncols=3, frameon=False
         )
-        self._title = picture.figure.suptitle("\n".join(["name", "and numbers"]))
+        self._title = picture.figure.suptitle("name\nand numbers", fontsize=12)
         picture.draw()  # the layout has room for the title's two lines
         picture.move_only(
             self._title, self._paths, self._starts, self._ends, self._at, *self._curves.values(),
