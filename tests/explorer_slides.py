@@ -16,10 +16,12 @@ from torch import nn
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from course import explorers
+from genlib import pretrained
 from genlib.adversarial import GAN, MLPDiscriminator, MLPGenerator
 from genlib.autoregressive import DiagonalBiLSTM, GatedPixelCNN, PixelCNN, RowLSTM
 from genlib.data import EightGaussians, load
 from genlib.diffusion import Diffusion
+from genlib.flow_matching import FlowMatching
 from genlib.markov import GSN, RBM
 from genlib.networks import TimeMLP
 from genlib.variational import VAE, Autoencoder
@@ -97,6 +99,12 @@ rbms = {"PCD": bold(RBM(bars.shape, hidden_dim=8))}
     "diffusion": """
 model, pictures = bold(Diffusion(test.shape), std=0.1).eval(), test.floats()
 points, ring = Diffusion((2,)).eval(), EightGaussians()
+""",
+    "flow_matching": """
+flows = {
+    name: bold(FlowMatching((2,)), std=0.15).eval() for name in ("independent", "optimal transport", "rectified")
+}
+ring = EightGaussians()
 """,
 }
 

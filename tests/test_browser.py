@@ -41,6 +41,7 @@ EXPLORERS = {
     "gan_architectures": ["interpolation"],
     "markov_chains": ["gibbs"],
     "diffusion": ["denoising", "guidance"],
+    "flow_matching": ["paths", "flow"],
 }
 # where to click on the picture, and along which way to drag; its sides are 1 long, y goes downwards
 CLICKS = {
