@@ -25,10 +25,10 @@ def as_factor(value: Tensor, x: Tensor) -> Tensor:
 class FromNoise(nn.Module):
     r"""Base of the models that carry noise to data.
 
-    Images (C, H, W) in [0, 1] are [-1, 1] inside, points (D,) stay as they are. A conditional model forgets the
-    label of every tenth example in training. So one network knows what a label says and what is known without
+    Images (C, H, W) in [0, 1] are [-1, 1] inside, points (D,) stay as they are. A conditional model hides each
+    label with probability 0.1 in training. So one network knows what a label says and what is known without
     one, and guidance goes from the second beyond the first (Ho & Salimans, 2022, arXiv:2207.12598): it obeys more and
-    varies less, and follows no distribution that one could write down.
+    varies less, and does not draw from $p(x)\, p(y \mid x)^w$ (Chidambaram et al., 2024, arXiv:2409.13074).
 
     Args:
         shape: of an example.
@@ -57,7 +57,7 @@ class FromNoise(nn.Module):
         if levels and (levels < 2 or len(shape) != 3):
             raise ValueError(f"levels are of images, and at least 2; 0 is for none, not {levels}")
         self.shape, self.levels, self.n_classes = tuple(shape), levels, n_classes
-        self.network = network or network_for(self.shape, n_classes, **time)
+        self.network = network_for(self.shape, n_classes, **time) if network is None else network
 
     def ask(self, x_t: Tensor, t: Tensor, *, y: Tensor | None = None) -> Tensor:
         """What the network returns; without labels a conditional one gets "not told"."""
@@ -66,7 +66,7 @@ class FromNoise(nn.Module):
         return self.network(x_t, t) if y is None else self.network(x_t, t, y)
 
     def _forgetting(self, y: Tensor | None) -> Tensor | None:
-        """Labels of which training hides every tenth."""
+        """Labels, of which training hides each with probability 0.1."""
         if y is None or not self.training:
             return y
         return y.masked_fill(torch.rand(len(y), device=y.device) < 0.1, self.n_classes)

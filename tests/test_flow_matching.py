@@ -427,7 +427,7 @@ class Exact(nn.Module):
         return torch.where(r > t, (later - x) / (r - t).clamp(min=1e-12), now)
 
 
-def test_a_mean_velocity_jumps_to_where_the_flow_goes():
+def test_a_average_velocity_jumps_to_where_the_flow_goes():
     model = MeanFlow((1,), network=Exact(0.8, 0.4))
     data = torch.tensor([[0.8]], dtype=torch.double)
     start = torch.randn(200, 1, dtype=torch.double)
@@ -439,7 +439,7 @@ def test_a_mean_velocity_jumps_to_where_the_flow_goes():
     torch.testing.assert_close(model.velocity(start, t), exact)
 
 
-def test_the_mean_velocity_solves_the_equation_that_the_loss_asks_for():
+def test_the_average_velocity_solves_the_equation_that_the_loss_asks_for():
     """u = v + (r - t) du/dt, v being the mean velocity; a wrong sign of the jump or of time does not."""
     from genlib.ode import derivative_along
 
@@ -447,13 +447,13 @@ def test_the_mean_velocity_solves_the_equation_that_the_loss_asks_for():
     x, t = torch.randn(50, 1).double(), 0.5 * torch.rand(50).double()
     r = t + 0.3
     v = model.velocity(x, t)
-    along = lambda x, t: model.mean_velocity(x, t, r)  # noqa: E731
+    along = lambda x, t: model.average_velocity(x, t, r)  # noqa: E731
     u, change = derivative_along(along, (x, t), (v, torch.ones_like(t)))
     torch.testing.assert_close(u, v + 0.3 * change)
     assert (u - (v - 0.3 * change)).abs().max() > 0.1
 
 
-def test_training_moves_towards_the_known_mean_velocity():
+def test_training_moves_towards_the_known_average_velocity():
     """On one Gaussian, one jump of the trained model has its mean and its spread."""
     torch.manual_seed(0)
     model = MeanFlow((1,))

@@ -18,7 +18,7 @@ MODELS = [
 PAIRS = {"discriminator_objective", "boundary", "log_likelihood", "gradient_penalty"}
 PAIRS |= {"ask", "denoise", "noisy", "score", "velocity"}
 # and a jump with both of its times
-TRIPLES = {"mean_velocity"}
+TRIPLES = {"average_velocity"}
 # what a subclass of PixelModel writes, called by the base class alone
 INNER = {"network", "above", "across", "layer"}
 

@@ -9,7 +9,8 @@ def optimal_transport(noise: Tensor, x: Tensor, *, y: Tensor | None = None) -> T
     r"""For each example the number of the noise that goes with it, so that the ways are shortest in all.
 
     Of all permutations of the batch the one with the least $\sum_i \|x_i - \epsilon_{\pi(i)}\|^2$, by SciPy's
-    solver of the assignment problem (Tong et al., 2024, arXiv:2302.00482, section 3.2). The more examples a batch
+    solver of the assignment problem (Pooladian et al., 2023, arXiv:2304.14772; Tong et al., 2024,
+    arXiv:2302.00482). The more examples a batch
     has, the nearer this comes to the optimal transport between both distributions. With labels, the permutation
     stays within a label: otherwise a label would get only the noise that lies on its side.
 

@@ -23,7 +23,7 @@ class FlowMatching(FromNoise):
 
     $$E\, \|u(x_t, t) - (\dot\alpha_t x + \dot\sigma_t \epsilon)\|^2.$$
 
-    The best guess is the mean over all pairs whose paths meet in $x_t$, and the flow that follows this mean
+    The best guess is the mean over all pairs whose paths meet in $x_t$, and the flow that follows this marginal
     velocity has at each time the distribution of $x_t$ (Lipman et al., 2023, arXiv:2210.02747, theorems 1 and 2;
     Liu et al., 2023, arXiv:2209.03003, theorem 3.3; Albergo & Vanden-Eijnden, 2023, arXiv:2209.15571). It is a
     continuous normalising flow (Chen et al., 2018, arXiv:1806.07366), and training never solves its equation.

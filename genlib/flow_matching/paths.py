@@ -4,9 +4,10 @@ $$x_t = \alpha(t)\, x + \sigma(t)\, \epsilon, \qquad t \in [0, 1]$$
 
 Here time runs from noise, t = 0, to data, t = 1; a diffusion's runs the other way. With both ends given, a point of
 the path moves at $\dot\alpha x + \dot\sigma \epsilon$. What a model learns is the mean of that over all pairs of ends
-whose paths meet at $x_t$, the velocity $u(x_t, t) = \dot\alpha\, E[x \mid x_t] + \dot\sigma\, E[\epsilon \mid x_t]$
-(Lipman et al., 2023, arXiv:2210.02747, section 3; Albergo & Vanden-Eijnden, 2023, arXiv:2209.15571). As $x_t$ is
-known, u, $E[x \mid x_t]$, $E[\epsilon \mid x_t]$ and the score are linear functions of each other.
+whose paths meet at $x_t$, the marginal velocity $u(x_t, t) = \dot\alpha\, E[x \mid x_t] + \dot\sigma\,
+E[\epsilon \mid x_t]$ (Lipman et al., 2023, arXiv:2210.02747, section 3; Albergo & Vanden-Eijnden, 2023,
+arXiv:2209.15571). As $x_t$ is known, u, $E[x \mid x_t]$ and $E[\epsilon \mid x_t]$ are linear functions of each other,
+and where the noise is Gaussian and independent of x, the score is one too.
 """
 
 import math
@@ -53,14 +54,17 @@ class Path:
         return alpha * x + sigma * noise, alpha_slope * x + sigma_slope * noise
 
     def ends(self, x_t: Tensor, velocity: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        r"""$E[x \mid x_t]$ and $E[\epsilon \mid x_t]$, given the mean velocity at x_t: two equations solved."""
+        r"""$E[x \mid x_t]$ and $E[\epsilon \mid x_t]$, given the marginal velocity at x_t: two equations solved."""
         alpha, sigma, alpha_slope, sigma_slope = self._four(t, x_t)
         determinant = alpha * sigma_slope - alpha_slope * sigma  # never zero: the ratio grows
         clean = (sigma_slope * x_t - sigma * velocity) / determinant
         return clean, (alpha * velocity - alpha_slope * x_t) / determinant
 
     def score(self, x_t: Tensor, velocity: Tensor, t: Tensor) -> Tensor:
-        r"""$\nabla \log p_t(x_t) = -E[\epsilon \mid x_t] / \sigma$ (Tweedie's formula), for t < 1."""
+        r"""$\nabla \log p_t(x_t) = -E[\epsilon \mid x_t] / \sigma$ (Tweedie's formula), for t < 1.
+
+        Only where the noise is Gaussian and independent of x: not with `coupling="ot"`, not for reflow pairs.
+        """
         return -self.ends(x_t, velocity, t)[1] / as_factor(self.sigma(t), x_t)
 
 
@@ -92,8 +96,7 @@ class LinearPath(Path):
 class VariancePreservingPath(Path):
     r"""Diffusion's path, $\alpha^2 + \sigma^2 = 1$: $x_t = \sin(a) x + \cos(a) \epsilon$ with $a = \pi t / 2$.
 
-    It is the cosine schedule without the cut at its ends (Albergo & Vanden-Eijnden, 2023, arXiv:2209.15571,
-    equation 5).
+    It is the cosine schedule without the cut at its ends (Albergo & Vanden-Eijnden, 2023, arXiv:2209.15571).
 
     Example:
         >>> path, t = VariancePreservingPath(), torch.tensor([0.3])
@@ -117,7 +120,7 @@ class VariancePreservingPath(Path):
 def ideal_velocity(
     x: Tensor, t: Tensor, *, data: Tensor, std: float = 0.0, path: Path | None = None
 ) -> Tensor:
-    r"""The mean velocity at x, exactly, where every example is one of `data` and the noise is N(0, I).
+    r"""The marginal velocity at x, exactly, where every example is one of `data` and the noise is N(0, I).
 
     The best that any network could learn: $\dot\alpha E[x \mid x_t] + \dot\sigma E[\epsilon \mid x_t]$. With `std` the
     data are a mixture of Gaussians, see `genlib.ideal.posterior_means`.

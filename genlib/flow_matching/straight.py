@@ -10,14 +10,14 @@ from genlib.validation import at_least_one
 
 @torch.no_grad()
 def straightness(velocity: Velocity, start: Tensor, *, steps: int = 100) -> float:
-    r"""How far the ways are from straight lines at even speed: $\int_0^1 E\, \|(x_1 - x_0) - v(x_t, t)\|^2\, dt$.
+    r"""How far the paths are from straight lines at even speed: $\int_0^1 E\, \|(x_1 - x_0) - v(x_t, t)\|^2\, dt$.
 
-    Zero if all are, and then one step of Euler's method is exact (Liu et al., 2023, arXiv:2209.03003, section 2.3).
+    Zero if all are, and then one step of Euler's method is exact (Liu et al., 2023, arXiv:2209.03003).
     In squared units of x, summed over the values of an example.
 
     Args:
         velocity: x (B, ...), t (B,) -> (B, ...).
-        start: where the ways start, (B, ...).
+        start: where the paths start, (B, ...).
         steps: of Euler's method.
 
     Example:
@@ -39,8 +39,8 @@ def reflow_pairs(
 ) -> tuple[Tensor, Tensor]:
     """Noise, and where the model takes it: what a straighter model is trained on, `loss(x, start=noise)`.
 
-    Lines between such pairs do not cross as those between pairs by chance do (rectified flow: Liu et al., 2023,
-    arXiv:2209.03003, section 2.2). The new model can be no better than the old one: it learns from its samples.
+    Lines between such pairs cross far less than those between independent ones (rectified flow: Liu et al., 2023,
+    arXiv:2209.03003). The new model learns what the old one draws, errors included.
 
     Args:
         model: a trained model.

@@ -956,7 +956,7 @@ print(format_table(able))
 # | [{{gan}} GAN]({{gan}}_gan.ipynb), [{{gan_architectures}} GAN architectures]({{gan_architectures}}_gan_architectures.ipynb) | give up $p(x)$, gain one pass; judge by samples, and judge the judge |
 # | [{{markov_chains}} Markov chains]({{markov_chains}}_markov_chains.ipynb) | energies are easy, their constant is not; a chain draws, if it mixes |
 # | [{{diffusion}} Diffusion]({{diffusion}}_diffusion.ipynb) | many easy steps in place of one that is hard; a bound, and by an ODE a density |
-# | [{{flow_matching}} Flow matching]({{flow_matching}}_flow_matching.ipynb) | straight lines, and the mean velocity; the same function as a diffusion's denoiser |
+# | [{{flow_matching}} Flow matching]({{flow_matching}}_flow_matching.ipynb) | a velocity learnt from straight lines; with Gaussian noise it and a diffusion's denoiser give each other |
 #
 # ### What this course left out
 #

@@ -65,14 +65,16 @@ torch.manual_seed(0);
 # <!-- minutes: 11 -->
 # <!-- slide: No person wrote these digits -->
 # <!-- board
-# Three networks drew them, after minutes of training on MNIST, scans of handwriting.
+# Four networks drew them: three after minutes of training on MNIST, scans of handwriting, the last after as many on `strokes`,
+# digits that a program draws.
 # -->
 #
-# No person wrote the digits below. Three networks of this course drew them. Each had learnt from MNIST, scans of
-# handwriting, for some minutes on a fast GPU, and lies in the course as it was then, so this cell needs no network. The GAN was
-# asked for the ten digits in turn. The other two drew whatever they like.
+# No person wrote the digits below. Four networks of this course drew them. Three had learnt from MNIST, scans of
+# handwriting, for some minutes on a fast GPU. The fourth, a flow, learnt on one core from `strokes`, digits that a program
+# of this course draws. They lie in the course as they were then, so this cell needs no network. GAN and flow were asked for
+# the ten digits in turn. The other two drew whatever they like.
 
-# %% board="figure" alt="Three rows of ten drawn digits: sharp ones by the GAN, soft and partly unreadable ones by the VAE, black-and-white ones with ragged edges by the GatedPixelCNN."
+# %% board="figure" alt="Four rows of ten drawn digits: sharp ones by the GAN, soft and partly unreadable ones by the VAE, black-and-white ones with ragged edges by the GatedPixelCNN, and smooth strokes by flow matching."
 gan, vae, pixel_model = (
     pretrained.load(f"{name}-mnist") for name in ("gan", "vae", "gated_pixelcnn")
 )
@@ -81,8 +83,10 @@ made = {
     "VAE": vae.sample(10, mean=True),
     "GatedPixelCNN": pixel_model.sample(10),
 }
+with torch.random.fork_rng():  # what comes after it draws as if it were not there
+    made["flow matching"] = pretrained.load("flow_matching-strokes").sample(10, y=torch.arange(10), steps=10)
 plots.show_rows(made, size=0.9)
-for name in ("gan-mnist", "gated_pixelcnn-mnist", "vae-mnist"):
+for name in ("gan-mnist", "gated_pixelcnn-mnist", "vae-mnist", "flow_matching-strokes"):
     print(f"{pretrained.card(name).parameters:>9,} numbers learnt: {pretrained.card(name).what}")
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
@@ -118,7 +122,7 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 # <!-- board
 # - **Text**: a language model gives each next piece a probability, given those before.
 # - **Speech**: WaveNet draws a sound wave value by value.
-# - **Pictures**: diffusion models, many of them on the codes of an autoencoder.
+# - **Pictures**: diffusion and flow matching, many on the codes of an autoencoder.
 #
 # All learn a distribution from examples and draw from it. How they write it down differs.
 # -->
@@ -131,8 +135,9 @@ print(f"most lower halves differ from draw to draw: {bool(differ > 0.5)}")
 #   product is the $p(x)$ of the whole text: the rule by which the GatedPixelCNN above draws pixels, in
 #   [lesson {{pixelrnn}}]({{pixelrnn}}_pixelrnn.ipynb).
 # - **speech**: WaveNet draws a sound wave value by value, by the same rule (van den Oord et al., 2016b).
-# - **pictures**: most programs that turn a sentence into a picture are diffusion models (Ho et al., 2020), many of them on
-#   the codes of an autoencoder (Rombach et al., 2022), the subject of [lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb).
+# - **pictures**: most programs that turn a sentence into a picture are models of diffusion (Ho et al., 2020) or of flow
+#   matching (Lipman et al., 2023; Esser et al., 2024), many of them on the codes of an autoencoder (Rombach et al., 2022), the
+#   subject of [lesson {{autoencoder}}]({{autoencoder}}_autoencoder.ipynb).
 #
 # All of them learn a distribution from examples and draw from it. They differ in how they write it down.
 
@@ -1393,8 +1398,10 @@ print(f"least total variation: tractable, diffusion: {nearest in ('PixelCNN', 'R
 # ## References
 #
 # - Brown et al. (2020), *Language models are few-shot learners*, arXiv:2005.14165.
+# - Esser et al. (2024), *Scaling rectified flow transformers for high-resolution image synthesis*, arXiv:2403.03206.
 # - Goodfellow (2016), *NIPS 2016 tutorial: Generative adversarial networks*, arXiv:1701.00160. The tree: section 2.
 # - Ho, Jain, Abbeel (2020), *Denoising diffusion probabilistic models*, arXiv:2006.11239.
+# - Lipman, Chen, Ben-Hamu, Nickel, Le (2023), *Flow matching for generative modeling*, arXiv:2210.02747.
 # - Nalisnick, Matsukawa, Teh, Gorur, Lakshminarayanan (2019), *Do deep generative models know what they don't know?*,
 #   arXiv:1810.09136.
 # - Nalisnick, Matsukawa, Teh, Lakshminarayanan (2019b), *Detecting out-of-distribution inputs to deep generative models
