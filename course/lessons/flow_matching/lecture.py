@@ -579,8 +579,9 @@ print(f"16 steps are within four times the training images' value: {by_steps[4] 
 print(f"4 steps are not:                                           {by_steps[2] > 4 * real}")
 
 # %% tags=["nbval-ignore-output"] board="values"
-print(f"{real:.1f}: 360 training images")
-print("  ".join(f"{d:.1f}: {k} steps" for k, d in zip(counts, by_steps)))
+print(f"training images {real:6.1f}")
+for k, d in zip(counts, by_steps):
+    print(f"{k:2} Euler steps  {d:6.1f}")
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## One step: mean flow
@@ -647,8 +648,8 @@ print(f"in two steps at least twice as near:                                 {2 
 print(f"but one jump is behind 16 Euler steps of flow matching:              {by_jumps[0] > 1.5 * by_steps[4]}")
 
 # %% tags=["nbval-ignore-output"] board="values"
-for name, found in {"Euler": by_steps, "mean flow": by_jumps}.items():
-    print(f"{name:<9}", "  ".join(f"{d:6.1f}: {k} steps" for k, d in zip((1, 2, 4), found)))
+rows = {"Euler's method": by_steps, "mean flow": by_jumps}
+print(format_table({name: dict(zip(("1 step", "2 steps", "4 steps"), found)) for name, found in rows.items()}, digits=1))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## Diffusion, from the other side
