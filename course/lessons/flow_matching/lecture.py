@@ -83,12 +83,12 @@ torch.manual_seed(0);
 # for each $x$, and the mean becomes
 #
 # <!-- board -->
-# $$u(x_t, t) = \frac{\mathbb{E}[x \mid x_t] - x_t}{1 - t}:$$
+# $$u(x_t, t) = \frac{\mathbb{E}[x \mid x_t] - x_t}{1 - t}.$$
 #
 # <!-- board
 # Go to the expected example, so fast that you arrive at $t = 1$.
 # -->
-# go towards the expected example, at the speed that arrives at $t = 1$. $\mathbb{E}[x \mid x_t]$ is the denoiser of [lesson
+# So go towards the expected example, at the speed that arrives at $t = 1$. $\mathbb{E}[x \mid x_t]$ is the denoiser of [lesson
 # {{diffusion}}]({{diffusion}}_diffusion.ipynb). In the smallest world there are two examples, the numbers $-1$ and $1$,
 # equally probable. Bayes' rule then says $\mathbb{E}[x \mid x_t] = \tanh(t x_t / (1 - t)^2)$. We build the field from that,
 # and check genlib's against it.
@@ -427,12 +427,12 @@ for name, gap in gaps.items():
 # 2023):
 #
 # <!-- board -->
-# $$S = \int_0^1 \mathbb{E}\, \big\|(x_1 - x_0) - u(x_t, t)\big\|^2\, dt,$$
+# $$S = \int_0^1 \mathbb{E}\, \big\|(x_1 - x_0) - u(x_t, t)\big\|^2\, dt.$$
 #
 # <!-- board
 # **Straightness** $S$: zero for straight paths at even speed, where one step is exact.
 # -->
-# where $x_t$ follows the flow from $x_0$ to $x_1$. It is the **straightness**, and zero is straight. Two ideas lower it.
+# Here $x_t$ follows the flow from $x_0$ to $x_1$. $S$ is the **straightness**, and zero is straight. Two ideas lower it.
 #
 # <!-- question: Which pairs of noise and example give lines that never meet? -->
 # <!-- answer: Optimal-transport pairs: if two lines met, exchanging their ends would shorten the sum. -->
@@ -480,6 +480,9 @@ with torch.no_grad():
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: What straight paths buy -->
+# <!-- board
+# By steps of Euler's method: the share of ends within three standard deviations of a mode.
+# -->
 # What does straightness buy? We carry 1000 noise samples with 1, 2, 4 and 50 steps of Euler's method, and count the share of
 # ends within three standard deviations of a mode. The KL divergence to the truth stands beside it. Would longer training
 # straighten the independent flow? Its best possible velocity is known, so we ask that one too.
@@ -579,9 +582,9 @@ print(f"16 steps are within four times the training images' value: {by_steps[4] 
 print(f"4 steps are not:                                           {by_steps[2] > 4 * real}")
 
 # %% tags=["nbval-ignore-output"] board="values"
-print(f"training images {real:6.1f}")
-for k, d in zip(counts, by_steps):
-    print(f"{k:2} Euler steps  {d:6.1f}")
+print(f"training images: {real:.1f}")
+for half in (slice(3), slice(3, 6)):
+    print("   ".join(f"{k:2} steps: {d:5.1f}" for k, d in zip(counts[half], by_steps[half])))
 
 # %% [markdown] slideshow={"slide_type": "slide"}
 # ## One step: mean flow
@@ -592,9 +595,12 @@ for k, d in zip(counts, by_steps):
 # average along the path (Geng et al., 2025):
 #
 # <!-- board -->
-# $$\bar u(x_t, t, r) = \frac{1}{r - t} \int_t^r u(x_\tau, \tau)\, d\tau, \qquad x_r = x_t + (r - t)\, \bar u(x_t, t, r).$$
+# $$\bar u(x_t, t, r) = \frac{1}{r - t} \int_t^r u(x_\tau, \tau)\, d\tau.$$
 #
-# A step with this **average velocity** is exact, whatever its length. To train it we need not integrate. Multiply by $r - t$
+# <!-- board
+# **Average velocity**: a step $x_r = x_t + (r - t)\, \bar u(x_t, t, r)$ is exact, whatever its length.
+# -->
+# A step $x_r = x_t + (r - t)\, \bar u(x_t, t, r)$ with this **average velocity** is exact, whatever its length. To train it we need not integrate. Multiply by $r - t$
 # and differentiate by $t$ along the flow, with $r$ held fixed:
 #
 # <!-- slide: An equation without the integral -->
@@ -632,6 +638,9 @@ print(f"the velocity of the start alone is off by > 0.1: {bool((mean - u).abs().
 
 # %% [markdown] slideshow={"slide_type": "subslide"}
 # <!-- slide: One step, two, four -->
+# <!-- board
+# One step each, from the same noise. Below, the Fréchet distance.
+# -->
 # Now the digits, by the same U-Net, which reads $r - t$ beside $t$. There are 450 updates against 600 of flow matching; with
 # the derivative one of them takes about half as long again.
 
@@ -657,7 +666,9 @@ print(format_table({name: dict(zip(("1 step", "2 steps", "4 steps"), found)) for
 # <!-- minutes: 9 -->
 # <!-- slide: A dictionary -->
 # <!-- board
-# Any path $x_t = \alpha_t x + \sigma_t \epsilon$ has a velocity $u = \dot\alpha_t\, \mathbb{E}[x \mid x_t] + \dot\sigma_t\, \mathbb{E}[\epsilon \mid x_t]$.
+# Any path $x_t = \alpha_t x + \sigma_t \epsilon$ has a marginal velocity:
+#
+# $$u = \dot\alpha_t\, \mathbb{E}[x \mid x_t] + \dot\sigma_t\, \mathbb{E}[\epsilon \mid x_t]$$
 # -->
 # <!-- question: Given $u$ and $x_t$: how many unknowns, and which second equation? -->
 # <!-- answer: Two unknowns, and $x_t = \alpha_t\, \mathbb{E}[x \mid x_t] + \sigma_t\, \mathbb{E}[\epsilon \mid x_t]$. -->
@@ -749,6 +760,9 @@ print(f"error of the velocity = that of the denoiser / (1 - t)^2: {torch.allclos
 # <!-- board -->
 # $$u_w(x_t, t) = u(x_t, t) + w\, \big(u(x_t, t \mid y) - u(x_t, t)\big)$$
 #
+# <!-- board
+# Training hides a label now and then, so one network knows both velocities.
+# -->
 # A conditional flow knows $u(x_t, t \mid y)$, and if training hides each label with probability 0.1, $u(x_t, t)$ too.
 # Guidance goes beyond, as in diffusion. It is the same guidance, since velocity and denoiser are linear in each other, and
 # as there its samples do not follow $p(x)\, p(y \mid x)^w$ (Chidambaram et al., 2024). The model below was trained for this
