@@ -24,6 +24,8 @@ from genlib.adversarial import GAN
 from genlib.autoregressive import PixelModel
 from genlib.data import ImageSet, binarise, load
 from genlib.diffusion import Diffusion
+from genlib.flow_matching import FlowMatching
+from genlib.from_noise import FromNoise
 from genlib.metrics import FeatureClassifier, log_probs, nearest_neighbours, train_classifier
 from genlib.pretrained import PretrainedError
 from genlib.train import Config, RunError, RunFolder, load_model, measure
@@ -35,6 +37,7 @@ KINDS = {
     "vae-digits": ("vae", {"binary": True, "size": 300}),
     "gan-digits": ("gan", {"conditional": True, "size": 300}),
     "diffusion-digits": ("diffusion", {"conditional": True, "size": 300}),
+    "flow_matching-digits": ("flow_matching", {"conditional": True, "size": 300}),
 }
 IN_NATS = PixelModel | VAE  # whose rounding is measured in nats; of others in grey values
 REAL = pretrained.names()
@@ -541,7 +544,8 @@ def sure(judge: FeatureClassifier, x: torch.Tensor) -> float:
 def test_samples_of_a_real_model_look_like_digits(name: str, judges):
     model, images = pretrained.load(name), pretrained.card(name).images
     y = torch.arange(100) % images.n_classes if images.n_classes else None
-    x = model.sample(100, y=y)
+    few = {"steps": 20} if isinstance(model, FromNoise) else {}  # of a hundred passes each
+    x = model.sample(100, y=y, **few)
     judge = judges[images.levels]
     noise = x.flatten(1)[:, torch.randperm(x[0].numel())].reshape(x.shape)  # as much ink, no shape
     # of binarised MNIST itself this judge is sure in three images of four
@@ -551,7 +555,7 @@ def test_samples_of_a_real_model_look_like_digits(name: str, judges):
         assert (judge.predict(x) == y).float().mean() > 0.6
 
 
-@pytest.mark.parametrize("name", [name for name in REAL if not name.startswith("gan")])
+@pytest.mark.parametrize("name", [n for n in REAL if not n.startswith(("gan", "flow_matching"))])
 def test_the_likelihood_on_a_real_card_is_that_of_its_test_images(name: str):
     model, about = pretrained.load(name), pretrained.card(name)
     data = images_or_skip(about)
@@ -597,6 +601,9 @@ def test_explorers_open_on_a_real_model(name: str):
         )
         explorer.z1.value = 1.0
         assert explorer.decoded(explorer.z[None]).shape == (1, *images.shape)
+    elif isinstance(model, FlowMatching):
+        explorer = explorers.flow_explorer(model, images=2)
+        explorer.time.value = 1.0
     else:
         label = torch.full((1,), 3) if images.n_classes else None
         explorer = explorers.interpolation_explorer(
