@@ -106,7 +106,8 @@ bank.right("average_velocity_target", target_by_jacobians, target_with_r_fixed)
 bank.wrong("on_the_path", {
     "no gradient reaches `end`": lambda a, b, t: on_the_path(a, b.detach(), t),
     "another order": lambda a, b, t: on_the_path(a, b, t)[::-1],
-    "stops for 4 images": lambda a, b, t: ((1 - t[:, None]) * a + t[:, None] * b, b - a),
+    "stops for 4 square images": lambda a, b, t: (torch.lerp(a, b, t[:, None, None]), b - a),
+    "in the velocity of example . .*`end` is 2": lambda a, b, t: (on_the_path(a, b, t)[0], 2 * b - a),
     "factor of `start` is .*, and the factor of `end` is": lambda a, b, t: on_the_path(2 * a, -b, t),
 })  # fmt: skip
 bank.wrong("ideal_velocity", {
@@ -127,14 +128,14 @@ bank.wrong("sample", {
     "shape": lambda f, x, n: torch.stack([x, sample(f, x, n)]),
 })  # fmt: skip
 bank.wrong("dictionary", {
-    "right for 4 images .* alpha = 0": lambda u, x_t, a, *rest: dictionary(u, x_t, a.clamp(min=0.1), *rest),
+    "right for 4 square images, .*alpha = 0": lambda u, x_t, a, *rest: dictionary(u, x_t, a.clamp(min=0.1), *rest),
     "another order": lambda *given: dictionary(*given)[::-1],
     "factor of `u` is": lambda u, *rest: dictionary(2 * u, *rest),
     "no gradient reaches `u`": lambda u, *rest: dictionary(u.detach(), *rest),
 })  # fmt: skip
 bank.wrong("couple", {
     "no other order of `start`": lambda start, end: (couple(start, end) + end) / 2,
-    "best order of all": lambda start, end:
+    "best of all": lambda start, end:
         couple(start, end) if len(start) < 9 else couple(start, end)[[1, 2, 0, *range(3, 9)]],
     "half precision": lambda start, end: couple(start, end).half(),
 })  # fmt: skip
