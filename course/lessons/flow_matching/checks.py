@@ -84,7 +84,7 @@ on_the_path.wrong = {
     "`start` keeps its whole size: it is multiplied by 1 - t.": _place(lambda a, b, t: a + t * b),
     "you take roots of t and 1 - t, which keep the variance: the straight path has t and 1 - t themselves.":
         _place(lambda a, b, t: (1 - t).sqrt() * a + t.sqrt() * b),
-    "the root of 1 - t^2 is not for a straight path: 1 - t.": _place(lambda a, b, t: (1 - t**2).sqrt() * a + t * b),
+    "`start` has the factor 1 - t, not the root of 1 - t^2.": _place(lambda a, b, t: (1 - t**2).sqrt() * a + t * b),
     "your path is a quarter of a circle, with cosine and sine: the straight path has 1 - t and t.":
         _place(lambda a, b, t: (t * torch.pi / 2).cos() * a + (t * torch.pi / 2).sin() * b),
     "the velocity has the wrong sign: it leads from `start` to `end`.": _speed(lambda a, b, t: a - b),
@@ -399,24 +399,19 @@ def _at_times(times: Callable[[int], list[float]]) -> Callable:
     return lambda velocity, start, steps: _march(velocity, start, times(steps), _midpoint)
 
 
-def _all_places(velocity: Answer, start: Tensor, steps: int) -> Tensor:
-    return stack(
-        [_march(velocity, start, _even(steps)[: k + 1], _midpoint) for k in range(steps + 1)]
-    )
-
-
 sample.wrong = {
     "these are Euler's steps: take each with the velocity in its middle.": _by(_euler),
     "these are Heun's steps, with the mean of the velocities at both ends: take the one in the middle.":
         _by(lambda v, x, t, h: x + h / 2 * (v(x, t) + v(x + h * v(x, t), t + h))),
     "you go a whole step to the middle: it is h/2 v.": _by(lambda v, x, t, h: x + h * v(x + h * v(x, t), t + h / 2)),
     "h/2 later you ask where the step begins: go half a step first.": _by(lambda v, x, t, h: x + h * v(x, t + h / 2)),
-    "in the middle it is t + h/2: there you ask at t.": _from_middle(lambda v, x, m, t, h: x + h * v(m, t)),
-    "in the middle it is t + h/2: there you ask at t + h.": _from_middle(lambda v, x, m, t, h: x + h * v(m, t + h)),
+    "the middle is at t + h/2: you ask there at t.": _from_middle(lambda v, x, m, t, h: x + h * v(m, t)),
+    "the middle is at t + h/2: you ask there at t + h.": _from_middle(lambda v, x, m, t, h: x + h * v(m, t + h)),
     "your times are late by a step: the first begins at t = 0.": _by(lambda v, x, t, h: _midpoint(v, x, t + h, h)),
     "your times are 0, 1, 2 and so on: step k begins at k h.": _by(lambda v, x, t, h: _midpoint(v, x, t / h, h)),
     "your last step begins at t = 1, not 1 - h.": _by(lambda v, x, t, h: _midpoint(v, x, t / max(1 - h, h), h)),
-    "the whole step begins at x, yours in the middle.": _from_middle(lambda v, x, m, t, h: m + h * v(m, t + h / 2)),
+    "you take the whole step from the middle: take it from where the step begins.":
+        _from_middle(lambda v, x, m, t, h: m + h * v(m, t + h / 2)),
     "this is the mean of both velocities, or two Euler steps of half the length: take the one in the middle alone.":
         _from_middle(lambda v, x, m, t, h: m + h / 2 * v(m, t + h / 2)),
     "each step begins at `start`: it begins where the last one ended.": lambda f, a, n:
@@ -430,7 +425,8 @@ sample.wrong = {
     "only one step is taken: does `return` stand in the loop?": _at_times(lambda n: _even(n)[:2]),
     "you return the middle of the last step: return its end.": lambda f, x, n: _march(
         f, _march(f, x, _even(n)[:-1], _midpoint), [1 - 1 / n, 1], lambda v, x, t, h: x + h / 2 * v(x, t)),
-    "you return all places on the way: return the last.": _all_places,
+    "you return all places on the way: return the last.":
+        lambda f, a, n: stack([_march(f, a, _even(n)[: k + 1], _midpoint) for k in range(n + 1)]),
 }  # fmt: skip
 
 
@@ -518,7 +514,8 @@ dictionary.wrong = {
     "d has the wrong sign: alpha sigma' - alpha' sigma.": _but(d=lambda a, s, da, ds: da * s - a * ds),
     "d is a difference: alpha sigma' - alpha' sigma.": _but(d=lambda a, s, da, ds: a * ds + da * s),
     "d is missing: divide by alpha sigma' - alpha' sigma.": _but(d=lambda a, s, da, ds: 1),
-    "x has the wrong sign: sigma' x_t comes first.": _but(denoised=lambda u, x, a, s, da, ds, d: (s * u - ds * x) / d),
+    "the denoised x has the wrong sign: (sigma' x_t - sigma u) / d.":
+        _but(denoised=lambda u, x, a, s, da, ds, d: (s * u - ds * x) / d),
     "the noise has the wrong sign: alpha u is first.": _but(noise=lambda u, x, a, s, da, ds, d: (da * x - a * u) / d),
     "u and x_t have changed places.": lambda u, x_t, *levels: dictionary.right(x_t, u, *levels),
     "the score is made of the noise, - noise / sigma, not of the denoised x.":
@@ -731,7 +728,8 @@ straightness.wrong = {
     "the way is missing: subtract the velocity from x_1 - x_0.": _bent(way=lambda x, end: 0 * x),
     "x_1 is a place: the way is x_1 - x_0.": _bent(way=lambda x, end: end),
     "the way is x_1 - x_0 at all times, not x_1 - x_t.": _bent(ask=lambda v, x, a, t, h: v(x, t) + x - a),
-    "you take the way so far, not all.": _bent(way=lambda a, _: -a, ask=lambda v, x, a, t, h: (1 - h) * v(x, t) - x),
+    "you take the way so far: it is all of it, x_1 - x_0.":
+        _bent(way=lambda a, _: -a, ask=lambda v, x, a, t, h: (1 - h) * v(x, t) - x),
     "you compare the way with h v: compare it with v.": _bent(ask=lambda v, x, a, t, h: h * v(x, t)),
     "the velocity is asked at `start` at all times: ask on the path.": _bent(ask=lambda v, x, a, t, h: v(a, t)),
     "you ask where each step ends: ask where it begins.": _bent(ask=lambda v, x, a, t, h: v(x + h * v(x, t), t + h)),
@@ -923,6 +921,8 @@ average_velocity_target.wrong = {
     "x does not move in your derivative: it moves with v.": _moving(lambda u, v, x, one: (0 * v, one, 0 * one)),
     "x moves with 1 in your derivative: it moves with v.": _moving(lambda u, v, x, one: (v**0, one, 0 * one)),
     "x moves with u in your derivative: it moves with v.": _moving(lambda u, v, x, one: (u, one, 0 * one)),
+    "the gradient of a sum mixes all values of an example: use `jvp`.": lambda u, x, t, r, v: v + each(r - t, x) * (
+        lambda gx, gt: gx * v + each(gt, x))(*torch.func.grad(lambda x, t: u(x, t, r).sum(), (0, 1))(x, t)),
     "r moves too in your derivative: it stays, with 0.": _moving(lambda u, v, x, one: (v, one, one)),
     "r moves in your derivative, and t stays: t moves with 1.": _moving(lambda u, v, x, one: (v, 0 * one, one)),
     "u is asked with r and t in the wrong order: u(x, t, r).": lambda u, x, t, r, v:
