@@ -154,8 +154,8 @@ def factors(*names: str, **terms: Callable[..., Tensor]) -> Callable[..., str | 
         place = next(n for n, pair in enumerate(pairs) if not same(*pair))
         (got, want), in_it = pairs[place], f"in {names[place]} of" if names else "in"
         made = [term(*case.arguments.values()).flatten(1) for term in terms.values()]
-        if case.kind != "tame" or got.ndim < 2 or made[0].shape[1] < 3:
-            return None  # a standard deviation, or two values, which some two numbers always fit
+        if case.kind != "tame" or got.ndim < 2 or made[0].shape[1] < 3 or _close(got, want):
+            return None  # a standard deviation, two values, which some two numbers always fit, or one that is rounded
         pair = torch.stack(made, -1).double()
         both = torch.stack([got.flatten(1), want.flatten(1)], -1).double()
         found = torch.linalg.lstsq(pair, both).solution  # (B, the two terms, given and wanted)

@@ -114,6 +114,7 @@ bank.wrong("ideal_velocity", {
     "times near 1 .* small number": lambda x, t, data: ideal_velocity(x, t.clamp(max=0.95), data),
     "draws random numbers": lambda x, t, data: (data[torch.randint(len(data), (len(x),))] - x) / (1 - t[:, None]),
     "half the right one": lambda *given: ideal_velocity(*given) / 2,
+    "factor of `x` is": lambda x, t, data: ideal_velocity(x, t, data) + x,
 })  # fmt: skip
 bank.wrong("matching_loss", {
     "no gradient reaches the velocity": torch.no_grad()(matching_loss),
@@ -137,6 +138,8 @@ bank.wrong("couple", {
     "no other order of `start`": lambda start, end: (couple(start, end) + end) / 2,
     "best of all": lambda start, end:
         couple(start, end) if len(start) < 9 else couple(start, end)[[1, 2, 0, *range(3, 9)]],
+    "do you add up squares": lambda start, end: start[linear_sum_assignment(
+        (end.flatten(1)[:, None] - start.flatten(1)).square().sum(2) ** 2)[1]],
     "half precision": lambda start, end: couple(start, end).half(),
 })  # fmt: skip
 bank.wrong("straightness", {
@@ -151,5 +154,6 @@ bank.wrong("guided", {
 bank.wrong("average_velocity_target", {
     "gradient flows through your target": lambda u, x, t, r, v:
         v + each(r - t, x) * jvp(u, (x, t, r), (v, t**0, 0 * r))[1],
+    "factor of `du/dt` is": lambda u, x, t, r, v: 2 * target(u, x, t, r, v) - v,
     "`r` of the shape": lambda u, x, t, r, v: target(lambda x, t, r: u(x, t, each(r, x)), x, t, r, v),
 })  # fmt: skip
