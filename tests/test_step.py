@@ -142,6 +142,11 @@ def test_an_axis_in_another_place_is_not_one_too_many():
     assert "another order" in said[0] and "keep the axis" in said[1]
 
 
+def test_a_result_near_zero_is_not_one_cut_to_whole_numbers():
+    x = torch.rand(5)
+    assert "whole" not in explain("f", [Case("one", {})], [[1e-9 * x**2]], [[x / 2]], ["it"])
+
+
 def test_numbers_are_printed_with_the_digits_that_differ():
     words = told(make(), lambda x: right(x) * (1 + 2e-4 * x[:, 0].sign()))
     a, b = re.search(r"it is (\S+), not (\S+)\.", words).groups()

@@ -143,23 +143,28 @@ def number(x: Any) -> Any:
 # ---------------------------------------------------------------- a probe
 
 
-def factors(**terms: Callable[..., Tensor]) -> Callable[..., str | None]:
-    """A probe for results that add up two tensors, each times a number an example: which number is wrong?"""
+def factors(*names: str, **terms: Callable[..., Tensor]) -> Callable[..., str | None]:
+    """A probe for results that add up two tensors, each times a number an example: which number is wrong?
+
+    The names are those of the results, where there are several.
+    """
 
     def words(case: Case, *results: Tensor) -> str | None:
-        pairs = zip(results[: len(results) // 2], results[len(results) // 2 :], strict=True)
-        got, want = next(pair for pair in pairs if not same(*pair))
+        pairs = list(zip(results[: len(results) // 2], results[len(results) // 2 :], strict=True))
+        place = next(n for n, pair in enumerate(pairs) if not same(*pair))
+        (got, want), in_it = pairs[place], f"in {names[place]} of" if names else "in"
         made = [term(*case.arguments.values()).flatten(1) for term in terms.values()]
-        if case.kind != "tame" or got.ndim < 2 or made[0].shape[1] < 3:
-            return None  # a standard deviation, or two values, which some two numbers always fit
+        if case.kind != "tame" or got.ndim < 2 or made[0].shape[1] < 3 or _close(got, want):
+            return None  # a standard deviation, two values, which some two numbers always fit, or one that is rounded
         pair = torch.stack(made, -1).double()
         both = torch.stack([got.flatten(1), want.flatten(1)], -1).double()
         found = torch.linalg.lstsq(pair, both).solution  # (B, the two terms, given and wanted)
         if not same((pair @ found)[..., 0], both[..., 0]):
             of = " plus one times ".join(f"`{name}`" for name in terms)
+            what = names[place] if names else "your result"
             return (
-                f"for {case.label} your result is not one number an example times {of}: is one of them changed on the "
-                "way, cut off or averaged, or is more in it?"
+                f"for {case.label} {what} is not one number an example times {of}: is one of them changed on the way, "
+                "cut off or averaged, or is more in it?"
             )
         off = (found[..., 0] - found[..., 1]).abs()
         if off.max() < 0.02 or off.amax(1).min() < 1e-3:  # rounded, or other examples are right
@@ -169,7 +174,7 @@ def factors(**terms: Callable[..., Tensor]) -> Callable[..., str | None]:
         rows = zip(terms, *found[b].round(decimals=6).T.tolist(), off.amax(0), strict=True)
         wrong = [say(*three) for *three, far in rows if far > 1e-3]
         wrong += [] if wrong[1:] else ["that of the other is right"]
-        return f"in example {b} of {case.label} {', and '.join(wrong)}."
+        return f"{in_it} example {b} of {case.label} {', and '.join(wrong)}."
 
     return words
 
@@ -244,7 +249,8 @@ def _related(
     ) | same(got, want.half().double()):
         return "your result is right to three digits only: it is computed in half precision. Keep float32."
     for words, function in FUNCTIONS.items():
-        if allclose(got, function(want), rtol=1e-4, atol=1e-5, equal_nan=False):
+        made = function(want)
+        if made.any() and allclose(got, made, rtol=1e-4, atol=1e-5):  # 0 everywhere tells nothing
             return words
     if allclose(got.abs(), want.abs(), rtol=1e-4, atol=1e-5) and not same(got, -want):
         return "the size of each number is right, but not every sign: is there an `abs`, or a root of a square?"

@@ -106,13 +106,15 @@ bank.right("average_velocity_target", target_by_jacobians, target_with_r_fixed)
 bank.wrong("on_the_path", {
     "no gradient reaches `end`": lambda a, b, t: on_the_path(a, b.detach(), t),
     "another order": lambda a, b, t: on_the_path(a, b, t)[::-1],
-    "stops for 4 images": lambda a, b, t: ((1 - t[:, None]) * a + t[:, None] * b, b - a),
+    "stops for 4 square images": lambda a, b, t: (torch.lerp(a, b, t[:, None, None]), b - a),
+    "in the velocity of example . .*`end` is 2": lambda a, b, t: (on_the_path(a, b, t)[0], 2 * b - a),
     "factor of `start` is .*, and the factor of `end` is": lambda a, b, t: on_the_path(2 * a, -b, t),
 })  # fmt: skip
 bank.wrong("ideal_velocity", {
     "times near 1 .* small number": lambda x, t, data: ideal_velocity(x, t.clamp(max=0.95), data),
     "draws random numbers": lambda x, t, data: (data[torch.randint(len(data), (len(x),))] - x) / (1 - t[:, None]),
     "half the right one": lambda *given: ideal_velocity(*given) / 2,
+    "factor of `x` is": lambda x, t, data: ideal_velocity(x, t, data) + x,
 })  # fmt: skip
 bank.wrong("matching_loss", {
     "no gradient reaches the velocity": torch.no_grad()(matching_loss),
@@ -127,15 +129,17 @@ bank.wrong("sample", {
     "shape": lambda f, x, n: torch.stack([x, sample(f, x, n)]),
 })  # fmt: skip
 bank.wrong("dictionary", {
-    "right for 4 images .* alpha = 0": lambda u, x_t, a, *rest: dictionary(u, x_t, a.clamp(min=0.1), *rest),
+    "right for 4 square images, .*alpha = 0": lambda u, x_t, a, *rest: dictionary(u, x_t, a.clamp(min=0.1), *rest),
     "another order": lambda *given: dictionary(*given)[::-1],
     "factor of `u` is": lambda u, *rest: dictionary(2 * u, *rest),
     "no gradient reaches `u`": lambda u, *rest: dictionary(u.detach(), *rest),
 })  # fmt: skip
 bank.wrong("couple", {
     "no other order of `start`": lambda start, end: (couple(start, end) + end) / 2,
-    "best order of all": lambda start, end:
+    "best of all": lambda start, end:
         couple(start, end) if len(start) < 9 else couple(start, end)[[1, 2, 0, *range(3, 9)]],
+    "do you add up squares": lambda start, end: start[linear_sum_assignment(
+        (end.flatten(1)[:, None] - start.flatten(1)).square().sum(2) ** 2)[1]],
     "half precision": lambda start, end: couple(start, end).half(),
 })  # fmt: skip
 bank.wrong("straightness", {
@@ -150,5 +154,6 @@ bank.wrong("guided", {
 bank.wrong("average_velocity_target", {
     "gradient flows through your target": lambda u, x, t, r, v:
         v + each(r - t, x) * jvp(u, (x, t, r), (v, t**0, 0 * r))[1],
+    "factor of `du/dt` is": lambda u, x, t, r, v: 2 * target(u, x, t, r, v) - v,
     "`r` of the shape": lambda u, x, t, r, v: target(lambda x, t, r: u(x, t, each(r, x)), x, t, r, v),
 })  # fmt: skip
