@@ -320,12 +320,6 @@ def test_the_ideal_denoiser_draws_nothing_but_its_data():
     assert (nearest == 0).all()
 
 
-def test_samples_lie_on_the_grid_of_levels():
-    for sampler in ("ddpm", "ddim", "heun"):
-        x = Diffusion((1, 4, 4), levels=5).sample(3, steps=2, sampler=sampler) * 4
-        torch.testing.assert_close(x, x.round())
-
-
 # The probability flow. ------------------------------------------------------------------------------
 
 
@@ -410,24 +404,6 @@ def test_guidance_does_not_draw_the_tilted_distribution():
     assert guided.mean().item() > mean.item() + 10 * error
     # and yet it goes the way of the label
     assert guided.mean().item() > 1
-
-
-def test_a_label_is_forgotten_in_training_and_nowhere_else():
-    seen = []
-
-    class Watched(TimeMLP):
-        def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
-            seen.append(y)
-            return super().forward(x, t, y)
-
-    model = Diffusion((2,), network=Watched((2,), n_classes=3), n_classes=3)
-    x, y = torch.randn(4000, 2), torch.arange(4000) % 3
-    model.loss(x, y=y)
-    forgotten = (seen.pop() == 3).double().mean().item()
-    assert forgotten == pytest.approx(0.1, abs=0.02)
-    model.eval()
-    model.loss(x, y=y)
-    assert torch.equal(seen.pop(), y)
 
 
 # Networks, devices, refusals. -----------------------------------------------------------------------

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from genlib.diffusion.samplers import draw
 from genlib.diffusion.schedules import CosineSchedule, Schedule
 from genlib.from_noise import FromNoise, as_factor
-from genlib.validation import at_least_one
+from genlib.ode import even_times
 
 PREDICTIONS = ("v", "eps", "x")
 WEIGHTINGS = (*PREDICTIONS, "elbo")
@@ -144,7 +144,6 @@ class Diffusion(FromNoise):
     @torch.no_grad()
     def bound(self, x: Tensor, *, y: Tensor | None = None, steps: int = 100) -> dict[str, Tensor]:
         """The three terms of -ELBO, each (B,) in nats: "prior", "decoder", "steps"."""
-        at_least_one("steps", steps)
         levels = x
         x = self._inside(x, y)
         zero, one = x.new_zeros(len(x)), x.new_ones(len(x))
@@ -152,7 +151,7 @@ class Diffusion(FromNoise):
         square = x.square().flatten(1)
         size = square.shape[1]
         prior = (alpha**2 * square.sum(dim=1) + size * (variance - 1 - variance.log())) / 2
-        times = torch.linspace(0, 1, steps + 1, device=x.device, dtype=x.dtype)
+        times = even_times(0, 1, steps, x)
         total = torch.zeros_like(prior)
         for s, t in zip(times[:-1], times[1:], strict=True):
             t, s = t.expand(len(x)), s.expand(len(x))

@@ -1,16 +1,12 @@
 """The probability flow: the same weights as a diffusion model, and no randomness on the way."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from genlib.diffusion.diffusion import Diffusion
 from genlib.from_noise import as_factor
-from genlib.ode import solve, solve_with_divergence
-from genlib.validation import at_least_one, check_examples, check_labels
-
-LARGEST = 64  # dimensions: a velocity's trace takes a backward pass for each
+from genlib.ode import even_times, log_prob_of_flow, solve
+from genlib.validation import check_examples, check_labels
 
 
 class ProbabilityFlow(nn.Module):
@@ -68,36 +64,24 @@ class ProbabilityFlow(nn.Module):
         Raises:
             ValueError: images, or more than 64 dimensions.
         """
-        if len(self.shape) != 1 or math.prod(self.shape) > LARGEST:
-            raise ValueError(
-                f"the exact trace is for points of at most {LARGEST} dimensions: see `elbo` of Diffusion"
-            )
         check_examples(x, self.shape)
         check_labels(y, len(x), self.n_classes)
         schedule = self.diffusion.schedule
         alpha = schedule.alpha(x.new_zeros(()))
         # even steps of log SNR: near time 0 the noise doubles and doubles again in a moment
-        ends, n = (schedule.start, schedule.end), at_least_one("steps", steps) + 1
-        log_snr = torch.linspace(*ends, n, device=x.device, dtype=x.dtype)
-        end, integral = solve_with_divergence(
+        log_snr = even_times(schedule.start, schedule.end, steps, x)
+        log_p = log_prob_of_flow(
             lambda x, t: self.velocity(x, t, y=y), alpha * x, schedule.time(log_snr)
         )
-        size = x.shape[1]
-        prior = -(end.square().sum(dim=1) + size * math.log(2 * math.pi)) / 2
-        return prior + integral + size * alpha.log()
+        return log_p + self.shape[0] * alpha.log()
 
     @torch.no_grad()
     def sample(
         self, n: int, *, y: Tensor | None = None, steps: int = 50, solver: str = "heun"
     ) -> Tensor:
         """Draw `n` examples: noise, carried along; see `genlib.ode.solve` for the solvers."""
-        at_least_one("n", n)
-        check_labels(y, n, self.n_classes)
-        parameter = next(self.parameters())
-        x = torch.randn(n, *self.shape, device=parameter.device, dtype=parameter.dtype)
-        times = torch.linspace(
-            1, 0, at_least_one("steps", steps) + 1, device=x.device, dtype=x.dtype
+        x = self.diffusion.start(n, y=y)
+        x = solve(
+            lambda x, t: self.velocity(x, t, y=y), x, even_times(1, 0, steps, x), solver=solver
         )
-        x = solve(lambda x, t: self.velocity(x, t, y=y), x, times, solver=solver)
-        x = x / self.diffusion.schedule.alpha(x.new_zeros(()))
-        return x if len(self.shape) == 1 else ((x + 1) / 2).clamp(0, 1)
+        return self.diffusion.outside(x / self.diffusion.schedule.alpha(x.new_zeros(())))

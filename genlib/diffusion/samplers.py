@@ -5,7 +5,7 @@ from torch import Tensor
 
 from genlib.diffusion.schedules import Schedule
 from genlib.from_noise import AtTime, as_factor
-from genlib.validation import at_least_one
+from genlib.ode import even_times
 
 SAMPLERS = ("ddpm", "ddim", "heun")
 
@@ -73,13 +73,12 @@ def draw(
         >>> zeros.abs().max() < 0.5
         tensor(True)
     """
-    at_least_one("steps", steps)
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler must be one of {', '.join(SAMPLERS)}, not {sampler!r}")
     if eta is not None and (sampler != "ddim" or not 0 <= eta <= 1):
         raise ValueError(f"eta is a share from 0 to 1 for ddim, not {eta} for {sampler}")
     eta = 1.0 if sampler == "ddpm" else eta or 0.0
-    times = torch.linspace(1, 0, steps + 1, device=x.device, dtype=x.dtype)
+    times = even_times(1, 0, steps, x)
     for t, s in zip(
         times[:-1, None].expand(-1, len(x)), times[1:, None].expand(-1, len(x)), strict=True
     ):

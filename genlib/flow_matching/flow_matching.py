@@ -1,18 +1,15 @@
 """Flow matching: learn the velocity of straight lines from noise to data, then follow it."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from genlib.flow_matching.coupling import optimal_transport
 from genlib.flow_matching.paths import LinearPath, Path
 from genlib.from_noise import FromNoise
-from genlib.ode import solve, solve_with_divergence
-from genlib.validation import at_least_one, check_examples, check_labels
+from genlib.ode import even_times, log_prob_of_flow, solve
+from genlib.validation import check_examples, check_labels
 
 COUPLINGS = ("independent", "ot")
-LARGEST = 64  # dimensions: a velocity's trace takes a forward derivative for each
 
 
 class FlowMatching(FromNoise):
@@ -37,6 +34,7 @@ class FlowMatching(FromNoise):
         path: None is a `LinearPath`.
         coupling: "independent" pairs examples with any noise, "ot" by `optimal_transport` within a batch.
         n_classes: number of labels, 0 for an unconditional model.
+        time: of a network that is built here, see `genlib.networks.TimeEmbedding`.
 
     Shapes:
         velocity: x (B, *shape), t (B,), y (B,) -> (B, *shape), in the scale inside
@@ -112,14 +110,10 @@ class FlowMatching(FromNoise):
         Raises:
             ValueError: images, or more than 64 dimensions.
         """
-        if len(self.shape) != 1 or math.prod(self.shape) > LARGEST:
-            raise ValueError(f"the exact trace is for points of at most {LARGEST} dimensions")
         check_examples(x, self.shape)
         check_labels(y, len(x), self.n_classes)
-        times = torch.linspace(1, 0, at_least_one("steps", steps) + 1).to(x)
-        start, integral = solve_with_divergence(lambda x, t: self.velocity(x, t, y=y), x, times)
-        square = start.square().sum(dim=1) + x.shape[1] * math.log(2 * math.pi)
-        return integral - square / 2
+        times = even_times(1, 0, steps, x)
+        return log_prob_of_flow(lambda x, t: self.velocity(x, t, y=y), x, times)
 
     @torch.no_grad()
     def carry(
@@ -144,8 +138,8 @@ class FlowMatching(FromNoise):
         Raises:
             ValueError: steps below 1, an unknown solver, guidance of a model without labels.
         """
-        times = torch.linspace(0, 1, at_least_one("steps", steps) + 1).to(start)
-        return solve(self._guided(self.velocity, y, guidance), start, times, solver=solver)
+        velocity, times = self._guided(self.velocity, y, guidance), even_times(0, 1, steps, start)
+        return solve(velocity, start, times, solver=solver)
 
     def sample(self, n: int, *, y: Tensor | None = None, steps: int = 50, **how) -> Tensor:
         """Draw `n` examples: noise, carried along; images in [0, 1], on the grid of levels where there is one.

@@ -5,8 +5,7 @@ from torch import Tensor
 
 from genlib.flow_matching.flow_matching import FlowMatching
 from genlib.from_noise import as_factor
-from genlib.ode import derivative_along
-from genlib.validation import at_least_one
+from genlib.ode import derivative_along, even_times
 
 
 class MeanFlow(FlowMatching):
@@ -80,7 +79,7 @@ class MeanFlow(FlowMatching):
         guidance: float = 1.0,
     ) -> Tensor:
         """Carry what starts at t = 0 to t = 1, in jumps of equal time; see `FlowMatching.carry`."""
-        x, times = start, torch.linspace(0, 1, at_least_one("steps", steps) + 1).to(start)
+        x, times = start, even_times(0, 1, steps, start)
         for t, r in zip(times[:-1], times[1:], strict=True):
 
             def average(x: Tensor, t: Tensor, y: Tensor | None = None, r: Tensor = r) -> Tensor:

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from genlib.flow_matching.flow_matching import FlowMatching
-from genlib.ode import Velocity
-from genlib.validation import at_least_one
+from genlib.ode import Velocity, even_times
 
 
 @torch.no_grad()
@@ -24,7 +23,7 @@ def straightness(velocity: Velocity, start: Tensor, *, steps: int = 100) -> floa
         >>> straightness(lambda x, t: torch.ones_like(x), torch.zeros(3, 2))
         0.0
     """
-    times = torch.linspace(0, 1, at_least_one("steps", steps) + 1).to(start)
+    times = even_times(0, 1, steps, start)
     x, speeds = start, []
     for t, s in zip(times[:-1], times[1:], strict=True):
         speeds.append(velocity(x, t.expand(len(x))))
