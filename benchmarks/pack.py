@@ -506,11 +506,11 @@ blur (lesson VAE); its codes have no meaning of their own.""",
     GAN: """It has no likelihood and no encoder. What it leaves out of the data cannot be seen in its
 samples, and its scores are those of one small judge (lesson GAN architectures).""",
     Diffusion: """What it gives of the likelihood is a bound, of one draw an image. A sample takes a pass a step,
-a hundred unless told otherwise; with guidance above 1 it obeys its label more and varies less, and follows no
-distribution that one could write down (lesson Diffusion).""",
-    FlowMatching: """It has no likelihood of images this large. A sample takes a hundred passes unless told otherwise
-(50 steps of Heun's method); with guidance above 1 it obeys its label more and varies less, and does not draw from
-p(x) p(y | x)^w (lesson Flow matching).""",
+a hundred unless told otherwise; with guidance above 1 it obeys its label more and varies less, and does not draw
+from p(x) p(y | x)^w (lesson Diffusion).""",
+    FlowMatching: """Its likelihood is of points only: of images this large it would take too long. A sample takes a
+hundred passes unless told otherwise (50 steps of Heun's method); with guidance above 1 it obeys its label more and
+varies less, and does not draw from p(x) p(y | x)^w (lesson Flow matching).""",
 }
 LICENCES = """The weights and the code that made them are under the MIT licence of this course (LICENSE).{terms}"""
 TERMS = {"mnist": " MNIST's own terms apply to its images, none of which is here."}

@@ -1,13 +1,12 @@
 """What diffusion and flow matching share: one network that reads a time makes examples of noise."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from genlib.networks import network_for
-from genlib.validation import at_least_one, check_examples, check_images, check_labels
+from genlib.validation import at_least_one, check_examples, check_labels
 
 AtTime = Callable[[Tensor, Tensor], Tensor]  # x (B, ...), t (B,) -> (B, ...)
 
@@ -33,10 +32,9 @@ class FromNoise(nn.Module):
     Args:
         shape: of an example.
         network: from x_t, t and, if conditional, y (B,) to what it predicts, as x_t; label `n_classes` stands for
-            "not told". None builds a `UNet` for images and a `TimeMLP` for points.
+            "no label". None builds a `UNet` for images and a `TimeMLP` for points.
         levels: number of values a channel of an image can take; 0 for points and for images of any grey.
         n_classes: number of labels, 0 for an unconditional model.
-        time: of a network that is built here, see `TimeEmbedding`.
 
     Raises:
         ValueError: a shape that is neither, levels of points.
@@ -49,18 +47,19 @@ class FromNoise(nn.Module):
         network: nn.Module | None,
         levels: int,
         n_classes: int,
-        **time: Any,
     ):
         super().__init__()
         if len(shape) not in (1, 3) or min(shape) < 1:
             raise ValueError(f"shape must be (C, H, W) or (D,), all positive, not {shape}")
         if levels and (levels < 2 or len(shape) != 3):
             raise ValueError(f"levels are of images, and at least 2; 0 is for none, not {levels}")
+        if n_classes < 0:
+            raise ValueError(f"n_classes must be 0 (unconditional) or more, not {n_classes}")
         self.shape, self.levels, self.n_classes = tuple(shape), levels, n_classes
-        self.network = network_for(self.shape, n_classes, **time) if network is None else network
+        self.network = network_for(self.shape, n_classes) if network is None else network
 
     def ask(self, x_t: Tensor, t: Tensor, *, y: Tensor | None = None) -> Tensor:
-        """What the network returns; without labels a conditional one gets "not told"."""
+        """What the network returns; without labels a conditional one gets "no label"."""
         if self.n_classes and y is None:
             y = torch.full((len(x_t),), self.n_classes, device=x_t.device)
         return self.network(x_t, t) if y is None else self.network(x_t, t, y)
@@ -75,13 +74,15 @@ class FromNoise(nn.Module):
         """f(x, t, y=) with labels, or beyond: f without them + guidance times what they change."""
         if guidance != 1 and not self.n_classes:
             raise ValueError("guidance is for a conditional model: build it with n_classes")
+        if guidance != 1 and y is None:
+            raise ValueError("guidance needs labels y")
 
         def guided(x: Tensor, t: Tensor) -> Tensor:
-            told = f(x, t, y=y)
+            conditional = f(x, t, y=y)
             if guidance == 1:
-                return told
-            untold = f(x, t)
-            return untold + guidance * (told - untold)
+                return conditional
+            unconditional = f(x, t)
+            return unconditional + guidance * (conditional - unconditional)
 
         return guided
 
@@ -89,8 +90,8 @@ class FromNoise(nn.Module):
         """Where n examples start."""
         at_least_one("n", n)
         check_labels(y, n, self.n_classes)
-        parameter = next(self.parameters())
-        return torch.randn(n, *self.shape, device=parameter.device, dtype=parameter.dtype)
+        like = next(self.parameters(), torch.empty(()))  # a known velocity may have none
+        return torch.randn(n, *self.shape, device=like.device, dtype=like.dtype)
 
     @staticmethod
     def _times(x: Tensor) -> Tensor:
@@ -103,12 +104,8 @@ class FromNoise(nn.Module):
 
     def _inside(self, x: Tensor, y: Tensor | None) -> Tensor:
         check_labels(y, len(x), self.n_classes)
-        check_examples(x, self.shape)
-        if len(self.shape) == 1:
-            return x
-        if self.levels:
-            check_images(x, (self.shape[0], self.shape[1], self.shape[2]), self.levels)
-        return 2 * x - 1
+        check_examples(x, self.shape, self.levels or None)
+        return x if len(self.shape) == 1 else 2 * x - 1
 
     def outside(self, x: Tensor) -> Tensor:
         """Points as they are; images in [0, 1], on the grid of levels where there is one."""

@@ -20,7 +20,7 @@ class TimeEmbedding(nn.Module):
 
     Args:
         dim: of the vectors, even.
-        n_classes: number of labels, 0 for none. Label `n_classes` stands for "not told".
+        n_classes: number of labels, 0 for none. Label `n_classes` stands for "no label".
         times: how many times there are for each example.
         highest: of the frequencies; the derivative by t is of this size.
 

@@ -80,7 +80,7 @@ def check_images(x: Tensor, shape: Shape, levels: int | None = None) -> None:
             )
 
 
-def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
+def check_examples(x: Tensor, shape: tuple[int, ...], levels: int | None = None) -> None:
     """Refuse what is not a batch of images (B, C, H, W), see `check_images`, or of points (B, D).
 
     Example:
@@ -90,7 +90,7 @@ def check_examples(x: Tensor, shape: tuple[int, ...]) -> None:
         ValueError: points must have shape (B, 2), not (5, 3): that is what the generator makes
     """
     if len(shape) == 3:
-        check_images(x, (shape[0], shape[1], shape[2]))
+        check_images(x, (shape[0], shape[1], shape[2]), levels)
         return
     if kind := _no_floats(x):
         raise TypeError(f"points must be a float tensor, not {kind}")

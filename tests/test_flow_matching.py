@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from itertools import permutations
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ from genlib.flow_matching import (
 )
 from genlib.ideal import posterior_means
 from genlib.networks import TimeMLP, UNet
+from genlib.ode import derivative_along, solve
 
 PATHS = pytest.mark.parametrize("path", [LinearPath(), VariancePreservingPath()])
 TWO = torch.tensor([[-1.5], [0.8]], dtype=torch.double)  # the means of a mixture on the line
@@ -113,7 +115,7 @@ def test_a_mixture_has_a_velocity_up_to_the_end():
 
 @PATHS
 def test_the_gradient_of_the_conditional_loss_is_that_of_the_marginal_loss(path: Path):
-    """Regression on one path's velocity pulls weights as the unknown mean velocity would."""
+    """Regression on one path's velocity moves the weights as the unknown marginal velocity would."""
     torch.manual_seed(0)
     n, weight = 400_000, torch.tensor([0.7, -0.4, 0.2], dtype=torch.double)
     x, noise, t = TWO[torch.randint(2, (n,))], torch.randn(n, 1).double(), 0.9 * torch.rand(n)
@@ -241,16 +243,15 @@ def test_it_is_the_flow_of_the_diffusion_with_the_same_denoiser():
     flow_time = 1 - 2 / math.pi * angle(t)
     ends = angle(times(0.0, 1.0))
     rate = -2 / math.pi * (ends[1] - ends[0])  # of a flow's time by a diffusion's
-    for one, other in (
-        (ProbabilityFlow(diffusion).velocity(x, t), ideal_velocity(x, flow_time, data=data, std=std, path=path)),
-    ):  # fmt: skip
-        torch.testing.assert_close(one, rate * other, rtol=0, atol=1e-6)
+    ours = ideal_velocity(x, flow_time, data=data, std=std, path=path)
+    torch.testing.assert_close(
+        ProbabilityFlow(diffusion).velocity(x, t), rate * ours, rtol=0, atol=1e-6
+    )
     # and the samples: Heun's sampler of diffusion, the flow with as many steps
     start = torch.randn(20, 2).double()
     by_diffusion = draw(diffusion.denoise, schedule, start, steps=400, sampler="heun")
     from_to = 1 - 2 / math.pi * angle(times(1.0, 0.0))
     places = torch.linspace(from_to[0].item(), from_to[1].item(), 401).double()
-    from genlib.ode import solve
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
         return ideal_velocity(x, t, data=data, std=std, path=path)
@@ -326,8 +327,6 @@ def test_optimal_transport_is_a_permutation_with_the_shortest_ways(labels: bool)
 
 
 def test_the_best_of_all_permutations_is_found():
-    from itertools import permutations
-
     torch.manual_seed(0)
     x, noise = torch.randn(2, 5, 3)
     least = min((x - noise[list(p)]).square().sum().item() for p in permutations(range(5)))
@@ -410,7 +409,7 @@ class Exact(nn.Module):
         return torch.where(r > t, (later - x) / (r - t).clamp(min=1e-12), now)
 
 
-def test_a_average_velocity_jumps_to_where_the_flow_goes():
+def test_an_average_velocity_jumps_to_where_the_flow_goes():
     model = MeanFlow((1,), network=Exact(0.8, 0.4))
     data = torch.tensor([[0.8]], dtype=torch.double)
     start = torch.randn(200, 1, dtype=torch.double)
@@ -424,8 +423,6 @@ def test_a_average_velocity_jumps_to_where_the_flow_goes():
 
 def test_the_average_velocity_solves_the_equation_that_the_loss_asks_for():
     """u = v + (r - t) du/dt, v being the mean velocity; a wrong sign of the jump or of time does not."""
-    from genlib.ode import derivative_along
-
     model = MeanFlow((1,), network=Exact(0.8, 0.4))
     x, t = torch.randn(50, 1).double(), 0.5 * torch.rand(50).double()
     r = t + 0.3
@@ -434,6 +431,34 @@ def test_the_average_velocity_solves_the_equation_that_the_loss_asks_for():
     u, change = derivative_along(along, (x, t), (v, torch.ones_like(t)))
     torch.testing.assert_close(u, v + 0.3 * change)
     assert (u - (v - 0.3 * change)).abs().max() > 0.1
+
+
+@PATHS
+def test_the_loss_of_a_mean_flow_is_its_equation_and_the_target_has_no_gradient(path: Path):
+    """A network u = w x has du/dt = w (w x) along its own flow: the target is known, and so is the gradient."""
+
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.tensor(0.7, dtype=torch.double))
+            self.seen: list[tuple[Tensor, Tensor]] = []
+
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            self.seen.append((x, t))
+            return self.w * x
+
+    network = Scale()
+    x, start = torch.randn(2, 7, 1, dtype=torch.double)
+    error = MeanFlow((1,), network=network, path=path)._error(x, start, None)
+    error.sum().backward()
+    x_t, t = network.seen[-1]
+    span, w = t[:, 1:], network.w.detach()
+    assert (span[:4] > 0).all() and (span[4:] == 0).all()  # half of the batch jumps
+    expected_x_t, velocity = path.at(x, start, t[:, 0])
+    torch.testing.assert_close(x_t, expected_x_t)
+    off = w * x_t - (velocity + span * w**2 * x_t)
+    torch.testing.assert_close(error, off.square())
+    torch.testing.assert_close(network.w.grad, (2 * off * x_t).sum())
 
 
 def test_training_moves_towards_the_known_average_velocity():
@@ -450,30 +475,30 @@ def test_training_moves_towards_the_known_average_velocity():
 # Labels and guidance. -------------------------------------------------------------------------------
 
 
-class IdealOfClass(nn.Module):
-    """The velocity to N(-1, s^2) and N(1, s^2); label 2 is not told, and so the mixture."""
+@pytest.mark.parametrize("kind", [FlowMatching, MeanFlow])
+@pytest.mark.parametrize("w", [0.0, 0.5, 1.0, 3.0])
+def test_guidance_goes_from_the_velocity_without_labels_through_that_with_them(kind, w: float):
+    class SaysLabel(nn.Module):
+        def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
+            return y.to(x)[:, None].expand_as(x)
 
-    def __init__(self, std: float):
-        super().__init__()
-        self.std = std
-        self.means = nn.Parameter(torch.tensor([[-1.0], [1.0]], dtype=torch.double))
-
-    def forward(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
-        each = [
-            ideal_velocity(x, t, data=data, std=self.std)
-            for data in (self.means[:1], self.means[1:], self.means)
-        ]
-        return torch.stack(each)[y, torch.arange(len(y))]
+    model = kind((2,), network=SaysLabel(), n_classes=3)
+    start, y = torch.randn(3, 2), torch.arange(3)
+    found = model.carry(start, y=y, steps=2, guidance=w)
+    torch.testing.assert_close(found, start + 3 + w * (y[:, None] - 3))  # 3 stands for no label
 
 
-def test_guidance_of_one_is_the_conditional_model_and_of_zero_the_unconditional():
-    model = FlowMatching((1,), network=IdealOfClass(0.5), n_classes=2)
-    y = torch.ones(4000, dtype=torch.long)
-    told, untold, more = (model.sample(4000, y=y, guidance=w, steps=30) for w in (1.0, 0.0, 3.0))
-    assert told.mean().item() == pytest.approx(1, abs=0.04)
-    assert told.std().item() == pytest.approx(0.5, rel=0.05)
-    assert untold.mean().item() == pytest.approx(0, abs=0.08)
-    assert more.mean() > told.mean() + 0.1
+def test_the_coupling_of_a_conditional_model_stays_within_a_label_and_leaves_given_starts():
+    model, y = FlowMatching((2,), coupling="ot", n_classes=2), torch.arange(64) % 2
+    x = torch.randn(64, 2) + 4 * (2 * y[:, None] - 1)
+    torch.manual_seed(3)
+    _, start, _ = model._pairs(x, y, None)
+    torch.manual_seed(3)
+    noise = torch.randn(64, 2)
+    for label in (0, 1):
+        mine, drawn = (z[y == label].sort(dim=0).values for z in (start, noise))
+        torch.testing.assert_close(mine, drawn)
+    assert torch.equal(model._pairs(x, y, noise)[1], noise)
 
 
 # Devices, refusals. ---------------------------------------------------------------------------------
@@ -532,6 +557,13 @@ def test_a_network_may_read_two_times():
         (lambda: FlowMatching((2,)).loss(torch.rand(2, 2), start=torch.rand(3, 2)), "one for each example"),
         (lambda: FlowMatching((1, 4, 4)).loss(torch.full((2, 1, 4, 4), 2.0)), r"in \[0, 1\]"),
         (lambda: FlowMatching((1, 8, 8)).log_prob(torch.rand(2, 1, 8, 8)), "exact trace"),
+        (lambda: FlowMatching((2,), n_classes=3).log_prob(torch.rand(2, 2)), "pass labels"),
+        (lambda: FlowMatching((2,), n_classes=-1), "n_classes must be 0"),
+        (lambda: FlowMatching((2,)).carry(torch.rand(3, 2), y=torch.arange(3)), "unconditional: leave the labels"),
+        (lambda: MeanFlow((2,)).carry(torch.rand(3, 2), y=torch.arange(3)), "unconditional: leave the labels"),
+        (lambda: FlowMatching((2,), n_classes=3).carry(torch.rand(3, 2), guidance=2.0), "guidance needs labels"),
+        (lambda: FlowMatching((1, 4, 4), levels=3).loss(torch.full((2, 1, 4, 4), 0.3)), "grid of 3 levels"),
+        (lambda: solve(lambda x, t: x, torch.rand(2, 2), torch.zeros(1)), "two or more in a row"),
         (lambda: FlowMatching((65,)).log_prob(torch.rand(2, 65)), "at most 64 dimensions"),
         (lambda: FlowMatching((2,)).log_prob(torch.rand(2, 2), steps=0), "steps must be at least 1"),
         (lambda: MeanFlow((2,)).sample(2, steps=0), "steps must be at least 1"),
@@ -543,6 +575,12 @@ def test_a_network_may_read_two_times():
 def test_nonsense_is_refused_with_what_to_do(build, message: str):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("kind", [FlowMatching, MeanFlow])
+def test_a_misspelt_option_is_not_swallowed(kind):
+    with pytest.raises(TypeError, match="levles"):
+        kind((2,), network=TimeMLP((2,)), levles=17)
 
 
 def test_a_name_promises_what_the_model_can_do():

@@ -37,16 +37,15 @@ class Diffusion(FromNoise):
     value is one of the levels v_k, as probable as $N(x_0; \alpha_0 v_k, \sigma_0^2)$ and `shares` make it, by Bayes'
     rule; without levels x is drawn from $N(x_0 / \alpha_0, \sigma_0^2 / \alpha_0^2)$.
 
-    A conditional model forgets the label of every tenth example in training. So one network knows
-    $E[x \mid x_t, y]$ and $E[x \mid x_t]$, and guidance goes from the second beyond the first (Ho & Salimans, 2022,
-    arXiv:2207.12598): it obeys more and varies less, and follows no distribution that one could write down.
+    With labels one network knows $E[x \mid x_t, y]$ and $E[x \mid x_t]$, and guidance goes from the second beyond
+    the first, see `genlib.from_noise.FromNoise`.
 
     Papers: Sohl-Dickstein et al. (2015), arXiv:1503.03585; Ho, Jain & Abbeel (2020), arXiv:2006.11239.
 
     Args:
         shape: of an example: images (C, H, W) in [0, 1], which are [-1, 1] inside, or points (D,) as they are.
         network: from x_t, t (B,) and, if conditional, y (B,) to what it predicts, as x_t; label `n_classes`
-            stands for "not told". None builds a `UNet` for images and a `TimeMLP` for points.
+            stands for "no label". None builds a `UNet` for images and a `TimeMLP` for points.
         levels: number K of values a channel of an image can take; 0 for points and for images of any grey.
         shares: of the K levels among all values of the data, (K,), from which the decoder starts; None for
             equal ones. Where most values are black, it makes the bound much tighter.

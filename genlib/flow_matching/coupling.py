@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def optimal_transport(noise: Tensor, x: Tensor, *, y: Tensor | None = None) -> Tensor:
-    r"""For each example the number of the noise that goes with it, so that the ways are shortest in all.
+    r"""For each example the index of the noise that goes with it, so that the total squared distance is least.
 
     Of all permutations of the batch the one with the least $\sum_i \|x_i - \epsilon_{\pi(i)}\|^2$, by SciPy's
     solver of the assignment problem (Pooladian et al., 2023, arXiv:2304.14772; Tong et al., 2024,
@@ -33,11 +33,13 @@ def optimal_transport(noise: Tensor, x: Tensor, *, y: Tensor | None = None) -> T
         raise ValueError(
             f"noise and examples must have one shape, not {tuple(noise.shape)} and {tuple(x.shape)}"
         )
-    order = torch.arange(len(x))
-    found = order.clone()
-    groups = [order] if y is None else [(y.cpu() == label).nonzero()[:, 0] for label in y.unique()]
-    for group in groups:
+    labels = torch.zeros(len(x), device="cpu") if y is None else y.cpu()
+    found = torch.empty(len(x), dtype=torch.long, device="cpu")
+    for (
+        label
+    ) in labels.unique():  # SciPy's solver needs the costs on the CPU, and so do its indices
+        group = (labels == label).nonzero()[:, 0]
         a, b = (z.detach().flatten(1)[group.to(z.device)] for z in (x, noise))
-        cost = torch.cdist(a, b).square().cpu().numpy()
-        found[group] = group[torch.from_numpy(linear_sum_assignment(cost)[1])]
+        columns = linear_sum_assignment(torch.cdist(a, b).square().cpu().numpy())[1]
+        found[group] = group[torch.from_numpy(columns)]
     return found.to(x.device)

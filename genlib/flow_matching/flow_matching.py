@@ -28,13 +28,12 @@ class FlowMatching(FromNoise):
     Args:
         shape: of an example: images (C, H, W) in [0, 1], which are [-1, 1] inside, or points (D,) as they are.
         network: from x_t, t (B,) and, if conditional, y (B,) to a velocity, as x_t; label `n_classes` stands for
-            "not told". None builds a `UNet` for images and a `TimeMLP` for points.
+            "no label". None builds a `UNet` for images and a `TimeMLP` for points.
         levels: number of values a channel of an image can take, to which samples are rounded; 0 for points and for
             images of any grey.
         path: None is a `LinearPath`.
         coupling: "independent" pairs examples with any noise, "ot" by `optimal_transport` within a batch.
         n_classes: number of labels, 0 for an unconditional model.
-        time: of a network that is built here, see `genlib.networks.TimeEmbedding`.
 
     Shapes:
         velocity: x (B, *shape), t (B,), y (B,) -> (B, *shape), in the scale inside
@@ -43,7 +42,8 @@ class FlowMatching(FromNoise):
         sample:   n, y (n,) -> (n, *shape)
 
     Raises:
-        ValueError: an unknown coupling, examples of another shape, labels missing or surplus.
+        ValueError: an unknown coupling, a shape of neither kind, levels of points; examples of another shape, labels
+            missing or surplus.
 
     Example:
         >>> model = FlowMatching((2,))
@@ -60,11 +60,10 @@ class FlowMatching(FromNoise):
         path: Path | None = None,
         coupling: str = "independent",
         n_classes: int = 0,
-        **time: float,
     ):
         if coupling not in COUPLINGS:
             raise ValueError(f"coupling must be one of {', '.join(COUPLINGS)}, not {coupling!r}")
-        super().__init__(shape, network=network, levels=levels, n_classes=n_classes, **time)
+        super().__init__(shape, network=network, levels=levels, n_classes=n_classes)
         self.path, self.coupling = path or LinearPath(), coupling
 
     def velocity(self, x: Tensor, t: Tensor, *, y: Tensor | None = None) -> Tensor:
@@ -77,7 +76,11 @@ class FlowMatching(FromNoise):
         Args:
             x: examples, where paths end.
             y: labels of a conditional model.
-            start: where paths start, one for each example, in the scale inside; None draws noise.
+            start: where paths start, one for each example, in the scale inside, which leaves `coupling` nothing to
+                do; None draws noise.
+
+        Raises:
+            ValueError: examples or starts of another shape, labels missing or surplus.
         """
         return self._error(*self._pairs(x, y, start)).mean()
 
@@ -136,8 +139,10 @@ class FlowMatching(FromNoise):
                 more.
 
         Raises:
-            ValueError: steps below 1, an unknown solver, guidance of a model without labels.
+            ValueError: steps below 1, an unknown solver, guidance without labels, surplus labels.
         """
+        if y is not None:
+            check_labels(y, len(start), self.n_classes)
         velocity, times = self._guided(self.velocity, y, guidance), even_times(0, 1, steps, start)
         return solve(velocity, start, times, solver=solver)
 

@@ -1,11 +1,15 @@
 """Mean flow: the velocity averaged over a span of time, so that one step goes all the way."""
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from genlib.flow_matching.flow_matching import FlowMatching
 from genlib.from_noise import as_factor
+from genlib.networks import network_for
 from genlib.ode import derivative_along, even_times
+from genlib.validation import check_labels
 
 
 class MeanFlow(FlowMatching):
@@ -24,7 +28,7 @@ class MeanFlow(FlowMatching):
     Paper: Geng et al. (2025), Mean flows for one-step generative modeling, arXiv:2505.13447, sections 4.1 to 4.3,
     whose time runs the other way. Departs from it: along the flow goes the network's velocity in place of the
     path's, which has less variance (Geng et al., 2025, Improved mean flows, arXiv:2512.02012); half of a batch jumps,
-    at uniform times; errors are not divided by their size; guidance is not trained in.
+    at uniform times (a batch of one always does); errors are not divided by their size; guidance is not trained in.
 
     Args:
         shape, network, levels, path, coupling, n_classes: as of `FlowMatching`; the network reads t and r - t, as
@@ -34,14 +38,26 @@ class MeanFlow(FlowMatching):
         average_velocity: x (B, *shape), t, r (B,), y (B,) -> (B, *shape), in the scale inside
         the others as of `FlowMatching`; `velocity` is the average over no time
 
+    Raises:
+        ValueError: as of `FlowMatching`.
+
     Example:
         >>> MeanFlow((2,)).sample(5).shape
         torch.Size([5, 2])
     """
 
-    def __init__(self, shape: tuple[int, ...], **options):
-        # the loss has a derivative by t in it: at high frequencies of t its errors feed on themselves
-        super().__init__(shape, times=2, highest=3.0, **options)
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        *,
+        network: nn.Module | None = None,
+        n_classes: int = 0,
+        **options: Any,
+    ):
+        if network is None:
+            # the loss has a derivative by t in it: at high frequencies of t its errors feed on themselves
+            network = network_for(tuple(shape), n_classes, times=2, highest=3.0)
+        super().__init__(shape, network=network, n_classes=n_classes, **options)
 
     def average_velocity(
         self, x: Tensor, t: Tensor, r: Tensor, *, y: Tensor | None = None
@@ -56,8 +72,7 @@ class MeanFlow(FlowMatching):
         t, r = torch.rand(2, len(x), device=x.device, dtype=x.dtype).sort(dim=0).values
         k = (len(x) + 1) // 2
         r[k:] = t[k:]  # the first half jumps
-        x_t, velocity = self.path.at(x, start, t)
-        target = velocity.clone()
+        x_t, target = self.path.at(x, start, t)
         with torch.no_grad():
             labels = None if y is None else y[:k]
             now = self.velocity(x_t[:k], t[:k], y=labels)
@@ -79,6 +94,8 @@ class MeanFlow(FlowMatching):
         guidance: float = 1.0,
     ) -> Tensor:
         """Carry what starts at t = 0 to t = 1, in jumps of equal time; see `FlowMatching.carry`."""
+        if y is not None:
+            check_labels(y, len(start), self.n_classes)
         x, times = start, even_times(0, 1, steps, start)
         for t, r in zip(times[:-1], times[1:], strict=True):
 

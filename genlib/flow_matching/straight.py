@@ -19,6 +19,9 @@ def straightness(velocity: Velocity, start: Tensor, *, steps: int = 100) -> floa
         start: where the paths start, (B, ...).
         steps: of Euler's method.
 
+    Raises:
+        ValueError: steps below 1.
+
     Example:
         >>> straightness(lambda x, t: torch.ones_like(x), torch.zeros(3, 2))
         0.0
@@ -45,10 +48,13 @@ def reflow_pairs(
         model: a trained model.
         n: how many pairs.
         y: labels (n,) of a conditional model.
-        steps: of Heun's method.
+        steps: of `model.carry`.
 
     Returns:
         The noise, (n, *shape), and the examples, (n, *shape), as `sample` gives them.
+
+    Raises:
+        ValueError: n or steps below 1, labels missing or surplus.
 
     Example:
         >>> noise, x = reflow_pairs(FlowMatching((2,)), 5)

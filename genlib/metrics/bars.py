@@ -92,7 +92,8 @@ def bars_counts(x: Tensor) -> dict[str, float]:
 def bars_report(model: nn.Module, *, n_samples: int = 6000) -> dict[str, str | float | None]:
     """What is known of a model that was trained on `bars`, by the best way its leaf allows.
 
-    - `known`: how its probabilities are known: "exact" (it has `log_prob`), "by quadrature" (a VAE of
+    - `known`: how its probabilities are known: "exact" (it has `log_prob`, which a flow has of
+      points only), "by quadrature" (a VAE of
       at most two latents), "by enumerating its chain" (it has `stationary_distribution`), or "by
       counting samples";
     - `kl`: exact KL(bars || model) in nats, None where there are samples only;

@@ -85,7 +85,7 @@ def log_likelihood(
     k: int = 500,
     steps: int = 100,
 ) -> LogLikelihood | None:
-    """The best available value of log p(x) of every image of a set; None for an implicit model.
+    """The best available value of log p(x) of every image of a set; None for implicit models and flows of images.
 
     Args:
         model: of one of the leaves of `genlib.taxonomy`, on any device; a conditional one is given

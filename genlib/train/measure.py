@@ -86,10 +86,12 @@ def likelihood(
     for k in codes if isinstance(model, VAE) else codes[:1]:
         known = log_likelihood(model, data, train=train, k=k, steps=steps)
         if known is None:
-            raise RunError(
-                f"{type(model).__name__} has no likelihood: how probable an image is, it cannot "
-                "say. Judge it by its samples (--samples)"
+            why = (
+                "has a likelihood of points only: of an image it takes a derivative for each value"
+                if is_flow_of_images(model)
+                else "has no likelihood: how probable an image is, it cannot say"
             )
+            raise RunError(f"{type(model).__name__} {why}. Judge it by its samples (--samples)")
         name = {
             "exact": "exact",
             "bound": bound_name(k) if isinstance(model, HasBound) else in_steps(steps),

@@ -660,7 +660,7 @@ couple.wrong = {
         hard("a velocity of the time alone", **_to_follow(g, 4, 2, 3, velocity=lambda x, t: 0 * x + each(t, x) ** 2)),
         hard("a velocity of the place alone", **_to_follow(g, 4, 3, 2, velocity=lambda x, t: -2 * x)),
     ],
-    passes="0 for straight paths, and for no others.",
+    passes="0 for straight paths at even speed, and for no others.",
 )  # fmt: skip
 def straightness(velocity: Answer, start: Tensor, steps: int) -> Tensor:
     r"""Check `straightness(velocity, start, steps)`: the mean of $\|(x_1 - x_0) - v(x_t, t)\|^2$ along Euler's path.

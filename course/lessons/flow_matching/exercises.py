@@ -12,16 +12,16 @@
 # **Can you carry noise to data along paths that are nearly straight, and measure how straight they are?**
 #
 # Nine steps take you there, from a straight line between two points to a model that draws in a few steps, with the best
-# velocity known all the way. They belong to lesson [{{flow_matching}} Flow matching](../notebooks/{{flow_matching}}_flow_matching.ipynb),
-# which explains the ideas; read it first, or beside this. You need one course in probability, one in PyTorch, and
-# Euler's method. All nine steps take about 135 minutes, and putting them together at the end 15 more; stop after any of them.
+# velocity known all the way. They belong to lesson [{{flow_matching}} Flow
+# matching](../notebooks/{{flow_matching}}_flow_matching.ipynb), which explains the ideas; read it first, or beside this. You
+# need one course in probability, one in PyTorch, and Euler's method. All nine steps take about 135 minutes, and putting them
+# together at the end 15 more; stop after any of them.
 #
-# **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the
-# gap, run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is
-# right, and otherwise names the likely mistake. Stuck? Open the hint, and if that is not enough the code below it. The
-# answers are in
-# [solutions](../solutions/{{flow_matching}}_flow_matching_exercises.ipynb); later steps use your functions, so copy the answer of a
-# step that you skip.
+# **How it works.** Each step has a card, a short explanation, a cell with a gap, and a check. Write your code in the gap,
+# run the cell, run the check. The check tries your function on inputs of its own. It prints one line when all is right, and
+# otherwise names the likely mistake. Stuck? Open the hint, and if that is not enough the code below it. The answers are in
+# [solutions](../solutions/{{flow_matching}}_flow_matching_exercises.ipynb); later steps use your functions, so copy the
+# answer of a step that you skip.
 #
 # **Which way time runs.** Here the noise is at $t = 0$ and the data at $t = 1$, as in most papers on flow matching. Lesson
 # [{{diffusion}} Diffusion](../notebooks/{{diffusion}}_diffusion.ipynb) counts the other way.
@@ -54,8 +54,9 @@ torch.manual_seed(0);
 #
 # $$x_t = (1 - t)\, x_0 + t\, x_1, \qquad \text{and your velocity is} \qquad \frac{d x_t}{d t} = x_1 - x_0.$$
 #
-# This is a path with $\alpha_t = t$ and $\sigma_t = 1 - t$, in the words of diffusion. The velocity does not depend on $t$: there
-# is no straighter way. In training each pair of a batch has a time of its own.
+# (The lesson writes $\epsilon$ for $x_0$ and $x$ for $x_1$.) This is a path with $\alpha_t = t$ and $\sigma_t = 1 - t$, in
+# the words of diffusion. The velocity does not depend on $t$: there is no straighter way. In training each pair of a batch
+# has a time of its own.
 #
 # **Write** `on_the_path(start, end, t)`, with start and end (B, ...) and t (B,). It returns two tensors (B, ...): $x_t$,
 # and the velocity there. The ends may be points (B, D), images (B, C, H, W), or anything else, and t may be 0 or 1.
@@ -113,16 +114,16 @@ print("standard deviations:", ", ".join(f"{x.std():.1f} at {name}" for name, x i
 # *Difficulty 4 of 5 · importance 5 of 5 · 20 minutes*
 #
 # Whoever draws from a model knows $x_t$, but not the two ends. Many paths pass through the same place, and no field of
-# velocities can follow all of them. Flow matching (Lipman et al., 2022, arXiv:2210.02747) takes their mean,
+# velocities can follow all of them. Flow matching (Lipman et al., 2023, arXiv:2210.02747) takes their mean,
 # $E[x_1 - x_0 \mid x_t]$. It needs no second mean for $x_0$, since $x_t$ is known, and $x_1 - x_0 = (x_1 - x_t) / (1 - t)$:
 #
 # $$u(x, t) = E[x_1 - x_0 \mid x_t = x] = \frac{E[x_1 \mid x_t = x] - x}{1 - t}.$$
 #
-# For noise $x_0 \sim \mathcal N(0, I)$ and finitely many data, all equally probable, Bayes' rule gives the rest. Given $x_1 = x_i$,
-# $x_t$ lies around $t\, x_i$ with the standard deviation $1 - t$:
+# For noise $x_0 \sim \mathcal N(0, I)$ and finitely many data $a_1, \dots, a_N$, all equally probable, Bayes' rule gives the
+# rest. Given $x_1 = a_i$, $x_t$ lies around $t\, a_i$ with the standard deviation $1 - t$:
 #
-# $$E[x_1 \mid x_t = x] = \sum_{i=1}^{N} p(x_i \mid x)\, x_i, \qquad
-# p(x_i \mid x) \propto \exp \Big( - \frac{\|x - t\, x_i\|^2}{2 (1 - t)^2} \Big).$$
+# $$E[x_1 \mid x_t = x] = \sum_{i=1}^{N} p(a_i \mid x)\, a_i, \qquad
+# p(a_i \mid x) \propto \exp \Big( - \frac{\|x - t\, a_i\|^2}{2 (1 - t)^2} \Big).$$
 #
 # **Write** `ideal_velocity(x, t, data)`, with x (B, D), t (B,) below 1, and data (N, D). It returns (B, D). Near $t = 1$, and
 # far from all data, all N exponentials round to zero, so normalise the exponents before you exponentiate.
@@ -180,8 +181,9 @@ print(f"at t = 0 it leads to the mean of the data, which is 0: {torch.allclose(c
 #
 # *Difficulty 2 of 5 · importance 5 of 5 · 15 minutes*
 #
-# On real data the sum over all examples is too long, and a network learns the mean instead. A mean is what minimises a squared
-# error. So ask the network for the velocity at $x_t$, and hold it against the velocity of the one path that led there:
+# On real data the sum runs over all examples at each step, and its flow ends in the training set. A network learns the mean
+# instead. A mean is what minimises a squared error. So ask the network for the velocity at $x_t$, and compare it with the
+# velocity of the one path that led there:
 #
 # $$L = \frac{1}{B D} \sum_{b=1}^{B} \big\| v(x_t^{(b)}, t_b) - (x_1^{(b)} - x_0^{(b)}) \big\|^2,$$
 #
@@ -189,8 +191,8 @@ print(f"at t = 0 it leads to the mean of the data, which is 0: {torch.allclose(c
 # yet its minimum is the mean over all of them, your `ideal_velocity`.
 #
 # **Write** `matching_loss(velocity, start, end, t)`. `velocity` maps x (B, ...) and t (B,) to (B, ...); start and end are
-# (B, ...). Ends and times are given, so nothing is drawn. It returns one number, the mean over all values, and the
-# velocity must be able to learn from it.
+# (B, ...). Ends and times are given, so nothing is drawn. It returns one number, the mean over all values, and gradients
+# must reach the parameters of `velocity`.
 #
 # <details><summary>Hint</summary>
 #
@@ -252,24 +254,24 @@ for name in ("to the mean", "to the nearest"):
 
 # %% [markdown]
 # At $t = 0$ nothing is known of the end, and the least loss is the variance of the data. It first rises: the variance of
-# $x_1$ given $x_t$ is divided by $(1 - t)^2$, since there is less time left to make up for a wrong guess. A loss that stops far above
-# zero is no sign of a bad network.
+# $x_1$ given $x_t$ is divided by $(1 - t)^2$, since there is less time left to make up for a wrong guess. Then it falls,
+# since $x_t$ shows more and more of the end. A loss that stops far above zero is no sign of a bad network.
 
 # %% [markdown]
 # ## Step 4. A sampler
 #
 # *Difficulty 3 of 5 · importance 5 of 5 · 15 minutes*
 #
-# To draw, start with noise at $t = 0$, and follow $dx/dt = v(x, t)$ to $t = 1$. Euler's method takes the velocity where a step of
-# length $h$ begins and goes on with it. The **midpoint rule** goes half a step first, looks at the velocity there, and then
-# takes the whole step with that, from where the step began:
+# To draw, start with noise at $t = 0$, and follow $dx/dt = v(x, t)$ to $t = 1$. Euler's method takes the velocity where a
+# step of length $h$ begins and goes on with it. The **midpoint rule** goes half a step first, looks at the velocity there,
+# and then takes the whole step with that, from where the step began:
 #
 # $$m = x_t + \frac{h}{2}\, v(x_t, t), \qquad x_{t+h} = x_t + h\, v\Big(m,\; t + \frac{h}{2}\Big).$$
 #
 # It asks for two velocities a step, and is worth it: with half the length its error is a quarter, Euler's only half.
 #
-# **Write** `sample(velocity, start, steps)`. `velocity` maps x (B, ...) and t (B,) to (B, ...), start is (B, ...), and steps the
-# number of steps, all of the same length. It returns x at $t = 1$, (B, ...).
+# **Write** `sample(velocity, start, steps)`. `velocity` maps x (B, ...) and t (B,) to (B, ...), start is (B, ...), and steps
+# the number of steps, all of the same length. It returns x at $t = 1$, (B, ...).
 #
 # <details><summary>Hint</summary>
 #
@@ -344,9 +346,10 @@ for name, drawn in panels.items():
 #
 # *Difficulty 4 of 5 · importance 4 of 5 · 20 minutes*
 #
-# Flow matching and diffusion train on the same thing. Take any path $x_t = \alpha x + \sigma \epsilon$, with $\alpha$ and
-# $\sigma$ functions of $t$, and write $\alpha'$ and $\sigma'$ for their derivatives. Its velocity is
-# $\alpha' x + \sigma' \epsilon$, and means may be taken on both sides:
+# With independent Gaussian noise, the best velocity of flow matching and the best denoiser of diffusion each give the other.
+# From here on $x$ is the example, so far $x_1$, and $\epsilon$ the noise, so far $x_0$, as in the lesson. Take any path $x_t
+# = \alpha x + \sigma \epsilon$, with $\alpha$ and $\sigma$ functions of $t$, and write $\alpha'$ and $\sigma'$ for their
+# derivatives. Its velocity is $\alpha' x + \sigma' \epsilon$, and means may be taken on both sides:
 #
 # $$\begin{aligned} x_t &= \alpha\, E[x \mid x_t] + \sigma\, E[\epsilon \mid x_t], \\
 # u &= \alpha' E[x \mid x_t] + \sigma' E[\epsilon \mid x_t]. \end{aligned}$$
@@ -357,11 +360,12 @@ for name, drawn in panels.items():
 # E[\epsilon \mid x_t] = \frac{\alpha u - \alpha' x_t}{d}, \qquad
 # \nabla \log p_t(x_t) = - \frac{E[\epsilon \mid x_t]}{\sigma}.$$
 #
-# So whoever has a velocity has a denoiser, the noise, and the score as well. On the straight path $d = -1$.
+# For noise that is Gaussian and drawn independently of $x$, a velocity thus gives the denoiser, the noise, and the score.
+# (With the pairs of step 6 the first two formulas still hold, the third does not.) On the straight path $d = -1$.
 #
-# **Write** `dictionary(u, x_t, alpha, sigma, alpha_slope, sigma_slope)`, with u and x_t (B, ...), and the four numbers of the path,
-# (B,) each. It returns three tensors (B, ...): the denoised $x$, the noise, and the score. It must hold on every path, and at
-# $\alpha = 0$ too, so do not divide by $\alpha$; $\sigma$ and $d$ are never 0.
+# **Write** `dictionary(u, x_t, alpha, sigma, alpha_slope, sigma_slope)`, with u and x_t (B, ...), and the four numbers of
+# the path, (B,) each. It returns three tensors (B, ...): the denoised $x$, the noise, and the score. It must hold on every
+# path, and at $\alpha = 0$ too, so do not divide by $\alpha$; $\sigma$ and $d$ are never 0.
 #
 # <details><summary>Hint</summary>
 #
@@ -414,13 +418,17 @@ plots.show_curves({name: e.clamp(max=0.5) for name, e in off.items()}, x=t, xlab
 print("largest error:", ", ".join(f"{e.max():.1f} of the {name}" for name, e in off.items()))
 
 # %% [markdown]
+# An error $e$ of the velocity is $(1 - t)\, e$ of the denoised $x$, $t\, e$ of the noise, and $t\, e / (1 - t)$ of the
+# score. So near the data the score is very wrong.
+
+# %% [markdown]
 # ## Step 6. Better pairs
 #
 # *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
 #
-# Until now each noise got an example at random, and paths cross everywhere. It need not be so: any pairs will
-# do, as long as all starts together are noise and all ends together are data. **Minibatch optimal transport** (Tong et al.,
-# 2023, arXiv:2302.00482; Pooladian et al., 2023, arXiv:2304.14772) reorders the noise of each batch so that the ways are short:
+# Until now each noise got an example at random, and paths cross everywhere. It need not be so: any pairs will do, as long as
+# all starts together are noise and all ends together are data. **Minibatch optimal transport** (Tong et al., 2024,
+# arXiv:2302.00482; Pooladian et al., 2023, arXiv:2304.14772) reorders the noise of each batch so that the ways are short:
 #
 # $$\pi = \operatorname{arg\,min}_{\pi} \sum_{j=1}^{B} \big\| x_0^{(\pi(j))} - x_1^{(j)} \big\|^2, \qquad \pi \text{ a permutation of } 1 \ldots B.$$
 #
@@ -428,8 +436,8 @@ print("largest error:", ", ".join(f"{e.max():.1f} of the {name}" for name, e in 
 # `linear_sum_assignment(cost)` of scipy takes an array (B, B), and returns two: rows, in order, and for each row its
 # column, each column once, so that the sum of the chosen costs is least.
 #
-# **Write** `couple(start, end)`, with start and end (B, ...). It returns start (B, ...), reordered, so that example j goes with
-# end[j]. Of several best orders any will do.
+# **Write** `couple(start, end)`, with start and end (B, ...). It returns `start` (B, ...), reordered, so that row j of what
+# you return is the partner of `end[j]`. `end` keeps its order. Of several best orders any will do.
 #
 # <details><summary>Hint</summary>
 #
@@ -460,9 +468,11 @@ def couple(start, end):
 checks.flow_matching.couple(couple)
 
 # %% [markdown]
-# If two pairs have $(x_0 - y_0) \cdot (x_1 - y_1) < 0$, to swap their starts makes the sum less. So in a best coupling no two
-# pairs are like this, and two straight paths are never at the same place at the same time. **Predict before you run the
-# cell:** among pairs at random, how many two are like this? And what does the coupling do in batches of 1, of 4, of 256?
+# Take two pairs $(x_0, x_1)$ and $(y_0, y_1)$. If $(x_0 - y_0) \cdot (x_1 - y_1) < 0$, swapping their starts makes the sum
+# less. So a best coupling has no two such pairs. Two straight paths that meet at a time between 0 and 1 have $(1 - t)(x_0 -
+# y_0) = -t\, (x_1 - y_1)$, which makes the product negative. So these paths never meet. **Predict before you run the cell:**
+# what share of all twos of random pairs is like this? And what does the coupling do to the squared length in batches of 1,
+# of 4, of 256?
 
 # %%
 def share_against(start, end):
@@ -487,16 +497,18 @@ print(f"squared length of a path: {lengths[0]:.0f} in batches of 1, {lengths[-1]
 # *Difficulty 3 of 5 · importance 4 of 5 · 15 minutes*
 #
 # The paths of the *training pairs* are straight. Those of the *flow*, which follows the mean velocity, bend where pairs cross.
-# Liu et al. (2022, arXiv:2209.03003) measure by how much. On a straight path the velocity is at all times the whole way, $x_1 - x_0$; so
+# Liu et al. (2023, arXiv:2209.03003) measure by how much. On a straight path at even speed the velocity is at
+# all times $x_1 - x_0$. So
 #
 # $$S = E \int_0^1 \big\| (x_1 - x_0) - v(x_t, t) \big\|^2\, dt$$
 #
-# is 0 if all paths are straight, and then a single Euler step is exact. Here $x_t$ is on the path of the flow from $x_0$, and $x_1$ is
-# where that ends.
+# is 0 if all paths are straight and followed at even speed, and then a single Euler step is exact. Here $x_t$ is on the path
+# of the flow from $x_0$, and $x_1$ is where that ends.
 #
-# **Write** `straightness(velocity, start, steps)`. `velocity` maps x (B, ...) and t (B,) to (B, ...), and start is (B, ...). Go
-# Euler's path with as many steps of the same length, $x_{t + h} = x_t + h\, v(x_t, t)$; $x_1$ is its end. The result is one number:
-# the square summed over the values of an example, and averaged over examples and the times $0, h, 2h, \ldots, 1 - h$.
+# **Write** `straightness(velocity, start, steps)`. `velocity` maps x (B, ...) and t (B,) to (B, ...), and start is (B, ...).
+# Follow Euler's method with `steps` steps of the same length h, $x_{t + h} = x_t + h\, v(x_t, t)$; $x_1$ is its end. The
+# result is one number: the square summed over the values of an example, and averaged over examples and the times $0, h, 2h,
+# \ldots, 1 - h$.
 #
 # <details><summary>Hint</summary>
 #
@@ -541,25 +553,30 @@ for name, data in (("one", points[:1]), ("two", points[[0, 4]]), ("eight", point
     print(f"{name:5}  straightness {straightness(field, start, 50):.1f}, one step lands {off.mean():.1f} from the data")
 
 # %% [markdown]
+# With one datum the paths are straight, and one step is enough. With two or eight the first velocity aims at their mean, and
+# one step lands there.
+
+# %% [markdown]
 # ## Step 8. Guidance
 #
 # *Difficulty 2 of 5 · importance 4 of 5 · 10 minutes*
 #
-# A conditional model knows a label $y$: its velocity is $u(x, t, y)$. One network gives the velocity without a label as well,
-# if in training some labels are replaced by one that stands for "not told", $\varnothing$. **Classifier-free guidance** (Ho & Salimans,
-# 2022, arXiv:2207.12598) goes from that velocity in the direction of the label, further than the label says itself:
+# A conditional model knows a label $y$: its velocity is $u(x, t, y)$. One network gives the velocity without a label as
+# well, if in training some labels are replaced by one that stands for "not told", $\varnothing$. **Classifier-free
+# guidance** (Ho & Salimans, 2022, arXiv:2207.12598) goes from that velocity in the direction of the label, and, for $w > 1$,
+# past the conditional velocity:
 #
 # $$\tilde u(x, t, y) = u(x, t, \varnothing) + w\, \big( u(x, t, y) - u(x, t, \varnothing) \big).$$
 #
 # With $w = 0$ the label does not count, with $w = 1$ this is the conditional model, and with $w > 1$ it goes beyond it.
 #
-# **Write** `guided(velocity, x, t, y, none, w)`. `velocity` maps x (B, ...), t (B,) and labels (B,) to (B, ...). y are the labels
-# wanted, (B,), `none` is the label $\varnothing$, a whole number, and w a number. It returns $\tilde u$ (B, ...).
+# **Write** `guided(velocity, x, t, y, none, w)`. `velocity` maps x (B, ...), t (B,) and labels (B,) to (B, ...). y are the
+# labels wanted, (B,), `none` is the label $\varnothing$, a whole number, and w a number. It returns $\tilde u$ (B, ...).
 #
 # <details><summary>Hint</summary>
 #
-# The velocity takes a label for each example, also where none is told. Then test your line on paper: what is left at $w = 0$, and
-# what at $w = 1$?
+# The velocity takes a label for each example, also where there is no label. Then test your line on paper: what is left at $w
+# = 0$, and what at $w = 1$?
 #
 # </details>
 #
@@ -603,26 +620,28 @@ for name, drawn in panels.items():
     print(f"{name:11}  mean of the first coordinate {drawn[:, 0].mean():4.1f}, standard deviation {drawn[:, 0].std():.1f}")
 
 # %% [markdown]
-# As with diffusion, they obey more and vary less: they go to the side that is far from the other class, not to where
-# their own is densest.
+# As with diffusion, they follow the label more and vary less: they go to the side that is far from the other class, not to
+# where their own is densest.
 
 # %% [markdown]
 # ## Step 9. The average velocity
 #
 # *Difficulty 5 of 5 · importance 3 of 5 · 15 minutes*
 #
-# One step is exact if it goes with the **average velocity** of the time that it jumps over. Let $x_s$ follow the flow from $x_t = x$,
-# and let
+# One step is exact if it goes with the **average velocity** of the time that it jumps over. In this step $v$ is the best
+# velocity, so far $u$, and $u$ is its average over time, which the lesson writes $\bar u$. Let $x_s$ follow the flow from
+# $x_t = x$, and let
 #
 # $$u(x, t, r) = \frac{1}{r - t} \int_t^r v(x_s, s)\, ds, \qquad \text{so that} \qquad x_r = x + (r - t)\, u(x, t, r).$$
 #
-# MeanFlow (Geng et al., 2025, arXiv:2505.13447) trains a network to be $u$ without ever computing the integral. Multiply by $r - t$,
-# and take the derivative by $t$ along the path, with $r$ fixed: on the left $-u + (r - t) \frac{d}{dt} u$, on the right $-v$. So
+# MeanFlow (Geng et al., 2025, arXiv:2505.13447) trains a network to be $u$ without ever computing the integral. Multiply by
+# $r - t$, and take the derivative by $t$ along the path, with $r$ fixed: on the left $-u + (r - t) \frac{d}{dt} u$, on the
+# right $-v$. So
 #
 # $$u = v + (r - t)\, \frac{d}{dt} u, \qquad \frac{d}{dt} u(x_t, t, r) = \frac{\partial u}{\partial x}\, v + \frac{\partial u}{\partial t}.$$
 #
-# The right-hand side, for the network as it is now, is the target of its left-hand side. (In the paper time runs the other way, so its
-# sign is another.)
+# The right-hand side, for the network as it is now, is the target of its left-hand side. (In the paper time runs the other
+# way, so its sign is another.)
 #
 # **Write** `average_velocity_target(u, x, t, r, v)`. `u` maps x (B, ...), t and r (B,) to (B, ...); v (B, ...) is the velocity
 # at x and t, and $r \ge t$. It returns the target (B, ...), detached: the network must not learn by moving its target.
@@ -654,8 +673,9 @@ def average_velocity_target(u, x, t, r, v):
 checks.flow_matching.average_velocity_target(average_velocity_target)
 
 # %% [markdown]
-# For the eight points $u$ can be computed, by many steps of your sampler between $t$ and $r$. Such a $u$ should be its own target.
-# **Predict before you run the cell:** how far is $v$ from $u$, and where do samples land that take one step with each?
+# For the eight points $u$ can be computed, by many steps of your sampler between $t$ and $r$. Such a $u$ should be its own
+# target. **Predict before you run the cell:** how far is $v$ from $u$, and where do samples land that take one step with
+# each?
 
 # %%
 def average(x, t, r):
@@ -682,12 +702,13 @@ for name, drawn in panels.items():
 #
 # *15 minutes*
 #
-# Three networks learn to carry noise to `EightGaussians`, each with your loss, and all alike but for the pairs that they are shown:
+# Three networks learn to carry noise to `EightGaussians`, each with your loss, and all alike but for the pairs that they are
+# shown:
 #
 # - **at random**: each noise gets any example;
 # - **coupled**: `couple` reorders the noise of each batch of 128;
-# - **reflow** (Liu et al.): each noise gets the sample that the first network draws from it. The paths of a flow never cross, so the
-#   straight lines between their ends cross less than those of pairs at random.
+# - **reflow** (Liu et al.): each noise gets the sample that the first network draws from it. The paths of a flow never
+#   cross. Do the straight lines between their ends still lie in opposite order? The cell counts.
 
 # %%
 def train(pairs, updates=1000):
@@ -739,8 +760,8 @@ print(f"coupled it is at least 50 times smaller:         {bends['at random'] > 5
 print(f"by reflow it is smaller still, by 2 or more:     {bends['coupled'] > 2 * bends['reflow']}")
 
 # %% [markdown]
-# A straight flow should need few steps. We count the samples within three standard deviations of a mode, and the modes that they
-# reach. **Predict before you run the cell:** what does a single step of the midpoint rule draw with each network?
+# A straight flow should need few steps. We count the samples within three standard deviations of a mode, and the modes that
+# they reach. **Predict before you run the cell:** what does a single step of the midpoint rule draw with each network?
 
 # %%
 numbers, within = [1, 2, 4, 8, 16], {}
@@ -761,9 +782,9 @@ of_data = (torch.cdist(eight.sample(20_000), points).min(dim=1).values < 0.6).fl
 print(f"of the data themselves: {100 * of_data:.0f}%")
 
 # %% [markdown]
-# With enough steps the pairs matter little: all three networks learn to carry the same noise to the same data. Of the data 99% are
-# within 0.6 of a mode. What is missing is the error of a small network after a few seconds, and no number of steps mends that.
-# Reflow is the straightest, but it learns from samples of the first network, and their errors are in its data.
+# With enough steps the pairs matter little: all three networks learn to carry the same noise to the same data. Of the data
+# 99% are within 0.6 of a mode. What is missing is the error of a small network after a few seconds, and no number of steps
+# mends that. Reflow is the straightest, but it learns from samples of the first network, and their errors are in its data.
 
 # %%
 panels = {"data": eight.sample(2000)} | {f"{name}, one step": sample(net, start, 1) for name, net in networks.items()}
@@ -772,9 +793,9 @@ plots.show_points(panels, modes=points, radius=0.6)
 # %% [markdown]
 # ## What you have built
 #
-# Flow matching with nothing hidden: a straight path, the mean velocity that no network can beat, a loss of two lines and a sampler of
-# four, a dictionary to diffusion, and three ways to need fewer steps: better pairs, straightened paths, and the average velocity.
-# For images only the network changes.
+# Flow matching with nothing hidden: a straight path, the mean velocity that no network can beat, a loss of two lines and a
+# sampler of four, a dictionary to diffusion, and three ways to need fewer steps: better pairs, straightened paths, and the
+# average velocity. For images only the network changes.
 #
 # Where to go on:
 #
@@ -782,6 +803,7 @@ plots.show_points(panels, modes=points, radius=0.6)
 # - Reflow a second time, from the reflowed network. Does it get straighter, and do the samples get worse?
 # - Train a network u(x, t, r) on your `average_velocity_target`, with the path's own velocity for v. Does one step do?
 # - Start from `Spiral` instead of noise: `genlib.data` has it. Nothing in your loss asks the start to be Gaussian.
-# - Change the path to $\alpha = \sin(\pi t / 2)$ and $\sigma = \cos(\pi t / 2)$. What changes in the loss? Is the flow straight?
+# - Change the path to $\alpha = \sin(\pi t / 2)$ and $\sigma = \cos(\pi t / 2)$. What changes in the loss? Is the flow
+#   straight?
 # - Read `genlib/flow_matching/`. It has your functions, with labels and other paths beside them.
 # - Back to the lesson, [{{flow_matching}} Flow matching](../notebooks/{{flow_matching}}_flow_matching.ipynb).
