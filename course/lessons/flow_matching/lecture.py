@@ -706,8 +706,8 @@ print(format_table({name: dict(zip(("1 step", "2 steps", "4 steps"), found)) for
 # | score $\nabla \log p_t(x_t)$ | $-\mathbb{E}[\epsilon \mid x_t] / \sigma_t$ | $(t\, u - x_t) / (1 - t)$ |
 #
 # We check the general formulas against Bayes' rule and autograd, on the mixture of two Gaussians. There are two paths:
-# straight lines, and diffusion's path, $\alpha_t = \sin(\pi t / 2)$ and $\sigma_t = \cos(\pi t / 2)$, for which $\alpha_t^2
-# + \sigma_t^2 = 1$. The last line checks the column for straight lines.
+# straight lines, and diffusion's path, $\alpha_t = \sin(\pi t / 2)$ and $\sigma_t = \cos(\pi t / 2)$, for which
+# $\alpha_t^2 + \sigma_t^2 = 1$. The last line checks the column for straight lines.
 
 # %%
 straight, curved = LinearPath(), VariancePreservingPath()
