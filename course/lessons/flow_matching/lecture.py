@@ -529,9 +529,10 @@ print(format_table(table, digits=2))
 # ### Move the number of steps
 #
 # Longer training would not help: the ideal velocity of independent pairs bends too. Straight paths buy fewer steps. They do
-# not buy better samples: with 50 steps the three flows put about equally many ends near a mode.  Choose a flow and a number
-# of steps. With one step the independent flow sends everything to the middle: at $t = 0$ all examples are equally probable,
-# so the marginal velocity aims at their mean. With straight paths one step is nearly exact.
+# not buy better samples: with 50 steps the three flows put about equally many ends near a mode.
+#
+# Choose a flow and a number of steps. With one step the independent flow sends everything to the middle: at $t = 0$ all
+# examples are equally probable, so the marginal velocity aims at their mean. With straight paths one step is nearly exact.
 
 # %% board="figure" tags=["nbval-ignore-output"] alt="Still picture of the explorer of paths: sixty paths of Euler's method from noise to the ring, and the error of the ends against the number of steps for three flows."
 explorers.paths_explorer(flows, density=ring)
