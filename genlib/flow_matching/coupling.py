@@ -10,9 +10,9 @@ def optimal_transport(noise: Tensor, x: Tensor, *, y: Tensor | None = None) -> T
 
     Of all permutations of the batch the one with the least $\sum_i \|x_i - \epsilon_{\pi(i)}\|^2$, by SciPy's
     solver of the assignment problem (Pooladian et al., 2023, arXiv:2304.14772; Tong et al., 2024,
-    arXiv:2302.00482). The more examples a batch
-    has, the nearer this comes to the optimal transport between both distributions. With labels, the permutation
-    stays within a label: otherwise a label would get only the noise that lies on its side.
+    arXiv:2302.00482). The more examples a batch has, the nearer this comes to the optimal transport between both
+    distributions. With labels, the permutation stays within a label: otherwise a label would get only the noise that
+    lies on its side.
 
     Args:
         noise: (B, ...).
@@ -35,9 +35,8 @@ def optimal_transport(noise: Tensor, x: Tensor, *, y: Tensor | None = None) -> T
         )
     labels = torch.zeros(len(x), device="cpu") if y is None else y.cpu()
     found = torch.empty(len(x), dtype=torch.long, device="cpu")
-    for (
-        label
-    ) in labels.unique():  # SciPy's solver needs the costs on the CPU, and so do its indices
+    # SciPy's solver needs the costs on the CPU, and so do its indices
+    for label in labels.unique():
         group = (labels == label).nonzero()[:, 0]
         a, b = (z.detach().flatten(1)[group.to(z.device)] for z in (x, noise))
         columns = linear_sum_assignment(torch.cdist(a, b).square().cpu().numpy())[1]
